@@ -1,0 +1,1 @@
+"""Dagster definitions: thin assets, checks, partitions, resources, jobs, schedules and sensors."""

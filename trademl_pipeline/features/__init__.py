@@ -1,0 +1,1 @@
+"""Causal features: pure functions from bars to values keyed by (symbol, session)."""

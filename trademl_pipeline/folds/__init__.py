@@ -1,0 +1,1 @@
+"""Walk-forward folds with purge by label interval and embargo in sessions."""

@@ -1,0 +1,1 @@
+"""Targets; each value carries the interval of sessions whose prices it reads."""

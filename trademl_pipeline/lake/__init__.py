@@ -1,0 +1,1 @@
+"""The store: DuckLake attachment, table schemas, transactional publish and snapshots."""

@@ -1,0 +1,1 @@
+"""The leakage gate: probes that show whether a value knew the future."""

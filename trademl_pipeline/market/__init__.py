@@ -1,0 +1,1 @@
+"""Bars schema, exchange calendars, sources, quality checks and the market simulator."""

@@ -1,0 +1,1 @@
+"""Validation reports in Markdown and HTML."""

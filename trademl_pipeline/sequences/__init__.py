@@ -1,0 +1,1 @@
+"""Windows over the feature matrix, as an index and a gather."""

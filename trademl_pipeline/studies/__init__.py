@@ -1,0 +1,1 @@
+"""Study declarations: what a user edits to add a study."""

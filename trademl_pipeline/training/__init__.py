@@ -1,0 +1,1 @@
+"""Fitting: ledger, metrics, losses and loops."""
