@@ -1,0 +1,131 @@
+"""Where the lake is: catalog and data path, each one configuration value."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trademl_pipeline.lake.errors import LakeConfigError
+
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off"}
+
+
+@dataclass(frozen=True)
+class S3Config:
+    """Access to S3 or an S3-compatible store.
+
+    endpoint: "host:port" or "host" without scheme; None for AWS. url_style: "path" for most compatible
+    stores, "vhost" for AWS. Without key_id the AWS credential chain (environment, profile, instance role) is
+    used.
+    """
+
+    endpoint: str | None = None
+    region: str = "us-east-1"
+    key_id: str | None = None
+    secret: str | None = field(default=None, repr=False)
+    use_ssl: bool = True
+    url_style: str = "path"
+
+    def __post_init__(self) -> None:
+        if self.endpoint and "://" in self.endpoint:
+            raise LakeConfigError(
+                f"S3 endpoint {self.endpoint!r}: leave the scheme out (host:port) and say it with use_ssl"
+            )
+        if self.url_style not in ("path", "vhost"):
+            raise LakeConfigError(f"S3 url_style {self.url_style!r}: use 'path' or 'vhost'")
+        if (self.key_id is None) != (self.secret is None):
+            raise LakeConfigError(
+                "S3 key_id and secret: give both, or neither to use the AWS credential chain"
+            )
+
+
+@dataclass(frozen=True)
+class LakeConfig:
+    """Where catalog and data lie, and how patient writers are.
+
+    catalog: "sqlite:<path of the catalog file>" or "postgres:<libpq connection string>".
+    data_path: local folder or "s3://bucket/prefix" that holds the Parquet files.
+    s3: access to the object storage, where data_path is one.
+    retries: attempts of a whole transaction before LakeBusyError.
+    """
+
+    catalog: str
+    data_path: str
+    s3: S3Config | None = None
+    retries: int = 12
+
+    def __post_init__(self) -> None:
+        kind, _, where = self.catalog.partition(":")
+        if kind not in ("sqlite", "postgres") or not where:
+            raise LakeConfigError(
+                "lake catalog: give 'sqlite:<path>' or 'postgres:<libpq connection string>', "
+                f"for example 'sqlite:data/lake/catalog.sqlite'; the kind given is {kind!r}"
+            )
+        if self.retries < 1:
+            raise LakeConfigError(f"lake retries must be at least 1, got {self.retries}")
+
+    def __repr__(self) -> str:
+        shown = self.catalog if self.kind == "sqlite" else "postgres:<hidden>"
+        return (
+            f"LakeConfig(catalog={shown!r}, data_path={self.data_path!r}, "
+            f"s3={self.s3!r}, retries={self.retries})"
+        )
+
+    @property
+    def kind(self) -> str:
+        """ "sqlite" or "postgres"."""
+        return self.catalog.partition(":")[0]
+
+    @property
+    def location(self) -> str:
+        """The catalog value without its kind: a path or a libpq connection string (which may hold a "
+        "password)."""
+        return self.catalog.partition(":")[2]
+
+    @property
+    def on_object_storage(self) -> bool:
+        """True where the data path is not a local folder."""
+        return "://" in self.data_path
+
+    @classmethod
+    def local(cls, folder: str | Path, *, retries: int = 12) -> "LakeConfig":
+        """The default lake in one folder: `catalog.sqlite` and `data/` under it (made absolute)."""
+        root = Path(folder).absolute()
+        return cls(catalog=f"sqlite:{root / 'catalog.sqlite'}", data_path=str(root / "data"), retries=retries)
+
+    @classmethod
+    def from_env(cls, home: str | Path, env: Mapping[str, str] | None = None) -> "LakeConfig":
+        """Read the configuration from the environment; `home`/lake where nothing is set.
+
+        TRADEML_LAKE_CATALOG, TRADEML_LAKE_DATA, TRADEML_LAKE_RETRIES and, for object storage,
+        TRADEML_S3_ENDPOINT, TRADEML_S3_REGION, TRADEML_S3_KEY_ID, TRADEML_S3_SECRET, TRADEML_S3_USE_SSL,
+        TRADEML_S3_URL_STYLE.
+
+        Raises: LakeConfigError naming the variable that cannot be understood.
+        """
+        env = os.environ if env is None else env
+        default = cls.local(Path(home) / "lake")
+        data_path = env.get("TRADEML_LAKE_DATA") or default.data_path
+        s3 = None
+        if "://" in data_path:
+            use_ssl = env.get("TRADEML_S3_USE_SSL", "true").lower()
+            if use_ssl not in _TRUE | _FALSE:
+                raise LakeConfigError(f"TRADEML_S3_USE_SSL={use_ssl!r}: use true or false")
+            s3 = S3Config(
+                endpoint=env.get("TRADEML_S3_ENDPOINT") or None,
+                region=env.get("TRADEML_S3_REGION") or "us-east-1",
+                key_id=env.get("TRADEML_S3_KEY_ID") or None,
+                secret=env.get("TRADEML_S3_SECRET") or None,
+                use_ssl=use_ssl in _TRUE,
+                url_style=env.get("TRADEML_S3_URL_STYLE") or "path",
+            )
+        retries = env.get("TRADEML_LAKE_RETRIES") or str(default.retries)
+        if not retries.isdigit():
+            raise LakeConfigError(f"TRADEML_LAKE_RETRIES={retries!r}: use a whole number of attempts")
+        return cls(
+            catalog=env.get("TRADEML_LAKE_CATALOG") or default.catalog,
+            data_path=data_path,
+            s3=s3,
+            retries=int(retries),
+        )

@@ -1,0 +1,162 @@
+"""What may enter the lake: checks of a frame against its table schema, and the hash that names its "
+"content."""
+
+import hashlib
+import re
+
+import numpy as np
+import polars as pl
+
+from trademl_pipeline.lake.errors import (
+    DuplicateKeyError,
+    EmptyFrameError,
+    NullValueError,
+    SchemaMismatchError,
+    WrongMonthError,
+)
+from trademl_pipeline.lake.schemas import MONTH, TableSchema
+
+_MONTH_KEY = re.compile(r"\d{4}-(0[1-9]|1[0-2])-01")
+
+
+def check_month(month: str) -> str:
+    """Return the month key, or raise WrongMonthError if it is not "YYYY-MM-01"."""
+    if not isinstance(month, str) or not _MONTH_KEY.fullmatch(month):
+        raise WrongMonthError(f"month {month!r}: use the first day of the month as 'YYYY-MM-01'")
+    return month
+
+
+def check_frame(
+    schema: TableSchema, frame: pl.DataFrame, month: str | None, *, allow_empty: bool
+) -> pl.DataFrame:
+    """Check a frame against its schema and return it with columns in table order, sorted.
+
+    month: the partition it is to become; None for a ledger, whose rows carry their month.
+
+    Raises: SchemaMismatchError, EmptyFrameError, NullValueError, DuplicateKeyError, WrongMonthError.
+    """
+    where = f"table {schema.name}" + (f", month {month}" if month else "")
+    _check_columns(schema, frame, where)
+    frame = frame.select(list(schema.columns))
+    if frame.is_empty():
+        if not (allow_empty or schema.may_be_empty):
+            raise EmptyFrameError(
+                f"{where}: the frame has no rows, so nothing is replaced. If a month without rows is right, "
+                "publish with allow_empty=True or declare may_be_empty in the table schema."
+            )
+        return frame
+    _check_nulls(schema, frame, where)
+    _check_key(schema, frame, where)
+    if month is not None and schema.month_column is not None:
+        _check_rows_in_month(schema, frame, schema.month_column, month, where)
+    if schema.is_ledger:
+        for key in frame[MONTH].unique():
+            check_month(key)
+    return frame.sort(schema.order) if schema.order else frame
+
+
+def _check_columns(schema: TableSchema, frame: pl.DataFrame, where: str) -> None:
+    for name, expected in schema.columns.items():
+        if name not in frame.columns:
+            raise SchemaMismatchError(
+                f"{where}: column {name!r} ({expected}) is missing; the frame has {frame.columns}. "
+                "Add it, or change the table schema.",
+                schema.name,
+                name,
+                str(expected),
+                None,
+            )
+        got = frame.schema[name]
+        if got != expected:
+            raise SchemaMismatchError(
+                f"{where}: column {name!r} is {got}, the table schema says {expected}. "
+                f"Cast it before publishing: pl.col({name!r}).cast(...).",
+                schema.name,
+                name,
+                str(expected),
+                str(got),
+            )
+    for name in frame.columns:
+        if name not in schema.columns:
+            reason = "publish sets it itself" if name == MONTH else "the table schema does not have it"
+            raise SchemaMismatchError(
+                f"{where}: unexpected column {name!r} ({frame.schema[name]}): {reason}. "
+                "Drop it, or add it to the table schema.",
+                schema.name,
+                name,
+                None,
+                str(frame.schema[name]),
+            )
+
+
+def _check_nulls(schema: TableSchema, frame: pl.DataFrame, where: str) -> None:
+    for name in schema.required:
+        values = frame[name]
+        bad = values.is_null()
+        if values.dtype.is_float():
+            bad = bad | values.is_nan().fill_null(True)
+        count = int(bad.sum())
+        if count:
+            first = frame.filter(bad).select(schema.key or [name]).row(0, named=True)
+            raise NullValueError(
+                f"{where}: column {name!r} has {count} null or NaN of {frame.height} rows, the first at "
+                f"{first}. "
+                "Fill or drop these rows, or declare the column nullable in the table schema."
+            )
+
+
+def _check_key(schema: TableSchema, frame: pl.DataFrame, where: str) -> None:
+    if not schema.key:
+        return
+    keys = frame.select(schema.key)
+    surplus = frame.height - keys.n_unique()
+    if surplus:
+        first = keys.filter(keys.is_duplicated()).row(0, named=True)
+        raise DuplicateKeyError(
+            f"{where}: {surplus} rows repeat the key {schema.key} of another row, the first at {first}. "
+            "Keep one row per key before publishing."
+        )
+
+
+def _check_rows_in_month(
+    schema: TableSchema, frame: pl.DataFrame, column: str, month: str, where: str
+) -> None:
+    outside = frame.filter(pl.col(column).dt.strftime("%Y-%m-01") != month)
+    if outside.height:
+        first = outside.select(list(dict.fromkeys((*schema.key, column)))).row(0, named=True)
+        raise WrongMonthError(
+            f"{where}: {outside.height} of {frame.height} rows have {column} in another month, the first at "
+            f"{first}. "
+            f"Filter the frame to the partition's month by {column}."
+        )
+
+
+def data_version(schema: TableSchema, frame: pl.DataFrame) -> str:
+    """Content hash of a frame of this schema: the same for any order of rows and columns, and in any version.
+
+    Columns in `schema.unversioned` do not count. NaN counts as one value, -0.0 as 0.0, null as null.
+    Returns 32 hexadecimal digits.
+    """
+    names = sorted(c for c in schema.columns if c not in schema.unversioned)
+    canonical = frame.select(
+        pl.col(n).fill_nan(float("nan")) + 0.0 if schema.polars_schema[n].is_float() else pl.col(n)
+        for n in names
+    )
+    by = list(schema.key) or names
+    canonical = canonical.sort(by, nulls_last=False)
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(f"{schema.name}:{frame.height}".encode())
+    for name in names:
+        values = canonical[name]
+        digest.update(f"|{name}:{values.dtype}|".encode())
+        digest.update(np.packbits(values.is_null().to_numpy()).tobytes())
+        if values.dtype == pl.String:
+            values = values.fill_null("")
+            digest.update(values.str.len_bytes().cast(pl.UInt32).to_numpy().tobytes())
+            digest.update("".join(values).encode())
+        else:
+            numbers = (
+                values.to_physical().fill_null(0) if values.dtype != pl.Boolean else values.fill_null(False)
+            )
+            digest.update(np.ascontiguousarray(numbers.to_numpy()).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,285 @@
+"""Every table of the lake and its columns: the one place that knows them.
+
+A table is partitioned by month. Its `month` column (pl.String, "YYYY-MM-01", Dagster's monthly partition
+key) is set by `publish` and does not appear in `TableSchema.columns`, except in a ledger, which names it
+itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import polars as pl
+from polars.datatypes import DataTypeClass
+
+MONTH = "month"
+UTC_TIME = pl.Datetime("us", "UTC")
+
+SQL_TYPES: dict[Any, str] = {
+    pl.String: "VARCHAR",
+    pl.Boolean: "BOOLEAN",
+    pl.Int8: "TINYINT",
+    pl.Int16: "SMALLINT",
+    pl.Int32: "INTEGER",
+    pl.Int64: "BIGINT",
+    pl.UInt8: "UTINYINT",
+    pl.UInt16: "USMALLINT",
+    pl.UInt32: "UINTEGER",
+    pl.UInt64: "UBIGINT",
+    pl.Float32: "FLOAT",
+    pl.Float64: "DOUBLE",
+    pl.Date: "DATE",
+    UTC_TIME: "TIMESTAMP WITH TIME ZONE",
+    pl.Datetime("us"): "TIMESTAMP",
+}
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """The declaration of one table.
+
+    name: table name in the lake (lower case letters, digits, underscores).
+    columns: column name -> Polars type, in the order in which `read` returns them.
+    key: columns that identify a row, unique within a month and never null; () where rows have no identity.
+    nullable: columns that may hold nulls (and NaN, where they are floats); "all" for every column.
+    month_column: the date or UTC time column whose month must be the partition's; None where there is none.
+    order: columns by which `read` sorts; the key where nothing else is said.
+    may_be_empty: a month without rows is a valid month of this table.
+    unversioned: columns that do not count for the data version, such as the moment of ingestion.
+    """
+
+    name: str
+    columns: dict[str, pl.DataType | type[pl.DataType] | DataTypeClass]
+    key: tuple[str, ...]
+    nullable: frozenset[str] | Literal["all"] = frozenset()
+    description: str = ""
+    month_column: str | None = None
+    order: tuple[str, ...] = ()
+    may_be_empty: bool = False
+    unversioned: frozenset[str] = field(default=frozenset({"ingested_at"}))
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier() or self.name != self.name.lower():
+            raise ValueError(
+                f"table name {self.name!r}: use lower case letters, digits and underscores, a letter first"
+            )
+        for column, dtype in self.columns.items():
+            if dtype not in SQL_TYPES:
+                raise ValueError(
+                    f"table {self.name}, column {column}: the lake cannot store {dtype}; "
+                    f"use one of {', '.join(str(t) for t in SQL_TYPES)}"
+                )
+        named = {"key": self.key, "order": self.order, "month_column": (self.month_column,)}
+        if self.nullable != "all":
+            named["nullable"] = tuple(self.nullable)
+        for what, names in named.items():
+            unknown = [n for n in names if n is not None and n not in self.columns]
+            if unknown:
+                raise ValueError(
+                    f"table {self.name}: {what} names {unknown}, which are not among its columns"
+                )
+        if not self.order:
+            object.__setattr__(self, "order", self.key)
+
+    @property
+    def is_ledger(self) -> bool:
+        """True for append-only tables, which carry the month in their own `month` column."""
+        return MONTH in self.columns
+
+    @property
+    def required(self) -> list[str]:
+        """Columns that may hold neither null nor NaN, in table order; the key is always among them."""
+        if self.nullable == "all":
+            return list(self.key)
+        return [c for c in self.columns if c not in self.nullable or c in self.key]
+
+    @property
+    def polars_schema(self) -> pl.Schema:
+        """The columns as a Polars schema, ready for `pl.DataFrame(..., schema=...)`."""
+        return pl.Schema(self.columns)
+
+    def empty(self) -> pl.DataFrame:
+        """A frame of this schema without rows."""
+        return pl.DataFrame(schema=self.polars_schema)
+
+
+_PANEL_KEY = ("symbol", "session")
+
+RAW_BARS = TableSchema(
+    name="raw_bars",
+    columns={
+        "symbol": pl.String,
+        "session": pl.Date,
+        "open": pl.Float64,
+        "high": pl.Float64,
+        "low": pl.Float64,
+        "close": pl.Float64,
+        "volume": pl.Float64,
+        "split_factor": pl.Float64,
+        "dividend": pl.Float64,
+        "adjusted": pl.Boolean,
+        "event_time": UTC_TIME,
+        "knowledge_time": UTC_TIME,
+        "source": pl.String,
+        "ingested_at": UTC_TIME,
+    },
+    key=_PANEL_KEY,
+    month_column="session",
+    description="Daily bars as traded. split_factor is 2.0 on the ex-date of a 2:1 split and 1.0 elsewhere; "
+    "dividend is cash per share on its ex-date.",
+)
+
+QUARANTINED_BARS = TableSchema(
+    name="quarantined_bars",
+    columns={**RAW_BARS.columns, "reason": pl.String, "row": pl.Int64},
+    key=(),
+    nullable="all",
+    order=("symbol", "session", "row"),
+    may_be_empty=True,
+    description="Bars that were refused, as the source gave them, with the reasons and the row in the "
+    "source's frame.",
+)
+
+LABEL_DIRECTION = TableSchema(
+    name="labels_direction",
+    columns={
+        "symbol": pl.String,
+        "session": pl.Date,
+        "label_start": pl.Date,
+        "label_end": pl.Date,
+        "forward_return": pl.Float64,
+        "threshold": pl.Float64,
+        "target": pl.Int8,
+        "horizon": pl.Int16,
+        "knowledge_time": UTC_TIME,
+    },
+    key=_PANEL_KEY,
+    month_column="label_end",
+    description="Sell (0), Hold (1), Buy (2) by the log return over (label_start, label_end]. A label is "
+    "filed under "
+    "the month of its label_end, the month in which it became known.",
+)
+
+AUDITS = TableSchema(
+    name="audits",
+    columns={
+        "table_name": pl.String,
+        MONTH: pl.String,
+        "probe": pl.String,
+        "passed": pl.Boolean,
+        "column": pl.String,
+        "symbol": pl.String,
+        "cutoff": pl.Date,
+        "first_leak": pl.Date,
+        "max_delta": pl.Float64,
+        "detail": pl.String,
+        "coverage": pl.String,
+        "run_id": pl.String,
+        "recorded_at": UTC_TIME,
+    },
+    key=(),
+    nullable=frozenset({"column", "symbol", "cutoff", "first_leak", "max_delta"}),
+    order=("recorded_at", "table_name", MONTH, "probe", "column", "symbol"),
+    description="The ledger of the gate: one row for each probe and violation, appended and never replaced.",
+)
+
+
+def feature_table(set_name: str, feature_names: Sequence[str]) -> TableSchema:
+    """Table `features_<set_name>`: the panel key, the decision and knowledge times, one Float64 per feature.
+
+    A feature is null while it warms up. Adding a name adds a column to an existing table; dropping one is
+    refused.
+    """
+    return TableSchema(
+        name=f"features_{set_name}",
+        columns={
+            "symbol": pl.String,
+            "session": pl.Date,
+            "decision_time": UTC_TIME,
+            "knowledge_time": UTC_TIME,
+            **dict.fromkeys(feature_names, pl.Float64),
+        },
+        key=_PANEL_KEY,
+        nullable=frozenset(feature_names),
+        month_column="session",
+        description=f"Features of the set {set_name!r}, known at decision_time (the session's close).",
+    )
+
+
+def sequence_table(study: str) -> TableSchema:
+    """Table `sequences_<study>`: one row per decision, saying which sessions its window spans."""
+    return TableSchema(
+        name=f"sequences_{study}",
+        columns={
+            "symbol": pl.String,
+            "session": pl.Date,
+            "window_start": pl.Date,
+            "n_valid": pl.Int32,
+            "decision_time": UTC_TIME,
+            "knowledge_time": UTC_TIME,
+        },
+        key=_PANEL_KEY,
+        month_column="session",
+        description=f"Windows of the study {study!r}: window_start is the session of the first of n_valid "
+        "rows.",
+    )
+
+
+def prediction_table(study: str) -> TableSchema:
+    """Table `predictions_<study>`: class probabilities per decision and the evidence they carry.
+
+    score = p_buy - p_sell; fold is the month key, model_run the MLflow run id, snapshot the lake snapshot
+    that the model was trained on, certificate the digest of the audit.
+    """
+    return TableSchema(
+        name=f"predictions_{study}",
+        columns={
+            "symbol": pl.String,
+            "session": pl.Date,
+            "decision_time": UTC_TIME,
+            "knowledge_time": UTC_TIME,
+            "p_sell": pl.Float64,
+            "p_hold": pl.Float64,
+            "p_buy": pl.Float64,
+            "score": pl.Float64,
+            "fold": pl.String,
+            "model_run": pl.String,
+            "snapshot": pl.Int64,
+            "certificate": pl.String,
+        },
+        key=_PANEL_KEY,
+        month_column="session",
+        description=f"Out-of-sample predictions of the study {study!r}, one walk-forward fold per month.",
+    )
+
+
+def model_table(study: str) -> TableSchema:
+    """Table `model_<study>`: one row per trained fold, saying what it saw and where its files lie.
+
+    artifact is a path relative to the data set's state folder, artifact_sha256 the digest of that file,
+    snapshot the lake snapshot the training set was read at, ledger_digest the digest of the fold's fit
+    ledger.
+    """
+    return TableSchema(
+        name=f"model_{study}",
+        columns={
+            "fold": pl.String,
+            "train_start": pl.Date,
+            "train_end": pl.Date,
+            "test_start": pl.Date,
+            "test_end": pl.Date,
+            "embargo": pl.Int32,
+            "rows": pl.Int64,
+            "sessions": pl.Int64,
+            "symbols": pl.Int64,
+            "best_iteration": pl.Int64,
+            "validation_loss": pl.Float64,
+            "snapshot": pl.Int64,
+            "model_run": pl.String,
+            "artifact": pl.String,
+            "artifact_sha256": pl.String,
+            "ledger_digest": pl.String,
+        },
+        key=("fold",),
+        description=f"Trained folds of the study {study!r}.",
+    )

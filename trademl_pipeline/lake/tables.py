@@ -1,0 +1,164 @@
+"""SQL of one table: making it, growing it by columns, describing it. Runs inside the caller's transaction."""
+
+import json
+
+import duckdb
+import polars as pl
+
+from trademl_pipeline.lake.connection import ALIAS, identifier, quote
+from trademl_pipeline.lake.errors import MissingSnapshotError, MissingTableError, SchemaMismatchError
+from trademl_pipeline.lake.schemas import MONTH, SQL_TYPES, TableSchema
+
+
+def qualified(name: str) -> str:
+    """The table's full name in SQL."""
+    return f"{ALIAS}.main.{identifier(name)}"
+
+
+def at(snapshot: int | None) -> str:
+    """The SQL clause that reads a table as of a snapshot; empty for the current one."""
+    return "" if snapshot is None else f" AT (VERSION => {int(snapshot)})"
+
+
+def stored_columns(
+    connection: duckdb.DuckDBPyConnection, name: str, snapshot: int | None = None
+) -> dict[str, str] | None:
+    """Column name -> SQL type of a table as stored; None where there is no such table.
+
+    Raises: MissingSnapshotError.
+    """
+    try:
+        rows = connection.execute(f"DESCRIBE SELECT * FROM {qualified(name)}{at(snapshot)}").fetchall()
+    except duckdb.CatalogException as error:
+        if "does not exist" in str(error):
+            return None
+        raise
+    except duckdb.InvalidInputException as error:
+        if "No snapshot found" in str(error):
+            raise MissingSnapshotError(
+                f"snapshot {snapshot} is not in the lake: it was never made, or maintenance expired it. "
+                "Lake.snapshots() lists those that can be read."
+            ) from error
+        raise
+    return {row[0]: row[1] for row in rows}
+
+
+def require_columns(
+    connection: duckdb.DuckDBPyConnection, name: str, snapshot: int | None = None
+) -> dict[str, str]:
+    """As `stored_columns`, raising MissingTableError that names the tables there are."""
+    stored = stored_columns(connection, name, snapshot)
+    if stored is None:
+        when = f" at snapshot {snapshot}" if snapshot is not None else ""
+        raise MissingTableError(
+            f"table {name!r} is not in the lake{when}. Tables there are now: "
+            f"{table_names(connection) or 'none'}. "
+            "Materialize the asset that publishes it first."
+        )
+    return stored
+
+
+def table_names(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Names of all tables of the lake, sorted."""
+    rows = connection.execute(
+        f"SELECT table_name FROM duckdb_tables() WHERE database_name = {quote(ALIAS)} ORDER BY table_name"
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def table_comment(connection: duckdb.DuckDBPyConnection, name: str) -> dict:
+    """Description, key and order that were recorded with the table; an empty dict where there are none."""
+    row = connection.execute(
+        f"SELECT comment FROM duckdb_tables() WHERE database_name = {quote(ALIAS)} AND table_name = ?", [name]
+    ).fetchone()
+    return json.loads(row[0]) if row and row[0] else {}
+
+
+def ensure_table(connection: duckdb.DuckDBPyConnection, schema: TableSchema) -> bool:
+    """Make the table, or add the columns that its schema has gained. True where it was made.
+
+    Raises: SchemaMismatchError naming the columns that the table has and the schema lacks, whose types
+    differ, or that were added without being nullable (the months before have no values for them).
+    """
+    wanted = {name: SQL_TYPES[dtype] for name, dtype in schema.columns.items()} | {MONTH: "VARCHAR"}
+    stored = stored_columns(connection, schema.name)
+    table = qualified(schema.name)
+    if stored is None:
+        never_null = {*schema.key, MONTH}
+        columns = ", ".join(
+            f"{identifier(name)} {kind}{' NOT NULL' if name in never_null else ''}"
+            for name, kind in wanted.items()
+        )
+        connection.execute(f"CREATE TABLE {table} ({columns})")
+        connection.execute(f"ALTER TABLE {table} SET PARTITIONED BY ({MONTH})")
+        _record(connection, schema)
+        return True
+    _check_evolution(schema, stored, wanted)
+    for name in wanted.keys() - stored.keys():
+        connection.execute(f"ALTER TABLE {table} ADD COLUMN {identifier(name)} {wanted[name]}")
+    if table_comment(connection, schema.name) != _comment(schema):
+        _record(connection, schema)
+    return False
+
+
+def _check_evolution(schema: TableSchema, stored: dict[str, str], wanted: dict[str, str]) -> None:
+    removed = [c for c in stored if c not in wanted]
+    if removed:
+        raise SchemaMismatchError(
+            f"table {schema.name}: the lake has columns {removed} that the table schema has not. Published "
+            "months "
+            "would lose them, so they are never dropped: keep them in the schema, or publish under another "
+            "name.",
+            schema.name,
+            removed[0],
+            None,
+            stored[removed[0]],
+        )
+    for name, kind in stored.items():
+        if kind != wanted[name]:
+            raise SchemaMismatchError(
+                f"table {schema.name}: column {name!r} is {kind} in the lake and {wanted[name]} in the "
+                "table schema. "
+                "Restore the type, or publish the new one under another column or table name.",
+                schema.name,
+                name,
+                wanted[name],
+                kind,
+            )
+    for name in wanted:
+        if name not in stored and name in schema.required:
+            raise SchemaMismatchError(
+                f"table {schema.name}: the new column {name!r} must be nullable, since the months published "
+                "before "
+                "have no values for it. Declare it nullable, or publish under another table name.",
+                schema.name,
+                name,
+                wanted[name],
+                None,
+            )
+
+
+def _comment(schema: TableSchema) -> dict:
+    return {"description": schema.description, "key": list(schema.key), "order": list(schema.order)}
+
+
+def _record(connection: duckdb.DuckDBPyConnection, schema: TableSchema) -> None:
+    text = json.dumps(_comment(schema), sort_keys=True)
+    connection.execute(f"COMMENT ON TABLE {qualified(schema.name)} IS {quote(text)}")
+
+
+def fetch(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    columns: list[str],
+    where: str = "",
+    parameters: list | None = None,
+    snapshot: int | None = None,
+) -> pl.DataFrame:
+    """Read columns of a table through Arrow into Polars, times as microseconds UTC, in no particular "
+    "order."""
+    listed = ", ".join(identifier(c) for c in columns)
+    sql = f"SELECT {listed} FROM {qualified(name)}{at(snapshot)}{' WHERE ' + where if where else ''}"
+    frame = connection.execute(sql, parameters or []).pl()
+    zoned = [c for c, t in frame.schema.items() if isinstance(t, pl.Datetime) and t.time_zone]
+    return frame.with_columns(pl.col(zoned).dt.convert_time_zone("UTC")) if zoned else frame
