@@ -1,0 +1,70 @@
+"""Errors of market data. Each message says what is wrong, where, and what to do."""
+
+from collections.abc import Sequence
+from datetime import date
+from difflib import get_close_matches
+
+
+class MarketError(Exception):
+    """Base of all errors of this package."""
+
+
+class CalendarError(MarketError):
+    """An unknown calendar, a day outside the calendar's bounds, or a day that is no session."""
+
+
+class BarsSchemaError(MarketError):
+    """A frame of bars lacks a column or holds one of the wrong type; `column` names it."""
+
+    def __init__(self, message: str, column: str) -> None:
+        super().__init__(message)
+        self.column = column
+
+
+class SourceFileError(MarketError):
+    """A file or folder of bars cannot be found or read."""
+
+
+class MissingColumnsError(SourceFileError):
+    """A file lacks columns that bars need; `missing` and `found` list them."""
+
+    def __init__(self, where: str, missing: Sequence[str], found: Sequence[str]) -> None:
+        self.missing, self.found = list(missing), list(found)
+        example = ", ".join(f"{name}=<your column>" for name in self.missing)
+        super().__init__(
+            f"{where} has no column for {', '.join(self.missing)}; it has: {', '.join(self.found) or '(none)'}. "
+            f"Say which of them it is: --column {example}, or FileSource(columns={{...}}) with the same pairs"
+        )
+
+
+class UnknownSymbolError(MarketError):
+    """Symbols were asked for that the source does not have; `symbols` lists them."""
+
+    def __init__(self, source: str, unknown: Sequence[str], known: Sequence[str]) -> None:
+        self.symbols = list(unknown)
+        named = []
+        for symbol in self.symbols[:5]:
+            near = get_close_matches(symbol, known, n=3, cutoff=0.5)
+            named.append(f"{symbol!r}" + (f" (near: {', '.join(near)})" if near else ""))
+        more = f" and {len(self.symbols) - 5} more" if len(self.symbols) > 5 else ""
+        super().__init__(
+            f"source {source!r} has {len(known)} symbols, but not {', '.join(named)}{more}; "
+            "spell them as the source does"
+        )
+
+
+class EmptyMonthError(MarketError):
+    """A source has no rows in the range asked for."""
+
+    def __init__(
+        self, source: str, start: date, end: date, span: tuple[date, date] | None, note: str = ""
+    ) -> None:
+        if start.replace(day=1) == end.replace(day=1):
+            asked = f"in {start:%Y-%m}"
+        else:
+            asked = f"from {start:%Y-%m} to {end:%Y-%m}"
+        have = f"it has bars from {span[0]} to {span[1]}" if span else "it has no bars at all"
+        super().__init__(
+            f"source {source!r} has no bars {asked} ({start} to {end}{note}); {have}. "
+            "Ask for months in that span, or point the source at the missing data"
+        )
