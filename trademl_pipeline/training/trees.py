@@ -1,0 +1,277 @@
+"""Gradient-boosted trees over classes: LightGBM and XGBoost behind one interface.
+
+A fit is three fitted objects, each recorded by the fold's ledger: the class weights, the number of rounds
+(chosen on an inner temporal split) and the model. The number of rounds found, the model is fitted once more
+on all training rows, so that the newest sessions are learnt from too.
+
+Missing values are left to the trees. Defined behaviour at the edges: a class that no training row has gets
+probability 0; a fold that is empty, too small, of a single class, or without a feature that varies is a
+`FitError`; infinite values are a `FitError`; columns that are constant or wholly missing are kept, unused and
+named in the model.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol, TypeVar
+
+import numpy as np
+import polars as pl
+
+from trademl_pipeline.training.boosters import LIBRARIES, Boosted, Library
+from trademl_pipeline.training.inner_split import FitError, inner_split
+from trademl_pipeline.training.tree_config import LightGBMConfig, TreeConfig, XGBoostConfig
+from trademl_pipeline.training.tree_rows import (
+    checked_targets,
+    class_weights,
+    feature_matrix,
+    weighted_rows,
+)
+
+__all__ = [
+    "FitError",
+    "LightGBMConfig",
+    "TreeConfig",
+    "TreeModel",
+    "XGBoostConfig",
+    "fit_lightgbm",
+    "fit_xgboost",
+    "shap_values",
+]
+
+T = TypeVar("T")
+
+
+class Ledger(Protocol):
+    """Records what a fitted object has seen."""
+
+    def fit(self, name: str, frame: pl.DataFrame, fn: Callable[..., T]) -> T:
+        """Record `name` as fitted on the keys of `frame` and return what `fn` returns."""
+        ...
+
+
+@dataclass(frozen=True)
+class TreeModel:
+    """A fitted model as plain data; the booster is its library's own text.
+
+    Attributes:
+        kind: "lightgbm" or "xgboost".
+        features: names of the columns in order.
+        n_classes: width of `predict_proba`.
+        classes: classes that the training rows had; the others get probability 0.
+        weights: weight of each of `classes` in training.
+        undo_weights: whether predictions divide the weights out again.
+        rounds: boosting rounds kept.
+        validation_loss: log loss on the inner validation rows at `rounds`; None without early stopping.
+        rows: training rows of the final fit.
+        importance: share of the total gain of each feature, summing to 1 (all 0 if no split was made).
+        unused: features constant or wholly missing in the training rows.
+        booster: the library's text form.
+    """
+
+    kind: Literal["lightgbm", "xgboost"]
+    features: tuple[str, ...]
+    n_classes: int
+    classes: tuple[int, ...]
+    weights: tuple[float, ...]
+    undo_weights: bool
+    rounds: int
+    validation_loss: float | None
+    rows: int
+    importance: dict[str, float]
+    unused: tuple[str, ...]
+    booster: str = field(repr=False)
+
+    def predict_proba(self, x: pl.DataFrame | np.ndarray) -> np.ndarray:
+        """Class probabilities, (rows, n_classes), rows summing to 1.
+
+        Args:
+            x: a frame that has the feature columns, in any order, or (rows, features) in the order of
+                `features`.
+
+        Raises:
+            FitError: if columns are missing or the width differs.
+        """
+        matrix = feature_matrix(x, self.features)
+        probabilities = np.zeros((len(matrix), self.n_classes))
+        if len(matrix) == 0:
+            return probabilities
+        raw = LIBRARIES[self.kind].predict(self.native(), matrix).reshape(len(matrix), len(self.classes))
+        if self.undo_weights:
+            raw = raw / np.asarray(self.weights)
+        probabilities[:, list(self.classes)] = raw / raw.sum(axis=1, keepdims=True)
+        return probabilities
+
+    def native(self) -> Any:
+        """The library's own booster."""
+        return LIBRARIES[self.kind].load(self.booster)
+
+    def to_text(self) -> str:
+        """One JSON document that `from_text` reads back."""
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_text(text: str) -> "TreeModel":
+        """The model that `to_text` wrote."""
+        data = json.loads(text)
+        for name in ("features", "classes", "weights", "unused"):
+            data[name] = tuple(data[name])
+        return TreeModel(**data)
+
+
+def fit_lightgbm(
+    keys: pl.DataFrame,
+    x: pl.DataFrame | np.ndarray,
+    features: Sequence[str],
+    config: LightGBMConfig,
+    *,
+    seed: int,
+    threads: int,
+    ledger: Ledger,
+) -> TreeModel:
+    """Fit LightGBM on one fold's training rows; the same rows, config and seed give the same model.
+
+    Args:
+        keys: symbol, session, label_end, target (0 … n_classes - 1), and what the ledger reads
+            (knowledge_time).
+        x: feature values aligned with `keys`: a frame with the columns, or (rows, features).
+        features: names of the features.
+        config: hyper-parameters.
+        seed: seed of the row and feature draws.
+        threads: threads of the library; the result does not depend on it.
+        ledger: records the class weights, the choice of rounds and the model.
+
+    Returns:
+        The fitted model.
+
+    Raises:
+        FitError: empty, too small, single-class or featureless training rows, infinite values, unaligned
+            inputs.
+    """
+    return _fit("lightgbm", keys, x, features, config, seed, threads, ledger)
+
+
+def fit_xgboost(
+    keys: pl.DataFrame,
+    x: pl.DataFrame | np.ndarray,
+    features: Sequence[str],
+    config: XGBoostConfig,
+    *,
+    seed: int,
+    threads: int,
+    ledger: Ledger,
+) -> TreeModel:
+    """Fit XGBoost; arguments, result and errors as `fit_lightgbm`."""
+    return _fit("xgboost", keys, x, features, config, seed, threads, ledger)
+
+
+def shap_values(model: TreeModel, x: pl.DataFrame | np.ndarray) -> np.ndarray:
+    """SHAP values of the raw class scores by shap's TreeExplainer.
+
+    Args:
+        model: the fitted model.
+        x: rows to explain, as for `predict_proba`.
+
+    Returns:
+        (rows, features, n_classes); zeros for classes the model has not seen.
+    """
+    import shap
+
+    matrix = feature_matrix(x, model.features)
+    values = np.zeros((len(matrix), len(model.features), model.n_classes))
+    if len(matrix):
+        explained = np.asarray(shap.TreeExplainer(model.native()).shap_values(matrix))
+        values[:, :, list(model.classes)] = explained
+    return values
+
+
+def _fit(
+    kind: Literal["lightgbm", "xgboost"],
+    keys: pl.DataFrame,
+    x: pl.DataFrame | np.ndarray,
+    features: Sequence[str],
+    config: TreeConfig,
+    seed: int,
+    threads: int,
+    ledger: Ledger,
+) -> TreeModel:
+    names = tuple(features)
+    matrix = feature_matrix(x, names)
+    y = checked_targets(keys, matrix, config)
+    low, high = np.fmin.reduce(matrix, axis=0), np.fmax.reduce(matrix, axis=0)
+    unused = tuple(name for name, a, b in zip(names, low, high, strict=True) if not a < b)
+    if len(unused) == len(names):
+        raise FitError(f"none of {len(names)} features varies over {len(y)} training rows; nothing to learn")
+    library = LIBRARIES[kind]
+    rounds, loss, chosen = config.max_rounds, None, None
+    learnt = np.ones(len(y), dtype=bool)
+    if config.early_stopping:
+        split = inner_split(keys, validation_sessions=config.validation_sessions, embargo=config.embargo)
+        chosen = ledger.fit(
+            "early_stopping",
+            keys.filter(split.train | split.validation),
+            lambda *_: _choose(library, matrix, y, split.train, split.validation, config, seed, threads),
+        )
+        rounds, loss = chosen.rounds, chosen.loss
+        learnt = learnt if config.refit else split.train
+    rows = keys.filter(learnt)
+    weight = ledger.fit("class_weights", rows, lambda *_: class_weights(y[learnt], config))
+    classes = np.flatnonzero(weight)
+    if chosen is None or config.refit:
+        boosted = ledger.fit(
+            "model",
+            rows,
+            lambda *_: library.train(
+                weighted_rows(matrix[learnt], y[learnt], classes, weight),
+                None,
+                len(classes),
+                rounds,
+                config,
+                seed,
+                threads,
+            ),
+        )
+    else:
+        boosted = ledger.fit("model", rows, lambda *_: chosen)
+    total = float(boosted.gain.sum())
+    return TreeModel(
+        kind=kind,
+        features=names,
+        n_classes=config.n_classes,
+        classes=tuple(int(c) for c in classes),
+        weights=tuple(float(w) for w in weight[classes]),
+        undo_weights=config.undo_weights,
+        rounds=boosted.rounds,
+        validation_loss=loss,
+        rows=int(learnt.sum()),
+        importance={n: float(g) / total if total else 0.0 for n, g in zip(names, boosted.gain, strict=True)},
+        unused=unused,
+        booster=boosted.text,
+    )
+
+
+def _choose(
+    library: Library,
+    matrix: np.ndarray,
+    y: np.ndarray,
+    train: np.ndarray,
+    validation: np.ndarray,
+    config: TreeConfig,
+    seed: int,
+    threads: int,
+) -> Boosted:
+    weight = class_weights(y[train], config)
+    classes = np.flatnonzero(weight)
+    # A class that only the validation rows have cannot be predicted and would make their loss infinite.
+    held = validation & np.isin(y, classes)
+    if not held.any():
+        raise FitError("no inner validation row is of a class that the inner training rows have")
+    return library.train(
+        weighted_rows(matrix[train], y[train], classes, weight),
+        weighted_rows(matrix[held], y[held], classes, weight),
+        len(classes),
+        config.max_rounds,
+        config,
+        seed,
+        threads,
+    )
