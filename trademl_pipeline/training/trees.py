@@ -82,12 +82,13 @@ class TreeModel:
     unused: tuple[str, ...]
     booster: str = field(repr=False)
 
-    def predict_proba(self, x: pl.DataFrame | np.ndarray) -> np.ndarray:
+    def predict_proba(self, x: pl.DataFrame | np.ndarray, *, threads: int = 1) -> np.ndarray:
         """Class probabilities, (rows, n_classes), rows summing to 1.
 
         Args:
             x: a frame that has the feature columns, in any order, or (rows, features) in the order of
                 `features`.
+            threads: threads of the library; one is quickest up to some thousand rows.
 
         Raises:
             FitError: if columns are missing or the width differs.
@@ -96,7 +97,8 @@ class TreeModel:
         probabilities = np.zeros((len(matrix), self.n_classes))
         if len(matrix) == 0:
             return probabilities
-        raw = LIBRARIES[self.kind].predict(self.native(), matrix).reshape(len(matrix), len(self.classes))
+        raw = LIBRARIES[self.kind].predict(self.native(), matrix, threads)
+        raw = raw.reshape(len(matrix), len(self.classes))
         if self.undo_weights:
             raw = raw / np.asarray(self.weights)
         probabilities[:, list(self.classes)] = raw / raw.sum(axis=1, keepdims=True)
