@@ -11,6 +11,7 @@ from trademl_pipeline.market.errors import (
 )
 from trademl_pipeline.market.quality import SplitBars, split_bars
 from trademl_pipeline.market.schema import BAR_DTYPES, conform
+from trademl_pipeline.market.simulated import SimulatedMarket
 from trademl_pipeline.market.sources import BarSource, fetch_month
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "EmptyMonthError",
     "MarketError",
     "MissingColumnsError",
+    "SimulatedMarket",
     "SourceFileError",
     "SplitBars",
     "UnknownSymbolError",

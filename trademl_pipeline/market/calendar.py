@@ -1,11 +1,12 @@
 """Exchange calendars: sessions, closes in UTC, session arithmetic and months.
 
-All lags, horizons and embargoes of this project count sessions. A session is a `datetime.date`; its ordinal is its
-position among all sessions of the calendar since `FIRST_DAY`, so the difference of two ordinals is their distance in
-sessions. Times of day come from exchange-calendars, half days and daylight saving included.
+All lags, horizons and embargoes of this project count sessions. A session is a `datetime.date`; its ordinal
+is its position among all sessions of the calendar since `FIRST_DAY`, so the difference of two ordinals is
+their distance in sessions. Times of day come from exchange-calendars, half days and daylight saving
+included.
 
-The calendar's bounds are fixed, never relative to today, so the same call gives the same answer every day. Holidays
-after the release of the installed exchange-calendars are its forecast.
+The calendar's bounds are fixed, never relative to today, so the same call gives the same answer every day.
+Holidays after the release of the installed exchange-calendars are its forecast.
 """
 
 from collections.abc import Sequence
@@ -198,7 +199,10 @@ def index_of(days: pl.Series, calendar: str = DEFAULT_CALENDAR) -> pl.Series:
 
 
 def offset_sessions(days: pl.Series, n: int, calendar: str = DEFAULT_CALENDAR) -> pl.Series:
-    """Each session of a Date series moved by n sessions; null where it is no session or the answer is out of bounds."""
+    """Each session of a Date series moved by n sessions.
+
+    Null where a day is no session, or where the answer lies outside the calendar's bounds.
+    """
     frame = _load(calendar).frame
     moved = index_of(days, calendar).cast(pl.Int64) + n
     inside = moved.is_between(0, frame.height - 1)
@@ -209,8 +213,8 @@ def offset_sessions(days: pl.Series, n: int, calendar: str = DEFAULT_CALENDAR) -
 def close_utc(days: date | pl.Series, calendar: str = DEFAULT_CALENDAR) -> datetime | pl.Series:
     """Close of a session in UTC, half days included.
 
-    A date gives a datetime and must be a session; a Date series gives a Datetime(us, UTC) series with null where a
-    day is no session.
+    A date gives a datetime and must be a session; a Date series gives a Datetime(us, UTC) series with null
+    where a day is no session.
     """
     frame = _load(calendar).frame
     if isinstance(days, date):

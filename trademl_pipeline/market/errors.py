@@ -32,7 +32,8 @@ class MissingColumnsError(SourceFileError):
         self.missing, self.found = list(missing), list(found)
         example = ", ".join(f"{name}=<your column>" for name in self.missing)
         super().__init__(
-            f"{where} has no column for {', '.join(self.missing)}; it has: {', '.join(self.found) or '(none)'}. "
+            f"{where} has no column for {', '.join(self.missing)}; it has: "
+            f"{', '.join(self.found) or '(none)'}. "
             f"Say which of them it is: --column {example}, or FileSource(columns={{...}}) with the same pairs"
         )
 

@@ -3,14 +3,15 @@
 Every row that goes in comes out on exactly one side. A row is bad when
 
 - a key is missing (`null_symbol`, `null_session`) or its session is not on the calendar (`off_calendar`),
-- a price or the volume is missing, not a number or infinite (`not_finite`), a price is not positive (`not_positive`),
-  or the volume is negative (`negative_volume`),
-- its prices contradict each other (`high_too_low`: high < max(open, close); `low_too_high`: low > min(open, close)),
+- a price or the volume is missing, not a number or infinite (`not_finite`), a price is not positive
+  (`not_positive`), or the volume is negative (`negative_volume`),
+- its prices contradict each other (`high_too_low`: high < max(open, close); `low_too_high`: low >
+  min(open, close)),
 - a corporate action is impossible (`bad_split`, `bad_dividend`),
 - its times are missing or out of order (`null_time`, `known_before_event`),
 - the source itself could not read it (its `defect`),
-- its key occurs again (`duplicate`): among rows without another defect, copies that say the same keep the first; where
-  they disagree all of them go, for nothing tells which is right.
+- its key occurs again (`duplicate`): among rows without another defect, copies that say the same keep the
+  first; where they disagree all of them go, for nothing tells which is right.
 """
 
 from datetime import datetime
@@ -42,14 +43,15 @@ def split_bars(
     """Judge every row of a source's frame.
 
     Args:
-        frame: bars as a source returns them (`schema.SOURCE_COLUMNS`, `row` and `defect` optional), in any order.
+        frame: bars as a source returns them (`schema.SOURCE_COLUMNS`, `row` and `defect` optional), in any
+            order.
         ingested_at: the moment to record, with time zone.
         calendar: the exchange calendar that sessions must be on; None checks none.
 
     Returns:
         good: sorted by (symbol, session), unique, validated against the table's schema;
-        quarantined: the rest as given, with `reason` ("; "-joined, offending values included) and `row` (the source's
-        own row where it gives one, else the position in `frame`).
+        quarantined: the rest as given, with `reason` ("; "-joined, offending values included) and `row`
+            (the source's own row where it gives one, else the position in `frame`).
 
     Raises:
         BarsSchemaError: a column is absent or of a type that cannot be read; no row can be judged then.
@@ -97,7 +99,7 @@ def _less(a: str, b: str) -> pl.Expr:
 
 
 def _rules(calendar: str | None) -> list[tuple[pl.Expr, pl.Expr]]:
-    """Pairs of (the row is bad, what to say). A comparison with null is null, so each rule speaks for itself only."""
+    """Pairs of (the row is bad, what to say). A comparison with null is null: another rule speaks of that."""
     col = pl.col
     rules = [
         (col(DEFECT).is_not_null(), col(DEFECT)),

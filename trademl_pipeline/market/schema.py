@@ -1,9 +1,11 @@
 """The shape of a frame of bars, taken from the lake's table, and the cast into it.
 
-A source returns `SOURCE_COLUMNS`; the moment of ingestion is added by whoever ingests. Two more columns may come along
-for the quality split: `row` (Int64: the row in the source's own frame) and `defect` (String: what the source could not
-read in that row, null where nothing).
+A source returns `SOURCE_COLUMNS`; the moment of ingestion is added by whoever ingests. Two more columns may
+come along for the quality split: `row` (Int64: the row in the source's own frame) and `defect` (String:
+what the source could not read in that row, null where nothing).
 """
+
+from typing import Any
 
 import polars as pl
 
@@ -30,8 +32,8 @@ def conform(frame: pl.DataFrame, *, ingested: bool = False) -> pl.DataFrame:
         The columns of `SOURCE_COLUMNS` (with `ingested_at` if asked), then `row` and `defect` where present.
 
     Raises:
-        BarsSchemaError: a column is absent or holds values that its type cannot hold; the message names the column,
-            both types and the first such values.
+        BarsSchemaError: a column is absent or holds values that its type cannot hold; the message names
+            the column, both types and the first such values.
     """
     wanted = [n for n in BAR_DTYPES if ingested or n != "ingested_at"]
     extra = {ROW: pl.Int64, DEFECT: pl.String}
@@ -44,11 +46,11 @@ def conform(frame: pl.DataFrame, *, ingested: bool = False) -> pl.DataFrame:
                 "Rename the column, or map it where the source is declared",
                 name,
             )
-        columns.append(_cast(frame[name], BAR_DTYPES.get(name, extra.get(name))))
+        columns.append(_cast(frame[name], extra.get(name) or BAR_DTYPES[name]))
     return pl.DataFrame(columns)
 
 
-def _cast(column: pl.Series, dtype: pl.DataType) -> pl.Series:
+def _cast(column: pl.Series, dtype: Any) -> pl.Series:
     if column.dtype == dtype:
         return column
     if (

@@ -13,9 +13,9 @@ from trademl_pipeline.market.calendar import month_bounds
 class BarSource(Protocol):
     """Anything that can be asked for bars.
 
-    A source hands over what it has, bad rows included, in the columns of `schema.SOURCE_COLUMNS`; judging them is the
-    work of `quality.split_bars`. It names itself in `name`, which also fills the `source` column where the data does
-    not say better.
+    A source hands over what it has, bad rows included, in the columns of `schema.SOURCE_COLUMNS`; judging
+    them is the work of `quality.split_bars`. It names itself in `name`, which also fills the `source`
+    column where the data does not say better.
     """
 
     name: str
@@ -41,8 +41,8 @@ class BarSource(Protocol):
 def fetch_month(source: BarSource, month: str, symbols: Sequence[str] | None = None) -> pl.DataFrame:
     """Bars of one month key, "YYYY-MM-01".
 
-    The range is the month's calendar days, not its sessions: a row stamped on a holiday at the month's edge would
-    otherwise belong to no month and vanish unseen.
+    The range is the month's calendar days, not its sessions: a row stamped on a holiday at the month's edge
+    would otherwise belong to no month and vanish unseen.
     """
     first, last = month_bounds(month)
     return source.fetch(symbols, first, last)

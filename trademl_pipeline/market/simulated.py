@@ -1,0 +1,354 @@
+"""A simulated market: bars to develop, demonstrate and test on, and the best score that anyone could get on
+them.
+
+The signal is planted on purpose, and far stronger than anything real markets offer: an oracle calls the
+direction of the next five sessions right 56 to 58 times in 100, with a daily rank IC near 0.2. That is what
+lets a few folds tell whether a pipeline recovers a signal; no figure got here says anything about real
+trading.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+
+from trademl_pipeline.market import scoring
+from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, calendar_frame, on_or_after, session_index
+from trademl_pipeline.market.errors import EmptyMonthError, UnknownSymbolError
+from trademl_pipeline.market.oracle import Forecast, forecast
+from trademl_pipeline.market.paths import (
+    SECTORS,
+    MarketSpec,
+    Paths,
+    Symbols,
+    draw_paths,
+    draw_symbols,
+    generator,
+)
+from trademl_pipeline.market.phases import CLASSES
+from trademl_pipeline.market.schema import BAR_DTYPES, SOURCE_COLUMNS
+from trademl_pipeline.market.tape import Tape, write_tape
+
+INDEX_SYMBOL = "SIMX"
+EPOCH, LAST = date(2010, 1, 4), date(2025, 12, 31)
+
+
+class SimulatedMarket:
+    """A market made from a seed; a `BarSource`.
+
+    The same arguments give the same bars, whichever month, symbol or order is asked for, and a market that
+    ends later begins with the same bars. The history is simulated once, at the first question (seconds),
+    and kept.
+
+    Args:
+        seed: seed of everything.
+        n_symbols: number of symbols, SIM000 on. Some are listed late, some are delisted.
+        calendar: exchange calendar of the sessions.
+        epoch: first day of the history.
+        end: last day of the history.
+        strength: correlation, in [0, 1), of the planted signal with the own part of the next session's
+            return.
+        delay: time after the close at which a bar becomes known. The default, none, is right for decisions
+            that are
+            taken at the close and filled at the next open.
+        spec: everything else about the market; `strength` overrides its strength.
+        class_frequencies: share of each breakout class K0..K5 among the planted patterns; overrides the
+            spec's.
+    """
+
+    name = "simulated"
+
+    def __init__(
+        self,
+        seed: int = 7,
+        n_symbols: int = 60,
+        calendar: str = DEFAULT_CALENDAR,
+        epoch: date = EPOCH,
+        end: date = LAST,
+        strength: float | None = None,
+        delay: timedelta = timedelta(0),
+        spec: MarketSpec | None = None,
+        class_frequencies: Mapping[str, float] | None = None,
+    ) -> None:
+        if n_symbols < 1:
+            raise ValueError(f"a market has at least one symbol, not {n_symbols}")
+        if end < epoch:
+            raise ValueError(f"the market would end on {end}, before it begins on {epoch}")
+        if delay < timedelta(0):
+            raise ValueError(f"nothing is known before the close: delay is {delay}")
+        spec = spec or MarketSpec()
+        if strength is not None:
+            spec = replace(spec, strength=strength)
+        if class_frequencies is not None:
+            spec = replace(spec, frequencies=dict(class_frequencies))
+        spec.chain()
+        self.seed, self.n_symbols, self.calendar, self.delay = seed, n_symbols, calendar, delay
+        self.spec = spec
+        self._sessions = calendar_frame(epoch, end, calendar)
+        self._first = session_index(on_or_after(epoch, calendar), calendar)
+        width = max(3, len(str(n_symbols - 1)))
+        self._names = [f"SIM{i:0{width}d}" for i in range(n_symbols)]
+        self._forecasts: dict[int, Forecast] = {}
+
+    def symbols(self) -> list[str]:
+        """Every symbol that is ever listed, delisted ones included."""
+        return [self._names[i] for i in np.flatnonzero(self._listed.any(axis=0))]
+
+    def span(self) -> tuple[date, date]:
+        """First and last session of the history."""
+        return self._sessions["session"][0], self._sessions["session"][-1]
+
+    def fetch(self, symbols: Sequence[str] | None, start: date, end: date) -> pl.DataFrame:
+        """Bars of the symbols (None: all) in [start, end], in the columns of `schema.SOURCE_COLUMNS`.
+
+        Raises:
+            UnknownSymbolError: a symbol is not of this market.
+            EmptyMonthError: nothing is listed in the range.
+        """
+        bars = self.bars.filter(pl.col("session").is_between(start, end))
+        if symbols is not None:
+            unknown = sorted(set(symbols) - set(self.symbols()))
+            if unknown:
+                raise UnknownSymbolError(self.name, unknown, self.symbols())
+            bars = bars.filter(pl.col("symbol").is_in(list(symbols)))
+        if bars.is_empty():
+            note = "" if symbols is None else f", {len(symbols)} symbols asked for"
+            raise EmptyMonthError(self.name, start, end, self.span(), note)
+        return bars
+
+    @cached_property
+    def bars(self) -> pl.DataFrame:
+        """The whole history, sorted by (symbol, session)."""
+        tape = self._tape
+        columns = {name: getattr(tape, name) for name in BAR_DTYPES if hasattr(tape, name)}
+        return self._long(columns).with_columns(adjusted=pl.lit(False)).pipe(self._stamped)
+
+    def index_bars(self) -> pl.DataFrame:
+        """The market's index, symbol SIMX, as bars: weighted by capital at the previous close, dividends
+        reinvested.
+
+        Members are the symbols listed on both sessions, so a delisted one stays in until its last session.
+        """
+        tape, listed = self._tape, self._listed
+        capital = tape.close * self._symbols.shares * np.cumprod(tape.split_factor, axis=0)
+        member = listed[1:] & listed[:-1]
+        weight = np.where(member, capital[:-1], 0.0)
+        # One, where nothing is listed on both sessions, leaves the level where it was.
+        total = weight.sum(axis=1)
+        weight = weight / np.where(total > 0, total, 1.0)[:, None]
+        since_close = (tape.split_factor / np.vstack([np.ones((1, self.n_symbols)), tape.close[:-1]]))[1:]
+
+        def relative(price: np.ndarray) -> np.ndarray:
+            gross = (price[1:] + tape.dividend[1:]) * since_close
+            return np.where(total > 0, (weight * gross).sum(axis=1), 1.0)
+
+        close = 1000 * np.concatenate([[1.0], np.cumprod(relative(tape.close))])
+        opened = np.concatenate([[1000.0], close[:-1] * relative(tape.open)])
+        reach = 0.4 * self.spec.index_volatility * np.exp(self._paths.index_log_volatility)
+        reach *= np.exp(0.2 * self._paths.index_noise)
+        high, low = np.maximum(opened, close) * (1 + reach), np.minimum(opened, close) * (1 - reach)
+        dollars = np.where(listed, tape.volume * tape.close, 0.0).sum(axis=1)
+        frame = pl.DataFrame(
+            {
+                "symbol": [INDEX_SYMBOL] * len(close),
+                "session": self._sessions["session"],
+                "open": opened,
+                "high": high,
+                "low": low,
+                "close": close,
+                "volume": np.round(dollars / close),
+                "split_factor": 1.0,
+                "dividend": 0.0,
+                "adjusted": False,
+            }
+        )
+        return self._stamped(frame)
+
+    def sectors(self) -> pl.DataFrame:
+        """symbol, sector: which sector moves each symbol."""
+        sector = [SECTORS[i] for i in self._symbols.sector]
+        return pl.DataFrame({"symbol": self._names, "sector": sector}).filter(
+            pl.col("symbol").is_in(self.symbols())
+        )
+
+    def listings(self) -> pl.DataFrame:
+        """symbol, sector, listed, delisted: first and last session; delisted is null while it trades on."""
+        sessions, listed = self._sessions["session"].to_numpy(), self._listed
+        ends = listed.shape[0] - 1 - listed[::-1].argmax(axis=0)
+        frame = pl.DataFrame(
+            {
+                "symbol": self._names,
+                "listed": pl.Series(sessions[listed.argmax(axis=0)]).cast(pl.Date),
+                "delisted": pl.Series(sessions[ends]).cast(pl.Date),
+                "trades_on": listed[-1],
+            }
+        )
+        last = pl.when(~pl.col("trades_on")).then("delisted").alias("delisted")
+        frame = frame.with_columns(last).drop("trades_on")
+        return self.sectors().join(frame, on="symbol", maintain_order="left")
+
+    def plantings(self) -> pl.DataFrame:
+        """The planted consolidations that a listed symbol completed.
+
+        Returns:
+            symbol, start and end (first and last session of the consolidation), breakout (first session of
+            the move), `class` ("K0".."K5"), upper and lower (highest high and lowest low of the
+            consolidation, as traded, so comparable with later prices only up to the next split). The class
+            is the one aimed at; noise can make the outcome of a pattern another one.
+        """
+        chain, state, listed = self.spec.chain(), self._paths.state, self._listed
+        sessions, rows = self._sessions["session"].to_list(), []
+        first_move = np.asarray(chain.moving(1, np.arange(len(CLASSES))))
+        for t, i in np.argwhere(np.isin(state, first_move)):
+            start = t
+            while start > 0 and chain.remaining[state[start - 1, i]] > 0:
+                start -= 1
+            if start == t or not listed[start : t + 1, i].all():
+                continue
+            label = CLASSES[int(np.flatnonzero(first_move == state[t, i])[0])]
+            upper, lower = self._tape.high[start:t, i].max(), self._tape.low[start:t, i].min()
+            rows.append((self._names[i], sessions[start], sessions[t - 1], sessions[t], label, upper, lower))
+        schema = {
+            "symbol": pl.String,
+            "start": pl.Date,
+            "end": pl.Date,
+            "breakout": pl.Date,
+            "class": pl.String,
+            "upper": pl.Float64,
+            "lower": pl.Float64,
+        }
+        return pl.DataFrame(rows, schema=schema, orient="row").sort("symbol", "start")
+
+    def signal(self) -> pl.DataFrame:
+        """symbol, session, signal: the planted signal z as seen at the session's close."""
+        return self._long({"signal": self._paths.signal})
+
+    def oracle(self, horizon: int = 5) -> pl.DataFrame:
+        """What the best forecaster would say at each close (see `market.oracle` for what it knows).
+
+        Args:
+            horizon: sessions ahead; the return is the log total return over (session, session + horizon].
+
+        Returns:
+            symbol, session, expected_return, signal_return (the part of it due to the planted signal) and
+            p_up, for every bar, the last ones and those before a delisting included.
+        """
+        view = self._forecast(horizon)
+        columns = {"expected_return": view.mean, "signal_return": view.signal_mean, "p_up": view.p_up}
+        return self._long(columns)
+
+    def realized(self, horizon: int = 5) -> pl.DataFrame:
+        """symbol, session, forward_return: log total return over (session, session + horizon].
+
+        Only keys whose symbol trades through all of it.
+        """
+        return self._long({"forward_return": self._forward(horizon)}).drop_nans()
+
+    def best_scores(self, horizon: int = 5, keys: pl.DataFrame | None = None) -> dict[str, float]:
+        """The oracle's scores, which no causal forecaster beats but by luck.
+
+        Args:
+            horizon: sessions ahead.
+            keys: frame with symbol and session to score on; None is every bar that has a forward return.
+                Keys without
+                a forward return do not count.
+
+        Returns:
+            n (keys scored), days, directional_accuracy (share of calls, the sign of p_up − ½, that came
+            true) and expected_directional_accuracy (mean of max(p_up, 1 − p_up)), rank_ic (mean over days
+            of the rank correlation of expected_return with the realized return) and expected_rank_ic (the
+            same with returns drawn anew from the oracle's own distribution), signal_directional_accuracy
+            and signal_rank_ic (the planted signal alone), always_up and majority (baselines).
+
+        Raises:
+            ValueError: none of the keys has a forward return.
+        """
+        view = self._forecast(horizon)
+        table = self._long(
+            {
+                "expected_return": view.mean,
+                "signal_return": view.signal_mean,
+                "p_up": view.p_up,
+                "forward_return": self._forward(horizon),
+                "imagined_return": self._imagined(view, horizon),
+            }
+        ).drop_nans("forward_return")
+        if keys is not None:
+            table = table.join(
+                keys.select("symbol", "session").unique(), on=["symbol", "session"], how="semi"
+            )
+        if table.is_empty():
+            raise ValueError(f"no key has a return over the next {horizon} sessions: nothing to score")
+        return scoring.best_scores(table)
+
+    @cached_property
+    def _symbols(self) -> Symbols:
+        return draw_symbols(self.spec, self.seed, self.n_symbols)
+
+    @cached_property
+    def _paths(self) -> Paths:
+        return draw_paths(self.spec, self.seed, self._symbols, self._first, self._sessions.height)
+
+    @cached_property
+    def _tape(self) -> Tape:
+        return write_tape(self.spec, self._symbols, self._paths)
+
+    @cached_property
+    def _listed(self) -> np.ndarray:
+        t = np.arange(self._sessions.height)[:, None]
+        return (t >= self._symbols.listed) & (t <= self._symbols.delisted)
+
+    def _forecast(self, horizon: int) -> Forecast:
+        if horizon not in self._forecasts:
+            self._forecasts[horizon] = forecast(self.spec, self._symbols, self._paths, horizon)
+        return self._forecasts[horizon]
+
+    def _forward(self, horizon: int) -> np.ndarray:
+        """Log total return over the next sessions; NaN unless the symbol trades through all of them."""
+        total = np.vstack([np.zeros((1, self.n_symbols)), np.cumsum(self._paths.returns, axis=0)])
+        forward = np.full_like(self._paths.returns, np.nan)
+        if horizon < len(forward):
+            forward[:-horizon] = total[1 + horizon :] - total[1:-horizon]
+            forward[:-horizon][~self._listed[horizon:]] = np.nan
+        return forward
+
+    def _imagined(self, view: Forecast, horizon: int) -> np.ndarray:
+        """Returns drawn from the oracle's distribution: same means and spreads, fresh luck."""
+        rng = generator(self.seed, 2**41 + horizon)
+        count, n = view.mean.shape
+        common = rng.standard_normal((count, 1))
+        sector = rng.standard_normal((count, len(SECTORS)))[:, self._symbols.sector]
+        own = rng.standard_normal((count, n))
+        return (
+            view.mean
+            + np.sqrt(view.common_variance) * common
+            + np.sqrt(view.sector_variance) * sector
+            + np.sqrt(view.own_variance) * own
+        )
+
+    def _long(self, columns: Mapping[str, np.ndarray]) -> pl.DataFrame:
+        """Arrays of shape (session, symbol) as a panel of the listed bars, sorted by (symbol, session)."""
+        listed = self._listed.T
+        i, t = np.nonzero(listed)
+        return pl.DataFrame(
+            {
+                "symbol": pl.Series(self._names).gather(i),
+                "session": self._sessions["session"].gather(t),
+                **{name: values.T[listed] for name, values in columns.items()},
+            }
+        )
+
+    def _stamped(self, frame: pl.DataFrame) -> pl.DataFrame:
+        return (
+            frame.join(
+                self._sessions.select("session", event_time="close_utc"), on="session", maintain_order="left"
+            )
+            .with_columns(
+                knowledge_time=(pl.col("event_time") + self.delay).cast(BAR_DTYPES["knowledge_time"]),
+                source=pl.lit(f"{self.name}:{self.seed}"),
+            )
+            .select(SOURCE_COLUMNS)
+        )
