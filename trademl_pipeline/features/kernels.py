@@ -1,0 +1,343 @@
+"""Compiled window and recursion kernels over a panel: one contiguous column, symbol after symbol.
+
+The invariant of every kernel: `out[i]` is a function of the rows `i - age[i] .. i`, that is, of the same
+symbol's rows up to i. `age[i]` is the number of rows that the symbol has before row i. NaN means missing. A
+window that holds a missing value, or that reaches before the symbol's first row, gives NaN; it never
+poisons later windows.
+ Sums are built by doubling (sums of 1, 2, 4, ... rows), and second moments by a second pass around the
+window's own mean. So a value depends on its window's contents only, not on what came before it: no drift,
+and the same bits whether a month is computed alone or with ten years before it.
+ Why not `rolling_mean(20).over("symbol")` or the TA-Lib wrapper: on 2.7 M rows the first takes several
+times as long, and the second holds the interpreter's lock, so that a second core does not help
+(`benchmarks/features.py` shows both).
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+BLOCK = 2048  # rows per pass: the scratch columns of one block stay in the first-level cache
+
+
+@njit(cache=True, nogil=True)
+def window_sum(x, age, n):
+    """Sum of the last n rows."""
+    rows = x.size
+    out = np.empty(rows)
+    acc = np.empty(BLOCK + n)
+    power = np.empty(BLOCK + n)
+    copy = np.empty(BLOCK + n)
+    for start in range(0, rows, BLOCK):
+        stop = min(start + BLOCK, rows)
+        low = max(0, start - n + 1)
+        m = stop - low
+        power[:m] = x[low:stop]
+        acc[:m] = 0.0
+        size, done, rest = 1, 0, n
+        while rest:
+            if done >= m:
+                break
+            if rest & 1:
+                target = acc[done:m]
+                for i in range(m - done):
+                    target[i] += power[i]
+                done += size
+            rest >>= 1
+            if rest == 0 or size >= m:
+                break
+            copy[:m] = power[:m]
+            target = power[size:m]
+            for i in range(m - size):
+                target[i] += copy[i]
+            size *= 2
+        for i in range(start, stop):
+            out[i] = acc[i - low] if age[i] >= n - 1 else np.nan
+    return out
+
+
+@njit(cache=True, nogil=True)
+def window_max(x, age, n):
+    """Largest of the last n rows."""
+    rows = x.size
+    out = np.empty(rows)
+    power = np.empty(BLOCK + n)
+    copy = np.empty(BLOCK + n)
+    for start in range(0, rows, BLOCK):
+        stop = min(start + BLOCK, rows)
+        low = max(0, start - n + 1)
+        m = stop - low
+        power[:m] = x[low:stop]
+        size = 1
+        while size < n and size < m:
+            # The last step overlaps: a maximum may count a row twice.
+            step = min(size, n - size)
+            copy[:m] = power[:m]
+            target = power[step:m]
+            for i in range(m - step):
+                a = target[i]
+                b = copy[i]
+                target[i] = a if (a > b or a != a) else b
+            size += step
+        for i in range(start, stop):
+            out[i] = power[i - low] if age[i] >= n - 1 else np.nan
+    return out
+
+
+@njit(cache=True, nogil=True)
+def window_moment(x, y, mean_x, mean_y, age, n):
+    """Mean of (x - mean_x)(y - mean_y) over the last n rows, the means being those of the window."""
+    rows = x.size
+    out = np.full(rows, np.nan)
+    acc = np.empty(BLOCK)
+    for start in range(n - 1, rows, BLOCK):
+        m = min(BLOCK, rows - start)
+        mx = mean_x[start : start + m]
+        my = mean_y[start : start + m]
+        acc[:m] = 0.0
+        for j in range(n):
+            xs = x[start - j : start - j + m]
+            ys = y[start - j : start - j + m]
+            for i in range(m):
+                acc[i] += (xs[i] - mx[i]) * (ys[i] - my[i])
+        for i in range(m):
+            if age[start + i] >= n - 1:
+                out[start + i] = acc[i] / n
+    return out
+
+
+@njit(cache=True, nogil=True)
+def window_variance(x, mean, age, n):
+    """Mean of (x - mean)^2 over the last n rows, the mean being that of the window."""
+    rows = x.size
+    out = np.full(rows, np.nan)
+    acc = np.empty(BLOCK)
+    for start in range(n - 1, rows, BLOCK):
+        m = min(BLOCK, rows - start)
+        centre = mean[start : start + m]
+        acc[:m] = 0.0
+        for j in range(n):
+            xs = x[start - j : start - j + m]
+            for i in range(m):
+                d = xs[i] - centre[i]
+                acc[i] += d * d
+        for i in range(m):
+            if age[start + i] >= n - 1:
+                out[start + i] = acc[i] / n
+    return out
+
+
+@njit(cache=True, nogil=True)
+def window_third_moment(x, mean, age, n):
+    """Mean of (x - mean)^3 over the last n rows, the mean being that of the window."""
+    rows = x.size
+    out = np.full(rows, np.nan)
+    acc = np.empty(BLOCK)
+    for start in range(n - 1, rows, BLOCK):
+        m = min(BLOCK, rows - start)
+        centre = mean[start : start + m]
+        acc[:m] = 0.0
+        for j in range(n):
+            xs = x[start - j : start - j + m]
+            for i in range(m):
+                d = xs[i] - centre[i]
+                acc[i] += d * d * d
+        for i in range(m):
+            if age[start + i] >= n - 1:
+                out[start + i] = acc[i] / n
+    return out
+
+
+@njit(cache=True, nogil=True)
+def window_deviation(x, mean, age, n):
+    """Mean of |x - mean| over the last n rows, the mean being that of the window."""
+    rows = x.size
+    out = np.full(rows, np.nan)
+    acc = np.empty(BLOCK)
+    for start in range(n - 1, rows, BLOCK):
+        m = min(BLOCK, rows - start)
+        centre = mean[start : start + m]
+        acc[:m] = 0.0
+        for j in range(n):
+            xs = x[start - j : start - j + m]
+            for i in range(m):
+                acc[i] += abs(xs[i] - centre[i])
+        for i in range(m):
+            if age[start + i] >= n - 1:
+                out[start + i] = acc[i] / n
+    return out
+
+
+@njit(cache=True, nogil=True)
+def window_slope(x, age, n):
+    """Slope of the least-squares line through the last n rows, per row.
+
+    Differences from the newest row are weighted, not levels, so that a large level costs no precision.
+    """
+    rows = x.size
+    out = np.full(rows, np.nan)
+    acc = np.empty(BLOCK)
+    middle = (n - 1) / 2.0
+    norm = n * (n * n - 1.0) / 12.0
+    for start in range(n - 1, rows, BLOCK):
+        m = min(BLOCK, rows - start)
+        newest = x[start : start + m]
+        acc[:m] = 0.0
+        for j in range(1, n):
+            weight = (middle - j) / norm
+            xs = x[start - j : start - j + m]
+            for i in range(m):
+                acc[i] += weight * (xs[i] - newest[i])
+        for i in range(m):
+            if age[start + i] >= n - 1:
+                out[start + i] = acc[i]
+    return out
+
+
+@njit(cache=True, nogil=True)
+def window_rank(x, age, n):
+    """Share of the other n - 1 rows below the newest one, ties counted half: 0 lowest, 1 highest."""
+    rows = x.size
+    out = np.full(rows, np.nan)
+    acc = np.empty(BLOCK)
+    for start in range(n - 1, rows, BLOCK):
+        m = min(BLOCK, rows - start)
+        newest = x[start : start + m]
+        acc[:m] = 0.0
+        for j in range(1, n):
+            xs = x[start - j : start - j + m]
+            for i in range(m):
+                below = 1.0 if xs[i] < newest[i] else 0.0
+                above = 1.0 if xs[i] > newest[i] else 0.0
+                # A missing value is neither below, above nor equal: it must end as NaN.
+                missing = 0.0 if xs[i] == xs[i] else np.nan
+                acc[i] += 0.5 * (1.0 + below - above) + missing
+        for i in range(m):
+            if age[start + i] >= n - 1 and newest[i] == newest[i]:
+                out[start + i] = acc[i] / (n - 1)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def window_since_max(x, age, n):
+    """Rows since the largest of the last n rows; of equal ones the latest counts."""
+    rows = x.size
+    out = np.full(rows, np.nan)
+    best = np.empty(BLOCK)
+    since = np.empty(BLOCK)
+    for start in range(n - 1, rows, BLOCK):
+        m = min(BLOCK, rows - start)
+        best[:m] = x[start : start + m]
+        since[:m] = 0.0
+        for j in range(1, n):
+            xs = x[start - j : start - j + m]
+            for i in range(m):
+                v = xs[i]
+                higher = v > best[i]
+                since[i] = j if higher else since[i]
+                best[i] = v if (higher or v != v) else best[i]
+        for i in range(m):
+            if age[start + i] >= n - 1 and best[i] == best[i]:
+                out[start + i] = since[i]
+    return out
+
+
+@njit(cache=True, nogil=True)
+def window_median(x, age, n):
+    """Median of the last n rows."""
+    rows = x.size
+    out = np.full(rows, np.nan)
+    ordered = np.empty(n)
+    filled = 0
+    for i in range(rows):
+        v = x[i]
+        if age[i] == 0 or v != v:
+            filled = 0
+            if v != v:
+                continue
+        if filled == n:
+            old = x[i - n]
+            k = np.searchsorted(ordered, old)
+            ordered[k : n - 1] = ordered[k + 1 : n].copy()
+            filled -= 1
+        k = filled
+        while k > 0 and ordered[k - 1] > v:
+            ordered[k] = ordered[k - 1]
+            k -= 1
+        ordered[k] = v
+        filled += 1
+        if filled == n:
+            out[i] = 0.5 * (ordered[(n - 1) // 2] + ordered[n // 2])
+    return out
+
+
+@njit(cache=True, nogil=True)
+def recursion(x, age, gain, decay, n, scale):
+    """`y = decay * y + gain * x`, seeded with `scale` times the sum of the first n values present.
+
+    Defined from the n-th value on. A missing value gives NaN and the recursion seeds itself afresh after it.
+    """
+    rows = x.size
+    out = np.empty(rows)
+    y = 0.0
+    total = 0.0
+    seen = 0
+    for i in range(rows):
+        v = x[i]
+        if age[i] == 0 or not math.isfinite(v):
+            seen = 0
+            total = 0.0
+        if not math.isfinite(v):
+            out[i] = np.nan
+            continue
+        if seen < n:
+            total += v
+            seen += 1
+            y = scale * total
+            out[i] = y if seen == n else np.nan
+        else:
+            y = decay * y + gain * v
+            out[i] = y
+    return out
+
+
+@njit(cache=True, nogil=True)
+def cumulative(x, age):
+    """Running sum from the symbol's first row; a missing value adds nothing."""
+    out = np.empty(x.size)
+    total = 0.0
+    for i in range(x.size):
+        if age[i] == 0:
+            total = 0.0
+        if math.isfinite(x[i]):
+            total += x[i]
+        out[i] = total
+    return out
+
+
+@njit(cache=True, nogil=True)
+def run_length(state, age, cap):
+    """Consecutive rows up to this one on which `state` is 1, counted up to `cap`.
+
+    `state` is 1, 0 or NaN (not known). While a run may have begun before the first known row, and is not
+    yet `cap`
+    long, its length is not known: NaN.
+    """
+    out = np.empty(state.size)
+    run = 0
+    known = False
+    for i in range(state.size):
+        v = state[i]
+        if age[i] == 0 or v != v:
+            run = 0
+            known = False
+        if v != v:
+            out[i] = np.nan
+            continue
+        if v > 0.0:
+            run += 1
+        else:
+            run = 0
+            known = True
+        out[i] = min(run, cap) if known or run >= cap else np.nan
+    return out

@@ -1,0 +1,116 @@
+"""From bars as traded to the panel that features are computed on.
+ The panel is sorted by symbol and session, and holds for each symbol only sessions with a usable bar.
+Prices are put on the share of the symbol's *first* session: `price * product of the split factors up to t`.
+A split thus changes no row before it, makes no return on its day, and what happens after t cannot reach t.
+(Adjusting to the *last* share, as vendors do, rewrites the past with every split.) Features are free of
+scale, so the start of the history does not matter. Where a source marks bars as `adjusted`, or gives no
+factors, prices are taken as they are.
+"""
+
+from typing import Final
+
+import polars as pl
+
+from trademl_pipeline.features.operators import AGE
+
+KEY: Final = ("symbol", "session")
+PRICES: Final = ("open", "high", "low", "close")
+REQUIRED: Final = (*KEY, *PRICES, "volume")
+PANEL_COLUMNS: Final = (*KEY, AGE, *PRICES, "volume", "dividend", "wealth")
+
+
+class FeatureInputError(ValueError):
+    """The bars or reference frames cannot be used; the message names the column and what it must be."""
+
+
+def require_columns(frame: pl.DataFrame, columns: tuple[str, ...], what: str) -> None:
+    """Raise FeatureInputError unless the frame has the columns."""
+    missing = [c for c in columns if c not in frame.columns]
+    if missing:
+        raise FeatureInputError(f"{what} lack the column(s) {', '.join(missing)}; they have {frame.columns}")
+
+
+def checked(bars: pl.DataFrame) -> pl.DataFrame:
+    """The bars by symbol and session.
+
+    Raises:
+        FeatureInputError: a column is missing or of a wrong type, a key is null or twice there.
+    """
+    require_columns(bars, REQUIRED, "bars")
+    for column in (*PRICES, "volume"):
+        if not bars.schema[column].is_numeric():
+            raise FeatureInputError(f"bars: column {column} is {bars.schema[column]}; it must be numeric")
+    if not bars.schema["session"].is_temporal():
+        raise FeatureInputError(
+            f"bars: column session is {bars.schema['session']}; it must be a date or a timestamp"
+        )
+    if bars.select(pl.any_horizontal(pl.col(KEY).is_null()).any()).item():
+        raise FeatureInputError("bars: symbol or session is null in some rows; give every row its key")
+    symbol, session = pl.col("symbol"), pl.col("session")
+    after = (symbol > symbol.shift(1)) | ((symbol == symbol.shift(1)) & (session > session.shift(1)))
+    if bars.select(after.all()).item():
+        return bars
+    bars = bars.sort(KEY)
+    twice = bars.select(pl.all_horizontal(pl.col(KEY) == pl.col(KEY).shift(1))).to_series()
+    if twice.any():
+        first = bars.filter(twice).select(KEY).row(0)
+        raise FeatureInputError(
+            f"bars: {first[0]} has more than one row for {first[1]}; keep one per session"
+        )
+    return bars
+
+
+def usable() -> pl.Expr:
+    """True where all four prices are there, finite and above zero; other rows count as missing sessions."""
+    return pl.all_horizontal(
+        *(pl.col(c).is_not_null() & pl.col(c).is_finite() & (pl.col(c) > 0) for c in PRICES)
+    )
+
+
+def prepare(bars: pl.DataFrame) -> pl.DataFrame:
+    """The panel: symbol, session, AGE, prices, volume, dividend and wealth, by symbol and session.
+
+    `wealth` is the worth of one share of the first session with dividends reinvested at the close of their
+    ex-date: `wealth[t] / wealth[t-1] = (close[t] + dividend[t]) / close[t-1]`, on one share basis. All
+    returns are made of it.
+
+    Args:
+        bars: one row per symbol and session: symbol, session, open, high, low, close, volume, and optionally
+            split_factor (2.0 on the ex-date of a 2:1 split), dividend (cash per share on its ex-date, on
+            the share of that day) and adjusted (true: the factors of the row are already in its prices).
+            Any order.
+
+    Raises:
+        FeatureInputError: a column is missing or of a wrong type, a key is null or twice there.
+    """
+    numbers = [pl.col(c).cast(pl.Float64) for c in (*PRICES, "volume")]
+    done = pl.col("adjusted").fill_null(False) if "adjusted" in bars.columns else pl.lit(False)
+
+    def action(column: str, default: float) -> pl.Expr:
+        if column not in bars.columns:
+            return pl.lit(default).alias(column)
+        value = pl.col(column).cast(pl.Float64).fill_null(default).fill_nan(default)
+        return pl.when(done).then(default).otherwise(value).alias(column)
+
+    panel = checked(bars).select(*KEY, *numbers, action("split_factor", 1.0), action("dividend", 0.0))
+    if panel.select((pl.col("split_factor") <= 0).any()).item():
+        raise FeatureInputError(
+            "bars: split_factor holds values of 0 or less; it is 1.0 where nothing happened"
+        )
+    if panel.select((pl.col("split_factor") != 1).any()).item():
+        shares = pl.col("split_factor").cum_prod().over("symbol")
+        panel = panel.with_columns(
+            *(pl.col(c) * shares for c in (*PRICES, "dividend")), pl.col("volume") / shares
+        )
+    panel = panel.filter(usable())
+    growth = (1 + pl.col("dividend") / pl.col("close")).cum_prod().over("symbol")
+    paid = panel.select((pl.col("dividend") != 0).any()).item()
+    age = pl.int_range(pl.len(), dtype=pl.Int32).over("symbol")
+    return panel.select(
+        *KEY,
+        age.alias(AGE),
+        *PRICES,
+        pl.col("volume").fill_nan(None),
+        "dividend",
+        (pl.col("close") * growth if paid else pl.col("close")).alias("wealth"),
+    )

@@ -1,0 +1,100 @@
+"""All declared features and the sets they form.
+ To add a feature, declare it in the tuple of its set's module: it is then computed, stored, documented and
+audited. A name (a string) in a set's tuple stands for a feature that `common` or another set declares.
+"""
+
+from collections.abc import Iterable
+
+import polars as pl
+
+from trademl_pipeline.features import common, indicators
+from trademl_pipeline.features.engine import evaluate, inputs
+from trademl_pipeline.features.feature import Feature, Series
+from trademl_pipeline.features.prepare import KEY, PANEL_COLUMNS, checked, prepare
+
+_MODULES = {"indicators": indicators}
+
+
+def _declared() -> dict[str, Feature | Series]:
+    declared: dict[str, Feature | Series] = {}
+    lists: Iterable[Iterable[Feature | Series | str]] = (
+        common.SERIES,
+        common.COMMON,
+        *(m.SERIES for m in _MODULES.values()),
+        *(m.FEATURES for m in _MODULES.values()),
+    )
+    for declaration in (d for part in lists for d in part):
+        if isinstance(declaration, str):
+            continue
+        if declaration.name in declared or declaration.name in PANEL_COLUMNS:
+            raise ValueError(f"{declaration.name} is declared twice, or is a column of the panel")
+        declared[declaration.name] = declaration
+    return declared
+
+
+DECLARED: dict[str, Feature | Series] = _declared()
+FEATURES: dict[str, Feature] = {n: d for n, d in DECLARED.items() if isinstance(d, Feature)}
+FEATURE_SETS: dict[str, tuple[str, ...]] = {
+    set_name: tuple(f if isinstance(f, str) else f.name for f in module.FEATURES)
+    for set_name, module in _MODULES.items()
+}
+
+
+def feature_names(name: str) -> tuple[str, ...]:
+    """The features of a set, or the feature itself where `name` is one.
+
+    Raises:
+        KeyError: no set and no feature has the name.
+    """
+    if name in FEATURE_SETS:
+        return FEATURE_SETS[name]
+    if name in FEATURES:
+        return (name,)
+    raise KeyError(f"no feature set or feature is named {name!r}; sets: {', '.join(FEATURE_SETS)}")
+
+
+def warmup(name: str) -> int:
+    """Sessions before the first one wanted that must be given to `compute`, for a set or a feature."""
+    return max(FEATURES[n].warmup for n in feature_names(name))
+
+
+def feature_inputs(name: str) -> tuple[str, ...]:
+    """Panel columns that a feature is made from, e.g. ("close", "volume")."""
+    return inputs(name, DECLARED, PANEL_COLUMNS)
+
+
+def compute(
+    bars: pl.DataFrame,
+    name: str,
+    *,
+    reference: pl.DataFrame | None = None,
+    universe: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """A feature set (or one feature) of every row of the bars.
+
+    The value of a row depends on rows of the same symbol up to its session only, and on reference rows up
+    to it.
+
+    Args:
+        bars: any order; columns as in `prepare`.
+        name: key of `FEATURE_SETS`, or of `FEATURES`.
+        reference: bars of indices and sector funds, long: symbol, session, close.
+        universe: symbol and its sector fund's symbol (`sector`).
+
+    Returns:
+        symbol, session, then one Float64 column per feature, in the set's order; sorted by symbol and
+        session, one row per row of the bars. Null: still warming up, not defined (say, a ratio to a volume
+        of zero), or made of a reference that is not there. A row without four usable prices is null
+        throughout and counts as a missing session. Windows count the symbol's own sessions: a gap is
+        stepped over, not filled.
+
+    Raises:
+        KeyError: no such set.
+        FeatureInputError: the bars cannot be used; the message says which column.
+    """
+    names = feature_names(name)
+    panel = prepare(bars)
+    values = evaluate(panel, names, DECLARED)
+    if values.height == bars.height:
+        return values
+    return checked(bars).select(KEY).join(values, on=KEY, how="left", maintain_order="left")
