@@ -1,1 +1,11 @@
-"""Walk-forward folds with purge by label interval and embargo in sessions."""
+"""Walk-forward folds: exchange sessions, purge by label interval, embargo."""
+
+from trademl_pipeline.folds.walk_forward import (
+    Fold,
+    FoldError,
+    NotEnoughHistoryError,
+    WalkForward,
+    sessions_between,
+)
+
+__all__ = ["Fold", "FoldError", "NotEnoughHistoryError", "WalkForward", "sessions_between"]
