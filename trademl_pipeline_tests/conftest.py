@@ -1,0 +1,33 @@
+"""Fixtures shared by all test folders."""
+
+import os
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from trademl_pipeline.market import SimulatedMarket
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real market data, outside the repository; TRADEML_REAL_DATA names another one."""
+    folder = Path(os.environ.get("TRADEML_REAL_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not (folder / "SOURCES.md").exists():
+        pytest.skip(f"no real market data at {folder}; set TRADEML_REAL_DATA to the folder with SOURCES.md")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_market_source() -> SimulatedMarket:
+    """A simulated market of 12 symbols over four years; its history is simulated once for the whole run."""
+    return SimulatedMarket(seed=11, n_symbols=12, epoch=date(2014, 1, 2), end=date(2017, 12, 29))
+
+
+@pytest.fixture(scope="session")
+def small_market(small_market_source: SimulatedMarket) -> pl.DataFrame:
+    """All bars of the small market, in the columns that a source returns, sorted by (symbol, session)."""
+    return small_market_source.bars
