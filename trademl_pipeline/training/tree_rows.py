@@ -38,9 +38,9 @@ def checked_targets(keys: pl.DataFrame, matrix: np.ndarray, config: TreeConfig) 
         raise FitError(f"columns {missing} are missing from the training keys; they have {keys.columns}")
     if keys.height != len(matrix):
         raise FitError(f"{keys.height} training keys but {len(matrix)} rows of features; align them first")
-    if keys.height < config.min_rows:
+    if keys.height < max(1, config.min_rows):
         raise FitError(
-            f"{keys.height} training rows, fewer than min_rows={config.min_rows}; "
+            f"{keys.height} training rows, fewer than min_rows={max(1, config.min_rows)}; "
             "give more history or symbols, or lower min_rows"
         )
     nulls = {c: keys[c].null_count() for c in ("session", "label_end", "target") if keys[c].null_count()}

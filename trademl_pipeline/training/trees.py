@@ -11,15 +11,16 @@ named in the model.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
-from trademl_pipeline.training.boosters import LIBRARIES, Boosted, Library
+from trademl_pipeline.training.boosters import LIBRARIES, Boosted
 from trademl_pipeline.training.inner_split import FitError, inner_split
+from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.tree_config import LightGBMConfig, TreeConfig, XGBoostConfig
 from trademl_pipeline.training.tree_rows import (
     checked_targets,
@@ -39,15 +40,7 @@ __all__ = [
     "shap_values",
 ]
 
-T = TypeVar("T")
-
-
-class Ledger(Protocol):
-    """Records what a fitted object has seen."""
-
-    def fit(self, name: str, frame: pl.DataFrame, fn: Callable[..., T]) -> T:
-        """Record `name` as fitted on the keys of `frame` and return what `fn` returns."""
-        ...
+_ROW, _VALIDATES = "_row", "_validates"
 
 
 @dataclass(frozen=True)
@@ -129,7 +122,7 @@ def fit_lightgbm(
     *,
     seed: int,
     threads: int,
-    ledger: Ledger,
+    ledger: FitLedger,
 ) -> TreeModel:
     """Fit LightGBM on one fold's training rows; the same rows, config and seed give the same model.
 
@@ -161,7 +154,7 @@ def fit_xgboost(
     *,
     seed: int,
     threads: int,
-    ledger: Ledger,
+    ledger: FitLedger,
 ) -> TreeModel:
     """Fit XGBoost; arguments, result and errors as `fit_lightgbm`."""
     return _fit("xgboost", keys, x, features, config, seed, threads, ledger)
@@ -195,7 +188,7 @@ def _fit(
     config: TreeConfig,
     seed: int,
     threads: int,
-    ledger: Ledger,
+    ledger: FitLedger,
 ) -> TreeModel:
     names = tuple(features)
     matrix = feature_matrix(x, names)
@@ -205,36 +198,36 @@ def _fit(
     if len(unused) == len(names):
         raise FitError(f"none of {len(names)} features varies over {len(y)} training rows; nothing to learn")
     library = LIBRARIES[kind]
-    rounds, loss, chosen = config.max_rounds, None, None
-    learnt = np.ones(len(y), dtype=bool)
+
+    def boost(learn: np.ndarray, weight: np.ndarray, rounds: int, held: np.ndarray | None = None) -> Boosted:
+        classes = np.flatnonzero(weight)
+        rows = weighted_rows(matrix[learn], y[learn], classes, weight)
+        validation = None if held is None else weighted_rows(matrix[held], y[held], classes, weight)
+        return library.train(rows, validation, len(classes), rounds, config, seed, threads)
+
+    def choose_rounds(frame: pl.DataFrame) -> Boosted:
+        row, validates = frame[_ROW].to_numpy(), frame[_VALIDATES].to_numpy()
+        weight = class_weights(y[row[~validates]], config)
+        # A class that only the validation rows have cannot be predicted and would make their loss infinite.
+        held = row[validates & (weight[y[row]] > 0)]
+        if not len(held):
+            raise FitError("no inner validation row is of a class that the inner training rows have")
+        return boost(row[~validates], weight, config.max_rounds, held)
+
+    rows = keys.with_row_index(_ROW)
+    chosen = None
     if config.early_stopping:
         split = inner_split(keys, validation_sessions=config.validation_sessions, embargo=config.embargo)
-        chosen = ledger.fit(
-            "early_stopping",
-            keys.filter(split.train | split.validation),
-            lambda *_: _choose(library, matrix, y, split.train, split.validation, config, seed, threads),
-        )
-        rounds, loss = chosen.rounds, chosen.loss
-        learnt = learnt if config.refit else split.train
-    rows = keys.filter(learnt)
-    weight = ledger.fit("class_weights", rows, lambda *_: class_weights(y[learnt], config))
-    classes = np.flatnonzero(weight)
-    if chosen is None or config.refit:
-        boosted = ledger.fit(
-            "model",
-            rows,
-            lambda *_: library.train(
-                weighted_rows(matrix[learnt], y[learnt], classes, weight),
-                None,
-                len(classes),
-                rounds,
-                config,
-                seed,
-                threads,
-            ),
-        )
+        marked = rows.with_columns(pl.Series(_VALIDATES, split.validation))
+        chosen = ledger.fit("early_stopping", marked.filter(split.train | split.validation), choose_rounds)
+        rows = rows if config.refit else rows.filter(split.train)
+    weight = ledger.fit("class_weights", rows, lambda frame: class_weights(y[frame[_ROW].to_numpy()], config))
+    if chosen is not None and not config.refit:
+        boosted = ledger.fit("model", rows, lambda _: chosen)
     else:
-        boosted = ledger.fit("model", rows, lambda *_: chosen)
+        rounds = chosen.rounds if chosen else config.max_rounds
+        boosted = ledger.fit("model", rows, lambda frame: boost(frame[_ROW].to_numpy(), weight, rounds))
+    classes = np.flatnonzero(weight)
     total = float(boosted.gain.sum())
     return TreeModel(
         kind=kind,
@@ -244,36 +237,9 @@ def _fit(
         weights=tuple(float(w) for w in weight[classes]),
         undo_weights=config.undo_weights,
         rounds=boosted.rounds,
-        validation_loss=loss,
-        rows=int(learnt.sum()),
+        validation_loss=chosen.loss if chosen else None,
+        rows=rows.height,
         importance={n: float(g) / total if total else 0.0 for n, g in zip(names, boosted.gain, strict=True)},
         unused=unused,
         booster=boosted.text,
-    )
-
-
-def _choose(
-    library: Library,
-    matrix: np.ndarray,
-    y: np.ndarray,
-    train: np.ndarray,
-    validation: np.ndarray,
-    config: TreeConfig,
-    seed: int,
-    threads: int,
-) -> Boosted:
-    weight = class_weights(y[train], config)
-    classes = np.flatnonzero(weight)
-    # A class that only the validation rows have cannot be predicted and would make their loss infinite.
-    held = validation & np.isin(y, classes)
-    if not held.any():
-        raise FitError("no inner validation row is of a class that the inner training rows have")
-    return library.train(
-        weighted_rows(matrix[train], y[train], classes, weight),
-        weighted_rows(matrix[held], y[held], classes, weight),
-        len(classes),
-        config.max_rounds,
-        config,
-        seed,
-        threads,
     )
