@@ -1,12 +1,16 @@
 """Where the lake is: catalog and data path, each one configuration value."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 from trademl_pipeline.lake.errors import LakeConfigError
 
+_KEYWORD_PASSWORD = re.compile(r"password\s*=\s*(?:'((?:[^'\\]|\\.)*)'|([^\s']+))")
+_URL_PASSWORD = re.compile(r"://[^:/@\s]*:([^@\s]*)@")
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 
@@ -48,12 +52,14 @@ class LakeConfig:
     data_path: local folder or "s3://bucket/prefix" that holds the Parquet files.
     s3: access to the object storage, where data_path is one.
     retries: attempts of a whole transaction before LakeBusyError.
+    lock_timeout: seconds to wait for another writer of the same month, or for the turn to commit.
     """
 
     catalog: str
     data_path: str
     s3: S3Config | None = None
     retries: int = 12
+    lock_timeout: float = 600.0
 
     def __post_init__(self) -> None:
         kind, _, where = self.catalog.partition(":")
@@ -82,6 +88,19 @@ class LakeConfig:
         """The catalog value without its kind: a path or a libpq connection string (which may hold a "
         "password)."""
         return self.catalog.partition(":")[2]
+
+    def redact(self, text: str) -> str:
+        """The text without the connection string, passwords and secret keys of this configuration."""
+        secrets = [self.s3.secret or ""] if self.s3 else []
+        if self.kind == "postgres":
+            secrets += [quoted or plain for quoted, plain in _KEYWORD_PASSWORD.findall(self.location)]
+            secrets += [unquote(found) for found in _URL_PASSWORD.findall(self.location)]
+            secrets += _URL_PASSWORD.findall(self.location)
+            text = text.replace(self.location, "<connection string>")
+        for secret in secrets:
+            if secret:
+                text = text.replace(secret, "***")
+        return text
 
     @property
     def on_object_storage(self) -> bool:

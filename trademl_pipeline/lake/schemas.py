@@ -6,7 +6,7 @@ itself.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import polars as pl
@@ -206,6 +206,11 @@ def feature_table(set_name: str, feature_names: Sequence[str]) -> TableSchema:
     )
 
 
+def label_table(study: str) -> TableSchema:
+    """Table `labels_<study>`: direction labels with the horizon and band of that study."""
+    return replace(LABEL_DIRECTION, name=f"labels_{study}")
+
+
 def sequence_table(study: str) -> TableSchema:
     """Table `sequences_<study>`: one row per decision, saying which sessions its window spans."""
     return TableSchema(
@@ -281,5 +286,6 @@ def model_table(study: str) -> TableSchema:
             "ledger_digest": pl.String,
         },
         key=("fold",),
+        nullable=frozenset({"validation_loss"}),
         description=f"Trained folds of the study {study!r}.",
     )

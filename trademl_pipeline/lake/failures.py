@@ -1,0 +1,101 @@
+"""DuckDB's errors as the lake's own: which may be tried again, and what each of the others means for the "
+"user."""
+
+import errno
+import re
+
+import duckdb
+
+from trademl_pipeline.lake.config import LakeConfig
+from trademl_pipeline.lake.errors import (
+    CatalogUnreachableError,
+    DiskFullError,
+    LakeBusyError,
+    LakeConfigError,
+    LakeCorruptError,
+    LakeError,
+)
+
+# DuckDB has no error codes for what happens in a catalog database, so its texts are all there is to go by.
+_BUSY = re.compile(
+    r"database (table )?is locked|transaction conflict|could not serialize|deadlock detected"
+    r"|too many clients|remaining connection slots|database system is starting up"
+    r'|unique constraint failed: ducklake|duplicate key value violates unique constraint "(ducklake|pg_type)'
+    r'|relation "ducklake_\w+" already exists|table "?ducklake_\w+"? already exists',
+    re.IGNORECASE,
+)
+_LOST = re.compile(
+    r"server closed the connection|terminating connection|connection .{0,40}reset", re.IGNORECASE
+)
+_FULL = re.compile(r"no space left|disk is full|file too large|quota exceeded|disk I/O error", re.IGNORECASE)
+_UNREACHABLE = re.compile(
+    r"connection refused|could not connect|connection to server|could not translate host|unable to connect"
+    r"|could not establish connection|could not resolve|timeout|failed to attach ducklake metadata"
+    r"|http error|http get error|s3 error|403|access denied",
+    re.IGNORECASE,
+)
+_MOVED = re.compile(r"DATA_PATH parameter .* does not match", re.IGNORECASE | re.DOTALL)
+_NO_CATALOG = re.compile(r"file is not a database|unable to open database file|malformed", re.IGNORECASE)
+_GONE = re.compile(r"no such file|cannot open file|404", re.IGNORECASE)
+
+
+def is_busy(error: BaseException) -> bool:
+    """True where another writer was in the way and the whole transaction may be tried again."""
+    return isinstance(error, duckdb.Error) and bool(_BUSY.search(str(error)))
+
+
+def is_lost(error: BaseException) -> bool:
+    """True where the connection to the catalog broke, so that it is unknown whether a commit landed."""
+    return isinstance(error, duckdb.Error) and bool(_LOST.search(str(error)))
+
+
+def translate(error: duckdb.Error | OSError, config: LakeConfig, doing: str) -> LakeError:
+    """The lake's error for an error of DuckDB or of the file system, without secrets.
+
+    doing: what was being done, the beginning of the message.
+    """
+    text = config.redact(str(error)).strip()
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if full or _FULL.search(text):
+        return DiskFullError(
+            f"{doing}: no room to write the data under {config.data_path} or the catalog. The transaction "
+            "was "
+            f"rolled back and the old data stays. Free space and try again. Cause: {text}"
+        )
+    if isinstance(error, OSError):
+        return LakeConfigError(
+            f"{doing}: cannot use the folder of the catalog or of the data. Check TRADEML_LAKE_CATALOG and "
+            f"TRADEML_LAKE_DATA, and that this user may write there. Cause: {text}"
+        )
+    if _MOVED.search(text):
+        return LakeConfigError(
+            f"{doing}: the catalog was made for another data path. Set TRADEML_LAKE_DATA to the path it "
+            "names, "
+            f"or start a new catalog. Cause: {text.splitlines()[0]}"
+        )
+    if _BUSY.search(text):
+        return LakeBusyError(
+            f"{doing}: other writers were in the way in all of {config.retries} attempts; nothing was "
+            "written. "
+            f"Try again with fewer writers at a time. Cause: {text}"
+        )
+    if _NO_CATALOG.search(text):
+        return LakeConfigError(
+            f"{doing}: the catalog cannot be opened as a SQLite database. Check the path in "
+            "TRADEML_LAKE_CATALOG; "
+            f"if it is right, the file is damaged: restore it from a backup. Cause: {text}"
+        )
+    if isinstance(error, duckdb.IOException | duckdb.HTTPException) and _GONE.search(text):
+        return LakeCorruptError(
+            f"{doing}: a data file that the catalog names is gone from {config.data_path}. Restore it from a "
+            f"backup, or publish the month again. Cause: {text}"
+        )
+    if _UNREACHABLE.search(text) or _LOST.search(text):
+        return CatalogUnreachableError(
+            f"{doing}: cannot reach the {config.kind} catalog, or the storage at {config.data_path}. Check "
+            "the "
+            "values TRADEML_LAKE_CATALOG, TRADEML_LAKE_DATA and TRADEML_S3_..., that the servers run and "
+            "that "
+            f"this machine may connect to them. Cause: {text}"
+        )
+    return LakeError(f"{doing}: {text}")

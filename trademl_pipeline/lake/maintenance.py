@@ -1,0 +1,60 @@
+"""Upkeep of a lake: merge small files, let go of old snapshots, delete the files that no snapshot needs."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from trademl_pipeline.lake.connection import ALIAS, Engine, quote
+from trademl_pipeline.lake.errors import MissingSnapshotError
+from trademl_pipeline.lake.publishing import current_snapshot
+
+
+@dataclass(frozen=True)
+class MaintenanceReport:
+    """What the upkeep did: files merged away and made, snapshots expired, files deleted (paths)."""
+
+    merged: int
+    made: int
+    expired: tuple[int, ...]
+    deleted: tuple[str, ...]
+
+
+def maintain(
+    engine: Engine, older_than: datetime, keep: Collection[int], reclaim_now: bool
+) -> MaintenanceReport:
+    """See `Lake.maintain`."""
+    if older_than.tzinfo is None:
+        raise ValueError("maintain: older_than needs a time zone, for example datetime(..., tzinfo=UTC)")
+    moment = f"TIMESTAMPTZ {quote(older_than.isoformat())}"
+
+    def once(_: int) -> MaintenanceReport:
+        # Under the turn to commit, since it would lose against every commit that comes between.
+        with engine.locks.commit_turn(), engine.transaction() as connection:
+
+            def call(function: str, *arguments: str) -> list[tuple]:
+                return connection.execute(
+                    f"CALL {function}({', '.join([quote(ALIAS), *arguments])})"
+                ).fetchall()
+
+            merged = call("ducklake_merge_adjacent_files")
+            known = connection.execute(
+                f"SELECT snapshot_id, snapshot_time < {moment} FROM {ALIAS}.snapshots() ORDER BY snapshot_id"
+            ).fetchall()
+            missing = sorted(set(keep) - {snapshot for snapshot, _ in known})
+            if missing:
+                raise MissingSnapshotError(f"maintain: snapshots {missing} of `keep` are not in the lake")
+            current = current_snapshot(connection)
+            expired = [s for s, old in known if old and s not in keep and s != current]
+            if expired:
+                call("ducklake_expire_snapshots", f"versions => {expired}")
+            when = "cleanup_all => true" if reclaim_now else f"older_than => {moment}"
+            deleted = call("ducklake_cleanup_old_files", when)
+            deleted += call("ducklake_delete_orphaned_files", f"older_than => {moment}")
+            return MaintenanceReport(
+                merged=sum(row[2] for row in merged),
+                made=sum(row[3] for row in merged),
+                expired=tuple(expired),
+                deleted=tuple(row[0] for row in deleted),
+            )
+
+    return engine.run("maintenance of the lake", once)

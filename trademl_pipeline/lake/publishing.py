@@ -1,0 +1,216 @@
+"""The publish transaction: replace months, read them back, audit them, commit; or leave everything as it "
+"was."""
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from trademl_pipeline.lake import tables
+from trademl_pipeline.lake.connection import ALIAS, Engine, quote
+from trademl_pipeline.lake.errors import LakeCorruptError
+from trademl_pipeline.lake.frames import data_version
+from trademl_pipeline.lake.schemas import MONTH, TableSchema
+
+Audit = Callable[[pl.DataFrame], Any]
+
+
+@dataclass(frozen=True)
+class PublishResult:
+    """What a publish did.
+
+    snapshot: the lake's snapshot that holds the month as published (the current one where nothing changed).
+    rows: rows of the month now; replaced: rows it had before; attempts: transactions it took.
+    data_version: content hash; unchanged: the month held just that already and nothing was written.
+    audited: what the audit returned, None without one.
+    """
+
+    snapshot: int
+    rows: int
+    replaced: int
+    attempts: int
+    data_version: str
+    unchanged: bool
+    audited: Any = None
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One checked frame on its way into one month of a table."""
+
+    schema: TableSchema
+    frame: pl.DataFrame
+    month: str
+    version: str
+
+
+class _RefusedError(Exception):
+    """Carries the audit's own exception past the retries and the translation of errors."""
+
+    def __init__(self, original: BaseException) -> None:
+        super().__init__()
+        self.original = original
+
+
+def publish(
+    engine: Engine, partitions: Sequence[Partition], audits: Mapping[str, Audit]
+) -> list[PublishResult]:
+    """Replace all the partitions in one transaction; see `Lake.publish_many`.
+
+    An audit runs once: what it said of the rows holds for a repeated transaction, which writes the same rows.
+    """
+    doing = "publish of " + ", ".join(f"{p.schema.name} {p.month}" for p in partitions)
+    verdicts: dict[str, Any] = {}
+    refused: BaseException | None = None
+    with engine.locks.partitions((p.schema.name, p.month) for p in partitions):
+        try:
+            return engine.run(doing, lambda attempt: _attempt(engine, partitions, audits, verdicts, attempt))
+        except _RefusedError as carrier:
+            refused = carrier.original
+    raise refused
+
+
+def append(engine: Engine, schema: TableSchema, frame: pl.DataFrame) -> PublishResult:
+    """Add the rows of a checked frame to a ledger; see `Lake.append`."""
+    version = data_version(schema, frame)
+
+    def once(attempt: int) -> PublishResult:
+        with engine.locks.commit_turn(), engine.transaction() as connection:
+            connection.register("incoming", frame.to_arrow())
+            connection.begin()
+            tables.ensure_table(connection, schema)
+            connection.execute(f"INSERT INTO {tables.qualified(schema.name)} BY NAME SELECT * FROM incoming")
+            _describe_commit(connection, "append", [{"table": schema.name, "rows": frame.height}])
+            connection.commit()
+            return PublishResult(last_snapshot(connection), frame.height, 0, attempt, version, False)
+
+    return engine.run(f"append to {schema.name}", once, idempotent=False)
+
+
+def current_snapshot(connection: duckdb.DuckDBPyConnection) -> int:
+    """Id of the snapshot that the connection sees."""
+    return _integer(connection, f"FROM {ALIAS}.current_snapshot()")
+
+
+def last_snapshot(connection: duckdb.DuckDBPyConnection) -> int:
+    """Id of the snapshot that this connection's last commit made."""
+    return _integer(connection, f"FROM {ALIAS}.last_committed_snapshot()")
+
+
+def _integer(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
+    row = connection.execute(sql).fetchone()
+    if row is None:
+        raise LakeCorruptError(f"the catalog gives no answer to {sql!r}: restore it from a backup")
+    return int(row[0])
+
+
+def _attempt(
+    engine: Engine,
+    partitions: Sequence[Partition],
+    audits: Mapping[str, Audit],
+    verdicts: dict[str, Any],
+    attempt: int,
+) -> list[PublishResult]:
+    with contextlib.ExitStack() as stack:
+        # Audits may take long and may use the lake, so they never run while others wait for the turn to
+        # commit.
+        audited = audits.keys() <= verdicts.keys()
+        if audited:
+            stack.enter_context(engine.locks.commit_turn())
+        connection = stack.enter_context(engine.transaction())
+        for number, partition in enumerate(partitions):
+            connection.register(_incoming(number), partition.frame.to_arrow())
+        connection.begin()
+        replaced, unchanged = [], []
+        for number, partition in enumerate(partitions):
+            old_rows, same = _replace(connection, partition, number)
+            replaced.append(old_rows)
+            unchanged.append(same)
+        for partition in partitions:
+            _audit(connection, partition, audits, verdicts)
+        if all(unchanged):
+            snapshot = current_snapshot(connection)
+            connection.rollback()
+        else:
+            written = [p for p, same in zip(partitions, unchanged, strict=True) if not same]
+            _describe_commit(connection, "publish", [_detail(p) for p in written])
+            if not audited:
+                stack.enter_context(engine.locks.commit_turn())
+            connection.commit()
+            snapshot = last_snapshot(connection)
+    return [
+        PublishResult(snapshot, p.frame.height, old, attempt, p.version, same, verdicts.get(p.schema.name))
+        for p, old, same in zip(partitions, replaced, unchanged, strict=True)
+    ]
+
+
+def _incoming(number: int) -> str:
+    return f"incoming_{number}"
+
+
+def _replace(connection: duckdb.DuckDBPyConnection, partition: Partition, number: int) -> tuple[int, bool]:
+    """Put the frame in the month's place, unless it is there. Returns the rows before, and whether it was "
+    "there."""
+    schema = partition.schema
+    made = tables.ensure_table(connection, schema)
+    old = schema.empty() if made else _read_back(connection, partition)
+    if not made and data_version(schema, old) == partition.version:
+        return old.height, True
+    table = tables.qualified(schema.name)
+    if old.height:
+        connection.execute(f"DELETE FROM {table} WHERE {MONTH} = ?", [partition.month])
+    if partition.frame.height:
+        connection.execute(
+            f"INSERT INTO {table} BY NAME "
+            f"SELECT *, {quote(partition.month)} AS {MONTH} FROM {_incoming(number)}"
+        )
+    return old.height, False
+
+
+def _read_back(connection: duckdb.DuckDBPyConnection, partition: Partition) -> pl.DataFrame:
+    schema = partition.schema
+    frame = tables.fetch(connection, schema.name, list(schema.columns), f"{MONTH} = ?", [partition.month])
+    return frame.sort(schema.order, maintain_order=True) if schema.order else frame
+
+
+def _audit(
+    connection: duckdb.DuckDBPyConnection,
+    partition: Partition,
+    audits: Mapping[str, Audit],
+    verdicts: dict[str, Any],
+) -> None:
+    name = partition.schema.name
+    stored = _read_back(connection, partition)
+    if data_version(partition.schema, stored) != partition.version:
+        raise LakeCorruptError(
+            f"publish of {name} {partition.month}: the {stored.height} rows read back are not the "
+            f"{partition.frame.height} rows written; nothing was committed. Check the storage."
+        )
+    if name in audits and name not in verdicts:
+        try:
+            verdicts[name] = audits[name](stored)
+        except BaseException as error:
+            raise _RefusedError(error) from error
+
+
+def _detail(partition: Partition) -> dict[str, Any]:
+    return {
+        "table": partition.schema.name,
+        "month": partition.month,
+        "rows": partition.frame.height,
+        "data_version": partition.version,
+    }
+
+
+def _describe_commit(
+    connection: duckdb.DuckDBPyConnection, action: str, details: Sequence[Mapping[str, Any]]
+) -> None:
+    what = ", ".join(" ".join(str(d[k]) for k in ("table", "month") if k in d) for d in details)
+    connection.execute(
+        f"CALL {ALIAS}.set_commit_message('trademl', {quote(f'{action} {what}')}, "
+        f"extra_info => {quote(json.dumps(details))})"
+    )
