@@ -9,6 +9,7 @@ from trademl_pipeline.market.errors import (
     SourceFileError,
     UnknownSymbolError,
 )
+from trademl_pipeline.market.files import FileSource
 from trademl_pipeline.market.quality import SplitBars, split_bars
 from trademl_pipeline.market.schema import BAR_DTYPES, conform
 from trademl_pipeline.market.simulated import SimulatedMarket
@@ -20,6 +21,7 @@ __all__ = [
     "BarsSchemaError",
     "CalendarError",
     "EmptyMonthError",
+    "FileSource",
     "MarketError",
     "MissingColumnsError",
     "SimulatedMarket",

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
+from typing import overload
 
 import numpy as np
 import polars as pl
@@ -210,6 +211,10 @@ def offset_sessions(days: pl.Series, n: int, calendar: str = DEFAULT_CALENDAR) -
     return pl.select(pl.when(inside).then(taken)).to_series().alias(days.name)
 
 
+@overload
+def close_utc(days: date, calendar: str = DEFAULT_CALENDAR) -> datetime: ...
+@overload
+def close_utc(days: pl.Series, calendar: str = DEFAULT_CALENDAR) -> pl.Series: ...
 def close_utc(days: date | pl.Series, calendar: str = DEFAULT_CALENDAR) -> datetime | pl.Series:
     """Close of a session in UTC, half days included.
 
@@ -222,6 +227,10 @@ def close_utc(days: date | pl.Series, calendar: str = DEFAULT_CALENDAR) -> datet
     return frame["close_utc"].gather(index_of(days, calendar)).alias(days.name)
 
 
+@overload
+def open_utc(days: date, calendar: str = DEFAULT_CALENDAR) -> datetime: ...
+@overload
+def open_utc(days: pl.Series, calendar: str = DEFAULT_CALENDAR) -> pl.Series: ...
 def open_utc(days: date | pl.Series, calendar: str = DEFAULT_CALENDAR) -> datetime | pl.Series:
     """Opening of a session in UTC; as `close_utc`."""
     frame = _load(calendar).frame
