@@ -6,7 +6,7 @@ be quarantined.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -193,7 +193,7 @@ def in_range(layout: Layout, calendar: str, where: str, start: date, end: date, 
         bounds = [pl.lit(x).cast(pl.Datetime(dtype.time_unit)) for x in (low, high)]
         if dtype.time_zone:
             bounds = [x.dt.replace_time_zone(dtype.time_zone) for x in bounds]
-        exact = raw.is_between(*bounds) & exact
+        exact = raw.is_between(bounds[0], bounds[1]) & exact
     return (exact | session(layout, calendar, where).is_null()) if undated else exact
 
 
@@ -202,9 +202,3 @@ def stamps(layout: Layout) -> pl.Expr | None:
     if isinstance(layout.dtypes["session"], pl.Datetime):
         return pl.col(layout.names["session"])
     return None
-
-
-def names_of(columns: Sequence[str], limit: int = 20) -> str:
-    """Column names for a message, the first ones of many."""
-    more = f" and {len(columns) - limit} more" if len(columns) > limit else ""
-    return ", ".join(columns[:limit]) + more

@@ -5,18 +5,12 @@ scanned lazily, so a month of a large file costs the row groups and columns that
 once into Parquet in a cache folder, sorted by session, and read from there until the file changes.
 """
 
-import getpass
-import gzip
 import hashlib
-import os
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
-from glob import glob
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -29,13 +23,17 @@ from trademl_pipeline.market.errors import (
     UnknownSymbolError,
 )
 from trademl_pipeline.market.schema import BAR_DTYPES, DEFAULTS, DEFECT, ROW, SOURCE_COLUMNS
+from trademl_pipeline.market.tables import (
+    FILE_ROW,
+    collect,
+    converted,
+    default_cache,
+    find_files,
+    is_parquet,
+    reading,
+)
 
-PARQUET_SUFFIXES = (".parquet", ".pq")
-CSV_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt")
-
-_ROW, _STAMP = "__row", "__stamp"
-# A change of how files are read must not meet what an earlier version has cached.
-_CACHE_VERSION = "1"
+_STAMP = "__stamp"
 
 
 @dataclass(frozen=True)
@@ -98,12 +96,10 @@ class FileSource:
             raise SourceFileError(f"nothing is known before the close: delay is {delay}")
         self.path, self.columns, self.calendar, self.delay = Path(path), dict(columns or {}), calendar, delay
         self.name = name or self.path.name.split(".")[0].replace("*", "") or "files"
-        self._files = _find(self.path)
+        self._files = find_files(self.path)
         self._asked, self._max_symbols, self._adjusted = symbols, max_symbols, adjusted
         self._start, self._end = start or FIRST_DAY, end or LAST_DAY
-        self._cache = (
-            Path(cache) if cache else Path(tempfile.gettempdir()) / f"trademl-csv-{getpass.getuser()}"
-        )
+        self._cache = Path(cache) if cache else default_cache()
 
     def symbols(self) -> list[str]:
         """The selected symbols, sorted.
@@ -153,7 +149,7 @@ class FileSource:
         wanted = self._wanted(symbols)
         low, high = max(start, self._start), min(end, self._end)
         undated = self._span is not None and low <= self._span[0] <= high
-        frames = _collect([self._read(part, low, high, undated, wanted) for part in self._parts], self.path)
+        frames = collect([self._read(part, low, high, undated, wanted) for part in self._parts], self.path)
         frame = pl.concat(frames, how="diagonal_relaxed")
         if frame.is_empty():
             note = f", {len(wanted)} symbols" if wanted is not None else ""
@@ -166,12 +162,13 @@ class FileSource:
     def _parts(self) -> list[_Part]:
         parts, offset = [], 0
         for path in self._files:
-            stored = path if _is_parquet(path) else self._converted(path)
-            rows = pl.scan_parquet(stored, row_index_name=_ROW)
-            given = self.columns if _is_parquet(path) else {}
-            layout = recognise(_reading(lambda r=rows: r.drop(_ROW).collect_schema(), path), given, str(path))
+            stored = path if is_parquet(path) else converted(path, self.columns, self.calendar, self._cache)
+            rows = pl.scan_parquet(stored, row_index_name=FILE_ROW)
+            given = self.columns if is_parquet(path) else {}
+            schema = reading(lambda r=rows: r.drop(FILE_ROW).collect_schema(), path)
+            layout = recognise(schema, given, str(path))
             parts.append(_Part(path, rows, layout, offset))
-            offset += _reading(lambda r=rows: r.select(pl.len()).collect().item(), path)
+            offset += reading(lambda r=rows: r.select(pl.len()).collect().item(), path)
         return parts
 
     @cached_property
@@ -188,7 +185,7 @@ class FileSource:
                 .agg(first=pl.col("session").min(), last=pl.col("session").max(), rows=pl.len())
             )
         return (
-            pl.concat(_collect(held, self.path))
+            pl.concat(collect(held, self.path))
             .group_by("symbol")
             .agg(pl.col("first").min(), pl.col("last").max(), pl.col("rows").sum())
             .sort("symbol")
@@ -231,11 +228,11 @@ class FileSource:
         if wanted is not None:
             name = pl.col(part.layout.names["symbol"]).cast(pl.String).str.strip_chars()
             rows = rows.filter(name.is_in(wanted) | name.is_null() | (name == ""))
-        columns = [(pl.col(_ROW).cast(pl.Int64) + part.offset).alias(ROW)]
+        columns = [(pl.col(FILE_ROW).cast(pl.Int64) + part.offset).alias(ROW)]
         stamp = stamps(part.layout)
         if stamp is not None:
             columns.append(stamp.cast(pl.Int64).alias(_STAMP))
-        if _is_parquet(part.path):
+        if is_parquet(part.path):
             columns += expressions(part.layout, self.calendar, where)
         else:
             columns[0] = (pl.col(ROW) + part.offset).alias(ROW)
@@ -281,86 +278,3 @@ class FileSource:
                 f"{self.path} holds up to {times.max()} times of day per symbol and session, so these are "
                 "intraday bars; give one bar per symbol and session"
             )
-
-    def _converted(self, path: Path) -> Path:
-        """The CSV as Parquet in our columns, from the cache where it is there already."""
-        about = path.stat()
-        said = [
-            _CACHE_VERSION,
-            str(path.resolve()),
-            about.st_size,
-            about.st_mtime_ns,
-            sorted(self.columns.items()),
-        ]
-        key = hashlib.sha256(repr([*said, self.calendar]).encode()).hexdigest()[:32]
-        stored = self._cache / f"{key}.parquet"
-        if stored.exists():
-            return stored
-        self._cache.mkdir(parents=True, exist_ok=True)
-        text = pl.scan_csv(
-            path, separator=_separator(path), infer_schema=False, row_index_name=_ROW, encoding="utf8"
-        )
-        layout = recognise(_reading(lambda: text.drop(_ROW).collect_schema(), path), self.columns, str(path))
-        bars = text.select(
-            pl.col(_ROW).cast(pl.Int64).alias(ROW), *expressions(layout, self.calendar, str(path))
-        )
-        partial = stored.with_suffix(f".{os.getpid()}.partial")
-        try:
-            _reading(lambda: bars.sort("session", ROW).sink_parquet(partial, row_group_size=100_000), path)
-            # Two processes may convert at once; each puts a whole file in place.
-            partial.replace(stored)
-        finally:
-            partial.unlink(missing_ok=True)
-        return stored
-
-
-def _find(path: Path) -> list[Path]:
-    """The files that a path means, sorted; all Parquet or all CSV."""
-    if any(sign in str(path) for sign in "*?["):
-        found = [Path(p) for p in glob(str(path), recursive=True)]
-    elif path.is_dir():
-        found = [p for p in path.rglob("*") if p.name.lower().endswith((*PARQUET_SUFFIXES, *CSV_SUFFIXES))]
-    elif path.exists():
-        found = [path]
-    else:
-        raise SourceFileError(
-            f"there is no file or folder {path}; give a Parquet or CSV file or a folder of them"
-        )
-    files = sorted(p for p in found if p.is_file())
-    if not files:
-        raise SourceFileError(
-            f"{path} holds no bars: no file ends in {', '.join(PARQUET_SUFFIXES + CSV_SUFFIXES)}"
-        )
-    strange = [p for p in files if not p.name.lower().endswith((*PARQUET_SUFFIXES, *CSV_SUFFIXES))]
-    if strange:
-        raise SourceFileError(
-            f"{strange[0]} is neither Parquet nor CSV by its name; it may end in "
-            f"{', '.join(PARQUET_SUFFIXES + CSV_SUFFIXES)}"
-        )
-    if len({_is_parquet(p) for p in files}) > 1:
-        raise SourceFileError(f"{path} holds Parquet and CSV files; name one kind, such as {path}/*.parquet")
-    return files
-
-
-def _is_parquet(path: Path) -> bool:
-    return path.name.lower().endswith(PARQUET_SUFFIXES)
-
-
-def _separator(path: Path) -> str:
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", errors="replace") as lines:
-        header = str(lines.readline())
-    return max(",;\t|", key=header.count)
-
-
-def _reading(step: Callable[[], Any], path: Path) -> Any:
-    """Run a step that reads a file; what Polars cannot read becomes an error that names the file."""
-    try:
-        return step()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise SourceFileError(f"{path} cannot be read as bars: {first}") from error
-
-
-def _collect(frames: list[pl.LazyFrame], path: Path) -> list[pl.DataFrame]:
-    return _reading(lambda: pl.collect_all(frames), path)

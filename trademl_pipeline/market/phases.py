@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -163,3 +164,35 @@ class PhaseChain:
             after[0] = (1 - self.start_probability) * current[0] + self.start_probability * entering
             ahead[k] = current = after
         return ahead
+
+
+class Planting(NamedTuple):
+    """A consolidation: sessions [start, breakout) of a symbol, and the class of the move that begins then.
+
+    All are positions: of the sessions, the symbol and the class.
+    """
+
+    start: int
+    breakout: int
+    symbol: int
+    label: int
+
+
+def find_plantings(chain: PhaseChain, state: np.ndarray, listed: np.ndarray) -> list[Planting]:
+    """The consolidations that a symbol completed while listed.
+
+    Args:
+        chain: the chain that made the states.
+        state: shape (session, symbol).
+        listed: whether the symbol trades; shape (session, symbol).
+    """
+    first_move = np.asarray(chain.moving(1, np.arange(len(CLASSES))))
+    found = []
+    for t, i in np.argwhere(np.isin(state, first_move)).tolist():
+        start = t
+        while start > 0 and chain.remaining[state[start - 1, i]] > 0:
+            start -= 1
+        if start < t and listed[start : t + 1, i].all():
+            label = int(np.flatnonzero(first_move == state[t, i])[0])
+            found.append(Planting(start, t, i, label))
+    return found

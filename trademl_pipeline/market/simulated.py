@@ -28,9 +28,9 @@ from trademl_pipeline.market.paths import (
     draw_symbols,
     generator,
 )
-from trademl_pipeline.market.phases import CLASSES
+from trademl_pipeline.market.phases import CLASSES, find_plantings
 from trademl_pipeline.market.schema import BAR_DTYPES, SOURCE_COLUMNS
-from trademl_pipeline.market.tape import Tape, write_tape
+from trademl_pipeline.market.tape import Tape, write_index, write_tape
 
 INDEX_SYMBOL = "SIMX"
 EPOCH, LAST = date(2010, 1, 4), date(2025, 12, 31)
@@ -132,38 +132,12 @@ class SimulatedMarket:
 
         Members are the symbols listed on both sessions, so a delisted one stays in until its last session.
         """
-        tape, listed = self._tape, self._listed
-        capital = tape.close * self._symbols.shares * np.cumprod(tape.split_factor, axis=0)
-        member = listed[1:] & listed[:-1]
-        weight = np.where(member, capital[:-1], 0.0)
-        # One, where nothing is listed on both sessions, leaves the level where it was.
-        total = weight.sum(axis=1)
-        weight = weight / np.where(total > 0, total, 1.0)[:, None]
-        since_close = (tape.split_factor / np.vstack([np.ones((1, self.n_symbols)), tape.close[:-1]]))[1:]
-
-        def relative(price: np.ndarray) -> np.ndarray:
-            gross = (price[1:] + tape.dividend[1:]) * since_close
-            return np.where(total > 0, (weight * gross).sum(axis=1), 1.0)
-
-        close = 1000 * np.concatenate([[1.0], np.cumprod(relative(tape.close))])
-        opened = np.concatenate([[1000.0], close[:-1] * relative(tape.open)])
-        reach = 0.4 * self.spec.index_volatility * np.exp(self._paths.index_log_volatility)
-        reach *= np.exp(0.2 * self._paths.index_noise)
-        high, low = np.maximum(opened, close) * (1 + reach), np.minimum(opened, close) * (1 - reach)
-        dollars = np.where(listed, tape.volume * tape.close, 0.0).sum(axis=1)
-        frame = pl.DataFrame(
-            {
-                "symbol": [INDEX_SYMBOL] * len(close),
-                "session": self._sessions["session"],
-                "open": opened,
-                "high": high,
-                "low": low,
-                "close": close,
-                "volume": np.round(dollars / close),
-                "split_factor": 1.0,
-                "dividend": 0.0,
-                "adjusted": False,
-            }
+        columns = write_index(self.spec, self._symbols, self._paths, self._tape, self._listed)
+        frame = pl.DataFrame({"session": self._sessions["session"], **columns}).with_columns(
+            symbol=pl.lit(INDEX_SYMBOL),
+            split_factor=pl.lit(1.0),
+            dividend=pl.lit(0.0),
+            adjusted=pl.lit(False),
         )
         return self._stamped(frame)
 
@@ -199,18 +173,19 @@ class SimulatedMarket:
             consolidation, as traded, so comparable with later prices only up to the next split). The class
             is the one aimed at; noise can make the outcome of a pattern another one.
         """
-        chain, state, listed = self.spec.chain(), self._paths.state, self._listed
-        sessions, rows = self._sessions["session"].to_list(), []
-        first_move = np.asarray(chain.moving(1, np.arange(len(CLASSES))))
-        for t, i in np.argwhere(np.isin(state, first_move)):
-            start = t
-            while start > 0 and chain.remaining[state[start - 1, i]] > 0:
-                start -= 1
-            if start == t or not listed[start : t + 1, i].all():
-                continue
-            label = CLASSES[int(np.flatnonzero(first_move == state[t, i])[0])]
-            upper, lower = self._tape.high[start:t, i].max(), self._tape.low[start:t, i].min()
-            rows.append((self._names[i], sessions[start], sessions[t - 1], sessions[t], label, upper, lower))
+        tape, day = self._tape, self._sessions["session"].to_list()
+        rows = [
+            (
+                self._names[p.symbol],
+                day[p.start],
+                day[p.breakout - 1],
+                day[p.breakout],
+                CLASSES[p.label],
+                tape.high[p.start : p.breakout, p.symbol].max(),
+                tape.low[p.start : p.breakout, p.symbol].min(),
+            )
+            for p in find_plantings(self.spec.chain(), self._paths.state, self._listed)
+        ]
         schema = {
             "symbol": pl.String,
             "start": pl.Date,

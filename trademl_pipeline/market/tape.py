@@ -83,3 +83,34 @@ def _closes(symbols: Symbols, paths: Paths) -> tuple[np.ndarray, np.ndarray, np.
         price = np.round(price * growth[t] / split[t] - dividend[t], TICK_DECIMALS)
         close[t] = price
     return close, split, dividend
+
+
+def write_index(
+    spec: MarketSpec, symbols: Symbols, paths: Paths, tape: Tape, listed: np.ndarray
+) -> dict[str, np.ndarray]:
+    """open, high, low, close and volume of the index, each of shape (session,).
+
+    Weighted by capital at the previous close, dividends reinvested, 1000 at the start. Members of a session
+    are the symbols listed on it and on the one before; where there is none, the level stays. Volume is the
+    members' dollar volume over the level.
+    """
+    capital = tape.close * symbols.shares * np.cumprod(tape.split_factor, axis=0)
+    weight = np.where(listed[1:] & listed[:-1], capital[:-1], 0.0)
+    total = weight.sum(axis=1, keepdims=True)
+    weight = weight / np.where(total > 0, total, 1.0)
+
+    def growth(price: np.ndarray) -> np.ndarray:
+        gross = tape.split_factor[1:] * (price[1:] + tape.dividend[1:]) / tape.close[:-1]
+        return np.where(total[:, 0] > 0, (weight * gross).sum(axis=1), 1.0)
+
+    close = 1000 * np.concatenate([[1.0], np.cumprod(growth(tape.close))])
+    opened = np.concatenate([[1000.0], close[:-1] * growth(tape.open)])
+    reach = 0.4 * spec.index_volatility * np.exp(paths.index_log_volatility + 0.2 * paths.index_noise)
+    dollars = np.where(listed, tape.volume * tape.close, 0.0).sum(axis=1)
+    return {
+        "open": opened,
+        "high": np.maximum(opened, close) * (1 + reach),
+        "low": np.minimum(opened, close) * (1 - reach),
+        "close": close,
+        "volume": np.round(dollars / close),
+    }
