@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trademl_pipeline.market.paths import MarketSpec, Paths, Symbols
+from trademl_pipeline.market.paths import SECTORS, MarketSpec, Paths, Symbols
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,12 @@ class Forecast:
     """The oracle's view of the next h sessions' log return; arrays of shape (session, symbol).
 
     mean: E[return | state]. signal_mean: the part of it that the planted signal brings. p_up: P(return > 0
-    | state). common_variance, sector_variance, own_variance: of the return's three random parts.
+    | state).
     """
 
     mean: np.ndarray
     signal_mean: np.ndarray
     p_up: np.ndarray
-    common_variance: np.ndarray
-    sector_variance: np.ndarray
-    own_variance: np.ndarray
 
 
 def forecast(spec: MarketSpec, symbols: Symbols, paths: Paths, horizon: int) -> Forecast:
@@ -44,33 +41,68 @@ def forecast(spec: MarketSpec, symbols: Symbols, paths: Paths, horizon: int) -> 
     Raises:
         ValueError: the horizon is not at least one session.
     """
-    if horizon < 1:
-        raise ValueError(f"a horizon is at least one session, not {horizon}")
-    chain = spec.chain()
-    drift = chain.expected(chain.drift, horizon).sum(axis=0)
-    noise = chain.expected(chain.noise, horizon)
-    noise_squared = chain.expected(chain.noise**2, horizon)
-    state = paths.state.ravel()
-    cells = _Cells(
-        beta=_flat(symbols.beta, paths),
-        sigma=_flat(symbols.sigma, paths),
-        index_log=_flat(paths.index_log_volatility[:, None], paths),
-        own_log=paths.log_volatility.ravel(),
-        signal=paths.signal.ravel(),
-    )
-    result = np.stack(_given_state(spec, cells, state, drift, noise, noise_squared))
+    outlook, cells, state = _outlook(spec, horizon), _cells(symbols, paths), paths.state.ravel()
+    result = _view(_given_state(spec, outlook, cells, state))
 
     # In a consolidation any class may follow: the oracle mixes what each would bring, in the classes' shares.
+    chain = spec.chain()
     remaining = chain.remaining[state]
     hidden = np.flatnonzero(remaining)
     if hidden.size:
-        result[:, hidden] = 0.0
         inside = _Cells(*(values[hidden] for values in cells))
-        for label, share in enumerate(chain.shares):
-            assumed = np.asarray(chain.consolidating(remaining[hidden], label))
-            parts = _given_state(spec, inside, assumed, drift, noise, noise_squared)
-            result[:, hidden] += share * np.stack(parts)
+        result[:, hidden] = sum(
+            share * _view(_given_state(spec, outlook, inside, chain.consolidating(remaining[hidden], label)))
+            for label, share in enumerate(chain.shares)
+        )
     return Forecast(*result.reshape(len(result), *paths.state.shape))
+
+
+def imagine(
+    spec: MarketSpec, symbols: Symbols, paths: Paths, horizon: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Returns over (t, t + horizon] drawn anew from what the oracle believes at t; shape (session, symbol).
+
+    Symbols of one session share their index and sector shocks; sessions are drawn apart from each other.
+    """
+    chain, shape = spec.chain(), paths.state.shape
+    remaining = chain.remaining[paths.state]
+    label = rng.choice(len(chain.shares), size=shape, p=chain.shares)
+    state = np.where(remaining > 0, chain.consolidating(np.maximum(remaining, 1), label), paths.state)
+    drawn = _given_state(spec, _outlook(spec, horizon), _cells(symbols, paths), state.ravel())
+    mean, common, sector, own = (
+        x.reshape(shape)
+        for x in (drawn.mean, drawn.common_variance, drawn.sector_variance, drawn.own_variance)
+    )
+    shocks = rng.standard_normal((shape[0], len(SECTORS)))[:, symbols.sector]
+    return (
+        mean
+        + np.sqrt(common) * rng.standard_normal((shape[0], 1))
+        + np.sqrt(sector) * shocks
+        + np.sqrt(own) * rng.standard_normal(shape)
+    )
+
+
+class _Outlook(NamedTuple):
+    """What each state of the phases leads one to expect.
+
+    drift: of the sum over the horizon, shape (state,). noise and noise_squared: k sessions ahead, k from 1;
+    shape (horizon, state).
+    """
+
+    drift: np.ndarray
+    noise: np.ndarray
+    noise_squared: np.ndarray
+
+
+def _outlook(spec: MarketSpec, horizon: int) -> _Outlook:
+    if horizon < 1:
+        raise ValueError(f"a horizon is at least one session, not {horizon}")
+    chain = spec.chain()
+    return _Outlook(
+        chain.expected(chain.drift, horizon).sum(axis=0),
+        chain.expected(chain.noise, horizon),
+        chain.expected(chain.noise**2, horizon),
+    )
 
 
 class _Cells(NamedTuple):
@@ -83,23 +115,43 @@ class _Cells(NamedTuple):
     signal: np.ndarray
 
 
+def _cells(symbols: Symbols, paths: Paths) -> _Cells:
+    return _Cells(
+        beta=_flat(symbols.beta, paths),
+        sigma=_flat(symbols.sigma, paths),
+        index_log=_flat(paths.index_log_volatility[:, None], paths),
+        own_log=paths.log_volatility.ravel(),
+        signal=paths.signal.ravel(),
+    )
+
+
+class _Given(NamedTuple):
+    """Moments of the return over the horizon, given the phase's state; arrays of shape (cell,)."""
+
+    mean: np.ndarray
+    signal_mean: np.ndarray
+    common_variance: np.ndarray
+    sector_variance: np.ndarray
+    own_variance: np.ndarray
+
+
+def _view(given: _Given) -> np.ndarray:
+    """The fields of a Forecast, stacked."""
+    from scipy.special import ndtr
+
+    deviation = np.sqrt(given.common_variance + given.sector_variance + given.own_variance)
+    return np.stack([given.mean, given.signal_mean, ndtr(given.mean / deviation)])
+
+
 def _flat(values: np.ndarray, paths: Paths) -> np.ndarray:
     return np.broadcast_to(values, paths.state.shape).ravel()
 
 
-def _given_state(
-    spec: MarketSpec,
-    cells: _Cells,
-    state: np.ndarray,
-    drift: np.ndarray,
-    noise: np.ndarray,
-    noise_squared: np.ndarray,
-) -> tuple[np.ndarray, ...]:
-    """The fields of a Forecast, given the phase's state; arrays of shape (cell,)."""
+def _given_state(spec: MarketSpec, outlook: _Outlook, cells: _Cells, state: np.ndarray) -> _Given:
     b, phi = spec.strength, spec.persistence
     common, sector, own, weights, noises, response = (np.zeros(len(state)) for _ in range(6))
-    for k in range(len(noise), 0, -1):
-        g, g2 = noise[k - 1][state], noise_squared[k - 1][state]
+    for k in range(len(outlook.noise), 0, -1):
+        g, g2 = outlook.noise[k - 1][state], outlook.noise_squared[k - 1][state]
         level, square = (
             _expected_exp(cells.own_log, spec.volatility_persistence, spec.volatility_spread, k, power)
             for power in (1, 2)
@@ -118,8 +170,8 @@ def _given_state(
         if k > 1:
             own += (1 - phi**2) * response**2
     signal_mean = weights * cells.signal
-    mean = drift[state] + cells.beta * spec.index_drift * noises + signal_mean
-    return mean, signal_mean, _normal_cdf(mean / np.sqrt(common + sector + own)), common, sector, own
+    mean = outlook.drift[state] + cells.beta * spec.index_drift * noises + signal_mean
+    return _Given(mean, signal_mean, common, sector, own)
 
 
 def _expected_exp(now: np.ndarray, coefficient: float, spread: float, k: int, power: int) -> np.ndarray:
@@ -128,9 +180,3 @@ def _expected_exp(now: np.ndarray, coefficient: float, spread: float, k: int, po
     fade = coefficient**k
     mean = level + fade * (now - level)
     return np.exp(power * mean + 0.5 * power**2 * spread**2 * (1 - fade**2))
-
-
-def _normal_cdf(x: np.ndarray) -> np.ndarray:
-    from scipy.special import ndtr
-
-    return ndtr(x)

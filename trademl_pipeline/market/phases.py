@@ -28,14 +28,13 @@ SHORTEST, LONGEST = 25, 60
 # from the upper boundary, half a channel above the price, so each drift aims beyond its class's lower bound.
 _MOVES = {
     "K0": (0.0, 0),
-    "K1": (0.12, 40),
-    "K2": (0.26, 50),
-    "K3": (0.50, 60),
+    "K1": (0.095, 40),
+    "K2": (0.225, 50),
+    "K3": (0.42, 60),
     "K4": (0.85, 70),
     "K5": (-0.26, 25),
 }
-_NOISE_NORMAL, _NOISE_MOVE = 1.0, 0.5
-_NOISE_K0 = 0.2
+_NOISE_NORMAL, _NOISE_MOVE, _NOISE_AFTER = 1.0, 0.5, 0.2
 _VOLUME_MOVE = 1.15
 
 
@@ -75,13 +74,13 @@ class PhaseChain:
         """Number of states."""
         return 1 + len(CLASSES) * (LONGEST + AFTERMATH)
 
-    def consolidating(self, remaining: np.ndarray | int, label: np.ndarray | int) -> np.ndarray | int:
+    def consolidating(self, remaining: np.ndarray | int, label: np.ndarray | int) -> np.ndarray:
         """State of a consolidation with that many sessions left, this one included."""
-        return 1 + label * LONGEST + (LONGEST - remaining)
+        return np.asarray(1 + label * LONGEST + (LONGEST - remaining))
 
-    def moving(self, step: np.ndarray | int, label: np.ndarray | int) -> np.ndarray | int:
+    def moving(self, step: np.ndarray | int, label: np.ndarray | int) -> np.ndarray:
         """State of the step-th session (from 1) of a move."""
-        return 1 + len(CLASSES) * LONGEST + label * AFTERMATH + (step - 1)
+        return np.asarray(1 + len(CLASSES) * LONGEST + label * AFTERMATH + (step - 1))
 
     @cached_property
     def remaining(self) -> np.ndarray:
@@ -125,7 +124,7 @@ class PhaseChain:
             for n in range(1, LONGEST + 1):
                 values[self.consolidating(n, label)] = 0.25 + 0.4 * n / LONGEST
             for step in range(1, AFTERMATH + 1):
-                values[self.moving(step, label)] = _NOISE_K0 if name == "K0" else _NOISE_MOVE
+                values[self.moving(step, label)] = _NOISE_MOVE if step <= _MOVES[name][1] else _NOISE_AFTER
         return values
 
     @cached_property
@@ -186,7 +185,7 @@ def find_plantings(chain: PhaseChain, state: np.ndarray, listed: np.ndarray) -> 
         state: shape (session, symbol).
         listed: whether the symbol trades; shape (session, symbol).
     """
-    first_move = np.asarray(chain.moving(1, np.arange(len(CLASSES))))
+    first_move = chain.moving(1, np.arange(len(CLASSES)))
     found = []
     for t, i in np.argwhere(np.isin(state, first_move)).tolist():
         start = t

@@ -18,7 +18,7 @@ import polars as pl
 from trademl_pipeline.market import scoring
 from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, calendar_frame, on_or_after, session_index
 from trademl_pipeline.market.errors import EmptyMonthError, UnknownSymbolError
-from trademl_pipeline.market.oracle import Forecast, forecast
+from trademl_pipeline.market.oracle import Forecast, forecast, imagine
 from trademl_pipeline.market.paths import (
     SECTORS,
     MarketSpec,
@@ -248,7 +248,7 @@ class SimulatedMarket:
                 "signal_return": view.signal_mean,
                 "p_up": view.p_up,
                 "forward_return": self._forward(horizon),
-                "imagined_return": self._imagined(view, horizon),
+                "imagined_return": self._imagined(horizon),
             }
         ).drop_nans("forward_return")
         if keys is not None:
@@ -281,6 +281,10 @@ class SimulatedMarket:
             self._forecasts[horizon] = forecast(self.spec, self._symbols, self._paths, horizon)
         return self._forecasts[horizon]
 
+    def _imagined(self, horizon: int) -> np.ndarray:
+        rng = generator(self.seed, 2**41 + horizon)
+        return imagine(self.spec, self._symbols, self._paths, horizon, rng)
+
     def _forward(self, horizon: int) -> np.ndarray:
         """Log total return over the next sessions; NaN unless the symbol trades through all of them."""
         total = np.vstack([np.zeros((1, self.n_symbols)), np.cumsum(self._paths.returns, axis=0)])
@@ -289,20 +293,6 @@ class SimulatedMarket:
             forward[:-horizon] = total[1 + horizon :] - total[1:-horizon]
             forward[:-horizon][~self._listed[horizon:]] = np.nan
         return forward
-
-    def _imagined(self, view: Forecast, horizon: int) -> np.ndarray:
-        """Returns drawn from the oracle's distribution: same means and spreads, fresh luck."""
-        rng = generator(self.seed, 2**41 + horizon)
-        count, n = view.mean.shape
-        common = rng.standard_normal((count, 1))
-        sector = rng.standard_normal((count, len(SECTORS)))[:, self._symbols.sector]
-        own = rng.standard_normal((count, n))
-        return (
-            view.mean
-            + np.sqrt(view.common_variance) * common
-            + np.sqrt(view.sector_variance) * sector
-            + np.sqrt(view.own_variance) * own
-        )
 
     def _long(self, columns: Mapping[str, np.ndarray]) -> pl.DataFrame:
         """Arrays of shape (session, symbol) as a panel of the listed bars, sorted by (symbol, session)."""
