@@ -127,6 +127,25 @@ def block_bootstrap_interval(
     )
 
 
+def resampled(series: np.ndarray, bootstrap: Bootstrap) -> np.ndarray:
+    """Series of the same length made of random blocks of the given one, for figures that depend on the order.
+
+    Args:
+        series: (sessions,) in time order.
+        bootstrap: seed, draws, and the block as in `block_bootstrap_interval`, chosen for the mean of the
+            series.
+
+    Returns:
+        (draws, sessions).
+    """
+    x = np.asarray(series, dtype=np.float64)
+    n = len(x)
+    block = _block_length(np.column_stack([x, np.ones(n)]), lambda s: s[..., 0] / s[..., 1], bootstrap)
+    starts = np.random.default_rng(bootstrap.seed).integers(0, n, (bootstrap.draws, math.ceil(n / block)))
+    index = (starts[:, :, None] + np.arange(block)).reshape(bootstrap.draws, -1)[:, :n] % n
+    return x[index]
+
+
 def fixed_b_factor(share: float) -> float:
     """Ratio of the fixed-b critical value of a 95 % interval to 1.96, for a block of `share` of the sample.
 

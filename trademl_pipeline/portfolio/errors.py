@@ -1,0 +1,5 @@
+"""What portfolio code refuses."""
+
+
+class PortfolioError(ValueError):
+    """Predictions, bars or settings from which no portfolio can be made; the message names what is wrong."""
