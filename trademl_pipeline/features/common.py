@@ -1,4 +1,4 @@
-"""Features that more than one set uses, and the steps (series) that carry units of price or volume."""
+"""Steps (series) of all sets, and the features that more than one set uses."""
 
 import polars as pl
 
@@ -6,28 +6,51 @@ from trademl_pipeline.features import operators as op
 from trademl_pipeline.features.feature import Feature, Series, recursive_warmup
 
 OPEN, HIGH, LOW, CLOSE, VOLUME = (pl.col(c) for c in ("open", "high", "low", "close", "volume"))
-WEALTH = pl.col("wealth")
 R = pl.col("return_1")
 
-TALIB = "TA-Lib"
-SEED = {n: f"seed {n:03d}" for n in range(5)}
+_previous = op.lag(CLOSE, 1)
+_rise, _fall = HIGH - op.lag(HIGH, 1), op.lag(LOW, 1) - LOW
+_plus_dm = pl.when((_rise > _fall) & (_rise > 0)).then(_rise).otherwise(_rise * 0)
+_minus_dm = pl.when((_fall > _rise) & (_fall > 0)).then(_fall).otherwise(_fall * 0)
 
-_gain = pl.when(pl.col("close_change") > 0).then(pl.col("close_change")).otherwise(0.0)
-_loss = pl.when(pl.col("close_change") < 0).then(-pl.col("close_change")).otherwise(0.0)
-_present = pl.col("close_change").is_not_null()
+SERIES: tuple[Series, ...] = (
+    Series("close_change", CLOSE - _previous),
+    Series("gain", op.positive("close_change")),
+    Series("loss", op.negative("close_change")),
+    Series("range", HIGH - LOW),
+    Series("true_range", HIGH - LOW + op.positive(_previous - HIGH) + op.positive(LOW - _previous)),
+    Series("typical_price", (HIGH + LOW + CLOSE) / 3),
+    Series("dollar_volume", CLOSE * VOLUME),
+    Series("mean_close_20", op.mean(CLOSE, 20)),
+    Series("std_close_20", op.std(CLOSE, 20, ddof=0)),
+    Series("mean_volume_20", op.mean(VOLUME, 20)),
+    Series("atr_14", op.wilder("true_range", 14)),
+    Series("ema_12", op.ema(CLOSE, 12)),
+    Series("ema_26", op.ema(CLOSE, 26)),
+    Series("macd", pl.col("ema_12") - pl.col("ema_26")),
+    Series("macd_average", op.ema("macd", 9)),
+    Series("true_range_14", op.wilder_sum("true_range", 14)),
+    Series("plus_dm_14", op.wilder_sum(_plus_dm, 14)),
+    Series("minus_dm_14", op.wilder_sum(_minus_dm, 14)),
+    Series("index_return_1", op.change("index_wealth", 1)),
+)
+
+SMA_WARMUP = {n: n - 1 for n in (5, 10, 20, 50, 60, 200)}
+ATR_WARMUP = recursive_warmup(13 / 14, after=14)
+DI_WARMUP = recursive_warmup(13 / 14, after=14)
+MACD_WARMUP = recursive_warmup(1 - 2 / 27, after=25)
 
 
 def rsi(n: int) -> Feature:
     """Relative strength index of n sessions."""
-    up = op.wilder(pl.when(_present).then(_gain), n)
-    down = op.wilder(pl.when(_present).then(_loss), n)
+    up, down = op.wilder("gain", n), op.wilder("loss", n)
     return Feature(
         name=f"rsi_{n}",
         expr=100 * op.divide(up, up + down, otherwise=0.0),
         formula=f"100 up / (up + down), Wilder averages over {n} of rises and falls of close; 0 if none",
-        warmup=recursive_warmup(1 - 1 / n, after=1),
+        warmup=recursive_warmup(1 - 1 / n, after=n),
         unit="0-100",
-        source=f"{TALIB} RSI",
+        source="TA-Lib RSI",
         low=0,
         high=100,
     )
@@ -37,8 +60,8 @@ def total_return(name: str, n: int, source: str) -> Feature:
     """Simple total return over n sessions."""
     return Feature(
         name=name,
-        expr=op.change(WEALTH, n),
-        formula=f"wealth / wealth {n} sessions ago - 1 (splits and dividends included)",
+        expr=op.change("wealth", n),
+        formula=f"wealth / wealth {n} sessions ago - 1; wealth counts splits and dividends",
         warmup=n,
         unit="ratio",
         source=source,
@@ -50,46 +73,140 @@ def sma_distance(n: int) -> Feature:
     """Distance of close from its simple average."""
     return Feature(
         name=f"sma_distance_{n}",
-        expr=CLOSE / op.mean(CLOSE, n) - 1,
+        expr=CLOSE / (pl.col("mean_close_20") if n == 20 else op.mean(CLOSE, n)) - 1,
         formula=f"close / mean{n} close - 1",
         warmup=n - 1,
         unit="ratio",
-        source=f"{TALIB} SMA",
+        source="TA-Lib SMA",
         low=-1,
     )
 
 
-SERIES: tuple[Series, ...] = (Series("close_change", CLOSE - op.lag(CLOSE, 1)),)
+def return_std(name: str, n: int, source: str) -> Feature:
+    """Volatility of daily returns."""
+    return Feature(
+        name=name,
+        expr=op.std(R, n),
+        formula=f"sample standard deviation of return_1 over {n} sessions",
+        warmup=n,
+        unit="per session",
+        source=source,
+        low=0,
+    )
 
-COMMON: tuple[Feature, ...] = (
-    total_return("return_1", 1, SEED[0]),
+
+def _di(name: str, movement: str, sign: str) -> Feature:
+    return Feature(
+        name=name,
+        expr=100 * op.divide(movement, "true_range_14", otherwise=0.0),
+        formula=f"100 {sign}DM / true range, Wilder sums over 14",
+        warmup=DI_WARMUP,
+        unit="0-100",
+        source=f"TA-Lib {'PLUS' if sign == '+' else 'MINUS'}_DI",
+        low=0,
+        high=100,
+    )
+
+
+_plus, _minus = pl.col("plus_di_14"), pl.col("minus_di_14")
+
+FEATURES: tuple[Feature, ...] = (
+    *(total_return(f"return_{n}", n, "seeds 000, 001, 002") for n in (1, 3, 5, 7, 20, 60)),
     Feature(
         name="log_return_1",
-        expr=(WEALTH / op.lag(WEALTH, 1)).log(),
+        expr=(pl.col("wealth") / op.lag("wealth", 1)).log(),
         formula="log(wealth / wealth of the session before)",
         warmup=1,
         unit="log ratio",
-        source=SEED[0],
+        source="seeds 000, 004",
     ),
-    rsi(14),
     *(sma_distance(n) for n in (5, 20, 50)),
+    return_std("volatility_20", 20, "seeds 000, 004"),
+    rsi(14),
     Feature(
-        name="volatility_20",
-        expr=op.std(R, 20),
-        formula="sample standard deviation of return_1 over 20 sessions",
-        warmup=20,
+        name="macd_histogram",
+        expr=(pl.col("macd") - pl.col("macd_average")) / CLOSE,
+        formula="(MACD(12, 26) - its EMA9) / close",
+        warmup=MACD_WARMUP,
+        unit="ratio",
+        source="TA-Lib MACD",
+    ),
+    Feature(
+        name="linear_slope_20",
+        expr=op.slope(CLOSE, 20) / CLOSE,
+        formula="least-squares slope of close over 20 sessions / close",
+        warmup=19,
         unit="per session",
-        source=SEED[0],
+        source="TA-Lib LINEARREG_SLOPE",
+    ),
+    Feature(
+        name="bollinger_position",
+        expr=op.divide(CLOSE - pl.col("mean_close_20"), 4 * pl.col("std_close_20")) + 0.5,
+        formula="(close - lower) / (upper - lower), bands mean20 +- 2 population std20; null if constant",
+        warmup=19,
+        unit="ratio",
+        source="TA-Lib BBANDS",
+        low=-0.6,
+        high=1.6,
+    ),
+    Feature(
+        name="atr_ratio_14",
+        expr=pl.col("atr_14") / CLOSE,
+        formula="ATR14 / close",
+        warmup=ATR_WARMUP,
+        unit="ratio",
+        source="TA-Lib ATR",
         low=0,
+    ),
+    _di("plus_di_14", "plus_dm_14", "+"),
+    _di("minus_di_14", "minus_dm_14", "-"),
+    Feature(
+        name="adx_14",
+        expr=op.wilder(100 * op.divide((_plus - _minus).abs(), _plus + _minus, otherwise=0.0), 14),
+        formula="Wilder average over 14 of 100 |+DI - -DI| / (+DI + -DI)",
+        warmup=recursive_warmup(13 / 14, after=40),
+        unit="0-100",
+        source="TA-Lib ADX",
+        low=0,
+        high=100,
     ),
     Feature(
         name="volume_ratio_20",
-        expr=op.divide(VOLUME, op.mean(VOLUME, 20)),
+        expr=op.divide(VOLUME, "mean_volume_20"),
         formula="volume / mean20 volume; null where nothing traded",
         warmup=19,
         unit="ratio",
-        source=SEED[1],
+        source="seeds 000, 001, 004",
         low=0,
         high=20,
+    ),
+    Feature(
+        name="range_ratio_20",
+        expr=op.divide("range", op.mean("range", 20)),
+        formula="(high - low) / its mean20; null where nothing moved",
+        warmup=19,
+        unit="ratio",
+        source="seed 001",
+        low=0,
+        high=20,
+    ),
+    Feature(
+        name="close_location",
+        expr=op.divide(CLOSE - LOW, "range", otherwise=0.5),
+        formula="(close - low) / (high - low); 0.5 where high is low",
+        warmup=0,
+        unit="0-1",
+        source="seed 000",
+        low=0,
+        high=1,
+    ),
+    Feature(
+        name="gap",
+        expr=(OPEN + pl.col("dividend")) / op.lag(CLOSE, 1) - 1,
+        formula="(open + dividend) / close of the session before - 1",
+        warmup=1,
+        unit="ratio",
+        source="seed 004",
+        low=-1,
     ),
 )

@@ -85,10 +85,15 @@ def window_max(x, age, n):
 
 
 @njit(cache=True, nogil=True)
-def window_moment(x, y, mean_x, mean_y, age, n):
-    """Mean of (x - mean_x)(y - mean_y) over the last n rows, the means being those of the window."""
+def window_covariance(x, y, age, n):
+    """Population covariance of x and y over the last n rows."""
     rows = x.size
     out = np.full(rows, np.nan)
+    mean_x = window_sum(x, age, n)
+    mean_y = window_sum(y, age, n)
+    for i in range(rows):
+        mean_x[i] /= n
+        mean_y[i] /= n
     acc = np.empty(BLOCK)
     for start in range(n - 1, rows, BLOCK):
         m = min(BLOCK, rows - start)
@@ -107,64 +112,41 @@ def window_moment(x, y, mean_x, mean_y, age, n):
 
 
 @njit(cache=True, nogil=True)
-def window_variance(x, mean, age, n):
-    """Mean of (x - mean)^2 over the last n rows, the mean being that of the window."""
+def window_moments(x, age, n, order):
+    """Central moments of the last n rows: mean of |x - mean| for order 1, of (x - mean)^order for 2, 3.
+
+    A spread below 1e-12 of the mean is rounding, not variation: for orders 1 and 2 it counts as 0.
+    """
     rows = x.size
     out = np.full(rows, np.nan)
+    centre = window_sum(x, age, n)
+    for i in range(rows):
+        centre[i] /= n
     acc = np.empty(BLOCK)
     for start in range(n - 1, rows, BLOCK):
         m = min(BLOCK, rows - start)
-        centre = mean[start : start + m]
+        mean = centre[start : start + m]
         acc[:m] = 0.0
         for j in range(n):
             xs = x[start - j : start - j + m]
-            for i in range(m):
-                d = xs[i] - centre[i]
-                acc[i] += d * d
+            if order == 1:
+                for i in range(m):
+                    acc[i] += abs(xs[i] - mean[i])
+            elif order == 2:
+                for i in range(m):
+                    d = xs[i] - mean[i]
+                    acc[i] += d * d
+            else:
+                for i in range(m):
+                    d = xs[i] - mean[i]
+                    acc[i] += d * d * d
         for i in range(m):
             if age[start + i] >= n - 1:
-                out[start + i] = acc[i] / n
-    return out
-
-
-@njit(cache=True, nogil=True)
-def window_third_moment(x, mean, age, n):
-    """Mean of (x - mean)^3 over the last n rows, the mean being that of the window."""
-    rows = x.size
-    out = np.full(rows, np.nan)
-    acc = np.empty(BLOCK)
-    for start in range(n - 1, rows, BLOCK):
-        m = min(BLOCK, rows - start)
-        centre = mean[start : start + m]
-        acc[:m] = 0.0
-        for j in range(n):
-            xs = x[start - j : start - j + m]
-            for i in range(m):
-                d = xs[i] - centre[i]
-                acc[i] += d * d * d
-        for i in range(m):
-            if age[start + i] >= n - 1:
-                out[start + i] = acc[i] / n
-    return out
-
-
-@njit(cache=True, nogil=True)
-def window_deviation(x, mean, age, n):
-    """Mean of |x - mean| over the last n rows, the mean being that of the window."""
-    rows = x.size
-    out = np.full(rows, np.nan)
-    acc = np.empty(BLOCK)
-    for start in range(n - 1, rows, BLOCK):
-        m = min(BLOCK, rows - start)
-        centre = mean[start : start + m]
-        acc[:m] = 0.0
-        for j in range(n):
-            xs = x[start - j : start - j + m]
-            for i in range(m):
-                acc[i] += abs(xs[i] - centre[i])
-        for i in range(m):
-            if age[start + i] >= n - 1:
-                out[start + i] = acc[i] / n
+                least = 1e-12 * abs(mean[i])
+                if order == 2:
+                    least *= least
+                value = acc[i] / n
+                out[start + i] = 0.0 if order < 3 and value <= least else value
     return out
 
 
@@ -243,35 +225,6 @@ def window_since_max(x, age, n):
 
 
 @njit(cache=True, nogil=True)
-def window_median(x, age, n):
-    """Median of the last n rows."""
-    rows = x.size
-    out = np.full(rows, np.nan)
-    ordered = np.empty(n)
-    filled = 0
-    for i in range(rows):
-        v = x[i]
-        if age[i] == 0 or v != v:
-            filled = 0
-            if v != v:
-                continue
-        if filled == n:
-            old = x[i - n]
-            k = np.searchsorted(ordered, old)
-            ordered[k : n - 1] = ordered[k + 1 : n].copy()
-            filled -= 1
-        k = filled
-        while k > 0 and ordered[k - 1] > v:
-            ordered[k] = ordered[k - 1]
-            k -= 1
-        ordered[k] = v
-        filled += 1
-        if filled == n:
-            out[i] = 0.5 * (ordered[(n - 1) // 2] + ordered[n // 2])
-    return out
-
-
-@njit(cache=True, nogil=True)
 def recursion(x, age, gain, decay, n, scale):
     """`y = decay * y + gain * x`, seeded with `scale` times the sum of the first n values present.
 
@@ -298,6 +251,15 @@ def recursion(x, age, gain, decay, n, scale):
         else:
             y = decay * y + gain * v
             out[i] = y
+    return out
+
+
+@njit(cache=True, nogil=True)
+def lagged(x, age, n):
+    """The value n rows earlier."""
+    out = np.empty(x.size)
+    for i in range(x.size):
+        out[i] = x[i - n] if age[i] >= n else np.nan
     return out
 
 
@@ -340,4 +302,72 @@ def run_length(state, age, cap):
             run = 0
             known = True
         out[i] = min(run, cap) if known or run >= cap else np.nan
+    return out
+
+
+@njit(cache=True, nogil=True)
+def lagged_by(x, offset, age):
+    """The value `offset` rows earlier, the offset differing by row; a negative offset reads ahead."""
+    rows = x.size
+    out = np.full(rows, np.nan)
+    for i in range(rows):
+        if offset[i] == offset[i]:
+            j = i - int(offset[i])
+            if age[i] >= i - j and j < rows:
+                out[i] = x[j]
+    return out
+
+
+@njit(cache=True, nogil=True)
+def count_since(flag, since, age):
+    """Sum of `flag` from the row on which `since` was 0; 0 where `since` is negative or NaN."""
+    out = np.zeros(flag.size)
+    total = 0.0
+    for i in range(flag.size):
+        if age[i] == 0 or not since[i] > 0.0:
+            total = 0.0
+        if since[i] >= 0.0:
+            total += flag[i]
+            out[i] = total
+    return out
+
+
+@njit(cache=True, nogil=True)
+def pattern_age(qualifies, close, high, low, age, sessions, power, max_sessions, hindsight):
+    """The consolidation state machine: rows since the pattern's activation, NaN outside of patterns.
+
+    `sessions` qualifying rows in a row, none of them inside a pattern, activate one at the last of them.
+    `high` and `low` are the highest high and lowest low of `sessions` rows, so that at the activation they
+    are the pattern's boundaries. The row that ends a pattern (close above power * upper or below lower, or
+    max_sessions active rows passed) is outside of it, and the count of qualifying rows starts after it.
+
+    With `hindsight` the qualifying rows carry -(sessions - 1) .. -1.
+    """
+    rows = close.size
+    out = np.full(rows, np.nan)
+    run = 0
+    activation = -1
+    upper = 0.0
+    lower = 0.0
+    for i in range(rows):
+        if age[i] == 0:
+            run = 0
+            activation = -1
+        if activation >= 0:
+            since = i - activation
+            if close[i] > power * upper or close[i] < lower or since >= max_sessions:
+                activation = -1
+                run = 0
+            else:
+                out[i] = since
+            continue
+        run = run + 1 if qualifies[i] == 1.0 else 0
+        if run == sessions:
+            activation = i
+            upper = high[i]
+            lower = low[i]
+            out[i] = 0.0
+            if hindsight:
+                for k in range(1, sessions):
+                    out[i - k] = -k
     return out

@@ -9,11 +9,13 @@ or `cum_*` in a feature: they know nothing of symbols.
 Polars runs several of them at once.
 """
 
-from collections.abc import Callable
-from typing import Any
+import math
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
+
+from trademl_pipeline.features.rules import PatternRules
 
 AGE = "_age"
 Column = pl.Expr | str
@@ -24,23 +26,27 @@ def _expr(x: Column) -> pl.Expr:
 
 
 def _values(series: pl.Series) -> np.ndarray:
-    return series.cast(pl.Float64).to_numpy()
+    if series.dtype != pl.Float64:
+        series = series.cast(pl.Float64)
+    return (series.fill_null(math.nan) if series.null_count() else series).to_numpy()
 
 
-def _kernel(columns: list[Column], call: Callable[..., np.ndarray]) -> pl.Expr:
-    """An expression that hands the columns and AGE to `call` as arrays, missing values as NaN."""
+def _kernel(name: str, columns: list[Column], *parameters: float) -> pl.Expr:
+    """An expression that hands columns, AGE and parameters to a kernel; NaN stands for null meanwhile."""
 
-    def run(series: Any) -> pl.Series:
+    def run(series: Sequence[pl.Series]) -> pl.Series:
+        from trademl_pipeline.features import kernels
+
         *inputs, age = series
-        arrays = [_values(s) for s in inputs]
-        return pl.Series(inputs[0].name, call(*arrays, age.to_numpy()), dtype=pl.Float64)
+        values = getattr(kernels, name)(*(_values(s) for s in inputs), age.to_numpy(), *parameters)
+        return pl.Series(values, nan_to_null=True)
 
     return pl.map_batches([*(_expr(c) for c in columns), pl.col(AGE)], run, return_dtype=pl.Float64)
 
 
 def lag(x: Column, n: int) -> pl.Expr:
     """The value n sessions earlier; null in a symbol's first n sessions."""
-    return pl.when(pl.col(AGE) >= n).then(_expr(x).shift(n))
+    return _kernel("lagged", [x], n)
 
 
 def change(x: Column, n: int) -> pl.Expr:
@@ -50,13 +56,7 @@ def change(x: Column, n: int) -> pl.Expr:
 
 def total(x: Column, n: int) -> pl.Expr:
     """Sum of the last n sessions."""
-
-    def call(v: np.ndarray, age: np.ndarray) -> np.ndarray:
-        from trademl_pipeline.features import kernels
-
-        return kernels.window_sum(v, age, n)
-
-    return _kernel([x], call)
+    return _kernel("window_sum", [x], n)
 
 
 def mean(x: Column, n: int) -> pl.Expr:
@@ -69,16 +69,8 @@ def variance(x: Column, n: int, *, ddof: int = 1) -> pl.Expr:
 
     A spread below 1e-12 of the level is rounding, not variation, and counts as 0.
     """
-
-    def call(v: np.ndarray, age: np.ndarray) -> np.ndarray:
-        from trademl_pipeline.features import kernels
-
-        centre = kernels.window_sum(v, age, n) / n
-        out = kernels.window_variance(v, centre, age, n)
-        out[out <= (1e-12 * centre) ** 2] = 0.0
-        return out if ddof == 0 else out * (n / (n - ddof))
-
-    return _kernel([x], call)
+    moment = _kernel("window_moments", [x], n, 2)
+    return moment * (n / (n - ddof)) if ddof else moment
 
 
 def std(x: Column, n: int, *, ddof: int = 1) -> pl.Expr:
@@ -93,15 +85,7 @@ def zscore(x: Column, n: int) -> pl.Expr:
 
 def covariance(x: Column, y: Column, n: int) -> pl.Expr:
     """Population covariance of x and y over the last n sessions."""
-
-    def call(v: np.ndarray, w: np.ndarray, age: np.ndarray) -> np.ndarray:
-        from trademl_pipeline.features import kernels
-
-        mean_v = kernels.window_sum(v, age, n) / n
-        mean_w = kernels.window_sum(w, age, n) / n
-        return kernels.window_moment(v, w, mean_v, mean_w, age, n)
-
-    return _kernel([x, y], call)
+    return _kernel("window_covariance", [x, y], n)
 
 
 def correlation(x: Column, y: Column, n: int) -> pl.Expr:
@@ -117,162 +101,111 @@ def beta(x: Column, y: Column, n: int) -> pl.Expr:
 
 def skewness(x: Column, n: int) -> pl.Expr:
     """Adjusted Fisher-Pearson skewness of the last n sessions; null where nothing varies."""
-
-    def call(v: np.ndarray, age: np.ndarray) -> np.ndarray:
-        from trademl_pipeline.features import kernels
-
-        centre = kernels.window_sum(v, age, n) / n
-        return kernels.window_third_moment(v, centre, age, n)
-
     bias = (n * (n - 1)) ** 0.5 / (n - 2)
-    return bias * divide(_kernel([x], call), variance(x, n, ddof=0) ** 1.5)
+    return bias * divide(_kernel("window_moments", [x], n, 3), variance(x, n, ddof=0) ** 1.5)
 
 
 def deviation(x: Column, n: int) -> pl.Expr:
     """Mean absolute deviation from the mean of the last n sessions."""
-
-    def call(v: np.ndarray, age: np.ndarray) -> np.ndarray:
-        from trademl_pipeline.features import kernels
-
-        centre = kernels.window_sum(v, age, n) / n
-        out = kernels.window_deviation(v, centre, age, n)
-        out[out <= 1e-12 * np.abs(centre)] = 0.0
-        return out
-
-    return _kernel([x], call)
+    return _kernel("window_moments", [x], n, 1)
 
 
 def highest(x: Column, n: int) -> pl.Expr:
     """Largest of the last n sessions."""
-
-    def call(v: np.ndarray, age: np.ndarray) -> np.ndarray:
-        from trademl_pipeline.features import kernels
-
-        return kernels.window_max(v, age, n)
-
-    return _kernel([x], call)
+    return _kernel("window_max", [x], n)
 
 
 def lowest(x: Column, n: int) -> pl.Expr:
     """Smallest of the last n sessions."""
-
-    def call(v: np.ndarray, age: np.ndarray) -> np.ndarray:
-        from trademl_pipeline.features import kernels
-
-        return -kernels.window_max(-v, age, n)
-
-    return _kernel([x], call)
+    return -highest(-_expr(x), n)
 
 
 def since_highest(x: Column, n: int) -> pl.Expr:
     """Sessions since the largest of the last n; of equal ones the latest counts."""
-
-    def call(v: np.ndarray, age: np.ndarray) -> np.ndarray:
-        from trademl_pipeline.features import kernels
-
-        return kernels.window_since_max(v, age, n)
-
-    return _kernel([x], call)
+    return _kernel("window_since_max", [x], n)
 
 
 def since_lowest(x: Column, n: int) -> pl.Expr:
     """Sessions since the smallest of the last n; of equal ones the latest counts."""
-
-    def call(v: np.ndarray, age: np.ndarray) -> np.ndarray:
-        from trademl_pipeline.features import kernels
-
-        return kernels.window_since_max(-v, age, n)
-
-    return _kernel([x], call)
+    return since_highest(-_expr(x), n)
 
 
 def slope(x: Column, n: int) -> pl.Expr:
     """Slope per session of the least-squares line through the last n sessions."""
-
-    def call(v: np.ndarray, age: np.ndarray) -> np.ndarray:
-        from trademl_pipeline.features import kernels
-
-        return kernels.window_slope(v, age, n)
-
-    return _kernel([x], call)
+    return _kernel("window_slope", [x], n)
 
 
 def rank(x: Column, n: int) -> pl.Expr:
     """Percentile rank among the last n sessions: 0 lowest, 1 highest, ties half."""
-
-    def call(v: np.ndarray, age: np.ndarray) -> np.ndarray:
-        from trademl_pipeline.features import kernels
-
-        return kernels.window_rank(v, age, n)
-
-    return _kernel([x], call)
-
-
-def median(x: Column, n: int) -> pl.Expr:
-    """Median of the last n sessions."""
-
-    def call(v: np.ndarray, age: np.ndarray) -> np.ndarray:
-        from trademl_pipeline.features import kernels
-
-        return kernels.window_median(v, age, n)
-
-    return _kernel([x], call)
-
-
-def _recursion(x: Column, *, gain: float, decay: float, n: int, scale: float) -> pl.Expr:
-    def call(v: np.ndarray, age: np.ndarray) -> np.ndarray:
-        from trademl_pipeline.features import kernels
-
-        return kernels.recursion(v, age, gain, decay, n, scale)
-
-    return _kernel([x], call)
+    return _kernel("window_rank", [x], n)
 
 
 def ema(x: Column, n: int) -> pl.Expr:
     """Exponential average of span n, seeded with the mean of the first n values, as TA-Lib does."""
     gain = 2.0 / (n + 1.0)
-    return _recursion(x, gain=gain, decay=1.0 - gain, n=n, scale=1.0 / n)
+    return _kernel("recursion", [x], gain, 1.0 - gain, n, 1.0 / n)
 
 
 def wilder(x: Column, n: int) -> pl.Expr:
     """Wilder's average: y = ((n-1) y + x) / n, seeded with the mean of the first n values."""
-    return _recursion(x, gain=1.0 / n, decay=1.0 - 1.0 / n, n=n, scale=1.0 / n)
+    return _kernel("recursion", [x], 1.0 / n, 1.0 - 1.0 / n, n, 1.0 / n)
 
 
 def wilder_sum(x: Column, n: int) -> pl.Expr:
     """Wilder's running sum: y = y - y/n + x, seeded with the sum of the first n - 1 values."""
-    running = _recursion(x, gain=1.0, decay=1.0 - 1.0 / n, n=n - 1, scale=1.0)
-    return pl.when(pl.col(AGE) >= n).then(running)
+    return _kernel("recursion", [x], 1.0, 1.0 - 1.0 / n, n - 1, 1.0)
 
 
 def decaying_sum(x: Column, decay: float) -> pl.Expr:
     """y = decay * y + x, seeded with the level x / (1 - decay) that a constant x would settle at."""
-    return _recursion(x, gain=1.0, decay=decay, n=1, scale=1.0 / (1.0 - decay))
+    return _kernel("recursion", [x], 1.0, decay, 1, 1.0 / (1.0 - decay))
 
 
 def cumulative(x: Column) -> pl.Expr:
     """Running sum from the symbol's first session: its level depends on the start, its slope does not."""
-
-    def call(v: np.ndarray, age: np.ndarray) -> np.ndarray:
-        from trademl_pipeline.features import kernels
-
-        return kernels.cumulative(v, age)
-
-    return _kernel([x], call)
+    return _kernel("cumulative", [x])
 
 
 def run_length(condition: pl.Expr, cap: int) -> pl.Expr:
     """Consecutive sessions up to now on which the condition holds, at most `cap`; null while not known."""
+    return _kernel("run_length", [condition], cap)
 
-    def call(v: np.ndarray, age: np.ndarray) -> np.ndarray:
-        from trademl_pipeline.features import kernels
 
-        return kernels.run_length(v, age, cap)
+def positive(x: Column) -> pl.Expr:
+    """x where above 0, else 0; missing stays missing."""
+    return (_expr(x) + _expr(x).abs()) / 2
 
-    return _kernel([condition.cast(pl.Float64)], call)
+
+def negative(x: Column) -> pl.Expr:
+    """-x where x is below 0, else 0; missing stays missing."""
+    return (_expr(x).abs() - _expr(x)) / 2
 
 
 def divide(a: Column, b: Column, *, otherwise: float | None = None) -> pl.Expr:
     """a / b, and `otherwise` (default null) where b is 0. A missing b stays missing."""
     b = _expr(b)
     return pl.when(b == 0).then(pl.lit(otherwise, dtype=pl.Float64)).otherwise(_expr(a) / b)
+
+
+def back(x: Column, offset: Column) -> pl.Expr:
+    """The value as many sessions earlier as the column `offset` says; null where that is null."""
+    return _kernel("lagged_by", [x, offset])
+
+
+def count_since(flag: Column, since: Column) -> pl.Expr:
+    """Sum of `flag` since the session on which `since` was 0, included; 0 if `since` is negative or null."""
+    return _kernel("count_since", [flag, since])
+
+
+def pattern_age(
+    qualifies: Column, close: Column, high: Column, low: Column, *, rules: PatternRules, hindsight: bool
+) -> pl.Expr:
+    """Sessions since the consolidation pattern was activated, null outside of one; see `consolidation`."""
+    return _kernel(
+        "pattern_age",
+        [qualifies, close, high, low],
+        rules.sessions,
+        rules.power,
+        rules.max_sessions,
+        hindsight,
+    )

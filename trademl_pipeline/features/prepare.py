@@ -11,23 +11,14 @@ from typing import Final
 
 import polars as pl
 
+from trademl_pipeline.features.errors import FeatureInputError, require_columns
 from trademl_pipeline.features.operators import AGE
+from trademl_pipeline.features.references import REFERENCE_COLUMNS, with_references
 
 KEY: Final = ("symbol", "session")
 PRICES: Final = ("open", "high", "low", "close")
 REQUIRED: Final = (*KEY, *PRICES, "volume")
-PANEL_COLUMNS: Final = (*KEY, AGE, *PRICES, "volume", "dividend", "wealth")
-
-
-class FeatureInputError(ValueError):
-    """The bars or reference frames cannot be used; the message names the column and what it must be."""
-
-
-def require_columns(frame: pl.DataFrame, columns: tuple[str, ...], what: str) -> None:
-    """Raise FeatureInputError unless the frame has the columns."""
-    missing = [c for c in columns if c not in frame.columns]
-    if missing:
-        raise FeatureInputError(f"{what} lack the column(s) {', '.join(missing)}; they have {frame.columns}")
+PANEL_COLUMNS: Final = (*KEY, AGE, *PRICES, "volume", "dividend", "wealth", *REFERENCE_COLUMNS)
 
 
 def checked(bars: pl.DataFrame) -> pl.DataFrame:
@@ -67,8 +58,10 @@ def usable() -> pl.Expr:
     )
 
 
-def prepare(bars: pl.DataFrame) -> pl.DataFrame:
-    """The panel: symbol, session, AGE, prices, volume, dividend and wealth, by symbol and session.
+def prepare(
+    bars: pl.DataFrame, *, reference: pl.DataFrame | None = None, universe: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """The panel: key, AGE, prices, volume, dividend, wealth and the references, by symbol and session.
 
     `wealth` is the worth of one share of the first session with dividends reinvested at the close of their
     ex-date: `wealth[t] / wealth[t-1] = (close[t] + dividend[t]) / close[t-1]`, on one share basis. All
@@ -106,7 +99,7 @@ def prepare(bars: pl.DataFrame) -> pl.DataFrame:
     growth = (1 + pl.col("dividend") / pl.col("close")).cum_prod().over("symbol")
     paid = panel.select((pl.col("dividend") != 0).any()).item()
     age = pl.int_range(pl.len(), dtype=pl.Int32).over("symbol")
-    return panel.select(
+    panel = panel.select(
         *KEY,
         age.alias(AGE),
         *PRICES,
@@ -114,3 +107,4 @@ def prepare(bars: pl.DataFrame) -> pl.DataFrame:
         "dividend",
         (pl.col("close") * growth if paid else pl.col("close")).alias("wealth"),
     )
+    return with_references(panel, reference, universe)

@@ -7,19 +7,19 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from trademl_pipeline.features import common, indicators
+from trademl_pipeline.features import breakout, common, forecast, indicators, pattern
 from trademl_pipeline.features.engine import evaluate, inputs
 from trademl_pipeline.features.feature import Feature, Series
 from trademl_pipeline.features.prepare import KEY, PANEL_COLUMNS, checked, prepare
 
-_MODULES = {"indicators": indicators}
+_MODULES = {"forecast": forecast, "breakout": breakout, "pattern": pattern, "indicators": indicators}
 
 
 def _declared() -> dict[str, Feature | Series]:
     declared: dict[str, Feature | Series] = {}
     lists: Iterable[Iterable[Feature | Series | str]] = (
         common.SERIES,
-        common.COMMON,
+        common.FEATURES,
         *(m.SERIES for m in _MODULES.values()),
         *(m.FEATURES for m in _MODULES.values()),
     )
@@ -78,8 +78,8 @@ def compute(
     Args:
         bars: any order; columns as in `prepare`.
         name: key of `FEATURE_SETS`, or of `FEATURES`.
-        reference: bars of indices and sector funds, long: symbol, session, close.
-        universe: symbol and its sector fund's symbol (`sector`).
+        reference: bars of the index, the sector funds and the VIX, as in `references`.
+        universe: symbol and the symbol of its sector's fund (`sector`), as in `references`.
 
     Returns:
         symbol, session, then one Float64 column per feature, in the set's order; sorted by symbol and
@@ -93,7 +93,7 @@ def compute(
         FeatureInputError: the bars cannot be used; the message says which column.
     """
     names = feature_names(name)
-    panel = prepare(bars)
+    panel = prepare(bars, reference=reference, universe=universe)
     values = evaluate(panel, names, DECLARED)
     if values.height == bars.height:
         return values

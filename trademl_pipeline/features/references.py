@@ -1,0 +1,105 @@
+"""Index, sector and VIX series beside each symbol's own sessions.
+
+The value at session t is that of the same session, joined by date: a reference that has no bar then is
+null, and so are the features that read it. Nothing is filled from earlier or later sessions.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from trademl_pipeline.features.errors import FeatureInputError, require_columns
+
+REFERENCE_COLUMNS: Final = ("index_wealth", "sector_wealth", "vix", "vix3m")
+
+
+@dataclass(frozen=True)
+class ReferenceNames:
+    """Symbols under which the reference frame has its series."""
+
+    index: str = "SPY"
+    vix: str = "^VIX"
+    vix3m: str = "^VIX3M"
+
+
+def reference_wealth(reference: pl.DataFrame) -> pl.DataFrame:
+    """symbol, session and wealth (close with splits and dividends counted in, as of each session).
+
+    Args:
+        reference: symbol, session, close, and optionally split_factor, dividend, adjusted as bars have them.
+
+    Raises:
+        FeatureInputError: a column is missing, or a symbol has a session twice.
+    """
+    require_columns(reference, ("symbol", "session", "close"), "reference bars")
+    close = pl.col("close").cast(pl.Float64)
+    frame = reference.filter(close.is_not_null() & close.is_finite() & (close > 0)).sort("symbol", "session")
+    if frame.select(pl.struct("symbol", "session").is_duplicated().any()).item():
+        raise FeatureInputError("reference bars hold a symbol twice for one session; keep one row of each")
+    done = pl.col("adjusted").fill_null(False) if "adjusted" in frame.columns else pl.lit(False)
+    factor, paid = pl.lit(1.0), pl.lit(0.0)
+    if "split_factor" in frame.columns:
+        factor = pl.when(done).then(1.0).otherwise(pl.col("split_factor").cast(pl.Float64).fill_null(1.0))
+    if "dividend" in frame.columns:
+        paid = pl.when(done).then(0.0).otherwise(pl.col("dividend").cast(pl.Float64).fill_null(0.0))
+    growth = (factor * (1 + paid / close)).cum_prod().over("symbol")
+    return frame.select("symbol", "session", (close * growth).alias("wealth"))
+
+
+def with_references(
+    panel: pl.DataFrame,
+    reference: pl.DataFrame | None,
+    universe: pl.DataFrame | None,
+    names: ReferenceNames | None = None,
+) -> pl.DataFrame:
+    """The panel with index_wealth, sector_wealth, vix and vix3m; null where there is no such session.
+
+    Args:
+        panel: symbol, session.
+        reference: see `reference_wealth`.
+        universe: symbol and `sector`, the symbol of its sector's fund in the reference; with a column
+            `start_date` also since when, so that a change of sector does not reach back.
+        names: symbols of the index and of the VIX series.
+    """
+    if reference is None:
+        return panel.with_columns(pl.lit(None, dtype=pl.Float64).alias(c) for c in REFERENCE_COLUMNS)
+    names = names or ReferenceNames()
+    wealth = reference_wealth(reference).with_columns(pl.col("session").cast(panel.schema["session"]))
+    for column, symbol in (("index_wealth", names.index), ("vix", names.vix), ("vix3m", names.vix3m)):
+        series = wealth.filter(pl.col("symbol") == symbol).select("session", pl.col("wealth").alias(column))
+        panel = panel.join(series, on="session", how="left", maintain_order="left")
+    if universe is None:
+        return panel.with_columns(pl.lit(None, dtype=pl.Float64).alias("sector_wealth"))
+    sectors = _sector_of(panel, universe)
+    series = wealth.rename({"symbol": "_sector", "wealth": "sector_wealth"})
+    return (
+        panel.with_columns(sectors)
+        .join(series, on=("_sector", "session"), how="left", maintain_order="left")
+        .drop("_sector")
+    )
+
+
+def _sector_of(panel: pl.DataFrame, universe: pl.DataFrame) -> pl.Series:
+    require_columns(universe, ("symbol", "sector"), "the universe")
+    sectors = universe.select(
+        "symbol",
+        pl.col("sector").alias("_sector"),
+        *([pl.col("start_date").cast(panel.schema["session"])] if "start_date" in universe.columns else []),
+    )
+    if "start_date" not in universe.columns:
+        if sectors["symbol"].is_duplicated().any():
+            raise FeatureInputError(
+                "the universe names a symbol twice; without start_date each has one sector"
+            )
+        return panel.join(sectors, on="symbol", how="left", maintain_order="left")["_sector"]
+    rows = panel.select("symbol", "session").with_row_index("_row").sort("session")
+    found = rows.join_asof(
+        sectors.sort("start_date"),
+        left_on="session",
+        right_on="start_date",
+        by="symbol",
+        strategy="backward",
+        check_sortedness=False,
+    )
+    return found.sort("_row")["_sector"]
