@@ -1,0 +1,186 @@
+"""Made-up futures and made-up splits.
+
+A corruption changes values and keeps keys. Prices of one bar are multiplied by one factor, so that high >=
+low and the like still hold and an extractor that checks its input is not refused for the wrong reason.
+Several styles are needed: a peek that fires on a crash only is not seen by noise, and one that drops outliers
+    is not seen by a crash.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import polars as pl
+
+PRICES = frozenset(
+    ("open", "high", "low", "close", "vwap", "price", "adj_open", "adj_high", "adj_low", "adj_close")
+)
+VOLUMES = frozenset(("volume",))
+
+# factor of a row's prices from (its close, the last close known, its distance from the cut-off in rows, a
+# normal draw)
+Style = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+STYLES: dict[str, Style] = {
+    "crash": lambda close, anchor, step, z: np.full(len(step), 0.4),
+    "jump": lambda close, anchor, step, z: np.full(len(step), 2.5),
+    "saw": lambda close, anchor, step, z: np.where(step % 2 == 0, 1.6, 0.6),
+    "noise": lambda close, anchor, step, z: np.exp(0.1 * z),
+    "whisper": lambda close, anchor, step, z: np.exp(0.005 * z),
+    "mirror": lambda close, anchor, step, z: (anchor / close) ** 2,
+    "flat": lambda close, anchor, step, z: anchor / close,
+    "drift_up": lambda close, anchor, step, z: np.exp(0.02 * np.minimum(step + 1, 100)),
+    "drift_down": lambda close, anchor, step, z: np.exp(-0.02 * np.minimum(step + 1, 100)),
+}
+MISSING = "missing"
+
+# Powers of two are exact in binary floating point, so a scale-free feature is reproduced to the last bit.
+SPLIT_RATIO = 8.0
+
+
+def corrupt_future(
+    bars: pl.DataFrame,
+    future: np.ndarray,
+    symbols: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    missing: bool = False,
+) -> pl.DataFrame:
+    """Bars with the values of some rows corrupted, each symbol in a style drawn for it.
+
+    Args:
+        bars: sorted by (symbol, session).
+        future: (rows,) bool, the rows to corrupt.
+        symbols: (rows,) symbol code of each row.
+        rng: drawn from for styles and factors.
+        missing: also blank out the future of some symbols; for bars that hold nulls already.
+    """
+    rows = np.flatnonzero(future)
+    if not len(rows):
+        return bars
+    names = [*STYLES, MISSING] if missing else list(STYLES)
+    style = rng.integers(0, len(names), size=int(symbols.max()) + 1)[symbols[rows]]
+    factor = _factors(bars, future, rows, symbols, style, rng)
+    blank = style == len(STYLES)
+    numeric = [c for c, t in bars.schema.items() if t.is_numeric() or t == pl.Boolean]
+    return _replaced(bars, numeric, rows, factor, blank, rng)
+
+
+def corrupt_source(frame: pl.DataFrame, future: np.ndarray, rng: np.random.Generator) -> pl.DataFrame:
+    """A source with the numbers of its future rows drawn anew and scaled; keys, names and times are kept."""
+    rows = np.flatnonzero(future)
+    if not len(rows):
+        return frame
+    numeric = [
+        c
+        for c, t in frame.schema.items()
+        if (t.is_numeric() or t == pl.Boolean) and c not in ("symbol", "session")
+    ]
+    factor = np.exp(0.3 * rng.standard_normal(len(rows)))
+    return _replaced(frame, numeric, rows, factor, np.zeros(len(rows), dtype=bool), rng)
+
+
+def _replaced(
+    frame: pl.DataFrame,
+    columns: list[str],
+    rows: np.ndarray,
+    factor: np.ndarray,
+    blank: np.ndarray,
+    rng: np.random.Generator,
+) -> pl.DataFrame:
+    """The frame with new values in some rows of some columns; every other cell is untouched."""
+    updates: list[pl.Series] = []
+    for column in columns:
+        dtype = frame.schema[column]
+        before = frame[column].gather(rows)
+        numbers = before.cast(pl.Float64).fill_null(np.nan).to_numpy()
+        numbers = np.where(blank, np.nan, _corrupted(column.lower(), dtype, numbers, factor, rng))
+        series = pl.Series(numbers, nan_to_null=not dtype.is_float() or before.null_count() > 0)
+        if dtype.is_integer():
+            series = series.round(0)
+        # A scaled integer may leave the range of its type; it is then missing, which is a corruption too.
+        updates.append(frame[column].clone().scatter(rows, series.cast(dtype, strict=False)))
+    return frame.with_columns(updates)
+
+
+def _factors(
+    bars: pl.DataFrame,
+    future: np.ndarray,
+    rows: np.ndarray,
+    symbols: np.ndarray,
+    style: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """(len(rows),) price factor of each corrupted row."""
+    own = symbols[rows]
+    n = int(symbols.max()) + 1
+    first = np.full(n, -1)
+    first[own[::-1]] = np.arange(len(rows))[::-1]
+    step = np.arange(len(rows)) - first[own]
+    price = next((c for c in bars.columns if c.lower() in ("close", "adj_close", "price")), None)
+    close = anchor = np.ones(len(rows))
+    if price is not None:
+        every = bars[price].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        close = every[rows]
+        past = np.flatnonzero(~future)
+        last = np.full(n, -1)
+        last[symbols[past]] = past
+        at = np.where(last[own] >= 0, last[own], rows[first[own]])
+        anchor = every[at]
+    z = rng.standard_normal(len(rows))
+    factor = np.ones(len(rows))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for number, make in enumerate(STYLES.values()):
+            mine = style == number
+            factor[mine] = make(close[mine], anchor[mine], step[mine], z[mine])
+    return np.where(np.isfinite(factor) & (factor > 0), np.clip(factor, 1e-6, 1e6), 1.0)
+
+
+def _corrupted(
+    name: str, dtype: pl.DataType, values: np.ndarray, factor: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    n = len(values)
+    if name in PRICES:
+        return values * factor
+    if name in VOLUMES:
+        return values * 10.0 ** rng.uniform(-1.5, 1.5, n)
+    if name == "split_factor":
+        return np.where(rng.random(n) < 0.2, rng.choice([0.5, 2.0, 3.0], n), values)
+    if name == "dividend":
+        return np.where(rng.random(n) < 0.2, rng.uniform(0.1, 2.0, n), values)
+    if dtype == pl.Boolean:
+        return np.where(rng.random(n) < 0.5, 1.0 - values, values)
+    # Of a column whose meaning is not known, only values it has had are surely valid; floats are moved as
+    # well, since a constant column would come back as it was.
+    drawn = rng.permutation(values)
+    return drawn * np.exp(0.2 * rng.standard_normal(n)) if dtype.is_float() else drawn
+
+
+def split_adjusted(bars: pl.DataFrame, power: np.ndarray) -> pl.DataFrame:
+    """Bars as a vendor would restate them after a split of 2**power to 1: prices and dividends divided,
+    volumes multiplied.
+
+    Args:
+        bars: any bars.
+        power: (rows,) integer exponent of each row's split ratio.
+    """
+    ratio = np.exp2(power.astype(np.float64))
+    updates: list[pl.Expr] = []
+    for column, dtype in bars.schema.items():
+        name = column.lower()
+        if not dtype.is_numeric() or name not in PRICES | VOLUMES | {"dividend"}:
+            continue
+        factor = pl.Series(ratio if name in VOLUMES else 1.0 / ratio)
+        moved = pl.col(column).cast(pl.Float64) * factor
+        if dtype.is_integer() and name in VOLUMES:
+            moved = moved.round(0).cast(dtype)
+        updates.append(moved.alias(column))
+    return bars.with_columns(updates)
+
+
+def last_bit(bars: pl.DataFrame) -> pl.DataFrame:
+    """Bars whose prices took a rounding error of one last bit here and there; equal prices stay equal.
+
+    A cell that moves under this is decided by rounding, not by data, and is no evidence of anything.
+    """
+    prices = [c for c, t in bars.schema.items() if c.lower() in PRICES and t.is_float()]
+    return bars.with_columns((pl.col(c) * (1 / 7) * 7.0).alias(c) for c in prices)

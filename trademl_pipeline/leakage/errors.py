@@ -1,0 +1,47 @@
+"""Errors of the gate.
+
+`LeakageError` says that a probe found something. `AuditError` and its kinds say that nothing could be
+concluded, because what was handed in cannot be audited: they are never a pass.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trademl_pipeline.leakage.report import AuditReport
+
+
+class AuditError(ValueError):
+    """The audit cannot be carried out on what it was given."""
+
+
+class AuditInputError(AuditError):
+    """A frame or setting handed to an audit is wrong: a column is missing or mistyped, a key occurs twice,
+    …"""
+
+
+class ExtractorError(AuditError):
+    """The extractor raised; the original error is its cause."""
+
+
+class ExtractorOutputError(AuditError):
+    """The extractor returned something that cannot be compared cell by cell."""
+
+
+class NonDeterministicError(AuditError):
+    """Two calls on the same input gave different results, so a difference would prove nothing."""
+
+
+class NonDeterministicExtractorError(NonDeterministicError):
+    """The extractor gave different results for the same bars."""
+
+
+class LeakageError(Exception):
+    """An audit found violations; `report` holds all of it."""
+
+    def __init__(self, message: str, report: "AuditReport") -> None:
+        super().__init__(message, report)
+        self.message = message
+        self.report = report
+
+    def __str__(self) -> str:
+        return self.message

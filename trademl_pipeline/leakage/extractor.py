@@ -1,0 +1,206 @@
+"""Calling an extractor on views of a panel, and holding it to its contract."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from trademl_pipeline.leakage.captures import Captures, State, captures
+from trademl_pipeline.leakage.errors import (
+    AuditError,
+    AuditInputError,
+    ExtractorError,
+    ExtractorOutputError,
+    NonDeterministicExtractorError,
+)
+from trademl_pipeline.leakage.tables import Axis, Table, Tolerance, difference, feature_table
+from trademl_pipeline.leakage.views import Panel, Timed
+
+HELD = "held:"
+
+
+@dataclass(frozen=True)
+class View:
+    """What an extractor is shown: bars, their key codes, and every source, those that it holds itself
+    included."""
+
+    bars: pl.DataFrame
+    keys: np.ndarray
+    sources: Mapping[str, pl.DataFrame]
+
+
+def as_of(panel: Panel, cutoff: int, low: int = 0) -> View:
+    """The panel as known after the session with index `cutoff`, from session index `low` on."""
+    sources = {n: s.as_of(cutoff, panel.axis, low) for n, s in panel.sources.items()}
+    return View(panel.bars.as_of(cutoff, panel.axis, low), panel.rows_at(cutoff, low), sources)
+
+
+def whole(panel: Panel) -> View:
+    """The panel with everything in it."""
+    return View(panel.bars.frame, panel.keys, {n: s.frame for n, s in panel.sources.items()})
+
+
+class Extractor:
+    """An extractor under audit: every call checked, counted, and made from the state before the first.
+
+    Attributes:
+        axis: of the panel.
+        calls, rows: calls made, and bars handed over in them.
+        uncut: frames that the extractor holds and that have no time by which to cut them.
+        stateful: labels of state that calls change.
+    """
+
+    def __init__(self, fn: Callable[..., Any], panel: Panel) -> None:
+        if not callable(fn):
+            raise AuditInputError(f"the extractor is {type(fn).__name__}; give a function of the bars")
+        self.axis: Axis = panel.axis
+        self.calls = 0
+        self.rows = 0
+        self.uncut: list[str] = []
+        self._fn = fn
+        self._names = list(panel.sources)
+        self._keyword = _takes(fn, self._names)
+        held = captures(fn)
+        self._state = State(held)
+        self._held = dict(self._place(held, panel))
+
+    @property
+    def stateful(self) -> list[str]:
+        """Labels of state that calls change."""
+        return self._state.changed
+
+    @property
+    def held(self) -> list[str]:
+        """Labels of the frames that the extractor holds and that are cut with the bars."""
+        return [name.removeprefix(HELD) for name in self._held]
+
+    def __call__(self, view: View, where: str, *, fresh: bool = True) -> Table:
+        """The extractor's output on a view.
+
+        Args:
+            view: what it is shown.
+            where: for messages.
+            fresh: put its state back first.
+
+        Raises:
+            ExtractorError: it raised.
+            ExtractorOutputError: it returned something that cannot be compared.
+        """
+        if fresh:
+            self._state.restore()
+        self.calls += 1
+        self.rows += view.bars.height
+        own = {n: view.sources[n] for n in self._names}
+        with self._showing(view):
+            try:
+                if not own:
+                    output = self._fn(view.bars)
+                elif self._keyword:
+                    output = self._fn(view.bars, **own)
+                else:
+                    output = self._fn(view.bars, own)
+            except AuditError:
+                raise
+            except Exception as error:
+                raise ExtractorError(
+                    f"the extractor raised {type(error).__name__} {where} ({view.bars.height} rows): {error}"
+                ) from error
+        return feature_table(output, self.axis, view.keys, where)
+
+    def base(self, panel: Panel, rtol: float, atol: float) -> Table:
+        """The output on everything, made twice.
+
+        Raises:
+            NonDeterministicExtractorError: the two differ.
+            ExtractorOutputError: there is no row.
+        """
+        first = self(whole(panel), "on all bars")
+        if not len(first.keys):
+            raise ExtractorOutputError(
+                f"the extractor returned no rows on all {len(panel)} bars; nothing can be audited"
+            )
+        self._state.watch()
+        second = self(whole(panel), "on all bars, called again")
+        diff = difference(first, second.arranged(first.columns), Tolerance.of(first, rtol, atol))
+        if diff or set(second.columns) != set(first.columns):
+            raise NonDeterministicExtractorError(_twice(diff, first, self.axis))
+        return first
+
+    def _place(self, held: Captures, panel: Panel) -> Iterator[tuple[str, Any]]:
+        for binding in held.frames:
+            frame = binding.get()
+            if _is_calendar(frame):
+                continue
+            name = HELD + binding.label
+            try:
+                timed = panel.timed(binding.label, frame)
+            except AuditInputError:
+                self.uncut.append(binding.label)
+                continue
+            if not (timed.visible >= 0).any():
+                self.uncut.append(binding.label)
+                continue
+            panel.sources[name] = timed
+            yield name, binding
+
+    @contextmanager
+    def _showing(self, view: View) -> Iterator[None]:
+        """Let the frames that the extractor holds be those of the view while it runs."""
+        before = {name: binding.get() for name, binding in self._held.items()}
+        try:
+            for name, binding in self._held.items():
+                binding.put(view.sources[name])
+            yield
+        finally:
+            for name, frame in before.items():
+                self._held[name].put(frame)
+
+    def close(self) -> None:
+        """Leave the extractor as it was before the audit."""
+        self._state.restore()
+
+
+def corrupted_sources(
+    panel: Panel, cutoff: int, corrupt: Callable[[Timed, np.ndarray], pl.DataFrame]
+) -> dict[str, pl.DataFrame]:
+    """Every source with `corrupt(source, future rows)` applied to what becomes visible after a cut-off."""
+    return {n: corrupt(s, s.visible > cutoff) for n, s in panel.sources.items()}
+
+
+def _takes(fn: Callable[..., Any], names: list[str]) -> bool:
+    """Whether a callable takes all these names as keywords."""
+    try:
+        parameters = list(inspect.signature(fn).parameters.values())[1:]
+    except (TypeError, ValueError):
+        return False
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return True
+    keywords = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    return set(names) <= keywords
+
+
+def _is_calendar(frame: pl.DataFrame) -> bool:
+    """A frame of dates and ordinals without symbols and measurements: known in advance, so nothing to cut."""
+    return "symbol" not in frame.columns and not any(t.is_float() for t in frame.dtypes)
+
+
+def _twice(diff: Any, table: Table, axis: Axis) -> str:
+    what = "different columns"
+    if len(diff.keys):
+        symbol, session = axis.name(diff.keys[0])
+        names = sorted({table.columns[j] for j in diff.columns})
+        what = (
+            f"{len(diff.keys)} different values in {', '.join(names[:5])}, such as "
+            f"{table.columns[diff.columns[0]]} of {symbol} {session}: {diff.before[0]:.6g}, then "
+            f"{diff.after[0]:.6g}"
+        )
+    elif len(diff.missing) or len(diff.extra):
+        what = f"{len(diff.missing) + len(diff.extra)} different rows"
+    return (
+        f"two calls of the extractor on the same bars gave {what}. Pass seeds in, and keep no state between "
+        "calls; nothing can be concluded from an extractor that disagrees with itself"
+    )

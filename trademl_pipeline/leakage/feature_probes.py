@@ -1,0 +1,283 @@
+"""The four probes of `audit_features`, over one extractor and one panel."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from trademl_pipeline.leakage.corrupt import (
+    PRICES,
+    SPLIT_RATIO,
+    corrupt_future,
+    corrupt_source,
+    last_bit,
+    split_adjusted,
+)
+from trademl_pipeline.leakage.extractor import Extractor, View, as_of, whole
+from trademl_pipeline.leakage.findings import Findings
+from trademl_pipeline.leakage.report import AuditReport
+from trademl_pipeline.leakage.sweep import Cells, Sweep, make_plan
+from trademl_pipeline.leakage.tables import Difference, Table, Tolerance, difference
+from trademl_pipeline.leakage.views import Panel
+
+# A computation that starts a declared warm-up earlier agrees to 1e-6 of a feature's size, see the definition
+# of warm-up.
+WARMUP_RTOL = 4e-6
+
+# Additive constants against division by zero move a scale-free feature by less than this, a price level by
+# far more.
+ADJUSTMENT_RTOL = 1e-4
+
+# Sessions of made-up future shown at each cut-off of the exhaustive perturbation; the full future is shown at
+# a few.
+PERTURBED_AHEAD = 5
+SPREAD = 8
+PERTURBATION_EXACT_ROWS = 3_000_000
+PERTURBATION_BUDGET_ROWS = 6_000_000
+PERTURBATION_BUDGET_TIMES = 12
+
+
+class FeatureAudit:
+    """One extractor on one panel, probe by probe."""
+
+    def __init__(
+        self,
+        panel: Panel,
+        extractor: Extractor,
+        base: Table,
+        window: tuple[int, int],
+        cutoffs: list[int],
+        exhaustive: bool,
+        warmup: int | None,
+        rtol: float,
+        atol: float,
+        seed: int,
+    ) -> None:
+        self.panel = panel
+        self.extractor = extractor
+        self.cells = Cells(base, panel, window)
+        self.window = window
+        self.cutoffs = cutoffs
+        self.exhaustive = exhaustive
+        self.warmup = warmup
+        self.seed = seed
+        self.strict = Tolerance.of(base, rtol, atol)
+        self.loose = Tolerance.of(base, max(rtol, WARMUP_RTOL), atol, scaled=True)
+        self.restated = Tolerance.of(base, max(rtol, ADJUSTMENT_RTOL), atol, scaled=True)
+        self.missing = _has_gaps(panel.bars.frame)
+
+    @property
+    def base(self) -> Table:
+        return self.cells.base
+
+    def truncation(self) -> AuditReport:
+        findings = Findings(
+            "truncation", self.panel.axis, self.base.columns, "when everything later was deleted"
+        )
+        before = self.extractor.calls, self.extractor.rows
+        sweep = None
+        if self.exhaustive:
+            sweep = self._sweep(findings, as_of, lambda t: as_of(self.panel, t), "on the bars up to")
+            sweep.run(self.cutoffs)
+        else:
+            for t in self.cutoffs:
+                self._whole_cutoff(findings, as_of(self.panel, t), t, "on the bars up to")
+        return self._report(findings, before, sweep)
+
+    def perturbation(self) -> AuditReport:
+        findings = Findings(
+            "perturbation", self.panel.axis, self.base.columns, "when later values were made up"
+        )
+        before = self.extractor.calls, self.extractor.rows
+        sweep = None
+        spread = self.cutoffs
+        if self.exhaustive:
+            spread = [self.cutoffs[i] for i in np.linspace(0, len(self.cutoffs) - 1, SPREAD).astype(int)]
+        for t in dict.fromkeys(spread):
+            self._whole_cutoff(findings, self._made_up(self.panel, t), t, "with a made-up future after")
+        if self.exhaustive and not findings.exhausted(1):
+            sweep = self._sweep(
+                findings,
+                lambda panel, t, low: self._made_up(panel, t, low, min(t + PERTURBED_AHEAD, self.panel.last)),
+                lambda t: self._made_up(self.panel, t),
+                "with a made-up future after",
+                exact=PERTURBATION_EXACT_ROWS,
+                budget=max(PERTURBATION_BUDGET_ROWS, PERTURBATION_BUDGET_TIMES * len(self.panel)),
+                always_confirm=True,
+            )
+            sweep.run(self.cutoffs)
+        return self._report(findings, before, sweep)
+
+    def adjustment(self) -> AuditReport:
+        findings = Findings("adjustment", self.panel.axis, self.base.columns, "after a made-up later split")
+        before = self.extractor.calls, self.extractor.rows
+        bars = self.panel.bars.frame
+        if not any(c.lower() in PRICES for c in bars.columns):
+            return AuditReport(
+                coverage={"adjustment": {"skipped": f"no price column among {', '.join(bars.columns)}"}}
+            )
+        symbols = self.panel.axis.symbol_of(self.panel.keys)
+        powers = {"one split for all": np.full(len(self.panel), int(np.log2(SPLIT_RATIO)))}
+        drawn = np.random.default_rng([self.seed, 3]).integers(1, 7, len(self.panel.axis.symbols))
+        if "volume" not in bars.columns or bars.schema["volume"].is_float():
+            drawn *= np.random.default_rng([self.seed, 4]).choice([-1, 1], len(drawn))
+        powers["another split for each symbol"] = drawn[symbols]
+        unstable = 0
+        for what, power in powers.items():
+            table = self.extractor(
+                self._restated(split_adjusted(bars, power)), f"on bars restated for {what}"
+            )
+            diff = self.cells.compare(table, -1, self.panel.last, self.restated)
+            if len(diff.keys):
+                steady = self._steady(diff.keys, diff.columns, diff.delta)
+                unstable += int((~steady).sum())
+                diff = diff.only(steady)
+            findings.columns_changed(self.base, table, None)
+            findings.add(diff, None)
+        return self._report(findings, before, None, splits=list(powers), decided_by_rounding=unstable)
+
+    def incremental(self) -> AuditReport:
+        findings = Findings(
+            "incremental", self.panel.axis, self.base.columns, "when its month was computed alone"
+        )
+        if self.warmup is None:
+            return AuditReport(coverage={"incremental": {"skipped": "no warm-up is declared: give warmup="}})
+        before = self.extractor.calls, self.extractor.rows
+        unstable = 0
+        months = self._months()
+        for first, last in months:
+            view = as_of(self.panel, last, max(first - self.warmup, 0))
+            days = self.panel.axis.sessions
+            table = self.extractor(view, f"on {days[first]} to {days[last]} with its warm-up alone")
+            diff = self.cells.compare(table, first - 1, last, self.loose)
+            if len(diff.keys):
+                steady = self._steady(diff.keys, diff.columns, diff.delta)
+                unstable += int((~steady).sum())
+                diff = diff.only(steady)
+            findings.columns_changed(self.base, table, last)
+            findings.add(diff, last)
+            if self.extractor.stateful:
+                findings.add(self._carried(view, table), last)
+        return self._report(
+            findings, before, None, months=len(months), warmup=self.warmup, decided_by_rounding=unstable
+        )
+
+    def _carried(self, view: View, table: Table) -> Difference:
+        """What state that is kept between calls does to a view that is computed after everything else."""
+        self.extractor(whole(self.panel), "on all bars")
+        again = self.extractor(view, "after a call on all bars", fresh=False)
+        return difference(table, again.arranged(table.columns), self.strict)
+
+    def _whole_cutoff(self, findings: Findings, view: View, cutoff: int, what: str) -> None:
+        """Compare all audited rows up to a cut-off."""
+        table = self.extractor(view, f"{what} {self.panel.axis.sessions[cutoff]}")
+        findings.columns_changed(self.base, table, cutoff)
+        findings.add(self.cells.compare(table, -1, cutoff, self.strict), cutoff)
+
+    def _sweep(self, findings: Findings, make: Any, sure: Any, what: str, **options: Any) -> Sweep:
+        limits = {k: options[k] for k in ("exact", "budget") if k in options}
+        plan = make_plan(
+            self.extractor, self.panel, self.cutoffs, self.loose, warmup=self.warmup, seed=self.seed, **limits
+        )
+        return Sweep(
+            self.extractor,
+            self.panel,
+            self.cells,
+            findings,
+            make,
+            sure,
+            what,
+            self.strict,
+            self.loose,
+            plan,
+            self.seed,
+            options.get("always_confirm", False),
+        )
+
+    def _made_up(self, panel: Panel, cutoff: int, low: int = 0, high: int | None = None) -> View:
+        """The panel with made-up values after a cut-off, keys kept, up to session index `high`."""
+        rng = np.random.default_rng([self.seed, 5, cutoff])
+        keep = panel.bars.index >= low
+        if high is not None:
+            keep &= panel.bars.index <= high
+        bars, keys = panel.bars.frame.filter(pl.Series(keep)), panel.keys[keep]
+        made = corrupt_future(
+            bars, panel.bars.visible[keep] > cutoff, panel.axis.symbol_of(keys), rng, missing=self.missing
+        )
+        sources = {}
+        for name, source in panel.sources.items():
+            rows = np.ones(source.frame.height, dtype=bool)
+            if low > 0 and source.dense:
+                rows &= source.index >= low
+            if high is not None and source.dense:
+                rows &= source.index <= high
+            part = source.take(rows)
+            sources[name] = corrupt_source(part.frame, part.visible > cutoff, rng)
+        return View(made, keys, sources)
+
+    def _restated(self, bars: pl.DataFrame) -> View:
+        return View(bars, self.panel.keys, whole(self.panel).sources)
+
+    def _steady(self, keys: np.ndarray, columns: np.ndarray, delta: np.ndarray) -> np.ndarray:
+        """Which of some moved cells are decided by data and not by rounding, see `corrupt.last_bit`."""
+        noisy = self.extractor(self._restated(last_bit(self.panel.bars.frame)), "on bars with rounding noise")
+        noisy = noisy.arranged(self.base.columns)
+        at = np.minimum(np.searchsorted(noisy.keys, keys), len(noisy.keys) - 1)
+        was = np.searchsorted(self.base.keys, keys)
+        found = noisy.keys[at] == keys
+        a, b = noisy.values[at, columns], self.base.values[was, columns]
+        with np.errstate(invalid="ignore"):
+            noise = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+            return ~(found & ~(noise <= 0.01 * np.where(np.isfinite(delta), delta, 0.0)) & ~(noise == 0.0))
+
+    def _months(self) -> list[tuple[int, int]]:
+        """First and last session index of the audited months that hold a cut-off."""
+        days = self.panel.axis.sessions
+        months: dict[tuple[int, int], list[int]] = {}
+        for i in range(self.window[0], self.window[1] + 1):
+            months.setdefault((days[i].year, days[i].month), []).append(i)
+        if not self.exhaustive:
+            wanted = {(days[t].year, days[t].month) for t in self.cutoffs}
+            months = {m: rows for m, rows in months.items() if m in wanted}
+        return [(rows[0], rows[-1]) for rows in months.values()]
+
+    def _report(
+        self, findings: Findings, before: tuple[int, int], sweep: Sweep | None, **more: Any
+    ) -> AuditReport:
+        days = self.panel.axis.sessions
+        coverage: dict[str, Any] = {
+            "columns": len(self.base.columns),
+            "symbols": len(self.panel.axis.symbols),
+        }
+        if "splits" not in more and "months" not in more:
+            coverage |= {
+                "cutoffs": len(self.cutoffs),
+                "mode": "every session" if self.exhaustive else "sampled",
+                "from": str(days[self.cutoffs[0]]),
+                "to": str(days[self.cutoffs[-1]]),
+            }
+        coverage |= {"cells": findings.compared, "calls": self.extractor.calls - before[0]}
+        coverage["bars_handed_over"] = self.extractor.rows - before[1]
+        if sweep is not None:
+            coverage |= {
+                "window": sweep.plan.window,
+                "groups": sweep.plan.stride if sweep.plan.stride > 1 else None,
+                "looked_at_again": sweep.benign or None,
+                "ended_early": str(days[sweep.stopped]) if sweep.stopped is not None else None,
+            }
+        coverage |= {
+            "late_bars": self.panel.late or None,
+            "static_sources": self.panel.static,
+            "held_frames": self.extractor.held,
+            "held_frames_without_time": self.extractor.uncut,
+            "state_put_back": self.extractor.stateful,
+            **more,
+        }
+        kept = {k: v for k, v in coverage.items() if v not in (None, [])}
+        return AuditReport(findings.violations(), {findings.probe: kept})
+
+
+def _has_gaps(bars: pl.DataFrame) -> bool:
+    """Whether prices are missing somewhere, so that an extractor must be able to take it."""
+    prices = [c for c, t in bars.schema.items() if c.lower() in PRICES and t.is_float()]
+    return any(bars[c].null_count() or bars[c].is_nan().any() for c in prices)
