@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 
 import polars as pl
 
-from trademl_pipeline.market.calendar import time_zone
+from trademl_pipeline.market.calendar import FIRST_DAY, LAST_DAY, time_zone
 from trademl_pipeline.market.errors import BarsSchemaError, MissingColumnsError, SourceFileError
 from trademl_pipeline.market.schema import DEFECT, PRICE_COLUMNS
 
@@ -88,8 +88,8 @@ def _plain(name: str) -> str:
 def expressions(layout: Layout, calendar: str, where: str) -> list[pl.Expr]:
     """Our columns out of a table's, with `defect`; those that the table does not have are left out.
 
-    Raises: BarsSchemaError: a column has a type in which there can be no such value at all, such as a list
-        of prices.
+    Raises:
+        BarsSchemaError: a column has a type in which there can be no such value, such as a list of prices.
     """
     columns, defects = [], []
     for ours, theirs in layout.names.items():
@@ -103,7 +103,8 @@ def expressions(layout: Layout, calendar: str, where: str) -> list[pl.Expr]:
             if not dtype.is_temporal():
                 defects.append(_unread(raw, dtype, value, "not_a_date", ours))
         elif ours == "adjusted":
-            columns.append(raw.cast(pl.Boolean).alias(ours))
+            said = raw.str.strip_chars().str.to_lowercase().is_in(["true", "t", "yes", "1"])
+            columns.append((said if dtype == pl.String else raw.cast(pl.Boolean)).alias(ours))
         else:
             if not (dtype.is_numeric() or dtype in (pl.String, pl.Null)):
                 raise BarsSchemaError(
@@ -178,23 +179,29 @@ def _day(stamp: pl.Expr, zone: str | None, calendar: str) -> pl.Expr:
     return pl.when(midnight).then(stamp.dt.date()).otherwise(local)
 
 
-def in_range(layout: Layout, calendar: str, where: str, start: date, end: date, undated: bool) -> pl.Expr:
-    """Whether a row's session is in [start, end], or, if asked, a row has none.
+def in_range(layout: Layout, calendar: str, where: str, start: date, end: date) -> pl.Expr:
+    """Whether a row's session is in [start, end].
 
-    Written on the raw column where its order is that of the sessions, so that a reader can skip what is out
-    of range by the statistics of the file.
+    Where the raw column is ordered as the sessions are, it is asked too, so that a reader can skip what is
+    out of range by the statistics of the file.
     """
     raw, dtype = pl.col(layout.names["session"]), layout.dtypes["session"]
     exact = session(layout, calendar, where).is_between(start, end)
-    if isinstance(dtype, pl.Datetime):
-        # A local day may begin up to a day before or after the day of its UTC stamp.
-        low = datetime(start.year, start.month, start.day) - timedelta(days=1)
-        high = datetime(end.year, end.month, end.day) + timedelta(days=2)
-        bounds = [pl.lit(x).cast(pl.Datetime(dtype.time_unit)) for x in (low, high)]
-        if dtype.time_zone:
-            bounds = [x.dt.replace_time_zone(dtype.time_zone) for x in bounds]
-        exact = raw.is_between(bounds[0], bounds[1]) & exact
-    return (exact | session(layout, calendar, where).is_null()) if undated else exact
+    if not isinstance(dtype, pl.Datetime):
+        return exact
+    # A local day may begin up to a day before or after the day of its UTC stamp.
+    low = datetime(start.year, start.month, start.day) - timedelta(days=1)
+    high = datetime(end.year, end.month, end.day) + timedelta(days=2)
+    bounds = [pl.lit(x).cast(pl.Datetime(dtype.time_unit)) for x in (low, high)]
+    if dtype.time_zone:
+        bounds = [x.dt.replace_time_zone("UTC").dt.convert_time_zone(dtype.time_zone) for x in bounds]
+    return raw.is_between(bounds[0], bounds[1]) & exact
+
+
+def undated(layout: Layout, calendar: str, where: str) -> pl.Expr:
+    """Whether a row has no readable date, or one that no calendar of this project reaches."""
+    day = session(layout, calendar, where)
+    return day.is_null() | ~day.is_between(FIRST_DAY, LAST_DAY)
 
 
 def stamps(layout: Layout) -> pl.Expr | None:

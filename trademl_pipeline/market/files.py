@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, FIRST_DAY, LAST_DAY, close_utc
-from trademl_pipeline.market.columns import Layout, expressions, in_range, recognise, session, stamps
+from trademl_pipeline.market.columns import Layout, expressions, in_range, recognise, session, stamps, undated
 from trademl_pipeline.market.errors import (
     BarsSchemaError,
     EmptyMonthError,
@@ -34,6 +34,8 @@ from trademl_pipeline.market.tables import (
 )
 
 _STAMP = "__stamp"
+# Rows from which on it is no accident that none is readable.
+_ENOUGH = 10
 
 
 @dataclass(frozen=True)
@@ -117,9 +119,10 @@ class FileSource:
         """
         span = self._span
         if span is None:
+            column = self._parts[0].layout.names["session"]
             raise SourceFileError(
-                f"{self.path} holds no dated row between {self._start} and {self._end}; check start, end and "
-                "the date column"
+                f"{self.path} holds no row of a selected symbol with a readable date between {self._start} "
+                f"and {self._end}; check start, end and the column {column!r}, taken for session"
             )
         return span
 
@@ -128,16 +131,18 @@ class FileSource:
         return self._coverage
 
     def fetch(self, symbols: Sequence[str] | None, start: date, end: date) -> pl.DataFrame:
-        """Rows of the symbols (None: all selected) in [start, end], both calendar days inclusive, as the
-        files have them.
+        """Rows of the symbols (None: all selected) in [start, end] as the files have them.
 
-        Rows without a symbol come with every selection of symbols. Rows without a readable date belong to
-        no month; they come with the range that holds the source's first day, so that fetching month by
-        month meets each once.
+        Both are calendar days and inclusive.
 
-        Returns: The columns of `schema.SOURCE_COLUMNS`, in the order of the files, with `row` (number of
-            the row in the files, from 0) and `defect` (what could not be read, null where nothing). A day
-            that is no session has no event_time.
+        Rows without a symbol come with every selection of symbols. Rows whose date is not readable, or
+        absurd, belong to no month; they come with the range that holds the source's first day, so that
+        fetching month by month meets each once.
+
+        Returns:
+            The columns of `schema.SOURCE_COLUMNS`, in the order of the files, with `row` (number of the row
+            in the files, from 0) and `defect` (what could not be read, null where nothing). A day that is
+            no session has no event_time.
 
         Raises:
             UnknownSymbolError: a symbol is not among the selected.
@@ -148,12 +153,12 @@ class FileSource:
         """
         wanted = self._wanted(symbols)
         low, high = max(start, self._start), min(end, self._end)
-        undated = self._span is not None and low <= self._span[0] <= high
-        frames = collect([self._read(part, low, high, undated, wanted) for part in self._parts], self.path)
+        strays = low <= self.span()[0] <= high
+        frames = collect([self._read(part, low, high, strays, wanted) for part in self._parts], self.path)
         frame = pl.concat(frames, how="diagonal_relaxed")
         if frame.is_empty():
             note = f", {len(wanted)} symbols" if wanted is not None else ""
-            raise EmptyMonthError(self.name, start, end, self._span, note)
+            raise EmptyMonthError(self.name, start, end, self.span(), note)
         self._refuse_unreadable(frame)
         self._refuse_intraday(frame)
         return self._dressed(frame)
@@ -221,10 +226,11 @@ class FileSource:
         return list(symbols)
 
     def _read(
-        self, part: _Part, low: date, high: date, undated: bool, wanted: list[str] | None
+        self, part: _Part, low: date, high: date, strays: bool, wanted: list[str] | None
     ) -> pl.LazyFrame:
         where = str(part.path)
-        rows = part.rows.filter(in_range(part.layout, self.calendar, where, low, high, undated))
+        due = in_range(part.layout, self.calendar, where, low, high)
+        rows = part.rows.filter((due | undated(part.layout, self.calendar, where)) if strays else due)
         if wanted is not None:
             name = pl.col(part.layout.names["symbol"]).cast(pl.String).str.strip_chars()
             rows = rows.filter(name.is_in(wanted) | name.is_null() | (name == ""))
@@ -258,7 +264,7 @@ class FileSource:
         """A column in which nothing is readable is the wrong column, not so many bad rows."""
         for ours in ("open", "high", "low", "close", "volume"):
             unread = frame[DEFECT].str.contains(f"not_a_number: {ours}=").fill_null(False)
-            if unread.all():
+            if frame.height >= _ENOUGH and unread.all():
                 example = frame[DEFECT].str.extract(f"{ours}='(.*?)'").head(3).to_list()
                 theirs = self._parts[0].layout.names[ours]
                 raise BarsSchemaError(

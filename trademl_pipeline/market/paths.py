@@ -110,7 +110,6 @@ def generator(seed: int, stream: int) -> np.random.Generator:
 def draw_symbols(spec: MarketSpec, seed: int, n: int) -> Symbols:
     """What each symbol is: loadings, size, listing and delisting, dividends."""
     rng = generator(seed, _STATIC_STREAM)
-    # One block of numbers per symbol, so that a longer market begins with the same symbols.
     normal, uniform = rng.standard_normal((n, 4)), generator(seed, _STATIC_STREAM + 1).random((n, 9))
     listed = np.where(uniform[:, 0] < spec.late_listing_share, (uniform[:, 1] * 252 * 8).astype(np.int64), 0)
     life = -np.log1p(-uniform[:, 2]) / spec.delisting_rate * 252 if spec.delisting_rate else np.full(n, 1e9)
@@ -135,15 +134,17 @@ def draw_symbols(spec: MarketSpec, seed: int, n: int) -> Symbols:
 
 def draw_paths(spec: MarketSpec, seed: int, symbols: Symbols, first: int, count: int) -> Paths:
     """Simulate `count` sessions from the calendar's session ordinal `first` on."""
+    from scipy.special import ndtr
+
     n = len(symbols.beta)
     common = np.empty((count, 3 + len(SECTORS)))
-    normal = np.empty((count, n, _SYMBOL_NORMALS))
-    uniform = np.empty((count, n, _SYMBOL_UNIFORMS))
+    draws = np.empty((count, n, _SYMBOL_NORMALS + _SYMBOL_UNIFORMS))
     for t in range(count):
         rng = generator(seed, first + t)
         common[t] = rng.standard_normal(common.shape[1])
-        normal[t] = rng.standard_normal((n, _SYMBOL_NORMALS))
-        uniform[t] = rng.random((n, _SYMBOL_UNIFORMS))
+        # One block of numbers per symbol, all normal: a larger market draws the same for its first symbols.
+        draws[t] = rng.standard_normal(draws.shape[1:])
+    normal, uniform = draws[:, :, :_SYMBOL_NORMALS], ndtr(draws[:, :, _SYMBOL_NORMALS:])
 
     index_log = _log_volatility(common[:, 0], spec.index_volatility_persistence, spec.index_volatility_spread)
     own_log = _log_volatility(normal[:, :, 0], spec.volatility_persistence, spec.volatility_spread)
