@@ -9,8 +9,16 @@ from urllib.parse import unquote
 
 from trademl_pipeline.lake.errors import LakeConfigError
 
-_KEYWORD_PASSWORD = re.compile(r"password\s*=\s*(?:'((?:[^'\\]|\\.)*)'|([^\s']+))")
-_URL_PASSWORD = re.compile(r"://[^:/@\s]*:([^@\s]*)@")
+# A password as libpq reads it: quoted, plain, as a parameter of a URL, or before the host of a URL.
+_PASSWORDS = [
+    re.compile(pattern)
+    for pattern in (
+        r"password\s*=\s*'((?:[^'\\]|\\.)*)'",
+        r"password\s*=\s*([^\s']+)",
+        r"password=([^\s&]+)",
+        r"://[^:/@\s]*:([^@\s]*)@",
+    )
+]
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 
@@ -19,9 +27,9 @@ _FALSE = {"0", "false", "no", "off"}
 class S3Config:
     """Access to S3 or an S3-compatible store.
 
-    endpoint: "host:port" or "host" without scheme; None for AWS. url_style: "path" for most compatible
-    stores, "vhost" for AWS. Without key_id the AWS credential chain (environment, profile, instance role) is
-    used.
+    endpoint: "host:port" or "host" without scheme; None for AWS. Without key_id the AWS credential chain
+    (environment, profile, instance role) is used. url_style: how a bucket is addressed, "path" (most
+    compatible stores) or "vhost" (AWS); None chooses by the endpoint.
     """
 
     endpoint: str | None = None
@@ -29,19 +37,24 @@ class S3Config:
     key_id: str | None = None
     secret: str | None = field(default=None, repr=False)
     use_ssl: bool = True
-    url_style: str = "path"
+    url_style: str | None = None
 
     def __post_init__(self) -> None:
         if self.endpoint and "://" in self.endpoint:
             raise LakeConfigError(
                 f"S3 endpoint {self.endpoint!r}: leave the scheme out (host:port) and say it with use_ssl"
             )
-        if self.url_style not in ("path", "vhost"):
+        if self.url_style not in (None, "path", "vhost"):
             raise LakeConfigError(f"S3 url_style {self.url_style!r}: use 'path' or 'vhost'")
         if (self.key_id is None) != (self.secret is None):
             raise LakeConfigError(
                 "S3 key_id and secret: give both, or neither to use the AWS credential chain"
             )
+
+    @property
+    def style(self) -> str:
+        """How a bucket is addressed: as given, else "path" with an endpoint and "vhost" on AWS."""
+        return self.url_style or ("path" if self.endpoint else "vhost")
 
 
 @dataclass(frozen=True)
@@ -65,8 +78,8 @@ class LakeConfig:
         kind, _, where = self.catalog.partition(":")
         if kind not in ("sqlite", "postgres") or not where:
             raise LakeConfigError(
-                "lake catalog: give 'sqlite:<path>' or 'postgres:<libpq connection string>', "
-                f"for example 'sqlite:data/lake/catalog.sqlite'; the kind given is {kind!r}"
+                "lake catalog: give 'sqlite:<path>' or 'postgres:<libpq connection string>', for example "
+                "'sqlite:data/lake/catalog.sqlite'"
             )
         if self.retries < 1:
             raise LakeConfigError(f"lake retries must be at least 1, got {self.retries}")
@@ -74,32 +87,29 @@ class LakeConfig:
     def __repr__(self) -> str:
         shown = self.catalog if self.kind == "sqlite" else "postgres:<hidden>"
         return (
-            f"LakeConfig(catalog={shown!r}, data_path={self.data_path!r}, "
-            f"s3={self.s3!r}, retries={self.retries})"
+            f"LakeConfig(catalog={shown!r}, data_path={self.data_path!r}, s3={self.s3!r}, "
+            f"retries={self.retries})"
         )
 
     @property
     def kind(self) -> str:
-        """ "sqlite" or "postgres"."""
+        """What the catalog is: sqlite or postgres."""
         return self.catalog.partition(":")[0]
 
     @property
     def location(self) -> str:
-        """The catalog value without its kind: a path or a libpq connection string (which may hold a "
-        "password)."""
+        """The catalog without its kind: a path, or a connection string that may hold a password."""
         return self.catalog.partition(":")[2]
 
     def redact(self, text: str) -> str:
         """The text without the connection string, passwords and secret keys of this configuration."""
         secrets = [self.s3.secret or ""] if self.s3 else []
         if self.kind == "postgres":
-            secrets += [quoted or plain for quoted, plain in _KEYWORD_PASSWORD.findall(self.location)]
-            secrets += [unquote(found) for found in _URL_PASSWORD.findall(self.location)]
-            secrets += _URL_PASSWORD.findall(self.location)
+            for written in (found for pattern in _PASSWORDS for found in pattern.findall(self.location)):
+                secrets += [written, unquote(written), re.sub(r"\\(.)", r"\1", written)]
             text = text.replace(self.location, "<connection string>")
-        for secret in secrets:
-            if secret:
-                text = text.replace(secret, "***")
+        for secret in sorted(filter(None, secrets), key=len, reverse=True):
+            text = text.replace(secret, "***")
         return text
 
     @property
@@ -119,13 +129,20 @@ class LakeConfig:
 
         TRADEML_LAKE_CATALOG, TRADEML_LAKE_DATA, TRADEML_LAKE_RETRIES and, for object storage,
         TRADEML_S3_ENDPOINT, TRADEML_S3_REGION, TRADEML_S3_KEY_ID, TRADEML_S3_SECRET, TRADEML_S3_USE_SSL,
-        TRADEML_S3_URL_STYLE.
+        TRADEML_S3_URL_STYLE. Relative paths are relative to `home`, so that all processes mean the same
+        place.
 
         Raises: LakeConfigError naming the variable that cannot be understood.
         """
         env = os.environ if env is None else env
-        default = cls.local(Path(home) / "lake")
+        home = Path(home).absolute()
+        default = cls.local(home / "lake")
+        catalog = env.get("TRADEML_LAKE_CATALOG") or default.catalog
+        if catalog.startswith("sqlite:") and catalog != "sqlite:":
+            catalog = f"sqlite:{home / catalog.removeprefix('sqlite:')}"
         data_path = env.get("TRADEML_LAKE_DATA") or default.data_path
+        if "://" not in data_path:
+            data_path = str(home / data_path)
         s3 = None
         if "://" in data_path:
             use_ssl = env.get("TRADEML_S3_USE_SSL", "true").lower()
@@ -137,13 +154,13 @@ class LakeConfig:
                 key_id=env.get("TRADEML_S3_KEY_ID") or None,
                 secret=env.get("TRADEML_S3_SECRET") or None,
                 use_ssl=use_ssl in _TRUE,
-                url_style=env.get("TRADEML_S3_URL_STYLE") or "path",
+                url_style=env.get("TRADEML_S3_URL_STYLE") or None,
             )
         retries = env.get("TRADEML_LAKE_RETRIES") or str(default.retries)
         if not retries.isdigit():
             raise LakeConfigError(f"TRADEML_LAKE_RETRIES={retries!r}: use a whole number of attempts")
         return cls(
-            catalog=env.get("TRADEML_LAKE_CATALOG") or default.catalog,
+            catalog=catalog,
             data_path=data_path,
             s3=s3,
             retries=int(retries),

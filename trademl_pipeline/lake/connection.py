@@ -1,5 +1,4 @@
-"""A DuckDB with the lake attached, and transactions on it that are tried again where another writer was in "
-"the way."""
+"""A DuckDB with the lake attached, and transactions that are tried again if another writer was in the way."""
 
 import contextlib
 import importlib.util
@@ -58,8 +57,7 @@ class Engine:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A fresh connection with the lake attached as `lake`; what was begun and not committed is rolled "
-        "back."""
+        """A fresh connection with the lake attached as `lake`; what is not committed is rolled back."""
         connection = self._cursor()
         try:
             yield connection
@@ -72,8 +70,7 @@ class Engine:
             connection.close()
 
     def run(self, doing: str, once: Callable[[int], T], *, idempotent: bool = True) -> T:
-        """Call `once(attempt)` until no other writer is in the way, waiting a random, growing time in
-        between.
+        """Call `once(attempt)` until no other writer is in the way, with random, growing waits.
 
         doing: what it does, for messages. idempotent: repeating is harmless even if the attempt before has
         landed, so that it is tried again after a lost connection too.
@@ -134,8 +131,8 @@ def load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:
     except duckdb.Error as error:
         raise LakeConfigError(
             f"DuckDB's extension {name!r} cannot be loaded from a Python package or from DuckDB's "
-            "repository. Run: "
-            f"pip install duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}. Cause: {error}"
+            f"repository. Run: pip install duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}. "
+            f"Cause: {error}"
         ) from error
 
 
@@ -178,16 +175,20 @@ def _make_folders(config: LakeConfig) -> None:
 
 
 def _attach_statement(config: LakeConfig) -> str:
-    options = [f"DATA_PATH {quote(config.data_path)}", "DATA_INLINING_ROW_LIMIT 0"]
+    catalog, data_path = config.catalog, config.data_path
+    if not config.on_object_storage:
+        data_path = str(Path(data_path).absolute())
+    options = [f"DATA_PATH {quote(data_path)}", "DATA_INLINING_ROW_LIMIT 0"]
     if config.kind == "sqlite":
+        file = Path(config.location).absolute()
+        catalog = f"sqlite:{file}"
         # Write-ahead logging lets readers go on while a writer commits.
         options += ["META_JOURNAL_MODE 'WAL'", f"META_BUSY_TIMEOUT {_SQLITE_BUSY_MS}"]
-        folder = Path(config.location).parent
-        if not config.on_object_storage and Path(config.data_path).is_relative_to(folder):
+        if not config.on_object_storage and Path(data_path).is_relative_to(file.parent):
             # Catalog and data lie in one folder, so they move together (a copy, a container's mount), and the
             # catalog names files relative to the data path.
             options.append("OVERRIDE_DATA_PATH true")
-    return f"ATTACH {quote(f'ducklake:{config.catalog}')} AS {ALIAS} ({', '.join(options)})"
+    return f"ATTACH {quote(f'ducklake:{catalog}')} AS {ALIAS} ({', '.join(options)})"
 
 
 def _create_secret(connection: duckdb.DuckDBPyConnection, config: LakeConfig) -> None:
@@ -197,7 +198,7 @@ def _create_secret(connection: duckdb.DuckDBPyConnection, config: LakeConfig) ->
             f"the data path {config.data_path} needs LakeConfig.s3, the access to its storage"
         )
     parts = ["TYPE s3", f"REGION {quote(s3.region)}", f"USE_SSL {'true' if s3.use_ssl else 'false'}"]
-    parts.append(f"URL_STYLE {quote(s3.url_style)}")
+    parts.append(f"URL_STYLE {quote(s3.style)}")
     if s3.endpoint:
         parts.append(f"ENDPOINT {quote(s3.endpoint)}")
     if s3.key_id and s3.secret:

@@ -56,8 +56,7 @@ class DuplicateKeyError(FrameRefusedError):
 
 
 class WrongMonthError(FrameRefusedError):
-    """Rows belong to another month than the partition they were published to, or the month key is "
-    "malformed."""
+    """Rows belong to another month than the partition, or the month key is malformed."""
 
 
 class MissingTableError(LakeError):

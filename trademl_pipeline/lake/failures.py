@@ -1,5 +1,4 @@
-"""DuckDB's errors as the lake's own: which may be tried again, and what each of the others means for the "
-"user."""
+"""DuckDB's errors as the lake's own: which may be tried again, and what the others mean for the user."""
 
 import errno
 import re
@@ -59,8 +58,7 @@ def translate(error: duckdb.Error | OSError, config: LakeConfig, doing: str) -> 
     if full or _FULL.search(text):
         return DiskFullError(
             f"{doing}: no room to write the data under {config.data_path} or the catalog. The transaction "
-            "was "
-            f"rolled back and the old data stays. Free space and try again. Cause: {text}"
+            f"was rolled back and the old data stays. Free space and try again. Cause: {text}"
         )
     if isinstance(error, OSError):
         return LakeConfigError(
@@ -70,32 +68,28 @@ def translate(error: duckdb.Error | OSError, config: LakeConfig, doing: str) -> 
     if _MOVED.search(text):
         return LakeConfigError(
             f"{doing}: the catalog was made for another data path. Set TRADEML_LAKE_DATA to the path it "
-            "names, "
-            f"or start a new catalog. Cause: {text.splitlines()[0]}"
+            f"names, or start a new catalog. Cause: {text.splitlines()[0]}"
         )
     if _BUSY.search(text):
         return LakeBusyError(
             f"{doing}: other writers were in the way in all of {config.retries} attempts; nothing was "
-            "written. "
-            f"Try again with fewer writers at a time. Cause: {text}"
+            f"written. Try again with fewer writers at a time. Cause: {text}"
         )
     if _NO_CATALOG.search(text):
         return LakeConfigError(
             f"{doing}: the catalog cannot be opened as a SQLite database. Check the path in "
-            "TRADEML_LAKE_CATALOG; "
-            f"if it is right, the file is damaged: restore it from a backup. Cause: {text}"
+            "TRADEML_LAKE_CATALOG; if it is right, the file is damaged: restore it from a backup. Cause: "
+            f"{text}"
         )
     if isinstance(error, duckdb.IOException | duckdb.HTTPException) and _GONE.search(text):
         return LakeCorruptError(
-            f"{doing}: a data file that the catalog names is gone from {config.data_path}. Restore it from a "
-            f"backup, or publish the month again. Cause: {text}"
+            f"{doing}: a data file that the catalog names is gone from {config.data_path}. Restore it from "
+            f"a backup, or publish the month again. Cause: {text}"
         )
     if _UNREACHABLE.search(text) or _LOST.search(text):
         return CatalogUnreachableError(
             f"{doing}: cannot reach the {config.kind} catalog, or the storage at {config.data_path}. Check "
-            "the "
-            "values TRADEML_LAKE_CATALOG, TRADEML_LAKE_DATA and TRADEML_S3_..., that the servers run and "
-            "that "
-            f"this machine may connect to them. Cause: {text}"
+            "the values TRADEML_LAKE_CATALOG, TRADEML_LAKE_DATA and TRADEML_S3_..., that the servers run "
+            f"and that this machine may connect to them. Cause: {text}"
         )
     return LakeError(f"{doing}: {text}")

@@ -1,11 +1,11 @@
-"""What may enter the lake: checks of a frame against its table schema, and the hash that names its "
-"content."""
+"""What may enter the lake: a frame's checks against its table schema, and the hash of its content."""
 
 import hashlib
 import re
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 
 from trademl_pipeline.lake.errors import (
     DuplicateKeyError,
@@ -59,8 +59,8 @@ def _check_columns(schema: TableSchema, frame: pl.DataFrame, where: str) -> None
     for name, expected in schema.columns.items():
         if name not in frame.columns:
             raise SchemaMismatchError(
-                f"{where}: column {name!r} ({expected}) is missing; the frame has {frame.columns}. "
-                "Add it, or change the table schema.",
+                f"{where}: column {name!r} ({expected}) is missing; the frame has {frame.columns}. Add it, "
+                "or change the table schema.",
                 schema.name,
                 name,
                 str(expected),
@@ -69,8 +69,8 @@ def _check_columns(schema: TableSchema, frame: pl.DataFrame, where: str) -> None
         got = frame.schema[name]
         if got != expected:
             raise SchemaMismatchError(
-                f"{where}: column {name!r} is {got}, the table schema says {expected}. "
-                f"Cast it before publishing: pl.col({name!r}).cast(...).",
+                f"{where}: column {name!r} is {got}, the table schema says {expected}. Cast it before "
+                f"publishing: pl.col({name!r}).cast(...).",
                 schema.name,
                 name,
                 str(expected),
@@ -80,8 +80,8 @@ def _check_columns(schema: TableSchema, frame: pl.DataFrame, where: str) -> None
         if name not in schema.columns:
             reason = "publish sets it itself" if name == MONTH else "the table schema does not have it"
             raise SchemaMismatchError(
-                f"{where}: unexpected column {name!r} ({frame.schema[name]}): {reason}. "
-                "Drop it, or add it to the table schema.",
+                f"{where}: unexpected column {name!r} ({frame.schema[name]}): {reason}. Drop it, or add it "
+                "to the table schema.",
                 schema.name,
                 name,
                 None,
@@ -100,8 +100,7 @@ def _check_nulls(schema: TableSchema, frame: pl.DataFrame, where: str) -> None:
             first = frame.filter(bad).select(schema.key or [name]).row(0, named=True)
             raise NullValueError(
                 f"{where}: column {name!r} has {count} null or NaN of {frame.height} rows, the first at "
-                f"{first}. "
-                "Fill or drop these rows, or declare the column nullable in the table schema."
+                f"{first}. Fill or drop these rows, or declare the column nullable in the table schema."
             )
 
 
@@ -126,8 +125,7 @@ def _check_rows_in_month(
         first = outside.select(list(dict.fromkeys((*schema.key, column)))).row(0, named=True)
         raise WrongMonthError(
             f"{where}: {outside.height} of {frame.height} rows have {column} in another month, the first at "
-            f"{first}. "
-            f"Filter the frame to the partition's month by {column}."
+            f"{first}. Filter the frame to the partition's month by {column}."
         )
 
 
@@ -138,25 +136,29 @@ def data_version(schema: TableSchema, frame: pl.DataFrame) -> str:
     Returns 32 hexadecimal digits.
     """
     names = sorted(c for c in schema.columns if c not in schema.unversioned)
-    canonical = frame.select(
-        pl.col(n).fill_nan(float("nan")) + 0.0 if schema.polars_schema[n].is_float() else pl.col(n)
-        for n in names
+    # One value for all NaN (0/0 has another sign bit than a literal one), and one for both zeros.
+    frame = frame.select(names).with_columns(
+        pl.when(pl.col(c) != 0).then(pl.col(c).fill_nan(float("nan"))).otherwise(pl.col(c).abs())
+        for c in names
+        if frame.schema[c].is_float()
     )
-    by = list(schema.key) or names
-    canonical = canonical.sort(by, nulls_last=False)
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(f"{schema.name}:{frame.height}".encode())
+    frame = frame.sort(list(schema.key) or names)
+    missing = frame.select(pl.all().is_null())
+    plain = frame.with_columns(
+        cs.string().fill_null(""),
+        cs.boolean().cast(pl.UInt8).fill_null(0),
+        (cs.numeric() | cs.temporal()).to_physical().fill_null(0),
+    )
+    digest = hashlib.blake2b(f"{schema.name}:{frame.height}".encode(), digest_size=16)
     for name in names:
-        values = canonical[name]
-        digest.update(f"|{name}:{values.dtype}|".encode())
-        digest.update(np.packbits(values.is_null().to_numpy()).tobytes())
+        nulls = frame[name].null_count()
+        digest.update(f"|{name}:{frame.schema[name]}:{nulls}|".encode())
+        if nulls:
+            digest.update(np.packbits(missing[name].to_numpy()).tobytes())
+        values = plain[name]
         if values.dtype == pl.String:
-            values = values.fill_null("")
-            digest.update(values.str.len_bytes().cast(pl.UInt32).to_numpy().tobytes())
+            digest.update(values.str.len_bytes().to_numpy().tobytes())
             digest.update("".join(values).encode())
         else:
-            numbers = (
-                values.to_physical().fill_null(0) if values.dtype != pl.Boolean else values.fill_null(False)
-            )
-            digest.update(np.ascontiguousarray(numbers.to_numpy()).tobytes())
+            digest.update(np.ascontiguousarray(values.to_numpy()).tobytes())
     return digest.hexdigest()

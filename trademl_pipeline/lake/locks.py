@@ -36,16 +36,14 @@ _POLL_SECONDS = (0.02, 0.06)
 
 
 class Locks:
-    """The turns of one lake. Every method is a context manager and raises LakeBusyError when waiting takes "
-    "too long."""
+    """The turns of one lake: context managers that raise LakeBusyError when waiting takes too long."""
 
     def __init__(self, config: LakeConfig) -> None:
         self._config = config
 
     @contextlib.contextmanager
     def partitions(self, partitions: Iterable[tuple[str, str]]) -> Iterator[None]:
-        """Hold months of tables, given as (table, month); taken in one order, so that writers cannot "
-        "deadlock."""
+        """Hold months, given as (table, month); taken in one order, so that writers cannot deadlock."""
         stripes = {f"partition-{_number(f'{table}/{month}') % _STRIPES:04d}" for table, month in partitions}
         with self._hold(sorted(stripes)):
             yield
@@ -106,8 +104,8 @@ class Locks:
         what = {_COMMIT: "commit", _ATTACH: "open the catalog"}.get(name, "publish the same month")
         return LakeBusyError(
             f"waited {self._config.lock_timeout:g} s for another writer to {what}; nothing was written. If "
-            "no other "
-            "run is at work, look for a hanging process that uses this lake; else try again later."
+            "no other run is at work, look for a hanging process that uses this lake; else try again "
+            "later."
         )
 
 
@@ -128,8 +126,8 @@ def _connect(config: LakeConfig) -> Any:
         given = psycopg2.extensions.parse_dsn(config.location)
     except psycopg2.ProgrammingError as error:
         raise LakeConfigError(
-            "TRADEML_LAKE_CATALOG: what follows 'postgres:' is no libpq connection string such as "
-            f"'host=db port=5432 dbname=lake user=trademl': {config.redact(str(error)).strip()}"
+            "TRADEML_LAKE_CATALOG: what follows 'postgres:' is no libpq connection string such as 'host=db "
+            f"port=5432 dbname=lake user=trademl': {config.redact(str(error)).strip()}"
         ) from None
     dsn = psycopg2.extensions.make_dsn(**{"connect_timeout": _CONNECT_SECONDS, **given})
     give_up = time.monotonic() + config.lock_timeout

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from trademl_pipeline.lake.connection import ALIAS, Engine, quote
 from trademl_pipeline.lake.errors import MissingSnapshotError
@@ -25,7 +25,10 @@ def maintain(
     """See `Lake.maintain`."""
     if older_than.tzinfo is None:
         raise ValueError("maintain: older_than needs a time zone, for example datetime(..., tzinfo=UTC)")
-    moment = f"TIMESTAMPTZ {quote(older_than.isoformat())}"
+    moment = _moment(older_than)
+    # A SQLite catalog compares the times of letting go as texts, which is right for days only: so whole days.
+    midnight = older_than.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    day_before = midnight - timedelta(microseconds=1)
 
     def once(_: int) -> MaintenanceReport:
         # Under the turn to commit, since it would lose against every commit that comes between.
@@ -36,18 +39,18 @@ def maintain(
                     f"CALL {function}({', '.join([quote(ALIAS), *arguments])})"
                 ).fetchall()
 
-            merged = call("ducklake_merge_adjacent_files")
             known = connection.execute(
                 f"SELECT snapshot_id, snapshot_time < {moment} FROM {ALIAS}.snapshots() ORDER BY snapshot_id"
             ).fetchall()
             missing = sorted(set(keep) - {snapshot for snapshot, _ in known})
             if missing:
                 raise MissingSnapshotError(f"maintain: snapshots {missing} of `keep` are not in the lake")
+            merged = call("ducklake_merge_adjacent_files")
             current = current_snapshot(connection)
             expired = [s for s, old in known if old and s not in keep and s != current]
             if expired:
                 call("ducklake_expire_snapshots", f"versions => {expired}")
-            when = "cleanup_all => true" if reclaim_now else f"older_than => {moment}"
+            when = "cleanup_all => true" if reclaim_now else f"older_than => {_moment(day_before)}"
             deleted = call("ducklake_cleanup_old_files", when)
             deleted += call("ducklake_delete_orphaned_files", f"older_than => {moment}")
             return MaintenanceReport(
@@ -58,3 +61,7 @@ def maintain(
             )
 
     return engine.run("maintenance of the lake", once)
+
+
+def _moment(when: datetime) -> str:
+    return f"TIMESTAMPTZ {quote(when.isoformat())}"

@@ -1,5 +1,4 @@
-"""The publish transaction: replace months, read them back, audit them, commit; or leave everything as it "
-"was."""
+"""The publish transaction: replace months, read them back, audit them, commit; or leave all as it was."""
 
 import contextlib
 import json
@@ -153,8 +152,7 @@ def _incoming(number: int) -> str:
 
 
 def _replace(connection: duckdb.DuckDBPyConnection, partition: Partition, number: int) -> tuple[int, bool]:
-    """Put the frame in the month's place, unless it is there. Returns the rows before, and whether it was "
-    "there."""
+    """Put the frame in the month's place. Returns the rows before, and whether it was there already."""
     schema = partition.schema
     made = tables.ensure_table(connection, schema)
     old = schema.empty() if made else _read_back(connection, partition)
@@ -165,8 +163,8 @@ def _replace(connection: duckdb.DuckDBPyConnection, partition: Partition, number
         connection.execute(f"DELETE FROM {table} WHERE {MONTH} = ?", [partition.month])
     if partition.frame.height:
         connection.execute(
-            f"INSERT INTO {table} BY NAME "
-            f"SELECT *, {quote(partition.month)} AS {MONTH} FROM {_incoming(number)}"
+            f"INSERT INTO {table} BY NAME SELECT *, {quote(partition.month)} AS {MONTH} FROM "
+            f"{_incoming(number)}"
         )
     return old.height, False
 
@@ -211,6 +209,6 @@ def _describe_commit(
 ) -> None:
     what = ", ".join(" ".join(str(d[k]) for k in ("table", "month") if k in d) for d in details)
     connection.execute(
-        f"CALL {ALIAS}.set_commit_message('trademl', {quote(f'{action} {what}')}, "
-        f"extra_info => {quote(json.dumps(details))})"
+        f"CALL {ALIAS}.set_commit_message('trademl', {quote(f'{action} {what}')}, extra_info => "
+        f"{quote(json.dumps(details))})"
     )

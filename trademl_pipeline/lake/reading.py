@@ -70,8 +70,7 @@ def _wanted(
         if absent:
             raise MissingColumnError(
                 f"table {table_name(table)!r} has no column {absent}; it has {list(stored)}. Columns that "
-                "were "
-                "added later are not in earlier snapshots."
+                "were added later are not in earlier snapshots."
             )
         chosen = list(columns)
     else:

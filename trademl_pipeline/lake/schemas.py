@@ -63,11 +63,15 @@ class TableSchema:
             raise ValueError(
                 f"table name {self.name!r}: use lower case letters, digits and underscores, a letter first"
             )
+        folded = [c.lower() for c in self.columns]
+        twice = sorted({c for c in folded if folded.count(c) > 1 or (c == MONTH and c not in self.columns)})
+        if twice:
+            raise ValueError(f"table {self.name}: columns {twice} differ from others by upper case only")
         for column, dtype in self.columns.items():
             if dtype not in SQL_TYPES:
                 raise ValueError(
-                    f"table {self.name}, column {column}: the lake cannot store {dtype}; "
-                    f"use one of {', '.join(str(t) for t in SQL_TYPES)}"
+                    f"table {self.name}, column {column}: the lake cannot store {dtype}; use one of "
+                    f"{', '.join(str(t) for t in SQL_TYPES)}"
                 )
         named = {"key": self.key, "order": self.order, "month_column": (self.month_column,)}
         if self.nullable != "all":
@@ -155,9 +159,9 @@ LABEL_DIRECTION = TableSchema(
     },
     key=_PANEL_KEY,
     month_column="label_end",
+    may_be_empty=True,
     description="Sell (0), Hold (1), Buy (2) by the log return over (label_start, label_end]. A label is "
-    "filed under "
-    "the month of its label_end, the month in which it became known.",
+    "filed under the month of its label_end, the month in which it became known.",
 )
 
 AUDITS = TableSchema(

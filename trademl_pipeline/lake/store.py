@@ -158,8 +158,7 @@ class Lake:
         return self._engine.query(doing, lambda c: reading.months_of(c, table, snapshot))
 
     def describe(self, table: TableSchema | str, *, snapshot: int | None = None) -> pl.DataFrame:
-        """Columns month, rows and, where the table has them, sessions and symbols (distinct counts), by
-        month.
+        """By month: rows and, where the table has these columns, distinct sessions and symbols.
 
         Raises: MissingTableError, MissingSnapshotError.
         """
@@ -183,8 +182,7 @@ class Lake:
         return self._engine.query("current snapshot", publishing.current_snapshot)
 
     def snapshots(self) -> pl.DataFrame:
-        """The snapshots that can be read: columns snapshot, time (UTC), message, detail (JSON: table, "
-        "month, ...)."""
+        """The snapshots that can be read: snapshot, time (UTC), message, detail (JSON: table, month, ...)."""
 
         def once(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
             frame = connection.execute(
@@ -204,10 +202,10 @@ class Lake:
         that a
             killed process left behind are known by their age.
         keep: snapshots that stay readable, such as those that models were trained on. The current one always
-        stays. reclaim_now: also delete at once what the expired snapshots alone needed. A reader that is at
-        work on one of
-            them fails then; by default such files go with the first maintenance whose `older_than` has
-            passed them.
+            stays.
+        reclaim_now: also delete at once what the expired snapshots alone needed. A reader that is at work on
+            one of them fails then; by default such files go with a later maintenance, whose `older_than` lies
+            on a later day (UTC) than the expiry.
 
         Raises: MissingSnapshotError if `keep` names one that is not there; nothing is done then.
         """

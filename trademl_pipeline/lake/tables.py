@@ -52,8 +52,7 @@ def require_columns(
         when = f" at snapshot {snapshot}" if snapshot is not None else ""
         raise MissingTableError(
             f"table {name!r} is not in the lake{when}. Tables there are now: "
-            f"{table_names(connection) or 'none'}. "
-            "Materialize the asset that publishes it first."
+            f"{table_names(connection) or 'none'}. Materialize the asset that publishes it first."
         )
     return stored
 
@@ -94,7 +93,7 @@ def ensure_table(connection: duckdb.DuckDBPyConnection, schema: TableSchema) -> 
         _record(connection, schema)
         return True
     _check_evolution(schema, stored, wanted)
-    for name in wanted.keys() - stored.keys():
+    for name in (c for c in wanted if c not in stored):
         connection.execute(f"ALTER TABLE {table} ADD COLUMN {identifier(name)} {wanted[name]}")
     if table_comment(connection, schema.name) != _comment(schema):
         _record(connection, schema)
@@ -106,9 +105,8 @@ def _check_evolution(schema: TableSchema, stored: dict[str, str], wanted: dict[s
     if removed:
         raise SchemaMismatchError(
             f"table {schema.name}: the lake has columns {removed} that the table schema has not. Published "
-            "months "
-            "would lose them, so they are never dropped: keep them in the schema, or publish under another "
-            "name.",
+            "months would lose them, so they are never dropped: keep them in the schema, or publish under "
+            "another name.",
             schema.name,
             removed[0],
             None,
@@ -118,8 +116,8 @@ def _check_evolution(schema: TableSchema, stored: dict[str, str], wanted: dict[s
         if kind != wanted[name]:
             raise SchemaMismatchError(
                 f"table {schema.name}: column {name!r} is {kind} in the lake and {wanted[name]} in the "
-                "table schema. "
-                "Restore the type, or publish the new one under another column or table name.",
+                "table schema. Restore the type, or publish the new one under another column or table "
+                "name.",
                 schema.name,
                 name,
                 wanted[name],
@@ -129,8 +127,7 @@ def _check_evolution(schema: TableSchema, stored: dict[str, str], wanted: dict[s
         if name not in stored and name in schema.required:
             raise SchemaMismatchError(
                 f"table {schema.name}: the new column {name!r} must be nullable, since the months published "
-                "before "
-                "have no values for it. Declare it nullable, or publish under another table name.",
+                "before have no values for it. Declare it nullable, or publish under another table name.",
                 schema.name,
                 name,
                 wanted[name],
@@ -155,8 +152,7 @@ def fetch(
     parameters: list | None = None,
     snapshot: int | None = None,
 ) -> pl.DataFrame:
-    """Read columns of a table through Arrow into Polars, times as microseconds UTC, in no particular "
-    "order."""
+    """Read columns of a table into Polars, times as microseconds UTC, in no particular order."""
     listed = ", ".join(identifier(c) for c in columns)
     sql = f"SELECT {listed} FROM {qualified(name)}{at(snapshot)}{' WHERE ' + where if where else ''}"
     frame = connection.execute(sql, parameters or []).pl()
