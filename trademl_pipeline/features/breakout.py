@@ -261,7 +261,7 @@ EBP: tuple[Feature | str, ...] = (
     _ebp(
         "nes_inactive_mass",
         op.rank(_inactivity * _turnover, 100),
-        "percentile rank over 100 of (1 - min(2, volume / mean250) within 0 and 1) close volume / its mean250",
+        "percentile rank over 100 of (1 - min(2, volume / mean250), at least 0) close volume / its mean250",
         _MASS_WARMUP,
         0,
         1,

@@ -8,17 +8,9 @@ from trademl_pipeline.features.feature import Feature, Series, recursive_warmup
 OPEN, HIGH, LOW, CLOSE, VOLUME = (pl.col(c) for c in ("open", "high", "low", "close", "volume"))
 R = pl.col("return_1")
 
-_previous = op.lag(CLOSE, 1)
-_rise, _fall = HIGH - op.lag(HIGH, 1), op.lag(LOW, 1) - LOW
-_plus_dm = pl.when((_rise > _fall) & (_rise > 0)).then(_rise).otherwise(_rise * 0)
-_minus_dm = pl.when((_fall > _rise) & (_fall > 0)).then(_fall).otherwise(_fall * 0)
-
 SERIES: tuple[Series, ...] = (
-    Series("close_change", CLOSE - _previous),
-    Series("gain", op.positive("close_change")),
-    Series("loss", op.negative("close_change")),
     Series("range", HIGH - LOW),
-    Series("true_range", HIGH - LOW + op.positive(_previous - HIGH) + op.positive(LOW - _previous)),
+    Series("true_range", op.true_range(HIGH, LOW, CLOSE)),
     Series("typical_price", (HIGH + LOW + CLOSE) / 3),
     Series("dollar_volume", CLOSE * VOLUME),
     Series("mean_close_20", op.mean(CLOSE, 20)),
@@ -29,9 +21,7 @@ SERIES: tuple[Series, ...] = (
     Series("ema_26", op.ema(CLOSE, 26)),
     Series("macd", pl.col("ema_12") - pl.col("ema_26")),
     Series("macd_average", op.ema("macd", 9)),
-    Series("true_range_14", op.wilder_sum("true_range", 14)),
-    Series("plus_dm_14", op.wilder_sum(_plus_dm, 14)),
-    Series("minus_dm_14", op.wilder_sum(_minus_dm, 14)),
+    Series("directional_index_14", op.directional(HIGH, LOW, CLOSE, 14, 0)),
     Series("index_return_1", op.change("index_wealth", 1)),
 )
 
@@ -43,10 +33,9 @@ MACD_WARMUP = recursive_warmup(1 - 2 / 27, after=25)
 
 def rsi(n: int) -> Feature:
     """Relative strength index of n sessions."""
-    up, down = op.wilder("gain", n), op.wilder("loss", n)
     return Feature(
         name=f"rsi_{n}",
-        expr=100 * op.divide(up, up + down, otherwise=0.0),
+        expr=op.rsi(CLOSE, n),
         formula=f"100 up / (up + down), Wilder averages over {n} of rises and falls of close; 0 if none",
         warmup=recursive_warmup(1 - 1 / n, after=n),
         unit="0-100",
@@ -95,20 +84,18 @@ def return_std(name: str, n: int, source: str) -> Feature:
     )
 
 
-def _di(name: str, movement: str, sign: str) -> Feature:
+def _di(name: str, side: int) -> Feature:
     return Feature(
         name=name,
-        expr=100 * op.divide(movement, "true_range_14", otherwise=0.0),
-        formula=f"100 {sign}DM / true range, Wilder sums over 14",
+        expr=op.directional(HIGH, LOW, CLOSE, 14, side),
+        formula=f"100 {'+' if side > 0 else '-'}DM / true range, Wilder sums over 14; 0 where nothing moved",
         warmup=DI_WARMUP,
         unit="0-100",
-        source=f"TA-Lib {'PLUS' if sign == '+' else 'MINUS'}_DI",
+        source=f"TA-Lib {'PLUS' if side > 0 else 'MINUS'}_DI",
         low=0,
         high=100,
     )
 
-
-_plus, _minus = pl.col("plus_di_14"), pl.col("minus_di_14")
 
 FEATURES: tuple[Feature, ...] = (
     *(total_return(f"return_{n}", n, "seeds 000, 001, 002") for n in (1, 3, 5, 7, 20, 60)),
@@ -158,11 +145,11 @@ FEATURES: tuple[Feature, ...] = (
         source="TA-Lib ATR",
         low=0,
     ),
-    _di("plus_di_14", "plus_dm_14", "+"),
-    _di("minus_di_14", "minus_dm_14", "-"),
+    _di("plus_di_14", 1),
+    _di("minus_di_14", -1),
     Feature(
         name="adx_14",
-        expr=op.wilder(100 * op.divide((_plus - _minus).abs(), _plus + _minus, otherwise=0.0), 14),
+        expr=op.wilder("directional_index_14", 14),
         formula="Wilder average over 14 of 100 |+DI - -DI| / (+DI + -DI)",
         warmup=recursive_warmup(13 / 14, after=40),
         unit="0-100",

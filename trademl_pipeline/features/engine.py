@@ -1,5 +1,6 @@
 """Computes features: resolves what they read, orders it, and evaluates it symbol block by symbol block."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
@@ -79,11 +80,20 @@ def evaluate(
     Blocks bound the memory that the shared steps take. Symbols are independent, so the blocks change no
     value.
     """
-    plan = stages(names, declared, panel.columns)
+    steps = stages(names, declared, panel.columns)
+    plan = [[step.expr.alias(step.name) for step in stage] for stage in steps]
     parts = []
     for block in symbol_blocks(panel, chunk_rows):
         for stage in plan:
-            block = block.with_columns(step.expr.alias(step.name) for step in stage)
-        values = (pl.col(n).cast(pl.Float64) for n in names)
-        parts.append(block.select("symbol", "session", *(pl.when(v.is_finite()).then(v) for v in values)))
+            block = block.with_columns(stage)
+        parts.append(_finite(block.select("symbol", "session", *(pl.col(n).cast(pl.Float64) for n in names))))
     return pl.concat(parts)
+
+
+def _finite(values: pl.DataFrame) -> pl.DataFrame:
+    """Null instead of infinite and NaN."""
+    names = values.columns[2:]
+    # A sum is finite only if every value is, and costs a fraction of testing each.
+    sums = values.select(pl.col(names).sum()).row(0)
+    suspect = [n for n, total in zip(names, sums, strict=True) if not math.isfinite(total or 0.0)]
+    return values.with_columns(pl.when(pl.col(n).is_finite()).then(pl.col(n)) for n in suspect)

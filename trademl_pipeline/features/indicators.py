@@ -22,7 +22,6 @@ from trademl_pipeline.features.feature import Feature, Series, recursive_warmup
 SOURCE = "seed 004"
 
 _typical = pl.col("typical_price")
-_typical_change = _typical - op.lag(_typical, 1)
 _flow = _typical * VOLUME
 _span_14 = pl.col("highest_14") - pl.col("lowest_14")
 _span_20 = pl.col("highest_20") - pl.col("lowest_20")
@@ -34,9 +33,10 @@ SERIES: tuple[Series, ...] = (
     Series("lowest_14", op.lowest(LOW, 14)),
     Series("highest_20", op.highest(HIGH, 20)),
     Series("lowest_20", op.lowest(LOW, 20)),
-    Series("inflow", pl.when(_typical_change > 0).then(_flow).otherwise(_typical_change * VOLUME * 0)),
-    Series("outflow", pl.when(_typical_change < 0).then(_flow).otherwise(_typical_change * VOLUME * 0)),
-    Series("on_balance_volume", op.cumulative(VOLUME * pl.col("close_change").sign())),
+    Series("inflow_14", op.total(op.money_flow(_typical, VOLUME, 1.0), 14)),
+    Series("outflow_14", op.total(op.money_flow(_typical, VOLUME, -1.0), 14)),
+    Series("on_balance_volume", op.cumulative(VOLUME * (CLOSE - op.lag(CLOSE, 1)).sign())),
+    Series("total_volume_20", op.total(VOLUME, 20)),
 )
 
 
@@ -78,19 +78,18 @@ def _aroon(side: str, since: pl.Expr) -> Feature:
 
 
 def _cyclic(name: str, part: pl.Expr, period: int, what: str) -> tuple[Feature, ...]:
-    angle = 2 * math.pi * part / period
     return tuple(
         Feature(
-            name=f"{name}_{wave}",
-            expr=getattr(angle, wave)(),
-            formula=f"{wave}(2 pi {what} / {period})",
+            name=f"{name}_{wave.__name__}",
+            expr=op.lookup(part, [wave(2 * math.pi * k / period) for k in range(period + 1)]),
+            formula=f"{wave.__name__}(2 pi {what} / {period})",
             warmup=0,
             unit="-1 to 1",
             source=SOURCE,
             low=-1,
             high=1,
         )
-        for wave in ("sin", "cos")
+        for wave in (math.sin, math.cos)
     )
 
 
@@ -189,8 +188,7 @@ MOMENTUM: tuple[Feature | str, ...] = (
     ),
     Feature(
         name="mfi_14",
-        expr=100
-        * op.divide(op.total("inflow", 14), op.total("inflow", 14) + op.total("outflow", 14), otherwise=0.0),
+        expr=100 * op.divide("inflow_14", pl.col("inflow_14") + pl.col("outflow_14"), otherwise=0.0),
         formula="100 inflow / (inflow + outflow) over 14: typical price volume on rises, falls; 0 if none",
         warmup=14,
         unit="0-100",
@@ -270,7 +268,7 @@ VOLUME_FLOW: tuple[Feature | str, ...] = (
     ),
     Feature(
         name="vwap_distance_20",
-        expr=op.divide(CLOSE * op.total(VOLUME, 20), op.total(_flow, 20)) - 1,
+        expr=op.divide(CLOSE * pl.col("total_volume_20"), op.total(_flow, 20)) - 1,
         formula="close / (sum20 typical price volume / sum20 volume) - 1; null where nothing traded",
         warmup=19,
         unit="ratio",
@@ -281,7 +279,7 @@ VOLUME_FLOW: tuple[Feature | str, ...] = (
         name="cmf_20",
         expr=op.divide(
             op.total(op.divide(2 * CLOSE - HIGH - LOW, "range", otherwise=0.0) * VOLUME, 20),
-            op.total(VOLUME, 20),
+            "total_volume_20",
         ),
         formula="sum20 ((2 close - high - low) / (high - low) volume) / sum20 volume; null if none traded",
         warmup=19,

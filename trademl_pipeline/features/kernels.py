@@ -21,8 +21,8 @@ BLOCK = 2048  # rows per pass: the scratch columns of one block stay in the firs
 
 
 @njit(cache=True, nogil=True)
-def window_sum(x, age, n):
-    """Sum of the last n rows."""
+def window_sum(x, age, n, divisor=1.0):
+    """Sum of the last n rows over the divisor."""
     rows = x.size
     out = np.empty(rows)
     acc = np.empty(BLOCK + n)
@@ -52,13 +52,13 @@ def window_sum(x, age, n):
                 target[i] += copy[i]
             size *= 2
         for i in range(start, stop):
-            out[i] = acc[i - low] if age[i] >= n - 1 else np.nan
+            out[i] = acc[i - low] / divisor if age[i] >= n - 1 else np.nan
     return out
 
 
 @njit(cache=True, nogil=True)
-def window_max(x, age, n):
-    """Largest of the last n rows."""
+def window_max(x, age, n, sign):
+    """Largest of the last n rows for sign 1, smallest for sign -1."""
     rows = x.size
     out = np.empty(rows)
     power = np.empty(BLOCK + n)
@@ -67,7 +67,8 @@ def window_max(x, age, n):
         stop = min(start + BLOCK, rows)
         low = max(0, start - n + 1)
         m = stop - low
-        power[:m] = x[low:stop]
+        for i in range(m):
+            power[i] = sign * x[low + i]
         size = 1
         while size < n and size < m:
             # The last step overlaps: a maximum may count a row twice.
@@ -80,73 +81,107 @@ def window_max(x, age, n):
                 target[i] = a if (a > b or a != a) else b
             size += step
         for i in range(start, stop):
-            out[i] = power[i - low] if age[i] >= n - 1 else np.nan
+            out[i] = sign * power[i - low] if age[i] >= n - 1 else np.nan
     return out
 
 
 @njit(cache=True, nogil=True)
-def window_covariance(x, y, age, n):
-    """Population covariance of x and y over the last n rows."""
+def window_covariance(x, y, age, n, over_variance):
+    """Population covariance of x and y over n rows; with `over_variance` over the variance of y (beta).
+
+    Where y does not vary (see `window_moments`), the latter is NaN.
+    """
     rows = x.size
     out = np.full(rows, np.nan)
-    mean_x = window_sum(x, age, n)
-    mean_y = window_sum(y, age, n)
-    for i in range(rows):
-        mean_x[i] /= n
-        mean_y[i] /= n
-    acc = np.empty(BLOCK)
+    mean_x = window_sum(x, age, n, n)
+    mean_y = window_sum(y, age, n, n)
+    both = np.empty(BLOCK)
+    own = np.empty(BLOCK)
     for start in range(n - 1, rows, BLOCK):
         m = min(BLOCK, rows - start)
         mx = mean_x[start : start + m]
         my = mean_y[start : start + m]
-        acc[:m] = 0.0
+        both[:m] = 0.0
+        own[:m] = 0.0
         for j in range(n):
             xs = x[start - j : start - j + m]
             ys = y[start - j : start - j + m]
             for i in range(m):
-                acc[i] += (xs[i] - mx[i]) * (ys[i] - my[i])
+                d = ys[i] - my[i]
+                both[i] += (xs[i] - mx[i]) * d
+                own[i] += d * d
         for i in range(m):
             if age[start + i] >= n - 1:
-                out[start + i] = acc[i] / n
+                if over_variance:
+                    least = 1e-12 * abs(my[i])
+                    out[start + i] = both[i] / own[i] if own[i] > n * least * least else np.nan
+                else:
+                    out[start + i] = both[i] / n
     return out
 
 
 @njit(cache=True, nogil=True)
-def window_moments(x, age, n, order):
-    """Central moments of the last n rows: mean of |x - mean| for order 1, of (x - mean)^order for 2, 3.
+def _add_squares(acc, x, mean, start, n):
+    """Add to acc the squared distances of the last n rows from each row's mean, four rows per pass."""
+    m = acc.size
+    j = 0
+    while j + 4 <= n:
+        x0 = x[start - j : start - j + m]
+        x1 = x[start - j - 1 : start - j - 1 + m]
+        x2 = x[start - j - 2 : start - j - 2 + m]
+        x3 = x[start - j - 3 : start - j - 3 + m]
+        for i in range(m):
+            a = x0[i] - mean[i]
+            b = x1[i] - mean[i]
+            c = x2[i] - mean[i]
+            d = x3[i] - mean[i]
+            acc[i] += (a * a + b * b) + (c * c + d * d)
+        j += 4
+    while j < n:
+        xs = x[start - j : start - j + m]
+        for i in range(m):
+            d = xs[i] - mean[i]
+            acc[i] += d * d
+        j += 1
 
-    A spread below 1e-12 of the mean is rounding, not variation: for orders 1 and 2 it counts as 0.
+
+@njit(cache=True, nogil=True)
+def window_moments(x, age, n, order, divisor, root):
+    """Central moments of the last n rows over the divisor, with `root` the square root of it.
+
+    The sum of |x - mean| for order 1, of (x - mean)^order for orders 2 and 3. A spread below 1e-12 of the
+    mean is
+    rounding, not variation: for orders 1 and 2 it counts as 0.
     """
     rows = x.size
     out = np.full(rows, np.nan)
-    centre = window_sum(x, age, n)
-    for i in range(rows):
-        centre[i] /= n
+    centre = window_sum(x, age, n, n)
     acc = np.empty(BLOCK)
     for start in range(n - 1, rows, BLOCK):
         m = min(BLOCK, rows - start)
         mean = centre[start : start + m]
         acc[:m] = 0.0
-        for j in range(n):
-            xs = x[start - j : start - j + m]
-            if order == 1:
-                for i in range(m):
-                    acc[i] += abs(xs[i] - mean[i])
-            elif order == 2:
-                for i in range(m):
-                    d = xs[i] - mean[i]
-                    acc[i] += d * d
-            else:
-                for i in range(m):
-                    d = xs[i] - mean[i]
-                    acc[i] += d * d * d
+        if order == 2:
+            _add_squares(acc[:m], x, mean, start, n)
+        else:
+            for j in range(n):
+                xs = x[start - j : start - j + m]
+                if order == 1:
+                    for i in range(m):
+                        acc[i] += abs(xs[i] - mean[i])
+                else:
+                    for i in range(m):
+                        d = xs[i] - mean[i]
+                        acc[i] += d * d * d
         for i in range(m):
             if age[start + i] >= n - 1:
                 least = 1e-12 * abs(mean[i])
                 if order == 2:
                     least *= least
-                value = acc[i] / n
-                out[start + i] = 0.0 if order < 3 and value <= least else value
+                value = acc[i] / divisor
+                if order < 3 and value <= least:
+                    value = 0.0
+                out[start + i] = math.sqrt(value) if root else value
     return out
 
 
@@ -201,20 +236,21 @@ def window_rank(x, age, n):
 
 
 @njit(cache=True, nogil=True)
-def window_since_max(x, age, n):
-    """Rows since the largest of the last n rows; of equal ones the latest counts."""
+def window_since_max(x, age, n, sign):
+    """Rows since the largest (sign 1) or smallest (-1) of the last n rows; the latest of equal ones."""
     rows = x.size
     out = np.full(rows, np.nan)
     best = np.empty(BLOCK)
     since = np.empty(BLOCK)
     for start in range(n - 1, rows, BLOCK):
         m = min(BLOCK, rows - start)
-        best[:m] = x[start : start + m]
+        for i in range(m):
+            best[i] = sign * x[start + i]
         since[:m] = 0.0
         for j in range(1, n):
             xs = x[start - j : start - j + m]
             for i in range(m):
-                v = xs[i]
+                v = sign * xs[i]
                 higher = v > best[i]
                 since[i] = j if higher else since[i]
                 best[i] = v if (higher or v != v) else best[i]
@@ -260,6 +296,15 @@ def lagged(x, age, n):
     out = np.empty(x.size)
     for i in range(x.size):
         out[i] = x[i - n] if age[i] >= n else np.nan
+    return out
+
+
+@njit(cache=True, nogil=True)
+def change(x, age, n):
+    """x / (x n rows earlier) - 1."""
+    out = np.empty(x.size)
+    for i in range(x.size):
+        out[i] = x[i] / x[i - n] - 1.0 if age[i] >= n else np.nan
     return out
 
 

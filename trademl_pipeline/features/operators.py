@@ -35,10 +35,11 @@ def _kernel(name: str, columns: list[Column], *parameters: float) -> pl.Expr:
     """An expression that hands columns, AGE and parameters to a kernel; NaN stands for null meanwhile."""
 
     def run(series: Sequence[pl.Series]) -> pl.Series:
-        from trademl_pipeline.features import kernels
+        from trademl_pipeline.features import kernels, oscillators
 
         *inputs, age = series
-        values = getattr(kernels, name)(*(_values(s) for s in inputs), age.to_numpy(), *parameters)
+        kernel = getattr(kernels, name, None) or getattr(oscillators, name)
+        values = kernel(*(_values(s) for s in inputs), age.to_numpy(), *parameters)
         return pl.Series(values, nan_to_null=True)
 
     return pl.map_batches([*(_expr(c) for c in columns), pl.col(AGE)], run, return_dtype=pl.Float64)
@@ -51,17 +52,17 @@ def lag(x: Column, n: int) -> pl.Expr:
 
 def change(x: Column, n: int) -> pl.Expr:
     """Relative change over n sessions: x[t] / x[t-n] - 1."""
-    return _expr(x) / lag(x, n) - 1
+    return _kernel("change", [x], n)
 
 
 def total(x: Column, n: int) -> pl.Expr:
     """Sum of the last n sessions."""
-    return _kernel("window_sum", [x], n)
+    return _kernel("window_sum", [x], n, 1.0)
 
 
 def mean(x: Column, n: int) -> pl.Expr:
     """Mean of the last n sessions."""
-    return total(x, n) / n
+    return _kernel("window_sum", [x], n, float(n))
 
 
 def variance(x: Column, n: int, *, ddof: int = 1) -> pl.Expr:
@@ -69,13 +70,12 @@ def variance(x: Column, n: int, *, ddof: int = 1) -> pl.Expr:
 
     A spread below 1e-12 of the level is rounding, not variation, and counts as 0.
     """
-    moment = _kernel("window_moments", [x], n, 2)
-    return moment * (n / (n - ddof)) if ddof else moment
+    return _kernel("window_moments", [x], n, 2, float(n - ddof), False)
 
 
 def std(x: Column, n: int, *, ddof: int = 1) -> pl.Expr:
     """Standard deviation of the last n sessions; see `variance`."""
-    return variance(x, n, ddof=ddof).sqrt()
+    return _kernel("window_moments", [x], n, 2, float(n - ddof), True)
 
 
 def zscore(x: Column, n: int) -> pl.Expr:
@@ -85,7 +85,7 @@ def zscore(x: Column, n: int) -> pl.Expr:
 
 def covariance(x: Column, y: Column, n: int) -> pl.Expr:
     """Population covariance of x and y over the last n sessions."""
-    return _kernel("window_covariance", [x, y], n)
+    return _kernel("window_covariance", [x, y], n, False)
 
 
 def correlation(x: Column, y: Column, n: int) -> pl.Expr:
@@ -96,38 +96,38 @@ def correlation(x: Column, y: Column, n: int) -> pl.Expr:
 
 def beta(x: Column, y: Column, n: int) -> pl.Expr:
     """Slope of x on y over the last n sessions: cov(x, y) / var(y); null where y does not vary."""
-    return divide(covariance(x, y, n), variance(y, n, ddof=0))
+    return _kernel("window_covariance", [x, y], n, True)
 
 
 def skewness(x: Column, n: int) -> pl.Expr:
     """Adjusted Fisher-Pearson skewness of the last n sessions; null where nothing varies."""
     bias = (n * (n - 1)) ** 0.5 / (n - 2)
-    return bias * divide(_kernel("window_moments", [x], n, 3), variance(x, n, ddof=0) ** 1.5)
+    return bias * divide(_kernel("window_moments", [x], n, 3, float(n), False), variance(x, n, ddof=0) ** 1.5)
 
 
 def deviation(x: Column, n: int) -> pl.Expr:
     """Mean absolute deviation from the mean of the last n sessions."""
-    return _kernel("window_moments", [x], n, 1)
+    return _kernel("window_moments", [x], n, 1, float(n), False)
 
 
 def highest(x: Column, n: int) -> pl.Expr:
     """Largest of the last n sessions."""
-    return _kernel("window_max", [x], n)
+    return _kernel("window_max", [x], n, 1.0)
 
 
 def lowest(x: Column, n: int) -> pl.Expr:
     """Smallest of the last n sessions."""
-    return -highest(-_expr(x), n)
+    return _kernel("window_max", [x], n, -1.0)
 
 
 def since_highest(x: Column, n: int) -> pl.Expr:
     """Sessions since the largest of the last n; of equal ones the latest counts."""
-    return _kernel("window_since_max", [x], n)
+    return _kernel("window_since_max", [x], n, 1.0)
 
 
 def since_lowest(x: Column, n: int) -> pl.Expr:
     """Sessions since the smallest of the last n; of equal ones the latest counts."""
-    return since_highest(-_expr(x), n)
+    return _kernel("window_since_max", [x], n, -1.0)
 
 
 def slope(x: Column, n: int) -> pl.Expr:
@@ -151,14 +151,29 @@ def wilder(x: Column, n: int) -> pl.Expr:
     return _kernel("recursion", [x], 1.0 / n, 1.0 - 1.0 / n, n, 1.0 / n)
 
 
-def wilder_sum(x: Column, n: int) -> pl.Expr:
-    """Wilder's running sum: y = y - y/n + x, seeded with the sum of the first n - 1 values."""
-    return _kernel("recursion", [x], 1.0, 1.0 - 1.0 / n, n - 1, 1.0)
-
-
 def decaying_sum(x: Column, decay: float) -> pl.Expr:
     """y = decay * y + x, seeded with the level x / (1 - decay) that a constant x would settle at."""
     return _kernel("recursion", [x], 1.0, decay, 1, 1.0 / (1.0 - decay))
+
+
+def true_range(high: Column, low: Column, close: Column) -> pl.Expr:
+    """max(high, previous close) - min(low, previous close)."""
+    return _kernel("true_range", [high, low, close])
+
+
+def rsi(close: Column, n: int) -> pl.Expr:
+    """Relative strength index, 0-100, after TA-Lib; 0 where nothing moved."""
+    return _kernel("rsi", [close], n)
+
+
+def directional(high: Column, low: Column, close: Column, n: int, side: int) -> pl.Expr:
+    """+DI (side 1), -DI (side -1) or DX (side 0), 0-100, after TA-Lib; 0 where nothing moved."""
+    return _kernel("directional", [high, low, close], n, side)
+
+
+def money_flow(price: Column, volume: Column, sign: float) -> pl.Expr:
+    """price * volume on sessions whose price rose (sign 1) or fell (sign -1), 0 on the others."""
+    return _kernel("money_flow", [price, volume], sign)
 
 
 def cumulative(x: Column) -> pl.Expr:
@@ -169,6 +184,11 @@ def cumulative(x: Column) -> pl.Expr:
 def run_length(condition: pl.Expr, cap: int) -> pl.Expr:
     """Consecutive sessions up to now on which the condition holds, at most `cap`; null while not known."""
     return _kernel("run_length", [condition], cap)
+
+
+def lookup(index: pl.Expr, values: Sequence[float]) -> pl.Expr:
+    """values[index]: a function of few whole numbers, tabulated."""
+    return pl.lit(pl.Series(values, dtype=pl.Float64)).gather(index)
 
 
 def positive(x: Column) -> pl.Expr:

@@ -66,9 +66,12 @@ def with_references(
         return panel.with_columns(pl.lit(None, dtype=pl.Float64).alias(c) for c in REFERENCE_COLUMNS)
     names = names or ReferenceNames()
     wealth = reference_wealth(reference).with_columns(pl.col("session").cast(panel.schema["session"]))
-    for column, symbol in (("index_wealth", names.index), ("vix", names.vix), ("vix3m", names.vix3m)):
+    columns = {"index_wealth": names.index, "vix": names.vix, "vix3m": names.vix3m}
+    shared = wealth.select(pl.col("session").unique())
+    for column, symbol in columns.items():
         series = wealth.filter(pl.col("symbol") == symbol).select("session", pl.col("wealth").alias(column))
-        panel = panel.join(series, on="session", how="left", maintain_order="left")
+        shared = shared.join(series, on="session", how="left")
+    panel = panel.join(shared, on="session", how="left", maintain_order="left")
     if universe is None:
         return panel.with_columns(pl.lit(None, dtype=pl.Float64).alias("sector_wealth"))
     sectors = _sector_of(panel, universe)
