@@ -10,6 +10,7 @@ dictionaries and lists, and the functions called from there; not library code, f
 processes.
 """
 
+import dataclasses
 import functools
 import pickle
 import sysconfig
@@ -86,8 +87,12 @@ def _walk(obj: Any, label: str, found: Captures, seen: set[int], depth: int) -> 
             _bind(_item(obj, key, f"{label}[{key}]"), found, seen, depth - 1)
     elif isinstance(obj, _PLAIN):
         found.contents[label] = obj
+    elif isinstance(obj, pl.Expr):
+        # A plan, not data: nothing in it can change, and every name would be walked for nothing.
+        return
     elif _is_instance(obj):
-        found.contents[label] = obj
+        if not _is_constant(obj):
+            found.contents[label] = obj
         for key in list(vars(obj)):
             _bind(_item(vars(obj), key, f"{label}.{key}"), found, seen, depth - 1)
         if isinstance(vars(type(obj)).get("__call__"), types.FunctionType):
@@ -169,6 +174,15 @@ def _is_instance(obj: Any) -> bool:
     return hasattr(obj, "__dict__") and not isinstance(obj, functools.partial)
 
 
+def _is_constant(obj: Any) -> bool:
+    """An expression or a frozen dataclass: two states hold the same one if they hold the same object."""
+    if isinstance(obj, pl.Expr):
+        return True
+    return (
+        dataclasses.is_dataclass(obj) and not isinstance(obj, type) and type(obj).__dataclass_params__.frozen
+    )  # pyright: ignore
+
+
 class State:
     """The state that an extractor keeps, as it was before its first call."""
 
@@ -227,7 +241,11 @@ def _frozen(obj: Any) -> _Frozen | None:
     contents = vars(obj) if _is_instance(obj) else obj
     kept: dict[Any, Any] = {}
     if isinstance(contents, dict):
-        kept = {k: v for k, v in contents.items() if isinstance(v, pl.DataFrame | types.ModuleType)}
+        kept = {
+            k: v
+            for k, v in contents.items()
+            if isinstance(v, pl.DataFrame | types.ModuleType) or _is_constant(v)
+        }
         contents = {k: v for k, v in contents.items() if k not in kept}
     try:
         data = pickle.dumps(contents)

@@ -46,7 +46,8 @@ def window_index(features: pl.DataFrame, length: int) -> pl.DataFrame:
             "features must be sorted by symbol and session, each key once; sort them first"
         )
     row = pl.int_range(pl.len(), dtype=pl.Int64)
-    age = row - row.first().over("symbol")
+    # Within `over`, a row number counts the symbol's own rows.
+    age = row.over("symbol")
     n_valid = pl.min_horizontal(age + 1, length)
     return keys.with_columns(row.alias("row"), n_valid.cast(pl.Int32).alias("n_valid")).with_columns(
         pl.col("session").gather(pl.col("row") - pl.col("n_valid") + 1).alias("window_start")
