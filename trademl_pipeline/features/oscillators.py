@@ -2,10 +2,17 @@
 
 Same invariant as in `kernels`: out[i] depends on the same symbol's rows up to i. Prices of a panel are never
 missing; a volume may be, and what it enters is then NaN.
+
+One thing differs from TA-Lib: differences of prices closer than `TIE` of the price are equal. Prices in cents tie
+often (the high rose by as much as the low fell), and in floating point TA-Lib then decides by the last bit. The same
+prices divided by a split of 7 would decide otherwise, and a feature must not move with the unit of price. On prices
+in whole ticks, where its differences are exact, TA-Lib gives the same values.
 """
 
 import numpy as np
 from numba import njit
+
+TIE = 1e-12
 
 
 @njit(cache=True, nogil=True)
@@ -69,9 +76,10 @@ def directional(high, low, close, age, n, side):
             plus -= plus / n
             minus -= minus / n
             span -= span / n
-        if rise > fall and rise > 0.0:
+        tie = TIE * close[i]
+        if rise - fall > tie and rise > tie:
             plus += rise
-        elif fall > rise and fall > 0.0:
+        elif fall - rise > tie and fall > tie:
             minus += fall
         span += max(high[i], close[i - 1]) - min(low[i], close[i - 1])
         if age[i] >= n:
@@ -92,5 +100,5 @@ def money_flow(price, volume, age, sign):
             out[i] = np.nan
         else:
             flow = price[i] * volume[i]
-            out[i] = flow if sign * (price[i] - price[i - 1]) > 0.0 else 0.0 * flow
+            out[i] = flow if sign * (price[i] - price[i - 1]) > TIE * price[i] else 0.0 * flow
     return out
