@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-CLASSES = ("K0", "K1", "K2", "K3", "K4", "K5")
+CLASSES: tuple[str, ...] = ("K0", "K1", "K2", "K3", "K4", "K5")
 
 # The frequencies of the outcomes in the data of the breakout seed.
 DEFAULT_FREQUENCIES = {"K0": 0.457, "K1": 0.289, "K2": 0.08, "K3": 0.01, "K4": 0.004, "K5": 0.16}

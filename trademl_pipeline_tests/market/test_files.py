@@ -42,7 +42,7 @@ def write(tmp_path: Path) -> Callable[..., FileSource]:
     def opened(frame: pl.DataFrame, kind: str = "parquet", **settings: object) -> FileSource:
         path = tmp_path / f"bars.{kind}"
         frame.write_parquet(path) if kind == "parquet" else frame.write_csv(path)
-        return FileSource(path, cache=tmp_path / "cache", **settings)  # pyright: ignore[reportArgumentType]
+        return FileSource(path, cache=tmp_path / "cache", **settings)
 
     return opened
 
@@ -245,6 +245,14 @@ def test_a_folder_of_both_kinds_is_refused(bars: pl.DataFrame, tmp_path: Path):
 def test_csv_of_other_separators_and_packed(bars: pl.DataFrame, tmp_path: Path, separator: str):
     path = tmp_path / "bars.csv.gz"
     path.write_bytes(gzip.compress(bars.write_csv(separator=separator).encode()))
+    got = everything(FileSource(path, cache=tmp_path / "cache"))
+    expected = bars.rename({"date": "session"})
+    assert got.sort("row").select(expected.columns).equals(expected)
+
+
+def test_csv_as_spreadsheets_write_it(bars: pl.DataFrame, tmp_path: Path):
+    path = tmp_path / "bars.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + bars.write_csv(quote_style="always").replace("\n", "\r\n").encode())
     got = everything(FileSource(path, cache=tmp_path / "cache"))
     expected = bars.rename({"date": "session"})
     assert got.sort("row").select(expected.columns).equals(expected)

@@ -86,7 +86,7 @@ def test_shuffled_outcomes_kill_the_oracle(default: SimulatedMarket):
     assert abs(rank_ic(shuffled, "expected_return", "forward_return")) < 0.006
     assert rank_ic(table, "expected_return", "forward_return") > 0.17
     hit = ((shuffled["p_up"] > 0.5) == (shuffled["forward_return"] > 0)).mean()
-    assert abs(hit - 0.5) < 0.02  # pyright: ignore[reportOperatorIssue,reportOptionalOperand]
+    assert abs(hit - 0.5) < 0.02
 
 
 def test_an_oracle_of_the_wrong_session_knows_little(default: SimulatedMarket):
@@ -121,14 +121,14 @@ def test_the_oracle_does_not_know_the_class_before_the_move():
     """On a consolidation's last session every class has the same prospects; on its move's first, its own."""
     settings = {"seed": 6, "n_symbols": 40, "end": date(2014, 12, 31)}
     equal = dict.fromkeys(("K4", "K5"), 0.5)
-    market = SimulatedMarket(**settings, class_frequencies=equal)  # pyright: ignore[reportArgumentType]
+    market = SimulatedMarket(**settings, class_frequencies=equal)
     plants = market.plantings().select("symbol", "class", session="end")
     view = market.oracle(1).join(plants, on=KEY)
     means = view.group_by("class").agg((pl.col("expected_return") - pl.col("signal_return")).mean())
-    assert means["expected_return"].max() - means["expected_return"].min() < 1e-4  # pyright: ignore[reportOperatorIssue,reportOptionalOperand]
+    assert means["expected_return"].max() - means["expected_return"].min() < 1e-4
     begun = market.oracle(1).join(market.plantings().select("symbol", "class", session="breakout"), on=KEY)
     means = begun.group_by("class").agg(pl.col("expected_return").mean())
-    assert means["expected_return"].max() - means["expected_return"].min() > 0.01  # pyright: ignore[reportOperatorIssue,reportOptionalOperand]
+    assert means["expected_return"].max() - means["expected_return"].min() > 0.01
 
 
 def test_scores_are_of_the_keys_asked_for(default: SimulatedMarket):

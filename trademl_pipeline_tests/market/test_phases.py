@@ -46,9 +46,9 @@ def outcomes(breakouts: SimulatedMarket) -> pl.DataFrame:
     for plant in breakouts.plantings().iter_rows(named=True):
         own = by_symbol[plant["symbol"]]
         after = own.filter(pl.col("session") >= plant["breakout"]).head(AFTERMATH)
-        during = own.filter(pl.col("session").is_between(plant["start"], plant["end"]))
+        owned = own.filter(pl.col("session") == plant["end"])["owned"].item()
         if after.height == AFTERMATH:
-            rows.append((plant["class"], outcome(after, during["high"].max(), during["low"].min())))  # pyright: ignore[reportArgumentType]
+            rows.append((plant["class"], outcome(after, plant["upper"] * owned, plant["lower"] * owned)))
     return pl.DataFrame(rows, schema=["planted", "found"], orient="row")
 
 
@@ -89,6 +89,12 @@ def test_plantings_record_consolidations_of_listed_symbols(breakouts: SimulatedM
         assert SHORTEST <= count_between(row["start"], row["end"]) + 1 <= LONGEST
         assert count_between(row["end"], row["breakout"]) == 1
         assert row["lower"] < row["upper"]
+        during = breakouts.bars.filter(
+            pl.col("symbol") == row["symbol"], pl.col("session").is_between(row["start"], row["end"])
+        )
+        if during["split_factor"].max() == 1:
+            assert row["upper"] == pytest.approx(during["high"].max())
+            assert row["lower"] == pytest.approx(during["low"].min())
     listed = plants.join(breakouts.listings(), on="symbol")
     assert listed.filter(pl.col("start") < pl.col("listed")).is_empty()
     assert listed.filter(pl.col("breakout") > pl.col("delisted")).is_empty()

@@ -27,7 +27,7 @@ KEY = ["symbol", "session"]
 
 
 def market(**settings: object) -> SimulatedMarket:
-    return SimulatedMarket(**{"seed": 3, "n_symbols": 8, "epoch": EPOCH, "end": END, **settings})  # pyright: ignore[reportArgumentType]
+    return SimulatedMarket(**{"seed": 3, "n_symbols": 8, "epoch": EPOCH, "end": END, **settings})
 
 
 @pytest.fixture(scope="module")
@@ -116,10 +116,10 @@ def test_total_return_is_continuous_over_splits_and_dividends(eventful: Simulate
         ["total", "expected"]
     )
     # Prices have four decimals, the cheapest are near three.
-    assert (table["total"] - table["expected"]).abs().max() < 5e-5  # pyright: ignore[reportOptionalOperand]
+    assert (table["total"] - table["expected"]).abs().max() < 5e-5
     events = table.filter((pl.col("split_factor") != 1) | (pl.col("dividend") > 0))
     assert events.height > 500
-    assert events["total"].abs().max() < 0.25  # pyright: ignore[reportOptionalOperand]
+    assert events["total"].abs().max() < 0.25
 
 
 def test_a_split_divides_the_quote_and_multiplies_the_volume(eventful: SimulatedMarket):
@@ -127,14 +127,14 @@ def test_a_split_divides_the_quote_and_multiplies_the_volume(eventful: Simulated
     splits = eventful.bars.with_columns(before).filter(pl.col("split_factor") != 1).drop_nulls()
     assert {1.5, 2.0, 3.0} <= set(splits["split_factor"].unique())
     quote = (splits["close_before"] / splits["close"] / splits["split_factor"]).log()
-    assert quote.abs().max() < 0.2  # pyright: ignore[reportOptionalOperand]
+    assert quote.abs().max() < 0.2
     # What is left of the volume's change, the signal aside, is a little noise and the odd change of phase.
     signal = eventful.signal().with_columns(before=pl.col("signal").shift(1).over("symbol"))
     splits = splits.join(signal, on=KEY)
     volume = (splits["volume"] / splits["volume_before"] / splits["split_factor"]).log()
     left = volume - VOLUME_WEIGHT * (splits["signal"] - splits["before"])
-    assert left.abs().median() < 0.1  # pyright: ignore[reportOptionalOperand,reportOperatorIssue]
-    assert left.abs().max() < 0.4  # pyright: ignore[reportOptionalOperand]
+    assert left.abs().median() < 0.1
+    assert left.abs().max() < 0.4
     assert splits["dividend"].to_list() == [0.0] * splits.height
 
 
