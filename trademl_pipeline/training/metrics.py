@@ -64,9 +64,11 @@ __all__ = [
     "profitability",
     "rank_ic",
     "rank_ic_by_session",
+    "ratio",
     "recall",
     "reliability",
     "score_from_sums",
+    "session_sums",
     "sharpe",
     "sharpe_probability",
 ]

@@ -1,0 +1,206 @@
+"""Figures of the probabilities, the model and the gate."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from trademl_pipeline.reports.evaluation import Evaluation
+from trademl_pipeline.reports.figure import Figure, rounded
+from trademl_pipeline.reports.gate_results import PROBES
+from trademl_pipeline.reports.text import interval, month_name, percent, plural
+from trademl_pipeline.training.metrics import CLASSES
+
+TOP_FEATURES = 20
+STAGES = ("raw_bars", "features", "labels", "sequences", "model", "predictions")
+
+
+def calibration(e: Evaluation) -> Figure:
+    """Observed against predicted frequency of each class."""
+    lines: list[dict[str, Any]] = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": "perfect",
+            "x": [0, 1],
+            "y": [0, 1],
+            "line": {"color": "@muted", "width": 1, "dash": "dot"},
+            "hoverinfo": "skip",
+        }
+    ]
+    largest = 0.0
+    fewest = max(20, e.scored // 500)
+    series = zip(CLASSES, ("p_sell", "p_hold", "p_buy"), ("@orange", "@muted", "@blue"), strict=True)
+    for name, column, colour in series:
+        own = e.reliability.filter(pl.col("series") == column, pl.col("n") >= fewest).sort("bin")
+        if own.is_empty():
+            continue
+        largest = max(largest, float(own.select(pl.max_horizontal("predicted", "observed").max()).item()))
+        share = own["n"].to_numpy() / own["n"].sum()
+        lines.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": name,
+                "x": rounded(own["predicted"]),
+                "y": rounded(own["observed"]),
+                "text": [f"{n:,} rows" for n in own["n"]],
+                "line": {"color": colour, "width": 1.5},
+                "marker": {"size": rounded(6 + 16 * np.sqrt(share)), "color": colour, "opacity": 0.85},
+                "hovertemplate": "said %{x:.1%}, came %{y:.1%}, %{text}",
+            }
+        )
+    top = min(1.0, 0.05 + largest) if largest else 1.0
+    axis = {"range": [0, top], "tickformat": ".0%"}
+    return Figure(
+        "calibration",
+        "Calibration: what was said, and how often it came",
+        f"Expected calibration error {percent(e.calibration.value)} ({interval(e.calibration, 'percent')}); "
+        f"even a perfect forecast would show {percent(e.calibration.baselines['sampling'])} on as many rows. "
+        f"Larger markers hold more rows; bins under {plural(fewest, 'row')} are left out.",
+        lines,
+        {
+            "xaxis": {**axis, "title": {"text": "predicted probability"}},
+            "yaxis": {**axis, "title": {"text": "observed frequency"}},
+            "legend": {"orientation": "h", "y": -0.24},
+        },
+        height=380,
+    )
+
+
+def confusion(e: Evaluation) -> Figure:
+    """What was called, given what came."""
+    total = e.confusion.sum(axis=1, keepdims=True)
+    share = e.confusion / np.maximum(total, 1)
+    text = [
+        [f"{percent(s, 0)}<br>{n:,}" for s, n in zip(a, b, strict=True)]
+        for a, b in zip(share, e.confusion, strict=True)
+    ]
+    heat = {
+        "type": "heatmap",
+        "x": list(CLASSES),
+        "y": list(CLASSES),
+        "z": [rounded(r) for r in share],
+        "text": text,
+        "texttemplate": "%{text}",
+        "colorscale": [[0, "@paper"], [1, "@blue"]],
+        "zmin": 0,
+        "zmax": 1,
+        "showscale": False,
+        "xgap": 2,
+        "ygap": 2,
+        "hovertemplate": "came %{y}, called %{x}: %{text}<extra></extra>",
+    }
+    return Figure(
+        "confusion",
+        "Confusion: shares of each row sum to 100 %",
+        f"The most probable class came in {percent(e.class_accuracy.value)} of {e.class_accuracy.n:,} rows "
+        f"({interval(e.class_accuracy, 'percent')}); always saying the commonest would score "
+        f"{percent(e.class_accuracy.baselines['majority'])}.",
+        [heat],
+        {
+            "xaxis": {"title": {"text": "called"}, "showgrid": False},
+            "yaxis": {"title": {"text": "came"}, "autorange": "reversed", "showgrid": False},
+        },
+        height=380,
+    )
+
+
+def importance(e: Evaluation) -> Figure | None:
+    """Mean share of the gain over folds, with the range over folds."""
+    if e.importance.is_empty():
+        return None
+    frame = e.importance.head(TOP_FEATURES).reverse()
+    mean, low, high = (frame[c].to_numpy() for c in ("mean", "low", "high"))
+    folds = int(e.importance["folds"].max())  # pyright: ignore[reportArgumentType]
+    dots = {
+        "type": "scatter",
+        "mode": "markers",
+        "y": frame["feature"].to_list(),
+        "x": rounded(mean),
+        "marker": {"color": "@blue", "size": 9},
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": rounded(high - mean),
+            "arrayminus": rounded(mean - low),
+            "color": "@blue",
+            "thickness": 1.5,
+            "width": 0,
+        },
+        "hovertemplate": "%{y}: %{x:.1%}<extra></extra>",
+    }
+    more = e.importance.height - frame.height
+    return Figure(
+        "importance",
+        "Feature importance: share of the model's gain",
+        f"Mean over {plural(folds, 'fold')}; lines span the least and the greatest fold."
+        + (f" {more} weaker features are not drawn." if more else ""),
+        [dots],
+        {
+            "xaxis": {"tickformat": ".0%", "rangemode": "tozero"},
+            "yaxis": {"type": "category", "automargin": True},
+            "showlegend": False,
+        },
+        height=90 + 22 * frame.height,
+    )
+
+
+def gate(e: Evaluation) -> Figure | None:
+    """Which probe passed which month of which table."""
+    cells = e.gate.cells
+    if cells.is_empty():
+        return None
+    months = cells["month"].unique().sort().to_list()
+    order = {probe: i for i, probe in enumerate(PROBES)}
+    rows = sorted(
+        cells.select("table_name", "probe").unique().rows(),
+        key=lambda row: (_stage(row[0]), row[0], order.get(row[1], len(order))),
+    )
+    at = {(t, p, m): (ok, n, seen) for t, m, p, ok, n, seen in cells.select(
+        "table_name", "month", "probe", "passed", "refused", "tested").iter_rows()}  # fmt: skip
+    z, marks, hover = [], [], []
+    for table, probe in reversed(rows):
+        found = [at.get((table, probe, month)) for month in months]
+        z.append([None if f is None else 1 if f[0] else 0 for f in found])
+        marks.append(["" if f is None or f[0] else "✕" for f in found])
+        hover.append(["not run" if f is None else f"{_result(f)}<br>{f[2]}" for f in found])
+    refused = cells.filter(~pl.col("passed")).height
+    heat = {
+        "type": "heatmap",
+        "x": [month_name(m) for m in months],
+        "y": [f"{table} · {probe}" for table, probe in reversed(rows)],
+        "z": z,
+        "text": marks,
+        "texttemplate": "%{text}",
+        "textfont": {"color": "@paper"},
+        "customdata": hover,
+        "colorscale": [[0, "@red"], [0.5, "@red"], [0.5, "@pass"], [1, "@pass"]],
+        "zmin": 0,
+        "zmax": 1,
+        "showscale": False,
+        "xgap": 2,
+        "ygap": 2,
+        "hovertemplate": "%{y}<br>%{x}: %{customdata}<extra></extra>",
+    }
+    return Figure(
+        "gate",
+        "Gate results: latest audit of each table and month",
+        f"{plural(cells.height - refused, 'audit')} passed, {refused or 'none'} refused (✕). Blank: not run.",
+        [heat],
+        {
+            "xaxis": {"type": "category", "nticks": 12, "showgrid": False},
+            "yaxis": {"automargin": True, "showgrid": False},
+        },
+        height=110 + 24 * len(rows),
+    )
+
+
+def _stage(table: str) -> int:
+    """Place of a table in the way of the data."""
+    known = [i for i, stage in enumerate(STAGES) if table.startswith(stage)]
+    return known[0] if known else len(STAGES)
+
+
+def _result(found: tuple[bool, int, str]) -> str:
+    return "passed" if found[0] else f"refused, {plural(found[1], 'violation')}"

@@ -1,0 +1,125 @@
+"""The gate's ledger, read for people: which month passed what, what was refused and whether it has healed."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+PROBES = {
+    "truncation": ("T", "values stay when everything later is deleted"),
+    "perturbation": ("P", "values stay when everything later is corrupted"),
+    "adjustment": ("A", "a later split does not rescale the past"),
+    "incremental": ("B", "a month computed alone equals itself"),
+    "knowledge": ("K", "no input becomes known after its decision"),
+    "vintage": ("V", "members and restatements as known at the time"),
+    "folds": ("L", "training labels end, with the embargo, before the test"),
+    "fit_ledger": ("F", "every fitted object saw training rows only"),
+    "access": ("R", "test rows are read once, after all is fitted"),
+    "model": ("M", "padding, other rows and later steps do not move outputs"),
+    "execution": ("X", "signal, order and fill in that order"),
+    "statistics": ("S", "scores stay below what only a leak explains"),
+}
+
+_LATEST = ("table_name", "month")
+
+
+@dataclass(frozen=True)
+class GateResults:
+    """What the gate recorded for the months of a report.
+
+    Attributes:
+        cells: table_name, month, probe, passed, refused (number of violations), tested (text): the latest
+            audit of each table and month.
+        refusals: table_name, month, probe, detail, column, symbol, first_leak, max_delta, standing (not
+            healed by a later audit of the table and month), newest first.
+        coverage: probe, months (audited), passed, refused (months), tested (text): summed over tables and
+            months.
+    """
+
+    cells: pl.DataFrame
+    refusals: pl.DataFrame
+    coverage: pl.DataFrame
+
+    @property
+    def standing(self) -> list[tuple[str, str]]:
+        """(table, month) that the latest audit refused, sorted."""
+        return sorted(self.cells.filter(~pl.col("passed")).select("table_name", "month").unique().rows())
+
+
+def gate_results(audits: pl.DataFrame | None) -> GateResults:
+    """Read the rows of the lake's `audits` table that belong to a report.
+
+    Args:
+        audits: rows of the table; None or no row where the gate has recorded nothing.
+    """
+    if audits is None or audits.is_empty():
+        none = pl.DataFrame
+        return GateResults(
+            none(schema=["table_name", "month", "probe", "passed", "refused", "tested"]).cast(
+                {"passed": pl.Boolean}
+            ),
+            none(schema=["table_name", "month", "probe", "detail", "standing"]),
+            none(schema=["probe", "months", "passed", "refused", "tested"]),
+        )
+    known = [c for c in ("column", "symbol", "first_leak", "max_delta") if c in audits.columns]
+    newest = pl.col("recorded_at") == pl.col("recorded_at").max().over(_LATEST)
+    latest = audits.filter(newest)
+    cells = (
+        latest.group_by(*_LATEST, "probe")
+        .agg(
+            pl.col("passed").all(),
+            (~pl.col("passed")).sum().alias("refused"),
+            pl.col("coverage").first(),
+        )
+        .sort("month", "table_name", "probe")
+    )
+    order = {probe: i for i, probe in enumerate(PROBES)}
+    coverage = pl.DataFrame(
+        [
+            {
+                "probe": probe,
+                "months": own["month"].n_unique(),
+                "passed": int(own.group_by("month").agg(pl.col("passed").all())["passed"].sum()),
+                "refused": int((~own.group_by("month").agg(pl.col("passed").all())["passed"]).sum()),
+                "tested": tested_text(own["coverage"].to_list()),
+            }
+            for (probe,), own in cells.group_by("probe", maintain_order=True)
+        ]
+    ).sort(pl.col("probe").replace_strict(order, default=len(order)))
+    refusals = (
+        audits.filter(~pl.col("passed"))
+        .with_columns(standing=newest)
+        .sort("recorded_at", "table_name", "month", "probe", descending=True)
+        .select(*_LATEST, "probe", "detail", *known, "standing")
+    )
+    texts = [tested_text([c]) for c in cells["coverage"]]
+    return GateResults(
+        cells.drop("coverage").with_columns(pl.Series("tested", texts, dtype=pl.String)), refusals, coverage
+    )
+
+
+def tested_text(coverages: list[str]) -> str:
+    """What probes tested, added up over their JSON coverages: "210 cutoffs, 36,000 cells"."""
+    totals: dict[str, float] = {}
+    skipped = 0
+    for text in coverages:
+        for part in _parts(json.loads(text) if text else {}):
+            if "skipped" in part:
+                skipped += 1
+            for key, value in part.items():
+                if isinstance(value, bool) or not isinstance(value, int | float):
+                    continue
+                if key not in ("rtol", "atol", "seed", "tolerance", "warmup", "embargo"):
+                    totals[key] = totals.get(key, 0) + value
+    words = [f"{value:,.0f} {key.replace('_', ' ')}" for key, value in totals.items() if value]
+    if skipped:
+        words.append(f"{skipped:,} skipped")
+    return ", ".join(words) or "not stated"
+
+
+def _parts(coverage: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    if "parts" in coverage:
+        return [p for part in coverage["parts"] for p in _parts(part)]
+    return [coverage]

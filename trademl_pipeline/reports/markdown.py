@@ -1,0 +1,128 @@
+"""The report as Markdown: the same sentences and figures as the page, without drawings."""
+
+from collections.abc import Iterable, Sequence
+
+from trademl_pipeline.reports import content
+from trademl_pipeline.reports.evaluation import Evaluation
+from trademl_pipeline.reports.gate_results import PROBES
+from trademl_pipeline.reports.text import count, number, percent
+from trademl_pipeline.reports.verdict import LABELS
+from trademl_pipeline.training.metrics import CLASSES
+
+SHOWN_FEATURES, SHOWN_REFUSALS = 20, 50
+
+
+def document(e: Evaluation) -> str:
+    """The whole document."""
+    verdict = e.verdict
+    parts = [
+        f"# {e.config.title}",
+        f"Validation report of `{e.config.study}`, {e.first} to {e.last}.",
+        f"**{LABELS[verdict.kind].upper()}: {verdict.headline}**",
+        _list(verdict.reasons),
+        _table(["", ""], content.scope(e)),
+        "## The figures",
+        _scores(e),
+        "## What it would have earned",
+        content.book_rule(e),
+        _table(["", *(n for n, _ in content.books(e))], [[n, *v] for n, v in content.book_rows(e)]),
+        *_probabilities(e),
+        *_importance(e),
+        "## The leakage gate",
+        *_gate(e),
+        "## What was trained on what",
+        content.FOLD_NOTE,
+        _table(content.FOLD_COLUMNS, [[f[c] for c in content.FOLD_COLUMNS] for f in content.fold_rows(e)]),
+        "## What this report does not show",
+        _list(content.limits(e)),
+    ]
+    if e.metadata:
+        parts += ["## About this run", _table(["", ""], [[k, str(v)] for k, v in e.metadata.items()])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _scores(e: Evaluation) -> str:
+    return _table(
+        ["", "figure", "95 % interval", "without skill", "oracle", "n", "sessions"],
+        [
+            [
+                x.name,
+                x.value,
+                x.interval,
+                x.baselines,
+                x.oracle_text,
+                count(x.score.n),
+                count(x.score.sessions),
+            ]
+            for x in content.score_lines(e)
+        ],
+    )
+
+
+def _probabilities(e: Evaluation) -> list[str]:
+    top = e.reliability.filter(e.reliability["series"] == "top").sort("bin")
+    rows = [
+        [
+            f"{percent(r['low'], 0)} to {percent(r['high'], 0)}",
+            percent(r["predicted"]),
+            percent(r["observed"]),
+            count(r["n"]),
+        ]
+        for r in top.iter_rows(named=True)
+    ]
+    calls = [
+        [f"came {name}", *(count(n) for n in row)] for name, row in zip(CLASSES, e.confusion, strict=True)
+    ]
+    return [
+        "## Are the probabilities right?",
+        "The most probable class: what was said, and how often it came.",
+        _table(["probability", "said", "came", "rows"], rows),
+        _table(["", *(f"called {name}" for name in CLASSES)], calls),
+    ]
+
+
+def _importance(e: Evaluation) -> list[str]:
+    if e.importance.is_empty():
+        return []
+    rows = [
+        [f"`{r['feature']}`", percent(r["mean"]), f"{percent(r['low'])} to {percent(r['high'])}"]
+        for r in e.importance.head(SHOWN_FEATURES).iter_rows(named=True)
+    ]
+    return ["## What the model uses", _table(["feature", "share of gain", "least to greatest fold"], rows)]
+
+
+def _gate(e: Evaluation) -> list[str]:
+    gate = e.gate
+    if gate.cells.is_empty():
+        return ["No audit was given: nothing shows that the figures are free of look-ahead."]
+    rows = [
+        [
+            f"{PROBES.get(r['probe'], ('', ''))[0]} {r['probe']}".strip(),
+            PROBES.get(r["probe"], ("", ""))[1],
+            *(str(r[c]) for c in ("months", "passed", "refused")),
+            r["tested"],
+        ]
+        for r in gate.coverage.iter_rows(named=True)
+    ]
+    parts = [_table(["probe", "shows that", "months", "passed", "refused", "tested, in all"], rows)]
+    if gate.refusals.is_empty():
+        return [*parts, "Nothing was refused."]
+    refused = [
+        [r["month"][:7], r["table_name"], r["probe"], r["detail"], number(r.get("max_delta"), 4),
+         "refused" if r["standing"] else "healed since"]
+        for r in gate.refusals.head(SHOWN_REFUSALS).iter_rows(named=True)
+    ]  # fmt: skip
+    head = ["month", "table", "probe", "what was found", "largest change", "state"]
+    return [*parts, "### Refusals in detail", _table(head, refused)]
+
+
+def _list(items: Iterable[str]) -> str:
+    return "\n".join(f"- {item}" for item in items)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
+
+    rule = "|" + "|".join(["---", *["---:"] * (len(head) - 1)]) + "|"
+    return "\n".join([line(head), rule, *(line(r) for r in rows)])

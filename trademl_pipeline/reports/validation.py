@@ -1,0 +1,155 @@
+"""The validation report of a study: measured once, written as HTML, Markdown and JSON.
+
+    report = build_report(ReportInputs(predictions, outcomes, bars, audits=audits), ReportConfig("direction",
+    ...)) paths = report.write(folder)
+
+The files are `report.html` (one page that needs nothing else), `report.md` and `summary.json` (the numbers,
+for the terminal table and for other programs). Each is written beside its place and renamed into it, so a
+reader never meets half a file.
+"""
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trademl_pipeline.reports import content, html, markdown
+from trademl_pipeline.reports.evaluation import Evaluation, evaluate
+from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs
+from trademl_pipeline.reports.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class ReportPaths:
+    """Where a report was written."""
+
+    html: Path
+    markdown: Path
+    summary: Path
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """A measured report; see `build_report`."""
+
+    evaluation: Evaluation
+
+    @property
+    def verdict(self) -> Verdict:
+        """The judgement."""
+        return self.evaluation.verdict
+
+    def to_html(self) -> str:
+        """The page, about 5 MB, of which plotly.js is 4.8."""
+        return html.page(self.evaluation)
+
+    def to_markdown(self) -> str:
+        """The document."""
+        return markdown.document(self.evaluation)
+
+    def summary(self) -> dict[str, Any]:
+        """The numbers as plain data, what `summary.json` holds; NaN never occurs, missing values are None."""
+        e = self.evaluation
+        verdict = e.verdict
+        scores = [e.directional_accuracy, e.directional_excess, e.rank_ic, e.icir, e.class_accuracy, e.brier,
+                  e.calibration]  # fmt: skip
+        books = {"gross": e.gross, "net": e.net}
+        if e.quick:
+            books |= {"gross_held_1": e.quick.gross, "net_held_1": e.quick.net}
+        oracle = e.oracle
+        recovered = {
+            "lead in direction": oracle.direction_share if oracle else None,
+            "rank IC": oracle.ic_share if oracle else None,
+        }
+        return {
+            "study": e.config.study,
+            "title": e.config.title,
+            "simulated": e.config.simulated,
+            "verdict": {"kind": verdict.kind, "headline": verdict.headline, "reasons": list(verdict.reasons)},
+            "period": {"first": e.first.isoformat(), "last": e.last.isoformat(), "sessions": e.sessions},
+            "months": e.months,
+            "symbols": e.symbols,
+            "predictions": e.predictions,
+            "scored": e.scored,
+            "horizon": e.config.horizon,
+            "trials": e.config.trials,
+            "scores": {s.name: s.to_dict() for s in scores if s is not None},
+            "oracle": {
+                s.name: s.to_dict() for s in (oracle.directional_accuracy, oracle.rank_ic) if s is not None
+            }
+            if oracle
+            else {},
+            "recovered": {name: share for name, share in recovered.items() if share is not None},
+            "books": {name: book.to_dict() for name, book in books.items()},
+            "gate": {
+                "audited": not e.gate.cells.is_empty(),
+                "passed": e.gate.cells.select("table_name", "month").unique().height - len(e.gate.standing),
+                "refused": [{"table": table, "month": month} for table, month in e.gate.standing],
+            },
+            "folds": [_plain(row) for row in e.folds.iter_rows(named=True)],
+            "lines": [
+                {
+                    "name": x.name,
+                    "value": x.value,
+                    "interval": x.interval,
+                    "baselines": x.baselines,
+                    "oracle": x.oracle_text,
+                    "n": x.score.n,
+                }
+                for x in content.score_lines(e)
+            ],
+            "metadata": {str(k): str(v) for k, v in e.metadata.items()},
+        }
+
+    def write(self, folder: Path | str) -> ReportPaths:
+        """Write `report.html`, `report.md` and `summary.json` into a folder, each whole or not at all.
+
+        Raises:
+            OSError: if the folder cannot be made or written to.
+        """
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        summary = json.dumps(self.summary(), indent=1, allow_nan=False, ensure_ascii=False)
+        return ReportPaths(
+            html=_write(target / "report.html", self.to_html()),
+            markdown=_write(target / "report.md", self.to_markdown()),
+            # Last, since what reads the summary takes the other two to be there.
+            summary=_write(target / "summary.json", summary),
+        )
+
+
+def build_report(inputs: ReportInputs, config: ReportConfig) -> ValidationReport:
+    """Measure and judge the predictions of a study.
+
+    Args:
+        inputs: predictions, outcomes, bars and what else is known about them.
+        config: how to measure and judge, fixed beforehand.
+
+    Raises:
+        ReportError: if inputs are empty, lack columns or keys, or no prediction has an outcome.
+        PortfolioError: if the predictions cannot be traded on the bars.
+    """
+    return ValidationReport(evaluate(inputs, config))
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.isoformat()
+        if hasattr(value, "isoformat")
+        else None
+        if isinstance(value, float) and not math.isfinite(value)
+        else value
+        for name, value in row.items()
+    }
+
+
+def _write(path: Path, text: str) -> Path:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,200 @@
+"""The verdict, by rules fixed beforehand.
+
+1. Alarm: a figure is better than forecasts of daily returns are (its ceiling), or on a simulated market
+    better than the oracle; or the gate's latest audit refused a month whose predictions are in the figures.
+2. Edge: the 95 % interval of the mean daily rank IC lies above 0, or that of directional accuracy over the
+    majority baseline does. Two looks at 2.5 % each: of reports on worthless models, about one in twenty shows
+    an edge by luck.
+3. No edge: everything else, too little data included.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from trademl_pipeline.reports.text import count, figure, interval, number, percent, plural, points
+
+if TYPE_CHECKING:
+    from trademl_pipeline.reports.evaluation import Evaluation
+    from trademl_pipeline.reports.oracle import Oracle
+    from trademl_pipeline.training.scores import Score
+
+Kind = Literal["edge", "no edge", "alarm"]
+LABELS: dict[Kind, str] = {"edge": "Edge", "no edge": "No edge", "alarm": "Alarm"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The judgement: its kind, one headline, and the sentences that give its reasons, weightiest first."""
+
+    kind: Kind
+    headline: str
+    reasons: tuple[str, ...]
+
+
+def judge(evaluation: "Evaluation") -> Verdict:
+    """Apply the rules to the figures of an evaluation."""
+    e = evaluation
+    figures = (*_skill(e), *_oracle(e), _money(e), *_evidence(e))
+    too_good, refused = _too_good(e), _refused(e)
+    if too_good:
+        return Verdict(
+            "alarm", "Too good to be true: suspect a leak, do not trade.", (*too_good, *refused, *figures)
+        )
+    if refused:
+        return Verdict("alarm", "The gate refused months that are in these figures.", (*refused, *figures))
+    ranks, directs = above_zero(e.rank_ic), above_zero(e.directional_excess)
+    if not ranks and not directs:
+        return Verdict("no edge", _no_edge_headline(e), figures)
+    what = "An edge" if ranks and directs else "An edge in ranking" if ranks else "An edge in direction"
+    net, gross = e.net.sharpe, e.gross.sharpe
+    if above_zero(net):
+        tail = "and the naive book keeps it after costs."
+    elif net.value is not None and net.value > 0:
+        tail = "but after costs it cannot be told from none."
+    elif gross.value is not None and gross.value > 0:
+        tail = "but costs eat it."
+    else:
+        tail = "but the naive book does not earn it."
+    return Verdict("edge", f"{what}, {tail}", figures)
+
+
+def above_zero(score: "Score | None") -> bool:
+    """Whether the interval exists and lies above 0."""
+    return score is not None and score.low is not None and score.low > 0
+
+
+def _too_good(e: "Evaluation") -> list[str]:
+    if e.oracle:
+        return _better_than_oracle(e.oracle)
+    alarms = []
+    limits, ic, excess, sharpe = e.config, e.rank_ic, e.directional_excess, e.gross.sharpe
+    if ic is not None and (ic.value or 0) > limits.ic_ceiling:
+        alarms.append(
+            f"The mean daily rank IC is {number(ic.value, signed=True)}, above the ceiling of "
+            f"{number(limits.ic_ceiling, 2)}, which forecasts that know only the past do not reach."
+        )
+    if above_zero(excess) and (excess.value or 0) > limits.direction_ceiling:
+        alarms.append(
+            f"Direction is called right {points(excess.value)} points more often than by the majority "
+            f"baseline, above the ceiling of {points(limits.direction_ceiling, 0)} points."
+        )
+    if sharpe.low is not None and sharpe.low > limits.sharpe_ceiling:
+        alarms.append(
+            f"The Sharpe ratio before costs is {number(sharpe.value, 1)} ({interval(sharpe, digits=1)}): "
+            f"the whole interval is above the ceiling of {number(limits.sharpe_ceiling, 0)}."
+        )
+    return alarms
+
+
+def _better_than_oracle(oracle: "Oracle") -> list[str]:
+    return [
+        f"The {name} beats the oracle, which knows the planted signal, by {figure(lead.value, style)}{unit} "
+        f"({interval(lead, style)}). No forecast that knows only the past can."
+        for name, lead, style, unit in (
+            ("daily rank IC", oracle.ic_difference, "signed", ""),
+            ("directional accuracy", oracle.direction_difference, "points", " points"),
+        )
+        if lead is not None and above_zero(lead)
+    ]
+
+
+def _refused(e: "Evaluation") -> list[str]:
+    shown = set(e.months)
+    months = sorted({month for _, month in e.gate.standing if month in shown})
+    if not months:
+        return []
+    names = ", ".join(m[:7] for m in months[:6]) + (" …" if len(months) > 6 else "")
+    return [
+        f"The latest audit refused {plural(len(months), 'month')} that have predictions in these figures "
+        f"({names}); see the refusals below, repair and publish again before believing anything here."
+    ]
+
+
+def _skill(e: "Evaluation") -> list[str]:
+    direction, excess, ic = e.directional_accuracy, e.directional_excess, e.rank_ic
+    if ic is None:
+        ranking = f"Ranking: no session has the {e.config.min_symbols} symbols that a rank correlation needs."
+    else:
+        ranking = (
+            f"Ranking: the daily rank IC is {number(ic.value, signed=True)} on average (95 % interval "
+            f"{interval(ic, 'signed')}; 0 is chance) over {plural(ic.sessions, 'session')}, "
+            f"ICIR {number(e.icir.value if e.icir else None, 2)}."
+        )
+    return [
+        ranking,
+        f"Direction: {percent(direction.value)} of {count(direction.n)} calls were right (95 % interval "
+        f"{interval(direction, 'percent')}); {_always(direction.baselines)}. The lead over the majority is "
+        f"{points(excess.value)} points ({interval(excess, 'points')}).",
+    ]
+
+
+def _always(baselines: Mapping[str, float]) -> str:
+    majority, up = baselines["majority"], baselines["always_up"]
+    if majority == up:
+        return f"always up, the majority direction, scores {percent(up)}"
+    return f"always down, the majority direction, scores {percent(majority)}, always up {percent(up)}"
+
+
+def _oracle(e: "Evaluation") -> list[str]:
+    if not e.oracle:
+        return []
+    direction, ic = e.oracle.directional_accuracy, e.oracle.rank_ic
+    best = (
+        f"Oracle: on the same rows a forecast that knows the planting calls {percent(direction.value)} right"
+    )
+    if ic is not None:
+        best += f", with a rank IC of {number(ic.value, signed=True)}"
+    shares = [
+        f"{percent(share, 0)} of its {name}"
+        for name, share in (
+            ("lead in direction", e.oracle.direction_share),
+            ("rank IC", e.oracle.ic_share),
+        )
+        if share is not None
+    ]
+    return [best + (f"; the model recovers {' and '.join(shares)}." if shares else ".")]
+
+
+def _money(e: "Evaluation") -> str:
+    gross, net = e.gross.sharpe, e.net.sharpe
+    side = 1e4 * e.config.book.costs.a_side
+    text = (
+        f"Money: the naive long/short, each decision held {plural(e.config.book.holding, 'session')}, has a "
+        f"Sharpe ratio of {number(gross.value, 2)} ({interval(gross, digits=2)}) before costs and "
+        f"{number(net.value, 2)} ({interval(net, digits=2)}) after {side:.0f} bps a side, turning over "
+        f"{percent(e.net.turnover.value, 0)} of equity a session."
+    )
+    if e.quick:
+        before, after = e.quick.gross.sharpe.value, e.quick.net.sharpe.value
+        text += f" Held one session: {number(before, 2)} before and {number(after, 2)} after costs."
+    return text
+
+
+def _evidence(e: "Evaluation") -> list[str]:
+    sentences = []
+    if e.gate.cells.is_empty():
+        sentences.append("Gate: no audit was given; nothing here shows the figures to be free of look-ahead.")
+    else:
+        standing = len(e.gate.standing)
+        audited = e.gate.cells.select("table_name", "month").unique().height
+        sentences.append(
+            f"Gate: {plural(audited - standing, 'partition')} passed, "
+            f"{f'{standing:,}' if standing else 'none'} refused. "
+            "No leak in what passed, within the declared clocks and the tested mutants."
+        )
+    if e.config.simulated:
+        sentences.append(
+            "This market is simulated and its signal planted: the figures show whether the pipeline finds "
+            "a signal, not whether it would earn money."
+        )
+    return sentences
+
+
+def _no_edge_headline(e: "Evaluation") -> str:
+    ic = e.rank_ic
+    if ic is not None and ic.low is None:
+        return "No edge shown: too few sessions for an interval."
+    if ic is not None and ic.high is not None and ic.high < 0:
+        return "No edge: the ranking was worse than chance."
+    return "No edge: the figures cannot be told from chance."
