@@ -11,7 +11,7 @@ import torch  # noqa: TID253
 import torch.nn.functional as F  # noqa: TID253
 from torch import nn  # noqa: TID253
 
-from trademl_pipeline.models.ssm import selective_scan
+from trademl_pipeline.models.ssm import choose_backend, selective_scan
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Mamba(nn.Module):
         if keep is not None:
             h = h * keep
         x, z = self.in_proj(h).chunk(2, -1)  # each (batch, time, inner)
-        x = F.silu(self._convolve(x))
+        x = self._convolve(x)
         if keep is not None:
             x = x * keep  # the convolution's bias would leak into padded steps
         rank, states = self.config.dt_rank, self.config.d_state
@@ -96,9 +96,13 @@ class Mamba(nn.Module):
         return self.out_proj(y.transpose(1, 2))
 
     def _convolve(self, x: torch.Tensor) -> torch.Tensor:
-        """Causal depthwise convolution over time; (batch, time, inner) -> the same.
+        """SiLU of the causal depthwise convolution over time; (batch, time, inner) -> the same.
 
         Not causal-conv1d's kernel: it takes 2 to 4 taps, the forecaster has 8.
         """
+        if choose_backend(x) == "numba":
+            from trademl_pipeline.models.conv_numba import NumbaConvSilu
+
+            return NumbaConvSilu.apply(x, self.conv1d.weight, self.conv1d.bias).to(x.dtype)  # pyright: ignore
         length = x.shape[1]
-        return self.conv1d(x.transpose(1, 2))[..., :length].transpose(1, 2)
+        return F.silu(self.conv1d(x.transpose(1, 2))[..., :length].transpose(1, 2))

@@ -112,9 +112,8 @@ def selective_scan(
                 for t, dim in ((D, 0), (z, 1), (delta_bias, 0))
             ),
         )
-        return torch.cat(
-            [selective_scan(*g, delta_softplus, backend) for g in zip(*by_group, strict=True)], 1
-        )
+        groups = (selective_scan(*g, delta_softplus, backend) for g in zip(*by_group, strict=True))  # pyright: ignore
+        return torch.cat(list(groups), 1)
     u_, delta_, B_, C_ = (t.transpose(1, 2) for t in (u, delta, B, C))
     z_ = None if z is None else z.transpose(1, 2)
     if backend == "numba":

@@ -106,3 +106,23 @@ def test_later_steps_do_not_reach_earlier_outputs():
     changed = h.clone()
     changed[:, 20:] += 1
     torch.testing.assert_close(block(changed)[:, :20], block(h)[:, :20], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("length", "channels", "taps"), [(1, 3, 8), (5, 64, 8), (60, 70, 4), (33, 130, 1)])
+def test_fused_convolution_equals_torch_in_values_and_gradients(length, channels, taps):
+    from trademl_pipeline.models.conv_numba import NumbaConvSilu
+
+    conv = torch.nn.Conv1d(channels, channels, taps, groups=channels, padding=taps - 1)
+    x, g = torch.randn(3, length, channels), torch.randn(3, length, channels)
+    exact = [t.detach().double().requires_grad_() for t in (x, conv.weight, conv.bias)]
+    want = torch.nn.functional.conv1d(
+        exact[0].transpose(1, 2), exact[1], exact[2], padding=taps - 1, groups=channels
+    )[..., :length]
+    want = torch.nn.functional.silu(want).transpose(1, 2)
+    want.backward(g.double())
+    leaves = [t.detach().clone().requires_grad_() for t in (x, conv.weight, conv.bias)]
+    got = NumbaConvSilu.apply(*leaves)
+    got.backward(g)
+    torch.testing.assert_close(got.double(), want, rtol=1e-5, atol=1e-6)
+    for a, b in zip(leaves, exact, strict=True):
+        torch.testing.assert_close(a.grad.double(), b.grad, rtol=1e-5, atol=1e-5)

@@ -1,0 +1,79 @@
+"""Training rows of a network: windows into a feature matrix, their targets and the keys they belong to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import polars as pl
+
+from trademl_pipeline.sequences.index import gather
+from trademl_pipeline.training.inner_split import FitError
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Rows of one fold. No window is stored: a batch is gathered from the matrix.
+
+    Attributes:
+        matrix: (sessions, features), NaN where a value is missing, sorted as in ``sequences.index``.
+        row: (n,) last matrix row of each window.
+        n_valid: (n,) real steps of each window.
+        length: steps of a window, padding included.
+        keys: n rows; symbol, session, and label_end and knowledge_time where they are to be trained on.
+        targets: by name, (n,) or (n, …); NaN or a negative class: no label. Empty for prediction.
+        inputs: further inputs of the network by argument name, (n, …), e.g. the hybrid's ``position``.
+    """
+
+    matrix: np.ndarray
+    row: np.ndarray
+    n_valid: np.ndarray
+    length: int
+    keys: pl.DataFrame
+    targets: Mapping[str, np.ndarray] = field(default_factory=dict)
+    inputs: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n = len(self.row)
+        parts = {"n_valid": self.n_valid, "keys": self.keys, **self.targets, **self.inputs}
+        for name, part in parts.items():
+            if len(part) != n:
+                raise FitError(f"{name} has {len(part)} rows but there are {n} windows; align them first")
+        if self.matrix.ndim != 2:
+            raise FitError(f"the feature matrix must be (sessions, features), got shape {self.matrix.shape}")
+        if n and (self.n_valid.min() < 1 or self.n_valid.max() > self.length):
+            bad = int(np.flatnonzero((self.n_valid < 1) | (self.n_valid > self.length))[0])
+            raise FitError(
+                f"window {bad} has {self.n_valid[bad]} real steps; each needs 1 to {self.length}. "
+                "Drop decisions without any session"
+            )
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @property
+    def features(self) -> int:
+        """Columns of the matrix."""
+        return self.matrix.shape[1]
+
+    def take(self, which: np.ndarray) -> "Windows":
+        """The windows that a mask or an array of positions selects, over the same matrix."""
+        position = np.flatnonzero(which) if which.dtype == bool else which
+        return replace(
+            self,
+            row=self.row[position],
+            n_valid=self.n_valid[position],
+            keys=self.keys[position],
+            targets={name: values[position] for name, values in self.targets.items()},
+            inputs={name: values[position] for name, values in self.inputs.items()},
+        )
+
+    def batch(self, position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """x (batch, length, features) float32, left-padded with 0, and mask (batch, length)."""
+        return gather(self.matrix, self.row[position], self.n_valid[position], self.length)
+
+    def rows_read(self) -> np.ndarray:
+        """Matrix rows that any window reads, each once, sorted."""
+        edges = np.zeros(len(self.matrix) + 1, dtype=np.int64)
+        np.add.at(edges, self.row - self.n_valid + 1, 1)
+        np.add.at(edges, self.row + 1, -1)
+        return np.flatnonzero(np.cumsum(edges[:-1]) > 0)
