@@ -134,8 +134,8 @@ def book_rule(e: Evaluation) -> str:
     }
     return (
         f"Naive: {rules[book.weighting]}, decided at each close, filled at the next open. "
-        f"Costs: {percent(book.costs.commission)} commission and {1e4 * book.costs.slippage:.0f} bps slippage "
-        "a side."
+        f"Costs a side: {percent(book.costs.commission)} commission, "
+        f"{1e4 * book.costs.slippage:.0f} bps slippage."
     )
 
 

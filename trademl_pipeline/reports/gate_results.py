@@ -64,8 +64,9 @@ def gate_results(audits: pl.DataFrame | None) -> GateResults:
             none(schema=["probe", "months", "passed", "refused", "tested"]),
         )
     known = [c for c in ("column", "symbol", "first_leak", "max_delta") if c in audits.columns]
-    newest = pl.col("recorded_at") == pl.col("recorded_at").max().over(_LATEST)
-    latest = audits.filter(newest)
+    newest = pl.col("recorded_at") == pl.col("recorded_at").max().over(*_LATEST, "probe")
+    marked = audits.with_columns(standing=newest)
+    latest = marked.filter("standing")
     cells = (
         latest.group_by(*_LATEST, "probe")
         .agg(
@@ -83,24 +84,23 @@ def gate_results(audits: pl.DataFrame | None) -> GateResults:
                 "months": own["month"].n_unique(),
                 "passed": int(own.group_by("month").agg(pl.col("passed").all())["passed"].sum()),
                 "refused": int((~own.group_by("month").agg(pl.col("passed").all())["passed"]).sum()),
-                "tested": tested_text(own["coverage"].to_list()),
+                "tested": coverage_text(own["coverage"].to_list()),
             }
             for (probe,), own in cells.group_by("probe", maintain_order=True)
         ]
     ).sort(pl.col("probe").replace_strict(order, default=len(order)))
     refusals = (
-        audits.filter(~pl.col("passed"))
-        .with_columns(standing=newest)
+        marked.filter(~pl.col("passed"))
         .sort("recorded_at", "table_name", "month", "probe", descending=True)
         .select(*_LATEST, "probe", "detail", *known, "standing")
     )
-    texts = [tested_text([c]) for c in cells["coverage"]]
+    texts = [coverage_text([c]) for c in cells["coverage"]]
     return GateResults(
         cells.drop("coverage").with_columns(pl.Series("tested", texts, dtype=pl.String)), refusals, coverage
     )
 
 
-def tested_text(coverages: list[str]) -> str:
+def coverage_text(coverages: list[str]) -> str:
     """What probes tested, added up over their JSON coverages: "210 cutoffs, 36,000 cells"."""
     totals: dict[str, float] = {}
     skipped = 0
