@@ -171,6 +171,17 @@ def test_a_symbol_outside_the_selection_is_unknown(bars: pl.DataFrame, write: Ca
         source.fetch(["SIM001"], *JANUARY)
 
 
+def test_rows_without_a_symbol_come_with_every_selection(
+    bars: pl.DataFrame, write: Callable[..., FileSource]
+):
+    january = bars.filter(pl.col("date").is_between(*JANUARY))
+    nameless = january[0:2].with_columns(symbol=pl.Series([None, " "], dtype=pl.String))
+    source = write(pl.concat([january, nameless]), symbols=["SIM001"])
+    good, quarantined = split_bars(source.fetch(None, *JANUARY), ingested_at=NOW)
+    assert good["symbol"].unique().to_list() == ["SIM001"]
+    assert quarantined["row"].to_list() == [january.height, january.height + 1]
+
+
 def test_a_limited_selection_looks_at_names_only(bars: pl.DataFrame, write: Callable[..., FileSource]):
     names = [f"S{i:03d}" for i in range(40)]
     frame = pl.concat(
