@@ -33,7 +33,7 @@ class GateResults:
         cells: table_name, month, probe, passed, refused (number of violations), tested (text): the latest
             audit of each table and month.
         refusals: table_name, month, probe, detail, column, symbol, first_leak, max_delta, standing (not
-            healed by a later audit of the table and month), newest first.
+            healed by a later audit of the table, month and probe), newest first.
         coverage: probe, months (audited), passed, refused (months), tested (text): summed over tables and
             months.
     """

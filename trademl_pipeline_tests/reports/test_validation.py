@@ -327,3 +327,14 @@ def test_predictions_without_an_outcome_are_counted_not_scored(made, config):
 def test_what_cannot_be_reported_is_named(made, config, spoil, message):
     with pytest.raises(ReportError, match=message):
         build_report(spoil(made.inputs()), config)
+
+
+@pytest.mark.slow
+def test_worthless_forecasts_rarely_look_like_an_edge(made, config):
+    edges = 0
+    for seed in range(100):
+        noise = np.random.default_rng(1000 + seed).standard_normal(len(made.noise))
+        report = build_report(replace(made, noise=noise).inputs(), config)
+        edges += report.verdict.kind != "no edge"
+    # Two looks at 2.5 %; the 99.9 % point of a binomial of 100 at 5 % is 13.
+    assert edges <= 13
