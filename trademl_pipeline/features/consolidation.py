@@ -1,10 +1,12 @@
 """Set `breakout` (seed 001), second half: 20 features of the consolidation pattern that a session lies in.
- The state machine gives one number per session, `pattern_age`: sessions since the pattern was activated,
+
+The state machine gives one number per session, `pattern_age`: sessions since the pattern was activated,
 null outside of one. Everything else of a pattern is read at its activation: the channel is the range of the
 qualifying sessions that end there, the baselines are their means. So nothing about a pattern is known
 before it is activated; the qualifying sessions themselves have 0, and so has every session outside of a
 pattern.
- A window of a snapshot shows the same columns with the boundaries known at the snapshot also on the
+
+A window of a snapshot shows the same columns with the boundaries known at the snapshot also on the
 qualifying sessions (`consolidations` and `sequences.breakout`); there `pattern_age` is negative: -1 on the
 last session before the activation.
 """
@@ -84,10 +86,10 @@ def pattern_steps(rules: PatternRules = RULES, *, hindsight: bool = False) -> tu
 
 PATTERN_SERIES = pattern_steps()
 
-# Once its inputs are warm, the state machine must forget where it started: a pattern that was active then ends within
-# max_sessions, and one begun meanwhile in its place soon after. Of the 2.7 M possible starts in real data the slowest
-# took 135 sessions.
-PATTERN_WARMUP = recursive_warmup(13 / 14, after=40) + RULES.max_sessions + 3 * RULES.sessions
+# Once its inputs are warm, the state machine must forget where it started: a pattern that was active then
+# ends within max_sessions, and one begun meanwhile in its place soon after. Of the 2.7 M possible starts in
+# real data the slowest took 135 sessions.
+PATTERN_WARMUP = recursive_warmup(13 / 14, after=40, tolerance=1e-6) + RULES.max_sessions + 3 * RULES.sessions
 
 
 def _pattern(

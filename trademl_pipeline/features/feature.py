@@ -50,10 +50,15 @@ class Series:
         return tuple(sorted(set(self.expr.meta.root_names())))
 
 
-def recursive_warmup(decay: float, *, after: int = 0, tolerance: float = 1e-6) -> int:
-    """Sessions until a start `after` sessions back, in error by its whole size, is forgotten to `tolerance`.
+def recursive_warmup(decay: float, *, after: int = 0, tolerance: float = 1e-8) -> int:
+    """Sessions until a recursion has forgotten how it was started.
 
-    `decay` is the weight that yesterday's value keeps: 1 - 2/(n+1) for a span of n, 1 - 1/n for Wilder's
-    average.
+    The start may be wrong by a hundred times what the feature is worth, as an average price is against the
+    distance from it; so 1e-8 of it is 1e-6 of the feature.
+
+    Args:
+        decay: weight that yesterday's value keeps: 1 - 2/(n+1) for a span of n, 1 - 1/n for Wilder's average.
+        after: sessions until the recursion is seeded.
+        tolerance: share of the start's error that may remain.
     """
     return after + math.ceil(math.log(tolerance) / math.log(decay))

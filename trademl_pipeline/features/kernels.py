@@ -4,10 +4,12 @@ The invariant of every kernel: `out[i]` is a function of the rows `i - age[i] ..
 symbol's rows up to i. `age[i]` is the number of rows that the symbol has before row i. NaN means missing. A
 window that holds a missing value, or that reaches before the symbol's first row, gives NaN; it never
 poisons later windows.
- Sums are built by doubling (sums of 1, 2, 4, ... rows), and second moments by a second pass around the
+
+Sums are built by doubling (sums of 1, 2, 4, ... rows), and second moments by a second pass around the
 window's own mean. So a value depends on its window's contents only, not on what came before it: no drift,
 and the same bits whether a month is computed alone or with ten years before it.
- Why not `rolling_mean(20).over("symbol")` or the TA-Lib wrapper: on 2.7 M rows the first takes several
+
+Why not `rolling_mean(20).over("symbol")` or the TA-Lib wrapper: on 2.7 M rows the first takes several
 times as long, and the second holds the interpreter's lock, so that a second core does not help
 (`benchmarks/features.py` shows both).
 """

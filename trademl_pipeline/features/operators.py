@@ -1,11 +1,13 @@
 """The causal vocabulary that features are written in: Polars expressions over one symbol's sessions.
- Each function takes columns or expressions and returns an expression. Windows count the symbol's own rows,
+
+Each function takes columns or expressions and returns an expression. Windows count the symbol's own rows,
 end at
 the row itself, and never cross into another symbol: the expressions read the column `AGE` (rows of the
 symbol before this one) that `prepare` puts into every panel. A window that is not full, or that holds a
 missing value, is null. Element-wise arithmetic is plain Polars. Do not use Polars' own `shift`, `rolling_*`
 or `cum_*` in a feature: they know nothing of symbols.
- The kernels are compiled on first use and kept on disk, and they release the interpreter's lock, so that
+
+The kernels are compiled on first use and kept on disk, and they release the interpreter's lock, so that
 Polars runs several of them at once.
 """
 

@@ -3,10 +3,10 @@
 Same invariant as in `kernels`: out[i] depends on the same symbol's rows up to i. Prices of a panel are never
 missing; a volume may be, and what it enters is then NaN.
 
-One thing differs from TA-Lib: differences of prices closer than `TIE` of the price are equal. Prices in cents tie
-often (the high rose by as much as the low fell), and in floating point TA-Lib then decides by the last bit. The same
-prices divided by a split of 7 would decide otherwise, and a feature must not move with the unit of price. On prices
-in whole ticks, where its differences are exact, TA-Lib gives the same values.
+One thing differs from TA-Lib: differences of prices closer than `TIE` of the price are equal. Prices in
+cents tie often (the high rose by as much as the low fell), and in floating point TA-Lib then decides by the
+last bit. The same prices divided by a split of 7 would decide otherwise, and a feature must not move with
+the unit of price. On prices in whole ticks, where its differences are exact, TA-Lib gives the same values.
 """
 
 import numpy as np

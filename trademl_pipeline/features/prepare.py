@@ -1,5 +1,6 @@
 """From bars as traded to the panel that features are computed on.
- The panel is sorted by symbol and session, and holds for each symbol only sessions with a usable bar.
+
+The panel is sorted by symbol and session, and holds for each symbol only sessions with a usable bar.
 Prices are put on the share of the symbol's *first* session: `price * product of the split factors up to t`.
 A split thus changes no row before it, makes no return on its day, and what happens after t cannot reach t.
 (Adjusting to the *last* share, as vendors do, rewrites the past with every split.) Features are free of

@@ -1,5 +1,6 @@
 """All declared features and the sets they form.
- To add a feature, declare it in the tuple of its set's module: it is then computed, stored, documented and
+
+To add a feature, declare it in the tuple of its set's module: it is then computed, stored, documented and
 audited. A name (a string) in a set's tuple stands for a feature that `common` or another set declares.
 """
 

@@ -1,6 +1,20 @@
 """Labels: targets with the interval of sessions whose prices they read."""
 
+from trademl_pipeline.labels.barrier import triple_barrier_labels
+from trademl_pipeline.labels.breakout import CLASSES, STRATEGIC_VALUES, RaceRules, breakout_labels
 from trademl_pipeline.labels.direction import direction_labels
+from trademl_pipeline.labels.forward import forward_labels
 from trademl_pipeline.labels.horizon import LabelInputError
+from trademl_pipeline.labels.validation import pattern_validations
 
-__all__ = ["LabelInputError", "direction_labels"]
+__all__ = [
+    "CLASSES",
+    "STRATEGIC_VALUES",
+    "LabelInputError",
+    "RaceRules",
+    "breakout_labels",
+    "direction_labels",
+    "forward_labels",
+    "pattern_validations",
+    "triple_barrier_labels",
+]

@@ -1,24 +1,17 @@
 """Buy, Hold or Sell: does the return over the horizon leave the band of volatility known at t?"""
 
-from collections.abc import Sequence
-from datetime import date
-
 import polars as pl
 
 from trademl_pipeline.features.engine import evaluate
 from trademl_pipeline.features.prepare import prepare
 from trademl_pipeline.features.registry import DECLARED
-from trademl_pipeline.labels.horizon import KEY, at_horizon
+from trademl_pipeline.labels.horizon import KEY, Sessions, at_horizon
 
 SELL, HOLD, BUY = 0, 1, 2
 
 
 def direction_labels(
-    bars: pl.DataFrame,
-    *,
-    horizon: int = 5,
-    k: float = 0.5,
-    sessions: Sequence[date] | pl.Series | None = None,
+    bars: pl.DataFrame, *, horizon: int = 5, k: float = 0.5, sessions: Sessions = None
 ) -> pl.DataFrame:
     """Buy (2) above +k sigma, Sell (0) below -k sigma, else Hold (1); sigma = volatility_20 sqrt(horizon).
 
@@ -36,9 +29,8 @@ def direction_labels(
         whose sigma is defined; sorted by symbol and session.
     """
     panel = prepare(bars)
-    sigma = evaluate(panel, ["volatility_20"], DECLARED)
-    panel = panel.join(sigma, on=KEY, how="left", maintain_order="left")
-    labels = at_horizon(panel, ["wealth"], horizon, sessions)
+    sigma = evaluate(panel, ["volatility_20"], DECLARED)["volatility_20"]
+    labels = at_horizon(panel.with_columns(sigma), ["wealth"], horizon, sessions)
     labels = labels.with_columns(
         (pl.col("wealth_end") / pl.col("wealth")).log().alias("forward_return"),
         (k * pl.col("volatility_20") * horizon**0.5).alias("threshold"),

@@ -1,5 +1,6 @@
 """Windows into the feature matrix: an index of end rows, gathered per batch. No window is stored.
- The feature frame, sorted by symbol and session, is the matrix; a window of `length` sessions that ends at
+
+The feature frame, sorted by symbol and session, is the matrix; a window of `length` sessions that ends at
 row r holds the rows `r - n_valid + 1 .. r`, where `n_valid <= length` stops at the symbol's first row.
 Padding stands before those rows and nowhere else. Windows count the symbol's own sessions: a gap is stepped
 over, not padded.

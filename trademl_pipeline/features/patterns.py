@@ -1,0 +1,99 @@
+"""The consolidation patterns: one row per pattern, one per snapshot, and the view that windows have of them."""
+
+import numpy as np
+import polars as pl
+
+from trademl_pipeline.features.consolidation import PATTERN_FEATURES, RULES, pattern_steps
+from trademl_pipeline.features.engine import evaluate
+from trademl_pipeline.features.operators import AGE
+from trademl_pipeline.features.prepare import prepare
+from trademl_pipeline.features.registry import DECLARED
+from trademl_pipeline.features.rules import PatternRules
+
+
+def _evaluate(panel: pl.DataFrame, names: list[str], rules: PatternRules, *, hindsight: bool) -> pl.DataFrame:
+    steps = pattern_steps(rules, hindsight=hindsight)
+    return evaluate(panel, names, {**DECLARED, **{s.name: s for s in steps}})
+
+
+def snapshots(panel: pl.DataFrame, rules: PatternRules = RULES) -> pl.DataFrame:
+    """Every session on which a pattern was active.
+
+    Args:
+        panel: from `prepare`.
+        rules: thresholds.
+
+    Returns:
+        symbol, session, row (Int64, in the panel), days_since_activation (Int32), start_row and
+        activation_row (Int64), upper, lower, power (boundaries, on the panel's share basis); sorted by
+        symbol and session.
+    """
+    names = ["pattern_age", "pattern_upper", "pattern_lower", "pattern_power"]
+    rows = _evaluate(panel, names, rules, hindsight=False).with_row_index("row")
+    rows = rows.filter(pl.col("pattern_age").is_not_null())
+    row, age = pl.col("row").cast(pl.Int64), pl.col("pattern_age").cast(pl.Int64)
+    return rows.select(
+        "symbol",
+        "session",
+        row,
+        age.cast(pl.Int32).alias("days_since_activation"),
+        (row - age - rules.sessions + 1).alias("start_row"),
+        (row - age).alias("activation_row"),
+        *(pl.col(f"pattern_{b}").alias(b) for b in ("upper", "lower", "power")),
+    )
+
+
+def consolidations(bars: pl.DataFrame, rules: PatternRules = RULES) -> pl.DataFrame:
+    """The table of patterns, one row each.
+
+    Returns:
+        symbol, start (first qualifying session), activation, last_active, active_sessions (Int32), ended
+        (the session that ended it; null while it is open), outcome ("breakout", "breakdown", "expired",
+        "open"), upper, lower, power (prices as traded on the activation's session); sorted by symbol and
+        activation.
+    """
+    panel = prepare(bars)
+    raw = panel.select("symbol", "session").join(
+        bars.select("symbol", "session", pl.col("close").cast(pl.Float64).alias("traded")),
+        on=["symbol", "session"],
+        how="left",
+        maintain_order="left",
+    )["traded"]
+    marked = snapshots(panel, rules)
+    found = marked.group_by("activation_row", maintain_order=True).agg(
+        pl.col("symbol", "start_row", "upper", "lower", "power").first(),
+        pl.col("row").last().alias("last_row"),
+    )
+    activation, last = found["activation_row"].to_numpy(), found["last_row"].to_numpy()
+    close, age = panel["close"].to_numpy(), panel[AGE].to_numpy()
+    after = np.minimum(last + 1, panel.height - 1)
+    open_still = (last + 1 >= panel.height) | (age[after] == 0)
+    outcome = np.select(
+        [open_still, close[after] > found["power"].to_numpy(), close[after] < found["lower"].to_numpy()],
+        ["open", "breakout", "breakdown"],
+        "expired",
+    )
+    session = panel["session"]
+    per_share = pl.Series(raw.to_numpy()[activation] / close[activation])
+    return found.select(
+        "symbol",
+        session.gather(found["start_row"]).alias("start"),
+        session.gather(activation).alias("activation"),
+        session.gather(last).alias("last_active"),
+        pl.Series("active_sessions", last - activation + 1, dtype=pl.Int32),
+        pl.when(pl.Series(~open_still)).then(session.gather(after)).alias("ended"),
+        pl.Series("outcome", outcome),
+        *(found[b] * per_share for b in ("upper", "lower", "power")),
+    )
+
+
+def pattern_view(panel: pl.DataFrame, rules: PatternRules = RULES) -> pl.DataFrame:
+    """The pattern features as a snapshot's window sees them: also on the qualifying sessions of its pattern.
+
+    A row before an activation shows what became known at the activation. Read it only in windows that end
+    at or after the activation, from `start_row` on (see `sequences.breakout`).
+
+    Returns:
+        symbol, session and the 20 pattern features, one row per panel row.
+    """
+    return _evaluate(panel, [f.name for f in PATTERN_FEATURES], rules, hindsight=True)

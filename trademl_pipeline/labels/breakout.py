@@ -1,0 +1,99 @@
+"""Breakout classes K0-K5 (seed 001): the race between gains and failure after each snapshot of a pattern."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from trademl_pipeline.features.consolidation import RULES
+from trademl_pipeline.features.patterns import snapshots
+from trademl_pipeline.features.prepare import prepare
+from trademl_pipeline.features.rules import PatternRules
+from trademl_pipeline.labels.horizon import KEY, Clock, Sessions
+
+CLASSES: Final = ("K0_STAGNANT", "K1_MINIMAL", "K2_QUALITY", "K3_STRONG", "K4_EXCEPTIONAL", "K5_FAILED")
+STRATEGIC_VALUES: Final = (-2.0, -0.2, 1.0, 3.0, 10.0, -10.0)
+FAILED: Final = 5
+_UNDECIDED: Final = -1
+
+
+@dataclass(frozen=True)
+class RaceRules:
+    """What the race is about.
+
+    Attributes:
+        horizon: sessions after the snapshot.
+        grace: the pattern fails when a low is at or below `grace` times its lower boundary.
+        gains: highs of classes K1, K2, ... above the upper boundary, as shares of it.
+    """
+
+    horizon: int = 100
+    grace: float = 0.90
+    gains: tuple[float, ...] = (0.05, 0.15, 0.35, 0.75)
+
+
+def breakout_labels(
+    bars: pl.DataFrame,
+    *,
+    rules: PatternRules = RULES,
+    race: RaceRules | None = None,
+    sessions: Sessions = None,
+) -> pl.DataFrame:
+    """The class of every snapshot: each active session of each consolidation pattern.
+
+    The best gain reached before the failure wins; a bar that fails and gains fails first. Failed with no
+    gain reached is K5, neither is K0. The highest gain and the failure decide at once, on whatever session
+    they come; otherwise the label is decided at the horizon, and absent where the history ends before it.
+
+    Args:
+        bars: as for `features.compute`.
+        rules: thresholds of the patterns.
+        race: horizon, grace and gains; None takes the defaults of `RaceRules`.
+        sessions: the exchange's sessions up to the end of the history; None takes those on which anything
+            traded.
+
+    Returns:
+        symbol, session (of the snapshot), label_start, label_end (the last session read), target (Int8,
+        index into `CLASSES`), last_price (the symbol had stopped trading before label_end); sorted by
+        symbol and session.
+    """
+    race = race or RaceRules()
+    panel = prepare(bars)
+    clock = Clock.of(panel, sessions)
+    marked = snapshots(panel, rules)
+    start = marked["row"].to_numpy()
+    upper, lower = marked["upper"].to_numpy(), marked["lower"].to_numpy()
+    last, complete = (a[start] for a in clock.last_row(race.horizon))
+    high, low = panel["high"].to_numpy(), panel["low"].to_numpy()
+
+    target = np.full(len(start), _UNDECIDED, dtype=np.int8)
+    end = clock.index[start] + race.horizon
+    best = np.zeros(len(start), dtype=np.int8)
+    racing = np.arange(len(start))
+    for ahead in range(1, race.horizon + 1):
+        racing = racing[start[racing] + ahead <= last[racing]]
+        if racing.size == 0:
+            break
+        row = start[racing] + ahead
+        failed = low[row] <= race.grace * lower[racing]
+        for rank, gain in enumerate(race.gains, start=1):
+            reached = ~failed & (high[row] >= (1 + gain) * upper[racing])
+            best[racing[reached]] = np.maximum(best[racing[reached]], rank)
+        won = best[racing] == len(race.gains)
+        decided = racing[failed | won]
+        target[decided] = best[decided]
+        target[racing[failed & (best[racing] == 0)]] = FAILED
+        end[decided] = clock.index[start[decided] + ahead]
+        racing = racing[~(failed | won)]
+    at_end = (target == _UNDECIDED) & complete
+    target[at_end] = best[at_end]
+
+    known = target != _UNDECIDED
+    return marked.filter(pl.Series(known)).select(
+        *KEY,
+        pl.col("session").alias("label_start"),
+        clock.session(end[known]).alias("label_end"),
+        pl.Series("target", target[known]),
+        pl.Series("last_price", (at_end & (clock.index[last] < end))[known]),
+    )
