@@ -1,1 +1,53 @@
 """Dagster definitions: thin assets, checks, partitions, resources, jobs, schedules and sensors."""
+
+import warnings
+
+import dagster as dg
+
+# Partitioned checks, backfill policies and mappings beyond the first partition are previews in the pinned Dagster; its
+# warnings about them would bury a user's own.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+
+
+def build_definitions() -> dg.Definitions:
+    """Everything of the code location: the shared stages, then each study's."""
+    from trademl_pipeline.defs.features.features import feature_assets
+    from trademl_pipeline.defs.jobs import month_job_name, study_jobs, train_job_name
+    from trademl_pipeline.defs.labels.direction import label_assets
+    from trademl_pipeline.defs.market.raw_bars import raw_bars, raw_bars_gate
+    from trademl_pipeline.defs.models.model import model_assets
+    from trademl_pipeline.defs.predictions.predictions import prediction_assets
+    from trademl_pipeline.defs.reports.validation import report_assets
+    from trademl_pipeline.defs.resources import resources
+    from trademl_pipeline.defs.schedules import next_fold_sensor, retrain_schedule
+    from trademl_pipeline.defs.sensors import report_failures
+    from trademl_pipeline.defs.sequences.sequences import sequence_assets
+    from trademl_pipeline.studies import STUDIES
+
+    parts: list[dg.AssetsDefinition | dg.AssetChecksDefinition] = [raw_bars, raw_bars_gate]
+    jobs, schedules, sensors = [], [], [report_failures]
+    for set_name in sorted({study.feature_set for study in STUDIES.values()}):
+        parts += feature_assets(set_name)
+    for study in STUDIES.values():
+        parts += label_assets(study)
+        parts += sequence_assets(study)
+        parts += model_assets(study)
+        parts += prediction_assets(study)
+        by_name = {job.name: job for job in study_jobs(study)}
+        month_job, train_job = by_name[month_job_name(study.name)], by_name[train_job_name(study.name)]
+        jobs += by_name.values()
+        schedules.append(retrain_schedule(study, month_job))
+        sensors.append(next_fold_sensor(study, month_job, train_job))
+    parts += report_assets(list(STUDIES.values()))
+    return dg.Definitions(
+        # A run is a process of its own, and its steps follow one another: a process for each step would cost two
+        # seconds a step and give nothing. Folds run in parallel as runs.
+        executor=dg.in_process_executor,
+        assets=[part for part in parts if not isinstance(part, dg.AssetChecksDefinition)],
+        asset_checks=[part for part in parts if isinstance(part, dg.AssetChecksDefinition)],
+        resources=resources(),
+        jobs=jobs,
+        schedules=schedules,
+        sensors=sensors,
+    )

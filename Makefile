@@ -1,0 +1,63 @@
+# Everything a user needs: `make run`, `make test`, `make ui`, `make bench`, `make lint`.
+# Needs Python 3.11+, pip and make. Two stamps keep a second call from installing again.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt
+INPUTS := pyproject.toml .ci/constraints.txt
+RUN    := $(VENV)/.installed-run
+DEV    := $(VENV)/.installed-dev
+
+DATA    ?=
+SYMBOLS ?=
+MONTHS  ?=
+ARGS    ?=
+PORT    ?= 3000
+RUN_FLAGS = $(if $(DATA),--data "$(DATA)") $(if $(SYMBOLS),--symbols "$(SYMBOLS)") $(if $(MONTHS),--months "$(MONTHS)") $(ARGS)
+
+.PHONY: run ui test test-fast lint check bench clean
+
+run: $(RUN)
+	@$(BIN)/trademl run $(RUN_FLAGS)
+
+ui: $(RUN)
+	@$(BIN)/trademl ui --port $(PORT) $(if $(DATA),--data "$(DATA)") $(if $(SYMBOLS),--symbols "$(SYMBOLS)")
+
+test: $(DEV)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-fast: $(DEV)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not e2e and not real_data" $(ARGS)
+
+lint: $(DEV)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+
+check: $(RUN)
+	@$(BIN)/trademl check
+
+bench: $(DEV)
+	@for script in $(wildcard benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) -V). Set PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(RUN): $(INPUTS) | $(VENV)/bin/python
+	@echo "Installing into $(VENV) (once)"
+	@$(PIP) torch==2.13.0
+	@$(PIP) --editable .
+	@touch $@
+
+$(DEV): $(INPUTS) | $(VENV)/bin/python
+	@echo "Installing into $(VENV), with test tools (once)"
+	@$(PIP) torch==2.13.0
+	@$(PIP) --editable ".[dev,scale]"
+	@touch $(RUN) $@
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,187 @@
+"""`trademl`: run a study from the shell, open the UI, and look at what the lake holds.
+
+The CLI knows nothing of Dagster: it sets the environment of a data set and starts the processes that do.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from trademl_pipeline.workspace import ROOT, SIMULATED_START, DataSet, UsageError, month_key, month_range
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+console = Console()
+
+DEFAULT_FOLDS = 12
+HISTORY_MONTHS = 14
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", help="Parquet or CSV bars, file or folder; default: the simulated market"),
+]
+SymbolsOption = Annotated[
+    str, typer.Option("--symbols", help="Comma-separated symbols, or a number: that many symbols")
+]
+ColumnsOption = Annotated[
+    list[str] | None,
+    typer.Option("--column", help="Column mapping ours=theirs, e.g. --column close=Close; may be repeated"),
+]
+HomeOption = Annotated[
+    Path | None, typer.Option("--home", help="State folder; default: data/<name of the data set>")
+]
+StartOption = Annotated[
+    str, typer.Option("--start", help="First month of history, YYYY-MM; default: the data's own")
+]
+
+
+def _fail(message: str) -> typer.Exit:
+    Console(stderr=True).print(f"[red]error:[/red] {message}", highlight=False)
+    return typer.Exit(2)
+
+
+def _data_set(
+    data: Path | None, symbols: str, columns: list[str] | None, home: Path | None, start: str
+) -> DataSet:
+    mapping: dict[str, str] = {}
+    for pair in columns or []:
+        ours, sep, theirs = pair.partition("=")
+        if not sep or not ours or not theirs:
+            raise UsageError(f"--column {pair!r} is not ours=theirs, e.g. --column close=Close")
+        mapping[ours] = theirs
+    if start:
+        first = month_key(start)
+    elif data is None:
+        first = SIMULATED_START
+    else:
+        from trademl_pipeline.market import FileSource
+
+        if not data.exists():
+            raise UsageError(f"there is no file or folder {data}; --data takes Parquet or CSV bars")
+        first = f"{FileSource(data, columns=mapping).span()[0]:%Y-%m}-01"
+    return DataSet(data=data, symbols=symbols, columns=mapping, start=first, home=home)
+
+
+def _shift(month: str, by: int) -> str:
+    count = int(month[:4]) * 12 + int(month[5:7]) - 1 + by
+    return f"{count // 12:04d}-{count % 12 + 1:02d}-01"
+
+
+@app.command()
+def run(
+    study: Annotated[str, typer.Argument(help="Study to run")] = "direction",
+    months: Annotated[
+        str, typer.Option("--months", help="Folds to run, YYYY-MM:YYYY-MM; default: the last 12 that fit")
+    ] = "",
+    data: DataOption = None,
+    symbols: SymbolsOption = "",
+    column: ColumnsOption = None,
+    home: HomeOption = None,
+    start: StartOption = "",
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Go on with the other months when the gate refuses one")
+    ] = False,
+) -> None:
+    """Ingest, compute, train every fold, predict and report; ends with the table of results."""
+    from trademl_pipeline.studies import STUDIES
+
+    if study not in STUDIES:
+        raise _fail(f"there is no study {study!r}; studies: {', '.join(sorted(STUDIES))}")
+    try:
+        chosen = _data_set(data, symbols, column, home, start)
+        environment = chosen.environment()
+        first, last = month_range(months) if months else _default_months(chosen)
+        if first <= chosen.start:
+            raise UsageError(
+                f"the first fold is {first[:7]}, but history begins in {chosen.start[:7]}: a fold needs at least "
+                f"{STUDIES[study].folds.min_train} sessions before it (about {HISTORY_MONTHS} months)"
+            )
+    except (UsageError, ValueError) as error:
+        raise _fail(str(error)) from error
+    command = [sys.executable, "-m", "trademl_pipeline.defs.launch", study, first, last]
+    if keep_going:
+        command.append("--keep-going")
+    code = subprocess.run(command, env=environment, check=False).returncode
+    _print_results(chosen.folder() / "reports" / study / last[:7])
+    raise typer.Exit(code)
+
+
+def _default_months(chosen: DataSet) -> tuple[str, str]:
+    """The last full folds: of the file's span, or the first year after the simulated market's history."""
+    if chosen.data is None:
+        first = _shift(chosen.start, 24)
+        return first, _shift(first, DEFAULT_FOLDS - 1)
+    from trademl_pipeline.market import FileSource
+
+    end = FileSource(chosen.data, columns=chosen.columns).span()[1]
+    last = f"{end:%Y-%m}-01"
+    return max(_shift(last, 1 - DEFAULT_FOLDS), _shift(chosen.start, HISTORY_MONTHS)), last
+
+
+def _print_results(folder: Path) -> None:
+    summary = folder / "summary.json"
+    if not summary.exists():
+        return
+    from trademl_pipeline.reports import print_summary
+
+    print_summary(json.loads(summary.read_text()), console)
+    console.print(f"Report: {summary.parent / 'report.html'}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Port of the Dagster UI")] = 3000,
+    host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
+    data: DataOption = None,
+    symbols: SymbolsOption = "",
+    column: ColumnsOption = None,
+    home: HomeOption = None,
+    start: StartOption = "",
+) -> None:
+    """Open the Dagster UI with its daemon on the state folder of a data set."""
+    try:
+        environment = _data_set(data, symbols, column, home, start).environment()
+    except (UsageError, ValueError) as error:
+        raise _fail(str(error)) from error
+    console.print(f"Dagster UI: http://{host}:{port}   state: {environment['TRADEML_HOME']}", highlight=False)
+    dagster = str(Path(sys.executable).parent / "dagster")
+    os.chdir(ROOT)
+    os.execve(dagster, [dagster, "dev", "-w", "workspace.yaml", "-h", host, "-p", str(port)], environment)
+
+
+@app.command()
+def check(home: HomeOption = None) -> None:
+    """Validate the definitions as Dagster loads them."""
+    environment = DataSet(home=home).environment()
+    dagster = str(Path(sys.executable).parent / "dagster")
+    command = [dagster, "definitions", "validate", "-w", "workspace.yaml"]
+    raise typer.Exit(subprocess.run(command, env=environment, cwd=ROOT, check=False).returncode)
+
+
+@app.command()
+def env(
+    data: DataOption = None,
+    symbols: SymbolsOption = "",
+    column: ColumnsOption = None,
+    home: HomeOption = None,
+    start: StartOption = "",
+) -> None:
+    """Print the environment of a data set as shell exports, for use with Dagster's own commands."""
+    import shlex
+
+    try:
+        environment = _data_set(data, symbols, column, home, start).environment()
+    except (UsageError, ValueError) as error:
+        raise _fail(str(error)) from error
+    for name, value in sorted(environment.items()):
+        if name.startswith(("TRADEML_", "DAGSTER_")):
+            typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,53 @@
+"""Jobs of a study: prepare history, train and predict one fold, report, and all of a closed month."""
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from trademl_pipeline.defs.partitions import MONTHS
+from trademl_pipeline.studies import StudySpec
+
+
+def prepare_job_name(study: str) -> str:
+    """Bars, features, labels and windows, over a range of months in one run."""
+    return f"prepare_{study}"
+
+
+def fold_job_name(study: str) -> str:
+    """One walk-forward fold: model and predictions of a month."""
+    return f"fold_{study}"
+
+
+def train_job_name(study: str) -> str:
+    """The model of a month alone: what is trained before the month begins."""
+    return f"train_{study}"
+
+
+def report_job_name(study: str) -> str:
+    """The validation report as of a month."""
+    return f"report_{study}"
+
+
+def month_job_name(study: str) -> str:
+    """Everything of one month, from bars to report."""
+    return f"month_{study}"
+
+
+def study_jobs(study: StudySpec) -> list[UnresolvedAssetJobDefinition]:
+    """The jobs of one study."""
+    name = study.name
+    inputs = ["raw_bars", f"features_{study.feature_set}", f"labels_{name}", f"sequences_{name}"]
+    fold = [f"model_{name}", f"predictions_{name}"]
+    report = ["validation_report"]
+    described = {
+        prepare_job_name(name): (inputs, "Ingest and compute the inputs of a range of months in one run."),
+        fold_job_name(name): (fold, "Train one walk-forward fold and predict its month."),
+        train_job_name(name): (fold[:1], "Train the model of one month on what was known before it."),
+        report_job_name(name): (report, "Write the validation report as of one month."),
+        month_job_name(name): ([*inputs, *fold, *report], "Everything of one closed month."),
+    }
+    return [
+        dg.define_asset_job(
+            job, selection=dg.AssetSelection.assets(*assets), partitions_def=MONTHS, description=text
+        )
+        for job, (assets, text) in described.items()
+    ]

@@ -1,0 +1,1 @@
+"""Stage market: bars as they arrive, checked and filed by month."""

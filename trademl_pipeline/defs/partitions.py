@@ -1,0 +1,48 @@
+"""The one partition dimension, months, and every mapping between assets.
+
+A month key is `YYYY-MM-01`. Symbols are rows, never partitions. Every mapping looks back only: a partition
+of month M reads months <= M, and a model of month M reads months < M. `first_month` is read from
+`TRADEML_START` because the history a user has decides where it begins.
+"""
+
+import math
+import os
+
+import dagster as dg
+
+FIRST_MONTH = os.environ.get("TRADEML_START", "2007-01-01")
+MONTHS = dg.MonthlyPartitionsDefinition(start_date=FIRST_MONTH)
+
+# The fewest sessions a calendar month of XNYS has had since 1990 is 15 (September 2001); one month more
+# covers a look-back that begins inside a month.
+FEWEST_SESSIONS_A_MONTH = 15
+ALL_HISTORY = 1200
+
+
+def months_back(sessions: int) -> int:
+    """Calendar months that surely hold `sessions` sessions before the first day of a month."""
+    return math.ceil(sessions / FEWEST_SESSIONS_A_MONTH)
+
+
+def same_month() -> dg.PartitionMapping:
+    """Month M reads month M."""
+    return dg.IdentityPartitionMapping()
+
+
+def trailing(months: int) -> dg.PartitionMapping:
+    """Month M reads months M - `months` to M."""
+    return dg.TimeWindowPartitionMapping(
+        start_offset=-months, end_offset=0, allow_nonexistent_upstream_partitions=True
+    )
+
+
+def earlier(months: int = ALL_HISTORY) -> dg.PartitionMapping:
+    """Month M reads up to `months` months that end with M - 1: what a model may learn from."""
+    return dg.TimeWindowPartitionMapping(
+        start_offset=-months, end_offset=-1, allow_nonexistent_upstream_partitions=True
+    )
+
+
+def until(months: int = ALL_HISTORY) -> dg.PartitionMapping:
+    """Month M reads all months up to and including M: what a report may show."""
+    return trailing(months)

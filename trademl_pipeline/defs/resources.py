@@ -1,0 +1,213 @@
+"""Resources: the lake, the bars, the tracker and the folder for reports. All values come from the environment,
+which the Makefile and the CLI set (see docs/architecture.md for the list)."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import Field
+
+from trademl_pipeline.lake import Lake, LakeConfig
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+    from trademl_pipeline.market.sources import BarSource
+
+DEFAULT_HOME = "data/simulated"
+
+
+def home() -> Path:
+    """Folder that holds the state of one data set: `TRADEML_HOME`, or the simulated market's."""
+    return Path(os.environ.get("TRADEML_HOME", DEFAULT_HOME)).resolve()
+
+
+class LakeResource(dg.ConfigurableResource):
+    """The lake of this data set.
+
+    `catalog` and `data_path` left empty mean the embedded default under `TRADEML_HOME`; set
+    `TRADEML_LAKE_CATALOG=postgres:<dsn>` and `TRADEML_LAKE_DATA=s3://bucket/prefix` to outgrow it.
+    """
+
+    catalog: str = Field(default="", description="sqlite:<file> or postgres:<libpq dsn>")
+    data_path: str = Field(default="", description="local folder or s3://bucket/prefix")
+
+    def open(self) -> Lake:
+        """A handle on the lake; cheap, each operation connects on its own."""
+        environment = dict(os.environ)
+        if self.catalog:
+            environment["TRADEML_LAKE_CATALOG"] = self.catalog
+        if self.data_path:
+            environment["TRADEML_LAKE_DATA"] = self.data_path
+        return Lake(LakeConfig.from_env(home(), environment))
+
+
+class BarsResource(dg.ConfigurableResource):
+    """Where bars come from.
+
+    `source` is `simulated` (embedded, no network) or `files` (Parquet or CSV at `path`).
+    """
+
+    source: str = Field(default="simulated", description="simulated or files")
+    path: str = Field(default="", description="file or folder, for source=files")
+    columns: str = Field(default="{}", description='JSON map of our names to the file\'s, {"close": "Close"}')
+    symbols: str = Field(default="", description="comma-separated symbols, or a number: that many symbols")
+    seed: int = Field(default=7, description="seed of the simulated market")
+
+    def open(self) -> "BarSource":
+        """The source; one object per configuration and process, since it may hold a simulated history."""
+        return _source(self.source, self.path, self.columns, self.symbols, self.seed)
+
+
+@lru_cache(maxsize=4)
+def _source(source: str, path: str, columns: str, symbols: str, seed: int) -> "BarSource":
+    from trademl_pipeline.market import FileSource, SimulatedMarket
+
+    count = int(symbols) if symbols.isdigit() else None
+    listed = [s.strip() for s in symbols.split(",") if s.strip()] if count is None else None
+    if source == "simulated":
+        return SimulatedMarket(seed=seed, n_symbols=count) if count else SimulatedMarket(seed=seed)
+    if source == "files":
+        if not path:
+            raise dg.DagsterInvalidConfigError(
+                "TRADEML_SOURCE is 'files' but TRADEML_DATA is empty: set it to a Parquet or CSV file or folder",
+                [],
+                {},
+            )
+        try:
+            mapping = json.loads(columns)
+        except json.JSONDecodeError as error:
+            raise dg.Failure(
+                f'TRADEML_COLUMNS is not JSON ({error}); write e.g. {{"close": "Close"}}'
+            ) from error
+        return FileSource(path, columns=mapping, symbols=listed, max_symbols=count)
+    raise dg.Failure(f"TRADEML_SOURCE is {source!r}; it may be 'simulated' or 'files'")
+
+
+class GateResource(dg.ConfigurableResource):
+    """How hard the gate samples within one month."""
+
+    cutoffs: int = Field(default=2, description="as-of sessions drawn per month and probe")
+    seed: int = Field(default=0, description="seed of the draw")
+
+
+class ArtifactsResource(dg.ConfigurableResource):
+    """Local folders for what is not a table: models and reports."""
+
+    def models(self, study: str, month: str) -> Path:
+        """Folder of the model of one fold."""
+        return home() / "models" / study / month[:7]
+
+    def reports(self, study: str) -> Path:
+        """Folder of a study's reports."""
+        return home() / "reports" / study
+
+
+class TrackingResource(dg.ConfigurableResource):
+    """MLflow tracking: one run per (asset, partition), closed as FINISHED or FAILED as it ended.
+
+    The client is used with explicit run ids: MLflow's fluent API keeps one active run per process, which
+    merges partitions that run in one process.
+    """
+
+    uri: str = Field(default="", description="MLflow tracking URI; empty: SQLite under TRADEML_HOME/mlflow")
+    experiment: str = Field(default="trademl", description="prefix of the experiment names")
+
+    def tracking_uri(self) -> str:
+        """The URI in force."""
+        return self.uri or f"sqlite:///{home() / 'mlflow' / 'mlflow.db'}"
+
+    def _client(self) -> "MlflowClient":
+        from mlflow.tracking import MlflowClient
+
+        if not self.uri:
+            (home() / "mlflow" / "artifacts").mkdir(parents=True, exist_ok=True)
+        return MlflowClient(tracking_uri=self.tracking_uri())
+
+    def _experiment_id(self, client: "MlflowClient", name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        found = client.get_experiment_by_name(name)
+        if found is not None:
+            return found.experiment_id
+        location = None if self.uri else (home() / "mlflow" / "artifacts" / name).as_uri()
+        try:
+            return client.create_experiment(name, artifact_location=location)
+        except MlflowException:
+            # Another process made it between the look and the creation.
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+            return found.experiment_id
+
+    @contextmanager
+    def run(self, asset: str, month: str, tags: dict[str, str]) -> Iterator["TrackedRun"]:
+        """Open the run of one asset partition; FINISHED on leaving, FAILED if the body raises."""
+        client = self._client()
+        run = client.create_run(
+            self._experiment_id(client, f"{self.experiment}/{asset}"),
+            run_name=f"{asset} {month[:7]}",
+            tags={"asset": asset, "partition": month, **tags},
+        )
+        tracked = TrackedRun(client, run.info.run_id)
+        try:
+            yield tracked
+        except BaseException as error:
+            client.set_tag(run.info.run_id, "error", str(error)[:500])
+            client.set_terminated(run.info.run_id, "FAILED")
+            raise
+        client.set_terminated(run.info.run_id, "FINISHED")
+
+
+class TrackedRun:
+    """One open MLflow run."""
+
+    def __init__(self, client: "MlflowClient", run_id: str) -> None:
+        self._client = client
+        self.run_id = run_id
+
+    def log_params(self, params: dict[str, Any]) -> None:
+        """Log parameters in one request."""
+        from mlflow.entities import Param
+
+        self._client.log_batch(self.run_id, params=[Param(k, str(v)) for k, v in params.items()])
+
+    def log_metrics(self, metrics: dict[str, float]) -> None:
+        """Log metrics in one request; a metric that is not finite is a fault of the caller's."""
+        from mlflow.entities import Metric
+
+        now = self._client.get_run(self.run_id).info.start_time
+        self._client.log_batch(self.run_id, metrics=[Metric(k, float(v), now, 0) for k, v in metrics.items()])
+
+    def log_artifact(self, path: Path) -> None:
+        """Copy a file or a folder into the run's artifacts."""
+        if path.is_dir():
+            self._client.log_artifacts(self.run_id, str(path))
+        else:
+            self._client.log_artifact(self.run_id, str(path))
+
+
+def resources() -> dict[str, Any]:
+    """All resources, bound to the environment at run time."""
+
+    def from_env(name: str, default: str) -> Any:
+        # dg.EnvVar raises on a name that is not set; an unset one means the default here.
+        return dg.EnvVar(name) if name in os.environ else default
+
+    return {
+        "lake": LakeResource(),
+        "bars": BarsResource(
+            source=from_env("TRADEML_SOURCE", "simulated"),
+            path=from_env("TRADEML_DATA", ""),
+            columns=from_env("TRADEML_COLUMNS", "{}"),
+            symbols=from_env("TRADEML_SYMBOLS", ""),
+        ),
+        "gate": GateResource(),
+        "artifacts": ArtifactsResource(),
+        "tracking": TrackingResource(uri=from_env("TRADEML_MLFLOW_URI", "")),
+    }

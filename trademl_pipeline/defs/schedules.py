@@ -1,0 +1,54 @@
+"""The monthly retrain: when a month has closed its data is taken in, and the next month's fold is trained on it."""
+
+from datetime import timedelta
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from trademl_pipeline.defs.jobs import month_job_name, train_job_name
+from trademl_pipeline.market.calendar import month_key, offset_month
+from trademl_pipeline.studies import StudySpec
+
+# 06:00 in New York on the 1st: the last session of the month has closed, the first of the next has not opened.
+CRON = "0 6 1 * *"
+TIMEZONE = "America/New_York"
+
+
+def retrain_schedule(study: StudySpec, month_job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    """On the 1st of each month, everything of the month that has just closed."""
+
+    @dg.schedule(
+        name=f"retrain_{study.name}",
+        job=month_job,
+        cron_schedule=CRON,
+        execution_timezone=TIMEZONE,
+        description=f"{study.title}: take in the month that has closed; the sensor next_fold_{study.name} then "
+        "trains the fold of the month that begins.",
+    )
+    def retrain(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        closed = month_key((context.scheduled_execution_time - timedelta(days=1)).date().replace(day=1))
+        return dg.RunRequest(run_key=f"{study.name}-{closed}", partition_key=closed)
+
+    return retrain
+
+
+def next_fold_sensor(
+    study: StudySpec, month_job: UnresolvedAssetJobDefinition, train_job: UnresolvedAssetJobDefinition
+) -> dg.SensorDefinition:
+    """When a month's job has succeeded, train the fold of the month after it."""
+
+    @dg.run_status_sensor(
+        name=f"next_fold_{study.name}",
+        run_status=dg.DagsterRunStatus.SUCCESS,
+        monitored_jobs=[month_job],
+        request_job=train_job,
+        description=f"{study.title}: after a closed month has been taken in, train the next month's fold.",
+    )
+    def next_fold(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
+        month = context.dagster_run.tags.get("dagster/partition")
+        if context.dagster_run.job_name != month_job_name(study.name) or month is None:
+            return dg.SkipReason("not a run of one closed month")
+        following = offset_month(month, 1)
+        return dg.RunRequest(run_key=f"{train_job_name(study.name)}-{following}", partition_key=following)
+
+    return next_fold

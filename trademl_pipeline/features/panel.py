@@ -1,0 +1,65 @@
+"""One month of a feature set as it is published: features with the moments they were decided and known.
+
+A month is always computed alone from its warm-up window, never cut out of a longer run, so that a month
+published by a backfill over years and the same month published on its own are the same rows.
+"""
+
+from datetime import date, timedelta
+
+import polars as pl
+
+from trademl_pipeline.features.registry import compute, warmup
+from trademl_pipeline.market.calendar import month_sessions, offset
+
+# Bars of a close reach a trader with the vendor's delay; decisions are taken an hour after the close, long before the
+# next open at which they trade.
+DECISION_DELAY = timedelta(hours=1)
+
+
+def warmup_start(set_name: str, month: str) -> date:
+    """First session whose bars the month needs."""
+    return offset(month_sessions(month)[0], -warmup(set_name))
+
+
+def clock(bars: pl.DataFrame) -> pl.DataFrame:
+    """Decision and knowledge time of every bar's row.
+
+    Returns:
+        symbol, session, decision_time, knowledge_time; the latter is the latest moment at which any bar of the
+        symbol up to that session became known, so a bar restated late shows in every row that may have read it.
+    """
+    return bars.sort("symbol", "session").select(
+        "symbol",
+        "session",
+        (pl.col("event_time") + DECISION_DELAY).alias("decision_time"),
+        pl.col("knowledge_time").cum_max().over("symbol").alias("knowledge_time"),
+    )
+
+
+def feature_month(bars: pl.DataFrame, set_name: str, month: str) -> pl.DataFrame:
+    """Features of one month.
+
+    Args:
+        bars: raw bars from `warmup_start` to the end of the month, with event_time and knowledge_time.
+        set_name: name in `FEATURE_SETS`.
+        month: partition key, `YYYY-MM-01`.
+
+    Returns:
+        symbol, session, decision_time, knowledge_time, one Float64 per feature; sorted by key.
+    """
+    sessions = month_sessions(month)
+    values = compute(bars, set_name)
+    inside = pl.col("session").is_between(sessions[0], sessions[-1])
+    names = [c for c in values.columns if c not in ("symbol", "session")]
+    return (
+        values.filter(inside)
+        .join(clock(bars).filter(inside), on=["symbol", "session"], how="left")
+        .select(
+            "symbol",
+            "session",
+            "decision_time",
+            "knowledge_time",
+            *(pl.col(n).cast(pl.Float64).fill_nan(None) for n in names),
+        )
+        .sort("symbol", "session")
+    )

@@ -1,0 +1,97 @@
+"""Where a data set's state lies, and the environment that the Dagster processes read it from.
+
+One folder per data set and selection of symbols keeps a user's bars from ever mixing with the simulated market
+or with another file's: a lake, a Dagster instance, an MLflow store, models and reports.
+"""
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SIMULATED_START = "2013-01-01"
+MONTH = re.compile(r"^(\d{4})-(0[1-9]|1[0-2])$")
+
+
+class UsageError(ValueError):
+    """Something the user typed cannot work; the message says what to type instead."""
+
+
+def month_key(text: str) -> str:
+    """`2016-01` to the partition key `2016-01-01`.
+
+    Raises:
+        UsageError: when the text is not a month.
+    """
+    if not MONTH.match(text):
+        raise UsageError(f"{text!r} is not a month; write it as YYYY-MM, e.g. 2016-01")
+    return f"{text}-01"
+
+
+def month_range(text: str) -> tuple[str, str]:
+    """`2016-01:2018-12`, or one month, to its first and last partition key.
+
+    Raises:
+        UsageError: when the text is not a range of months, or runs backwards.
+    """
+    first, _, last = text.partition(":")
+    keys = month_key(first), month_key(last or first)
+    if keys[0] > keys[1]:
+        raise UsageError(f"{text!r} runs backwards: write the earlier month first")
+    return keys
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Bars and the folder of everything made from them.
+
+    Attributes:
+        data: Parquet or CSV file or folder; None is the simulated market.
+        symbols: comma-separated names or a number; empty is all.
+        columns: our column names to the file's.
+        start: first month, `YYYY-MM-01`.
+        home: state folder; None derives it from the data's name and the selection.
+    """
+
+    data: Path | None = None
+    symbols: str = ""
+    columns: dict[str, str] = field(default_factory=dict)
+    start: str = SIMULATED_START
+    home: Path | None = None
+
+    def folder(self) -> Path:
+        """The state folder, absolute."""
+        if self.home is not None:
+            return self.home.resolve()
+        name = self.data.resolve().stem if self.data else "simulated"
+        chosen = json.dumps([self.symbols, self.columns, str(self.data.resolve()) if self.data else ""])
+        plain = self.data is None and not self.symbols
+        suffix = "" if plain else "-" + hashlib.sha256(chosen.encode()).hexdigest()[:8]
+        return ROOT / "data" / f"{name}{suffix}"
+
+    def environment(self) -> dict[str, str]:
+        """The variables that Dagster's processes need, on top of the caller's own.
+
+        Raises:
+            UsageError: when the data path does not exist.
+        """
+        if self.data is not None and not self.data.exists():
+            raise UsageError(f"there is no file or folder {self.data}; --data takes Parquet or CSV bars")
+        folder = self.folder()
+        for part in ("dagster", "lake", "mlflow", "reports"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        return {
+            **os.environ,
+            "DAGSTER_HOME": str(ROOT),
+            "DAGSTER_DISABLE_TELEMETRY": "1",
+            "TRADEML_HOME": str(folder),
+            "TRADEML_DAGSTER_STORAGE": str(folder / "dagster"),
+            "TRADEML_SOURCE": "files" if self.data else "simulated",
+            "TRADEML_DATA": str(self.data.resolve()) if self.data else "",
+            "TRADEML_COLUMNS": json.dumps(self.columns),
+            "TRADEML_SYMBOLS": self.symbols,
+            "TRADEML_START": self.start,
+        }

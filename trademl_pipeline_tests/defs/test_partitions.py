@@ -1,0 +1,83 @@
+"""No path of the asset graph leads from a later month into training."""
+
+import dagster as dg
+import pytest
+
+from trademl_pipeline.defs.partitions import MONTHS, earlier, months_back, same_month, trailing
+from trademl_pipeline.definitions import defs
+from trademl_pipeline.market.calendar import month_sessions
+
+MONTH = "2016-06-01"
+FORBIDDEN = (dg.AllPartitionMapping, dg.LastPartitionMapping)
+
+
+def graph():
+    return defs.resolve_asset_graph()
+
+
+def upstream_months(mapping: dg.PartitionMapping, month: str) -> list[str]:
+    wanted = MONTHS.subset_with_partition_keys([month])
+    found = mapping.get_upstream_mapped_partitions_result_for_partitions(wanted, MONTHS, MONTHS)
+    return sorted(found.partitions_subset.get_partition_keys())
+
+
+def edges():
+    nodes = graph()
+    for key in nodes.materializable_asset_keys:
+        for parent in nodes.get(key).parent_keys:
+            yield key, parent, nodes.get(key).partition_mappings.get(parent, dg.IdentityPartitionMapping())
+
+
+def ancestors(key: dg.AssetKey) -> set[dg.AssetKey]:
+    found, todo = set(), [key]
+    while todo:
+        for parent in graph().get(todo.pop()).parent_keys:
+            if parent not in found:
+                found.add(parent)
+                todo.append(parent)
+    return found
+
+
+def test_every_asset_is_partitioned_by_month():
+    assert {graph().get(key).partitions_def for key in graph().materializable_asset_keys} == {MONTHS}
+
+
+def test_no_edge_reads_a_later_month():
+    read = 0
+    for child, parent, mapping in edges():
+        assert not isinstance(mapping, FORBIDDEN), (child, parent)
+        months = upstream_months(mapping, MONTH)
+        assert max(months) <= MONTH, (child, parent)
+        read += 1
+    assert read >= 8
+
+
+def test_every_edge_into_a_model_reads_earlier_months_only():
+    models = [k for k in graph().materializable_asset_keys if k.to_user_string().startswith("model_")]
+    assert models
+    into = [(c, p, m) for c, p, m in edges() if c in models]
+    assert into
+    for child, parent, mapping in into:
+        assert max(upstream_months(mapping, MONTH)) == "2016-05-01", (child, parent)
+
+
+def test_nothing_that_trains_depends_on_predictions_or_reports():
+    for key in graph().materializable_asset_keys:
+        if key.to_user_string().startswith("model_"):
+            names = {k.to_user_string() for k in ancestors(key)}
+            assert not [n for n in names if n.startswith(("predictions_", "validation_", "model_"))]
+
+
+@pytest.mark.parametrize("sessions", [1, 20, 60, 250])
+def test_months_back_hold_enough_sessions(sessions):
+    back = months_back(sessions)
+    months = upstream_months(trailing(back), MONTH)
+    held = sum(len(month_sessions(m)) for m in months if m < MONTH)
+    assert held >= sessions
+
+
+def test_mappings_of_the_first_month_do_not_raise():
+    first = MONTHS.get_first_partition_key()
+    assert first is not None
+    assert upstream_months(earlier(), first) == []
+    assert upstream_months(same_month(), first) == [first]

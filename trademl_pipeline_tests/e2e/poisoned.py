@@ -1,0 +1,38 @@
+"""A code location like the real one, small, whose feature `gap` reads tomorrow in one month while a file says so."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+import trademl_pipeline.defs.features.features as stage
+import trademl_pipeline.features.panel as panel
+from trademl_pipeline import studies
+from trademl_pipeline.defs import build_definitions
+from trademl_pipeline.features import compute
+from trademl_pipeline.market.calendar import month_expr
+
+POISON = Path(os.environ["TRADEML_HOME"]) / "poison"
+
+
+def leaky(bars: pl.DataFrame, name: str) -> pl.DataFrame:
+    values = compute(bars, name)
+    if not POISON.exists():
+        return values
+    tomorrow = pl.col("gap").shift(-1).over("symbol")
+    poisoned = month_expr() == POISON.read_text().strip()
+    return values.with_columns(pl.when(poisoned).then(tomorrow).otherwise("gap").alias("gap"))
+
+
+for module in (stage, panel):
+    module.compute = leaky
+
+studies.STUDIES["direction"] = replace(
+    studies.DIRECTION,
+    folds=studies.FoldPlan(min_train=80, embargo=5),
+    validation_sessions=21,
+    model={"max_rounds": 20, "early_stopping": 5},
+)
+
+defs = build_definitions()

@@ -1,0 +1,130 @@
+"""A real daemon backfills 12 months of which one is poisoned, and again once the poison is gone."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from trademl_pipeline.lake import Lake, LakeConfig
+from trademl_pipeline.lake.schemas import AUDITS
+from trademl_pipeline.market.calendar import month_range
+from trademl_pipeline.workspace import ROOT, DataSet
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+
+LOCATION = "trademl_pipeline_tests.e2e.poisoned"
+INPUTS = ["raw_bars", "features_indicators", "labels_direction", "sequences_direction"]
+FOLDS = ["model_direction", "predictions_direction"]
+YEAR = month_range("2014-01-01", "2014-12-01")
+POISONED = "2014-07-01"
+
+
+class Backfills:
+    """A state folder with a daemon at work on it."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.environment = {
+            **DataSet(home=home, symbols="8", start="2013-07-01").environment(),
+            "PYTHONPATH": str(ROOT),
+        }
+        self.log = (home / "daemon.log").open("w")
+        self.daemon = subprocess.Popen(
+            [sys.executable, "-m", "trademl_pipeline_tests.e2e.daemon", "run", "-m", LOCATION],
+            env=self.environment,
+            cwd=ROOT,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def stop(self) -> None:
+        os.killpg(self.daemon.pid, signal.SIGINT)
+        try:
+            self.daemon.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.daemon.pid, signal.SIGKILL)
+            self.daemon.wait(30)
+        self.log.close()
+
+    def run(self, name: str, first: str, last: str, assets: list[str]) -> str:
+        """Ask for a backfill, wait for its end, return its status."""
+        request = [sys.executable, "-m", "trademl_pipeline_tests.e2e.request", name, first, last, *assets]
+        subprocess.run(request, env=self.environment, cwd=ROOT, check=True)
+        deadline = time.monotonic() + 600
+        while time.monotonic() < deadline:
+            assert self.daemon.poll() is None, (self.home / "daemon.log").read_text()[-4000:]
+            status = self.status(name)
+            if status not in ("REQUESTED", "FAILING", "CANCELING"):
+                return status
+            time.sleep(1)
+        raise AssertionError(f"backfill {name} did not end: {(self.home / 'daemon.log').read_text()[-4000:]}")
+
+    def status(self, name: str) -> str:
+        code = (
+            "import sys, dagster as dg\n"
+            "with dg.DagsterInstance.get() as i: print('STATUS', i.get_backfill(sys.argv[1]).status.value)"
+        )
+        found = subprocess.run(
+            [sys.executable, "-c", code, name], env=self.environment, cwd=ROOT, check=True, capture_output=True, text=True
+        )
+        return found.stdout.split("STATUS ")[1].split()[0]
+
+    def materialized(self, asset: str) -> set[str]:
+        code = (
+            "import sys, dagster as dg\n"
+            "with dg.DagsterInstance.get() as i: "
+            "print('KEYS', *sorted(i.get_materialized_partitions(dg.AssetKey(sys.argv[1]))))"
+        )
+        found = subprocess.run(
+            [sys.executable, "-c", code, asset], env=self.environment, cwd=ROOT, check=True, capture_output=True, text=True
+        )
+        return set(found.stdout.split("KEYS")[1].split())
+
+    def lake(self) -> Lake:
+        return Lake(LakeConfig.from_env(self.home, {}))
+
+
+@pytest.fixture(scope="module")
+def backfills(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backfills]:
+    started = Backfills(tmp_path_factory.mktemp("state"))
+    try:
+        yield started
+    finally:
+        started.stop()
+
+
+def test_a_poisoned_month_is_refused_and_healed(backfills: Backfills):
+    assert backfills.run("history", "2013-07-01", "2013-12-01", INPUTS) == "COMPLETED_SUCCESS"
+
+    (backfills.home / "poison").write_text(POISONED)
+    backfills.run("poisoned", YEAR[0], YEAR[-1], [*INPUTS, *FOLDS])
+
+    year, before = set(YEAR), {m for m in YEAR if m < POISONED}
+    assert backfills.materialized("raw_bars") >= year
+    assert backfills.materialized("labels_direction") >= year
+    assert year - backfills.materialized("features_indicators") == {POISONED}
+    trained = backfills.materialized("model_direction")
+    assert trained == before | {POISONED}, "a fold learns from earlier months only, so July's own may train"
+    assert backfills.materialized("predictions_direction") == before
+
+    lake = backfills.lake()
+    assert POISONED not in lake.months("features_indicators")
+    assert set(lake.months("model_direction")) == trained
+    refused = lake.read(AUDITS).filter(~pl.col("passed"))
+    assert set(refused["table_name"]) == {"features_indicators"}
+    assert set(refused["month"]) == {POISONED}
+    assert set(refused["column"]) == {"gap"}
+    assert {"truncation", "perturbation"} <= set(refused["probe"])
+
+    (backfills.home / "poison").unlink()
+    assert backfills.run("healed", YEAR[0], YEAR[-1], [*INPUTS, *FOLDS]) == "COMPLETED_SUCCESS"
+    for asset in [*INPUTS, *FOLDS]:
+        assert backfills.materialized(asset) >= year, asset
+    assert set(backfills.lake().months("predictions_direction")) == year
