@@ -87,6 +87,8 @@ class DataSet:
             **os.environ,
             "DAGSTER_HOME": str(ROOT),
             "DAGSTER_DISABLE_TELEMETRY": "1",
+            # Threads that spin while they wait for one another starve whatever else runs on the machine.
+            "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
             "TRADEML_HOME": str(folder),
             "TRADEML_DAGSTER_STORAGE": str(folder / "dagster"),
             "TRADEML_SOURCE": "files" if self.data else "simulated",

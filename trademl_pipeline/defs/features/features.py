@@ -53,6 +53,19 @@ def feature_bars(store: Lake, set_name: str, month: str) -> pl.DataFrame:
     return bars.filter(pl.col("session") >= start)
 
 
+def bar_columns(feature: str) -> list[str]:
+    """Columns of the raw bars that a feature is made from, behind the panel that its formula names."""
+    stored = set(RAW_BARS.columns)
+    behind = {
+        "wealth": ("close", "split_factor", "dividend"),
+        **{name: (name, "split_factor") for name in ("open", "high", "low", "close", "volume")},
+    }
+    found: dict[str, None] = {}
+    for column in feature_inputs(feature):
+        found |= dict.fromkeys(behind.get(column, (column,) if column in stored else ()))
+    return list(found)
+
+
 def feature_assets(set_name: str) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """The asset and the gate checks of one feature set."""
     names = FEATURE_SETS[set_name]
@@ -64,7 +77,7 @@ def feature_assets(set_name: str) -> list[dg.AssetsDefinition | dg.AssetChecksDe
             "session": [("raw_bars", "session")],
             "decision_time": [("raw_bars", "event_time")],
             "knowledge_time": [("raw_bars", "knowledge_time")],
-            **{name: [("raw_bars", column) for column in feature_inputs(name)] for name in names},
+            **{name: [("raw_bars", column) for column in bar_columns(name)] for name in names},
         }
     )
 
