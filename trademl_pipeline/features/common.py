@@ -50,7 +50,7 @@ def total_return(name: str, n: int, source: str) -> Feature:
     return Feature(
         name=name,
         expr=op.change("wealth", n),
-        formula=f"wealth / wealth {n} sessions ago - 1; wealth counts splits and dividends",
+        formula=f"wealth / wealth {n} session{'s' if n > 1 else ''} ago - 1; wealth counts splits and dividends",
         warmup=n,
         unit="ratio",
         source=source,

@@ -1,4 +1,4 @@
-"""The consolidation patterns: one row per pattern, one per snapshot, and the view that windows have of them."""
+"""The consolidation patterns: one row per pattern, one per snapshot, and the view that their windows have."""
 
 import numpy as np
 import polars as pl

@@ -1,5 +1,17 @@
 """Sequences: windows into the feature matrix, by index."""
 
-from trademl_pipeline.sequences.index import SequenceInputError, flat, gather, window_index
+from trademl_pipeline.sequences.batches import Batches, windows_of
+from trademl_pipeline.sequences.breakout import PatternWindows, pattern_windows
+from trademl_pipeline.sequences.index import SequenceInputError, feature_matrix, flat, gather, window_index
 
-__all__ = ["SequenceInputError", "flat", "gather", "window_index"]
+__all__ = [
+    "Batches",
+    "PatternWindows",
+    "SequenceInputError",
+    "feature_matrix",
+    "flat",
+    "gather",
+    "pattern_windows",
+    "window_index",
+    "windows_of",
+]

@@ -6,6 +6,8 @@ Padding stands before those rows and nowhere else. Windows count the symbol's ow
 over, not padded.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
@@ -55,15 +57,30 @@ def window_index(features: pl.DataFrame, length: int) -> pl.DataFrame:
     )
 
 
+def feature_matrix(features: pl.DataFrame, names: Sequence[str] | None = None) -> np.ndarray:
+    """The features as (rows, features) float32, row by row in memory, NaN where null.
+
+    Args:
+        features: keyed frame.
+        names: columns in order; None takes all but symbol and session.
+    """
+    columns = [c for c in features.columns if c not in KEY] if names is None else list(names)
+    values = features.select(pl.col(c).cast(pl.Float32).fill_null(float("nan")) for c in columns)
+    return np.ascontiguousarray(values.to_numpy(), dtype=np.float32)
+
+
 def gather(
     matrix: np.ndarray, row: np.ndarray, n_valid: np.ndarray, length: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The windows of a batch.
 
+    Fastest on a float32 matrix that is contiguous row by row (see `feature_matrix`): each window is one
+    block.
+
     Args:
         matrix: (rows, features), the features in the order of the index.
         row: (batch,) last row of each window.
-        n_valid: (batch,) rows of each window.
+        n_valid: (batch,) rows of each window, 1 to length.
         length: sessions in a window.
 
     Returns:
@@ -72,10 +89,19 @@ def gather(
         A feature that is missing on an existing row stays NaN: filling it is a fitted choice of the model.
     """
     row = np.asarray(row, dtype=np.int64)
-    steps = np.arange(length) - (length - 1)
-    mask = -steps[None, :] < np.asarray(n_valid)[:, None]
-    x = matrix[np.where(mask, row[:, None] + steps[None, :], row[:, None])].astype(np.float32, copy=False)
-    x[~mask] = 0.0
+    mask = np.arange(length, 0, -1)[None, :] <= np.asarray(n_valid)[:, None]
+    if len(matrix) < length:
+        steps = row[:, None] + np.arange(1 - length, 1)[None, :]
+        x = matrix[np.where(mask, steps, row[:, None])]
+    else:
+        blocks = np.lib.stride_tricks.sliding_window_view(matrix, length, axis=0)
+        x = blocks.transpose(0, 2, 1)[np.maximum(row - length + 1, 0)]
+        # The first rows of the matrix have no full block: theirs starts at row 0 and must move to the right.
+        for k in np.flatnonzero(row < length - 1):
+            x[k, length - 1 - row[k] :] = matrix[: row[k] + 1]
+    x = np.ascontiguousarray(x, dtype=np.float32)
+    if not mask.all():
+        x[~mask] = 0.0
     return x, mask
 
 
