@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -18,10 +19,12 @@ from trademl_pipeline.lake.locks import Locks
 
 T = TypeVar("T")
 
-ALIAS = "lake"
 _SQLITE_BUSY_MS = 5_000
 _FIRST_WAIT_SECONDS = 0.05
 _LONGEST_WAIT_SECONDS = 2.0
+_databases: dict[int, duckdb.DuckDBPyConnection] = {}
+_loading = threading.Lock()
+_numbers = itertools.count(1)
 
 
 def quote(text: str) -> str:
@@ -35,30 +38,32 @@ def identifier(name: str) -> str:
 
 
 class Engine:
-    """One DuckDB per process with the lake attached; each transaction runs on a connection of its own.
+    """One lake as this process uses it; each transaction runs on a connection of its own.
 
-    Safe for threads and for forks: a child process attaches anew.
+    All lakes of a process are attached to one DuckDB, since loading its extensions takes longer than a publish
+    does. Safe for threads and for forks: a child process attaches anew.
     """
 
     def __init__(self, config: LakeConfig) -> None:
         self.config = config
         self.locks = Locks(config)
         self._guard = threading.Lock()
-        self._root: duckdb.DuckDBPyConnection | None = None
-        self._pid = -1
-        self._of_parent: list[duckdb.DuckDBPyConnection] = []
+        self._attached: tuple[int, str] | None = None
 
     def close(self) -> None:
-        """Detach; the next transaction attaches anew."""
+        """Detach; the next transaction attaches anew. Transactions at work end undisturbed."""
         with self._guard:
-            if self._root is not None and self._pid == os.getpid():
-                self._root.close()
-                self._root = None
+            if self._attached is not None and self._attached[0] == os.getpid():
+                connection = _database().cursor()
+                connection.execute(f"DETACH {self._attached[1]}")
+                connection.execute(f"DROP SECRET IF EXISTS {_secret(self._attached[1])}")
+                connection.close()
+            self._attached = None
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A fresh connection with the lake attached as `lake`; what is not committed is rolled back."""
-        connection = self._cursor()
+        """A fresh connection whose current database is the lake; what is not committed is rolled back."""
+        connection = self._connect()
         try:
             yield connection
         except BaseException:
@@ -106,16 +111,32 @@ class Engine:
 
         return self.run(doing, attempt)
 
-    def _cursor(self) -> duckdb.DuckDBPyConnection:
+    def _connect(self) -> duckdb.DuckDBPyConnection:
         with self._guard:
-            if self._root is not None and self._pid != os.getpid():
-                # Closing a DuckDB that was inherited by a fork would wait for threads that do not exist here.
-                self._of_parent.append(self._root)
-                self._root = None
-            if self._root is None:
-                self._root = _attach(self.config, self.locks)
-                self._pid = os.getpid()
-            return self._root.cursor()
+            if self._attached is None or self._attached[0] != os.getpid():
+                self._attached = (os.getpid(), _attach(self.config, self.locks))
+            name = self._attached[1]
+        connection = _database().cursor()
+        try:
+            connection.execute(f"USE {name}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _database() -> duckdb.DuckDBPyConnection:
+    """The process's DuckDB. One that a fork inherited is left alone: closing it would wait for its threads."""
+    with _loading:
+        if os.getpid() not in _databases:
+            connection = duckdb.connect()
+            connection.execute("SET GLOBAL TimeZone = 'UTC'")
+            _databases[os.getpid()] = connection
+        return _databases[os.getpid()]
+
+
+def _secret(name: str) -> str:
+    return f"{name}_storage"
 
 
 def load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:
@@ -145,26 +166,29 @@ def _packaged_extension(name: str) -> Path | None:
     return None
 
 
-def _attach(config: LakeConfig, locks: Locks) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect()
+def _attach(config: LakeConfig, locks: Locks) -> str:
+    """Attach the lake under a new name, which it returns."""
+    name = f"lake_{next(_numbers)}"
+    connection = _database().cursor()
     try:
         load_extension(connection, "sqlite_scanner" if config.kind == "sqlite" else "postgres_scanner")
         load_extension(connection, "ducklake")
         if config.on_object_storage:
             load_extension(connection, "httpfs")
-            _create_secret(connection, config)
-        connection.execute("SET TimeZone = 'UTC'")
+            _create_secret(connection, config, name)
         try:
             _make_folders(config)
             # The first to attach makes the catalog's tables; two at once would both try.
             with locks.attaching():
-                connection.execute(_attach_statement(config))
+                connection.execute(_attach_statement(config, name))
         except OSError as error:
             raise translate(error, config, "opening the lake") from error
     except BaseException:
-        connection.close()
+        connection.execute(f"DROP SECRET IF EXISTS {_secret(name)}")
         raise
-    return connection
+    finally:
+        connection.close()
+    return name
 
 
 def _make_folders(config: LakeConfig) -> None:
@@ -174,7 +198,7 @@ def _make_folders(config: LakeConfig) -> None:
         Path(config.data_path).mkdir(parents=True, exist_ok=True)
 
 
-def _attach_statement(config: LakeConfig) -> str:
+def _attach_statement(config: LakeConfig, name: str) -> str:
     catalog, data_path = config.catalog, config.data_path
     if not config.on_object_storage:
         data_path = str(Path(data_path).absolute())
@@ -188,16 +212,21 @@ def _attach_statement(config: LakeConfig) -> str:
             # Catalog and data lie in one folder, so they move together (a copy, a container's mount), and the
             # catalog names files relative to the data path.
             options.append("OVERRIDE_DATA_PATH true")
-    return f"ATTACH {quote(f'ducklake:{catalog}')} AS {ALIAS} ({', '.join(options)})"
+    return f"ATTACH {quote(f'ducklake:{catalog}')} AS {name} ({', '.join(options)})"
 
 
-def _create_secret(connection: duckdb.DuckDBPyConnection, config: LakeConfig) -> None:
+def _create_secret(connection: duckdb.DuckDBPyConnection, config: LakeConfig, name: str) -> None:
     s3 = config.s3
     if s3 is None:
         raise LakeConfigError(
             f"the data path {config.data_path} needs LakeConfig.s3, the access to its storage"
         )
-    parts = ["TYPE s3", f"REGION {quote(s3.region)}", f"USE_SSL {'true' if s3.use_ssl else 'false'}"]
+    parts = [
+        "TYPE s3",
+        f"SCOPE {quote(config.data_path)}",
+        f"REGION {quote(s3.region)}",
+        f"USE_SSL {'true' if s3.use_ssl else 'false'}",
+    ]
     parts.append(f"URL_STYLE {quote(s3.style)}")
     if s3.endpoint:
         parts.append(f"ENDPOINT {quote(s3.endpoint)}")
@@ -207,7 +236,7 @@ def _create_secret(connection: duckdb.DuckDBPyConnection, config: LakeConfig) ->
         load_extension(connection, "aws")
         parts.append("PROVIDER credential_chain")
     try:
-        connection.execute(f"CREATE SECRET lake_storage ({', '.join(parts)})")
+        connection.execute(f"CREATE SECRET {_secret(name)} ({', '.join(parts)})")
     except duckdb.Error as error:
         # "from None": the original error may show the statement with the secret key.
         raise LakeError(

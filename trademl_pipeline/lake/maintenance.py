@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from trademl_pipeline.lake.connection import ALIAS, Engine, quote
+from trademl_pipeline.lake.connection import Engine, quote
 from trademl_pipeline.lake.errors import MissingSnapshotError
 from trademl_pipeline.lake.publishing import current_snapshot
 
@@ -36,11 +36,11 @@ def maintain(
 
             def call(function: str, *arguments: str) -> list[tuple]:
                 return connection.execute(
-                    f"CALL {function}({', '.join([quote(ALIAS), *arguments])})"
+                    f"CALL {function}({', '.join(['current_database()', *arguments])})"
                 ).fetchall()
 
             known = connection.execute(
-                f"SELECT snapshot_id, snapshot_time < {moment} FROM {ALIAS}.snapshots() ORDER BY snapshot_id"
+                f"SELECT snapshot_id, snapshot_time < {moment} FROM snapshots() ORDER BY snapshot_id"
             ).fetchall()
             missing = sorted(set(keep) - {snapshot for snapshot, _ in known})
             if missing:

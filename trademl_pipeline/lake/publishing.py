@@ -10,7 +10,7 @@ import duckdb
 import polars as pl
 
 from trademl_pipeline.lake import tables
-from trademl_pipeline.lake.connection import ALIAS, Engine, quote
+from trademl_pipeline.lake.connection import Engine, quote
 from trademl_pipeline.lake.errors import LakeCorruptError
 from trademl_pipeline.lake.frames import data_version
 from trademl_pipeline.lake.schemas import MONTH, TableSchema
@@ -92,12 +92,12 @@ def append(engine: Engine, schema: TableSchema, frame: pl.DataFrame) -> PublishR
 
 def current_snapshot(connection: duckdb.DuckDBPyConnection) -> int:
     """Id of the snapshot that the connection sees."""
-    return _integer(connection, f"FROM {ALIAS}.current_snapshot()")
+    return _integer(connection, "FROM current_snapshot()")
 
 
 def last_snapshot(connection: duckdb.DuckDBPyConnection) -> int:
     """Id of the snapshot that this connection's last commit made."""
-    return _integer(connection, f"FROM {ALIAS}.last_committed_snapshot()")
+    return _integer(connection, "FROM last_committed_snapshot()")
 
 
 def _integer(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
@@ -209,6 +209,6 @@ def _describe_commit(
 ) -> None:
     what = ", ".join(" ".join(str(d[k]) for k in ("table", "month") if k in d) for d in details)
     connection.execute(
-        f"CALL {ALIAS}.set_commit_message('trademl', {quote(f'{action} {what}')}, extra_info => "
+        f"CALL set_commit_message('trademl', {quote(f'{action} {what}')}, extra_info => "
         f"{quote(json.dumps(details))})"
     )

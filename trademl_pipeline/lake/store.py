@@ -15,7 +15,7 @@ import polars as pl
 
 from trademl_pipeline.lake import maintenance, publishing, reading, tables
 from trademl_pipeline.lake.config import LakeConfig, S3Config
-from trademl_pipeline.lake.connection import ALIAS, Engine
+from trademl_pipeline.lake.connection import Engine
 from trademl_pipeline.lake.frames import check_frame, check_month, data_version
 from trademl_pipeline.lake.maintenance import MaintenanceReport
 from trademl_pipeline.lake.publishing import Audit, Partition, PublishResult
@@ -187,7 +187,7 @@ class Lake:
         def once(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
             frame = connection.execute(
                 "SELECT snapshot_id AS snapshot, snapshot_time AS time, commit_message AS message, "
-                f"commit_extra_info AS detail FROM {ALIAS}.snapshots() ORDER BY snapshot_id"
+                "commit_extra_info AS detail FROM snapshots() ORDER BY snapshot_id"
             ).pl()
             return frame.with_columns(pl.col("time").dt.convert_time_zone("UTC"))
 

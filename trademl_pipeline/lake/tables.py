@@ -5,14 +5,14 @@ import json
 import duckdb
 import polars as pl
 
-from trademl_pipeline.lake.connection import ALIAS, identifier, quote
+from trademl_pipeline.lake.connection import identifier, quote
 from trademl_pipeline.lake.errors import MissingSnapshotError, MissingTableError, SchemaMismatchError
 from trademl_pipeline.lake.schemas import MONTH, SQL_TYPES, TableSchema
 
 
 def qualified(name: str) -> str:
-    """The table's full name in SQL."""
-    return f"{ALIAS}.main.{identifier(name)}"
+    """The table's name in SQL, in the connection's current database."""
+    return f"main.{identifier(name)}"
 
 
 def at(snapshot: int | None) -> str:
@@ -60,7 +60,7 @@ def require_columns(
 def table_names(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """Names of all tables of the lake, sorted."""
     rows = connection.execute(
-        f"SELECT table_name FROM duckdb_tables() WHERE database_name = {quote(ALIAS)} ORDER BY table_name"
+        "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database() ORDER BY table_name"
     ).fetchall()
     return [row[0] for row in rows]
 
@@ -68,7 +68,8 @@ def table_names(connection: duckdb.DuckDBPyConnection) -> list[str]:
 def table_comment(connection: duckdb.DuckDBPyConnection, name: str) -> dict:
     """Description, key and order that were recorded with the table; an empty dict where there are none."""
     row = connection.execute(
-        f"SELECT comment FROM duckdb_tables() WHERE database_name = {quote(ALIAS)} AND table_name = ?", [name]
+        "SELECT comment FROM duckdb_tables() WHERE database_name = current_database() AND table_name = ?",
+        [name],
     ).fetchone()
     return json.loads(row[0]) if row and row[0] else {}
 
