@@ -9,6 +9,7 @@ from trademl_pipeline.leakage.errors import (
     LeakageError,
     NonDeterministicError,
     NonDeterministicExtractorError,
+    OutsideDataError,
 )
 from trademl_pipeline.leakage.features import audit_features
 from trademl_pipeline.leakage.fits import audit_access, audit_fit_ledger
@@ -25,6 +26,7 @@ __all__ = [
     "LeakageError",
     "NonDeterministicError",
     "NonDeterministicExtractorError",
+    "OutsideDataError",
     "Violation",
     "audit_access",
     "audit_features",

@@ -178,9 +178,8 @@ def _is_constant(obj: Any) -> bool:
     """An expression or a frozen dataclass: two states hold the same one if they hold the same object."""
     if isinstance(obj, pl.Expr):
         return True
-    return (
-        dataclasses.is_dataclass(obj) and not isinstance(obj, type) and type(obj).__dataclass_params__.frozen
-    )  # pyright: ignore
+    frozen = getattr(getattr(type(obj), "__dataclass_params__", None), "frozen", False)
+    return dataclasses.is_dataclass(obj) and not isinstance(obj, type) and frozen
 
 
 class State:
@@ -207,6 +206,11 @@ class State:
             if label not in self.changed and fn.cache_info().currsize != self._sizes[label]:
                 self.changed.append(label)
         return self.changed
+
+    def ignore(self) -> None:
+        """Leave what changed as it is, for good: it makes no difference to any result."""
+        self._held = Captures()
+        self._bound, self._inside, self._sizes, self.changed = [], {}, {}, []
 
     def restore(self) -> None:
         """Put back what `watch` saw change."""

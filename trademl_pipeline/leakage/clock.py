@@ -3,8 +3,7 @@
 The property: **for every row, knowledge_time <= decision_time.**
 
 What it deliberately does not catch: a clock that is told wrongly. Where the frame also says which session a
-    row
-belongs to, a calendar shows some of that: a bar that claims to be known before its session has closed is
+row belongs to, a calendar shows some of that: a bar that claims to be known before its session has closed is
 stamped at its opening or in the wrong time zone.
 """
 
@@ -59,10 +58,7 @@ def audit_knowledge(
 
 def _against_calendar(frame: pl.DataFrame, knowledge_time: str, calendar: str) -> list[Violation | None]:
     closes = cast(pl.Series, close_utc(frame["session"], calendar))
-    if (
-        isinstance(frame.schema[knowledge_time], pl.Datetime)
-        and frame.schema[knowledge_time].time_zone is None
-    ):
+    if getattr(frame.schema[knowledge_time], "time_zone", None) is None:
         closes = closes.dt.replace_time_zone(None)
     timed = frame.with_columns(closes.alias("_close"))
     close, known = pl.col("_close"), pl.col(knowledge_time)

@@ -1,9 +1,9 @@
 """Made-up futures and made-up splits.
 
-A corruption changes values and keeps keys. Prices of one bar are multiplied by one factor, so that high >=
-low and the like still hold and an extractor that checks its input is not refused for the wrong reason.
-Several styles are needed: a peek that fires on a crash only is not seen by noise, and one that drops outliers
-    is not seen by a crash.
+A corruption changes values and keeps keys. Made-up bars are still bars, with the high on top, so that an
+extractor that checks its input is not refused for the wrong reason; but level, shape and volume of each are
+new, so that a ratio within one bar moves too. Several styles are needed: a peek that fires on a crash only is
+not seen by noise, and one that drops outliers is not seen by a crash.
 """
 
 from collections.abc import Callable
@@ -88,18 +88,40 @@ def _replaced(
     rng: np.random.Generator,
 ) -> pl.DataFrame:
     """The frame with new values in some rows of some columns; every other cell is untouched."""
-    updates: list[pl.Series] = []
+    drawn: dict[str, np.ndarray] = {}
     for column in columns:
+        numbers = frame[column].gather(rows).cast(pl.Float64).fill_null(np.nan).to_numpy()
+        drawn[column] = _corrupted(column.lower(), frame.schema[column], numbers, factor, rng)
+    _reshape(drawn, rng)
+    updates: list[pl.Series] = []
+    for column, numbers in drawn.items():
         dtype = frame.schema[column]
-        before = frame[column].gather(rows)
-        numbers = before.cast(pl.Float64).fill_null(np.nan).to_numpy()
-        numbers = np.where(blank, np.nan, _corrupted(column.lower(), dtype, numbers, factor, rng))
-        series = pl.Series(numbers, nan_to_null=not dtype.is_float() or before.null_count() > 0)
+        gaps = frame[column].gather(rows).null_count() > 0
+        series = pl.Series(np.where(blank, np.nan, numbers), nan_to_null=gaps or not dtype.is_float())
         if dtype.is_integer():
             series = series.round(0)
         # A scaled integer may leave the range of its type; it is then missing, which is a corruption too.
         updates.append(frame[column].clone().scatter(rows, series.cast(dtype, strict=False)))
     return frame.with_columns(updates)
+
+
+def _reshape(drawn: dict[str, np.ndarray], rng: np.random.Generator) -> None:
+    """Give bars a new shape in place: open and close apart, high and low around both."""
+    by_name = {c.lower(): c for c in drawn}
+    for prefix in ("", "adj_"):
+        body = [by_name[f"{prefix}{p}"] for p in ("open", "close") if f"{prefix}{p}" in by_name]
+        if not body:
+            continue
+        size = len(drawn[body[0]])
+        if len(body) == 2:
+            drawn[body[0]] = drawn[body[0]] * np.exp(0.02 * rng.standard_normal(size))
+        top = np.maximum.reduce([drawn[c] for c in body])
+        bottom = np.minimum.reduce([drawn[c] for c in body])
+        high = top * (1 + np.abs(0.02 * rng.standard_normal(size)))
+        low = bottom * (1 - np.minimum(np.abs(0.02 * rng.standard_normal(size)), 0.5))
+        for name, values in (("high", high), ("low", low), ("vwap", low + rng.random(size) * (high - low))):
+            if prefix + name in by_name:
+                drawn[by_name[prefix + name]] = values
 
 
 def _factors(

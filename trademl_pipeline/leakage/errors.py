@@ -27,6 +27,11 @@ class ExtractorOutputError(AuditError):
     """The extractor returned something that cannot be compared cell by cell."""
 
 
+class OutsideDataError(AuditError):
+    """What the extractor returns does not come from what it was given, so deleting and corrupting that says
+    nothing."""
+
+
 class NonDeterministicError(AuditError):
     """Two calls on the same input gave different results, so a difference would prove nothing."""
 

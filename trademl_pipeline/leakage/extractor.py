@@ -130,6 +130,20 @@ class Extractor:
             raise NonDeterministicExtractorError(_twice(diff, first, self.axis))
         return first
 
+    def settle(self, view: View, base: Table, tolerance: Tolerance) -> None:
+        """Stop putting state back if it makes no difference, such as a memo of dates.
+
+        To be called after a call on all bars: what that leaves behind must not show on the view, another
+        input.
+        """
+        if not self._state.changed:
+            return
+        after = self(view, "after a call on all bars", fresh=False)
+        alone = self(view, "on other bars")
+        same = not difference(alone.arranged(base.columns), after.arranged(base.columns), tolerance)
+        if same and set(alone.columns) == set(after.columns):
+            self._state.ignore()
+
     def _place(self, held: Captures, panel: Panel) -> Iterator[tuple[str, Any]]:
         for binding in held.frames:
             frame = binding.get()

@@ -68,9 +68,11 @@ class FeatureAudit:
 
     @property
     def base(self) -> Table:
+        """The output on everything."""
         return self.cells.base
 
     def truncation(self) -> AuditReport:
+        """Delete everything after each cut-off."""
         findings = Findings(
             "truncation", self.panel.axis, self.base.columns, "when everything later was deleted"
         )
@@ -85,6 +87,7 @@ class FeatureAudit:
         return self._report(findings, before, sweep)
 
     def perturbation(self) -> AuditReport:
+        """Make up everything after each cut-off: all of it at a few, a stretch of it at every session."""
         findings = Findings(
             "perturbation", self.panel.axis, self.base.columns, "when later values were made up"
         )
@@ -109,6 +112,7 @@ class FeatureAudit:
         return self._report(findings, before, sweep)
 
     def adjustment(self) -> AuditReport:
+        """Restate all history for later splits."""
         findings = Findings("adjustment", self.panel.axis, self.base.columns, "after a made-up later split")
         before = self.extractor.calls, self.extractor.rows
         bars = self.panel.bars.frame
@@ -137,6 +141,7 @@ class FeatureAudit:
         return self._report(findings, before, None, splits=list(powers), decided_by_rounding=unstable)
 
     def incremental(self) -> AuditReport:
+        """Compute each month alone from its warm-up."""
         findings = Findings(
             "incremental", self.panel.axis, self.base.columns, "when its month was computed alone"
         )

@@ -20,7 +20,6 @@ and databases that the extractor opens itself, and an unrealized peek that no ma
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -29,8 +28,9 @@ import polars as pl
 from trademl_pipeline.leakage.errors import AuditInputError
 from trademl_pipeline.leakage.extractor import Extractor
 from trademl_pipeline.leakage.feature_probes import FeatureAudit
+from trademl_pipeline.leakage.liveness import check_alive, made_up
 from trademl_pipeline.leakage.report import AuditReport
-from trademl_pipeline.leakage.tables import check_bars
+from trademl_pipeline.leakage.tables import Tolerance, check_bars
 from trademl_pipeline.leakage.views import Panel, session_window
 
 PROBES = ("truncation", "perturbation", "adjustment", "incremental")
@@ -87,6 +87,7 @@ def audit_features(
         ExtractorOutputError: it returned no frame, no rows, foreign or duplicate rows, or columns of other
             types.
         NonDeterministicExtractorError: two calls on the same bars differ.
+        OutsideDataError: the output does not come from the bars and sources, see `liveness`.
     """
     probes = _checked_probes(probes, warmup)
     panel = Panel(check_bars(bars), sources)
@@ -95,6 +96,9 @@ def audit_features(
     chosen, exhaustive = _cutoffs(panel, window, cutoffs, seed)
     try:
         base = extractor.base(panel, rtol, atol)
+        tolerance = Tolerance.of(base, rtol, atol)
+        extractor.settle(made_up(panel, window, seed), base, tolerance)
+        check_alive(extractor, panel, base, window, tolerance, seed)
         audit = FeatureAudit(panel, extractor, base, window, chosen, exhaustive, warmup, rtol, atol, seed)
         run = {
             "truncation": audit.truncation,
@@ -163,8 +167,10 @@ def _cutoffs(
         if cutoffs >= count:
             return list(range(first, last + 1)), True
         edges = np.linspace(first, last + 1, cutoffs + 1).astype(int)
+        # The first is drawn from the first week: what is filled backwards shows near the beginning only.
+        ends = [min(int(edges[1]), first + 5), *edges[2:]]
         rng = np.random.default_rng([seed, 0])
-        return [int(rng.integers(a, b)) for a, b in pairwise(edges)], False
+        return [int(rng.integers(a, b)) for a, b in zip(edges[:-1], ends, strict=True)], False
     return _listed(panel, first, last, cutoffs), False
 
 

@@ -86,11 +86,17 @@ class Findings:
             self._found.setdefault(self.columns[j], _Column()).unconfirmed += int(n)
 
     def proven(self, diff: Difference, times: int) -> bool:
-        """Whether every column of a difference has been refused at this many cut-offs already."""
-        names = {self.columns[j] for j in np.unique(diff.columns)}
-        if len(diff.missing) or len(diff.extra):
-            names.add(ROWS)
-        return all(n in self._found and len(self._found[n].cutoffs) >= times for n in names)
+        """Whether a difference would add nothing: all its columns were refused at this many cut-offs, and
+        earlier."""
+        parts = [(ROWS, keys) for keys in (diff.missing, diff.extra) if len(keys)]
+        parts += [(self.columns[j], diff.keys[diff.columns == j]) for j in np.unique(diff.columns)]
+        for name, keys in parts:
+            column = self._found.get(name)
+            if column is None or column.first is None or len(column.cutoffs) < times:
+                return False
+            if self.axis.session_of(keys).min() < self.axis.session_of(np.array(column.first.key)):
+                return False
+        return True
 
     def exhausted(self, times: int) -> bool:
         """Whether every feature has been refused at this many cut-offs, so that more would tell nothing

@@ -1,7 +1,7 @@
 """Do training labels end before the test decisions? (probe "folds")
 
-The property: **every training label ends, with the embargo in whole sessions, before the first test
-    decision.**
+The property: **every training label ends, with the embargo in whole sessions, before the first decision of
+the test.**
 
 It reads the label intervals that the rows declare. Where rows also declare their `horizon`, a `label_end`
 that is nearer than the horizon's sessions is found out; a label that reads further than both declare is not.
@@ -49,6 +49,11 @@ def audit_folds(
     _check("test", test, ("session",))
     sessions = _sessions(calendar)
     start: Any = test["session"].min()
+    if sessions[0] > _days(train["session"]).min() or sessions[-1] < np.datetime64(start):
+        raise AuditInputError(
+            f"the calendar goes from {sessions[0]} to {sessions[-1]} and does not cover the rows, from "
+            f"{train['session'].min()} to the first test decision on {start}"
+        )
     # A decision's place is the number of sessions before it, a label end's the number up to and including it.
     decision = int(np.searchsorted(sessions, np.datetime64(start), side="left"))
     ends = np.searchsorted(sessions, _days(train["label_end"]), side="right") - 1

@@ -97,7 +97,7 @@ def make_plan(
     loose: Tolerance,
     *,
     warmup: int | None,
-    exact: int = EXACT_ROWS,
+    exact: int | None = None,
     budget: int | None = None,
     seed: int = 0,
 ) -> Plan:
@@ -106,9 +106,10 @@ def make_plan(
     Args:
         loose: tolerance for computations that start later than the base.
         warmup: declared sessions of history that a value needs; None to look for it.
-        exact: bars in all up to which full history is used.
-        budget: bars in all up to which symbols are not split into groups.
+        exact: bars in all up to which full history is used; None for `EXACT_ROWS`.
+        budget: bars in all up to which symbols are not split into groups; None for the module's.
     """
+    exact = EXACT_ROWS if exact is None else exact
     if budget is None:
         budget = max(BUDGET_ROWS, BUDGET_TIMES * len(panel))
     up_to = np.cumsum(np.bincount(panel.bars.visible.clip(0, panel.last), minlength=panel.last + 1))
@@ -267,11 +268,11 @@ class Sweep:
         self.benign += 1
         if self.benign % BENIGN:
             return
-        if self.plan.stride > 1:
-            self.plan = Plan(self.plan.window)
-        elif self.plan.window is not None:
+        if self.plan.window is not None:
             wider = self.plan.window * 2
-            self.plan = Plan(wider if wider < self.panel.last // 2 else None)
+            self.plan = Plan(wider if wider < self.panel.last // 2 else None, self.plan.stride)
+        elif self.plan.stride > 1:
+            self.plan = Plan()
 
     def _refuse(self, table: Table, diff: Difference, cutoff: int) -> None:
         self.findings.columns_changed(self.cells.base, table, cutoff)

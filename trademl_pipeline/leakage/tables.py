@@ -2,7 +2,7 @@
 
 A cell moved if its value differs by more than the tolerance, if it is null on one side only, or NaN on one
 side only. Row sets are compared as well: a row that exists only while later data exist tells as much as a
-    value.
+value.
 """
 
 from collections.abc import Sequence

@@ -1,0 +1,153 @@
+"""Does the extractor compute from what it is given?
+
+Features that were computed beforehand and are only looked up (in a frame that the extractor holds, a file, an
+array) come out the same whatever is deleted or made up, and would pass every probe. So, once per audit, all
+values are made up and both ends of the bars are deleted. A column that does not move by one cell comes from
+elsewhere, unless it is such as a calendar or a list of sectors gives: the same for all symbols of a session,
+or for all sessions of a symbol.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+
+from trademl_pipeline.leakage.corrupt import corrupt_future, corrupt_source
+from trademl_pipeline.leakage.errors import OutsideDataError
+from trademl_pipeline.leakage.extractor import HELD, Extractor, View
+from trademl_pipeline.leakage.tables import Table, Tolerance, difference
+from trademl_pipeline.leakage.views import Panel, Timed
+
+MIN_SESSIONS = 8
+
+
+def check_alive(
+    extractor: Extractor, panel: Panel, base: Table, window: tuple[int, int], tolerance: Tolerance, seed: int
+) -> None:
+    """Refuse an extractor whose output does not come from its input.
+
+    Raises:
+        OutsideDataError: a column comes from elsewhere, or only from a frame that the extractor holds, as it
+        is.
+    """
+    if panel.last + 1 < MIN_SESSIONS:
+        return
+    dead = _dead(extractor, panel, base, window, tolerance, seed, everything=True)
+    if dead:
+        raise OutsideDataError(
+            f"{_names(dead)} did not move when all values were made up and both ends of the bars were "
+            "deleted. What is computed elsewhere and only looked up cannot be audited: compute it from the "
+            "bars, or pass what it reads with sources="
+        )
+    if not extractor.held:
+        return
+    dead = _dead(extractor, panel, base, window, tolerance, seed, everything=False)
+    held = ", ".join(extractor.held)
+    if dead and len(dead) == len(base.columns):
+        raise OutsideDataError(
+            "the output does not depend on the bars that the extractor is given, but on what it holds "
+            f"itself ({held}). Compute it from the bars, or pass what it reads with sources="
+        )
+    copied = [
+        c
+        for c in dead
+        if any(_copies(base, c, panel, s) for n, s in panel.sources.items() if n.startswith(HELD))
+    ]
+    if copied:
+        raise OutsideDataError(
+            f"{_names(copied)} is copied from a frame that the extractor holds ({held}), so what it was "
+            "computed from cannot be audited. If it is data, pass it with sources="
+        )
+
+
+def _dead(
+    extractor: Extractor,
+    panel: Panel,
+    base: Table,
+    window: tuple[int, int],
+    tolerance: Tolerance,
+    seed: int,
+    *,
+    everything: bool,
+) -> list[str]:
+    """Columns that come out the same from made-up input with less history, and vary as a calendar cannot."""
+    view = made_up(panel, window, seed, everything=everything)
+    other = extractor(view, "with all values made up").arranged(base.columns)
+    inside = base.take(np.isin(base.keys, other.keys))
+    other = other.take(np.isin(other.keys, inside.keys))
+    moved = set(difference(inside, other, tolerance).columns.tolist())
+    still = [j for j in range(len(base.columns)) if j not in moved]
+    return [base.columns[j] for j in still if _varies(inside, j, panel)]
+
+
+def made_up(panel: Panel, window: tuple[int, int], seed: int, *, everything: bool = True) -> View:
+    """The panel with all values made up, both ends deleted, and one bar in five deleted in between.
+
+    The later end is that of the audited window (first and last session index), so that some of it is left.
+
+    With `everything`, what the extractor holds itself is made up as well.
+    """
+    rng = np.random.default_rng([seed, 6])
+    size = window[1] - window[0] + 1
+    low, high = min((panel.last + 1) // 4, window[0] + size // 4), window[1] - size // 8
+    keep = (panel.bars.index >= low) & (panel.bars.index <= high) & (rng.random(len(panel)) < 0.8)
+    keys = panel.keys[keep]
+    bars = panel.bars.frame.filter(pl.Series(keep))
+    bars = corrupt_future(bars, np.ones(len(keys), dtype=bool), panel.axis.symbol_of(keys), rng)
+    return View(bars, keys, _sources(panel.sources, rng, everything))
+
+
+def _sources(
+    sources: Mapping[str, Timed], rng: np.random.Generator, everything: bool
+) -> dict[str, pl.DataFrame]:
+    """Sources with made-up numbers and half of their rows; what the extractor holds only with
+    `everything`."""
+    shown = {}
+    for name, source in sources.items():
+        if name.startswith(HELD) and not everything:
+            shown[name] = source.frame
+            continue
+        half = source.frame.filter(pl.Series(rng.random(source.frame.height) < 0.5))
+        shown[name] = corrupt_source(half, np.ones(half.height, dtype=bool), rng)
+    return shown
+
+
+def _varies(table: Table, column: int, panel: Panel) -> bool:
+    """Whether a column differs among the symbols of some session and among the sessions of some symbol."""
+    frame = pl.DataFrame(
+        {
+            "symbol": panel.axis.symbol_of(table.keys),
+            "session": panel.axis.session_of(table.keys),
+            "x": table.values[:, column],
+        }
+    )
+    return all(
+        (frame.group_by(by).agg(pl.col("x").n_unique())["x"] > 1).any() for by in ("session", "symbol")
+    )
+
+
+def _copies(base: Table, column: str, panel: Panel, source: Timed) -> bool:
+    """Whether a column of the base is a column of a keyed frame, value for value."""
+    frame = source.frame
+    if not {"symbol", "session"} <= set(frame.columns) or frame.schema["session"] != panel.axis.dtype:
+        return False
+    keys = panel.axis.keys(frame)
+    order = np.argsort(keys, kind="stable")
+    at = np.searchsorted(keys[order], base.keys)
+    if (
+        not len(keys)
+        or (at >= len(keys)).any()
+        or (keys[order][np.minimum(at, len(keys) - 1)] != base.keys).any()
+    ):
+        return False
+    mine = base.values[:, base.columns.index(column)]
+    for name, dtype in frame.schema.items():
+        if dtype.is_numeric():
+            theirs = frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy()[order][at]
+            if np.array_equal(mine, theirs, equal_nan=True):
+                return True
+    return False
+
+
+def _names(columns: list[str]) -> str:
+    return ", ".join(columns[:5]) + (f" and {len(columns) - 5} more" if len(columns) > 5 else "")
