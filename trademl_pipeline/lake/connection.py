@@ -14,7 +14,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 
 from trademl_pipeline.lake.config import LakeConfig
 from trademl_pipeline.lake.errors import LakeConfigError, LakeError
-from trademl_pipeline.lake.failures import is_busy, is_lost, translate
+from trademl_pipeline.lake.failures import is_busy, is_lost, translate, unfinished_file
 from trademl_pipeline.lake.locks import Locks
 
 T = TypeVar("T")
@@ -99,6 +99,10 @@ class Engine:
         try:
             return retrying(lambda: once(next(counted)))
         except duckdb.Error as error:
+            unfinished = unfinished_file(error, self.config)
+            if unfinished is not None:
+                # DuckDB leaves it, and on a full disk there would be ever less room with each attempt.
+                unfinished.unlink(missing_ok=True)
             # "from None": the original text may hold the connection string with its password.
             raise translate(error, self.config, doing) from None
 
@@ -151,9 +155,9 @@ def load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:
         connection.load_extension(str(file or name))
     except duckdb.Error as error:
         raise LakeConfigError(
-            f"DuckDB's extension {name!r} cannot be loaded from a Python package or from DuckDB's "
-            f"repository. Run: pip install duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}. "
-            f"Cause: {error}"
+            f"DuckDB's extension {name!r} cannot be loaded. Install the Python package "
+            f"duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}, or let this machine download "
+            f"from extensions.duckdb.org. Cause: {error}"
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import re
+from pathlib import Path
 
 import duckdb
 
@@ -29,13 +30,15 @@ _LOST = re.compile(
 _FULL = re.compile(r"no space left|disk is full|file too large|quota exceeded|disk I/O error", re.IGNORECASE)
 _UNREACHABLE = re.compile(
     r"connection refused|could not connect|connection to server|could not translate host|unable to connect"
-    r"|could not establish connection|could not resolve|timeout|failed to attach ducklake metadata"
-    r"|http error|http get error|s3 error|403|access denied",
+    r"|could not resolve|connection timed out|timeout was reached|failed to attach ducklake metadata",
     re.IGNORECASE,
 )
 _MOVED = re.compile(r"DATA_PATH parameter .* does not match", re.IGNORECASE | re.DOTALL)
 _NO_CATALOG = re.compile(r"file is not a database|unable to open database file|malformed", re.IGNORECASE)
-_GONE = re.compile(r"no such file|cannot open file|404", re.IGNORECASE)
+_NO_BUCKET = re.compile(r"NoSuchBucket", re.IGNORECASE)
+_DENIED = re.compile(r"permission denied|readonly database|HTTP code 40[13]|AccessDenied", re.IGNORECASE)
+_GONE = re.compile(r"no such file|HTTP code 404", re.IGNORECASE)
+_UNFINISHED = re.compile(r'could not write file "([^"]+)"', re.IGNORECASE)
 
 
 def is_busy(error: BaseException) -> bool:
@@ -46,6 +49,16 @@ def is_busy(error: BaseException) -> bool:
 def is_lost(error: BaseException) -> bool:
     """True where the connection to the catalog broke, so that it is unknown whether a commit landed."""
     return isinstance(error, duckdb.Error) and bool(_LOST.search(str(error)))
+
+
+def unfinished_file(error: duckdb.Error | OSError, config: LakeConfig) -> Path | None:
+    """The local data file that could not be written to its end, where the error names one."""
+    named = _UNFINISHED.search(str(error))
+    if named is None or config.on_object_storage:
+        return None
+    file = Path(named[1])
+    ours = file.is_relative_to(Path(config.data_path).absolute()) and file.name.startswith("ducklake-")
+    return file if ours else None
 
 
 def translate(error: duckdb.Error | OSError, config: LakeConfig, doing: str) -> LakeError:
@@ -60,10 +73,16 @@ def translate(error: duckdb.Error | OSError, config: LakeConfig, doing: str) -> 
             f"{doing}: no room to write the data under {config.data_path} or the catalog. The transaction "
             f"was rolled back and the old data stays. Free space and try again. Cause: {text}"
         )
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) or _DENIED.search(text):
         return LakeConfigError(
-            f"{doing}: cannot use the folder of the catalog or of the data. Check TRADEML_LAKE_CATALOG and "
-            f"TRADEML_LAKE_DATA, and that this user may write there. Cause: {text}"
+            f"{doing}: the catalog or the data cannot be used. Check TRADEML_LAKE_CATALOG, "
+            "TRADEML_LAKE_DATA and TRADEML_S3_..., and that this user may read and write there. Cause: "
+            f"{text}"
+        )
+    if _NO_BUCKET.search(text):
+        return LakeConfigError(
+            f"{doing}: the bucket of {config.data_path} does not exist. Create it, or correct "
+            f"TRADEML_LAKE_DATA. Cause: {text}"
         )
     if _MOVED.search(text):
         return LakeConfigError(

@@ -54,6 +54,8 @@ def test_full_disk_is_named_and_the_old_month_stays(lake: Lake, limit, symbols):
     assert done.stdout.startswith("DiskFullError: "), done.stdout + done.stderr
     assert "the old data stays" in done.stdout
     assert lake.read(FEATURES).equals(make_frame(JANUARY, 1.0))
+    left = list(Path(lake.config.data_path).rglob("*.parquet"))
+    assert len(left) == 1, "no unfinished file takes room"
     assert lake.publish(FEATURES, make_frame(JANUARY, 3.0), JANUARY).attempts == 1
 
 
@@ -77,7 +79,7 @@ def test_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with (
         Lake(LakeConfig.local(tmp_path / "file")) as lake,
-        pytest.raises(LakeConfigError, match="may write there"),
+        pytest.raises(LakeConfigError, match="may read and write there"),
     ):
         lake.tables()
 
@@ -208,7 +210,12 @@ def test_lost_connection_is_tried_again_only_where_that_cannot_double_rows(idemp
         ("Failed to commit: database or disk is full", DiskFullError),
         ("IO Error: No such file or directory: x.parquet", LakeCorruptError),
         ("HTTP Error: Unable to connect to URL", CatalogUnreachableError),
-        ("something else", LakeError),
+        ("HTTP Error: Unable to connect to URL s3://x: Not Found (HTTP code 404)", LakeCorruptError),
+        ("HTTP Error: s3://x: Not Found (HTTP code 404)\nNoSuchBucket: no such bucket", LakeConfigError),
+        ("HTTP Error: Unable to connect to URL s3://x: Forbidden (HTTP code 403)", LakeConfigError),
+        ('IO Error: Cannot open file "/x/ducklake-404.parquet": Permission denied', LakeConfigError),
+        ("Failed to commit: attempt to write a readonly database", LakeConfigError),
+        ("something else in ducklake-403-404.parquet", LakeError),
     ],
 )
 def test_errors_become_the_lakes_own(text, kind):
@@ -230,5 +237,5 @@ def test_extensions_come_signed_from_their_packages():
 
 def test_extension_that_is_nowhere_says_what_to_install():
     connection = duckdb.connect(config={"custom_extension_repository": os.devnull})
-    with pytest.raises(LakeConfigError, match=r"pip install duckdb-extension-no-such==\d"):
+    with pytest.raises(LakeConfigError, match=r"package duckdb-extension-no-such==\d"):
         load_extension(connection, "no_such")
