@@ -87,6 +87,8 @@ class Fusion(nn.Module):
 class Hybrid(nn.Module):
     """Paths over the window, fused with the position state, and six heads."""
 
+    HEADS = ("trunks", "heads")
+
     def __init__(self, config: HybridConfig):
         super().__init__()
         self.config = config

@@ -39,6 +39,8 @@ class LSTMAttention(nn.Module):
     past.
     """
 
+    HEADS = ("dense", "logits")
+
     def __init__(self, config: LSTMAttentionConfig):
         super().__init__()
         self.config = config

@@ -42,6 +42,8 @@ PRESETS = {"base": {}, "small": {"hidden": (32, 16)}}
 class LSTMBackbone(nn.Module):
     """Normalisation -> LSTM -> normalisation -> LSTM -> normalisation -> dense -> four heads."""
 
+    HEADS = ("dense", "confidence", "signal_quality", "regime", "log_volatility")
+
     def __init__(self, config: LSTMBackboneConfig):
         super().__init__()
         self.config = config

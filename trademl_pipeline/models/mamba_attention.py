@@ -48,6 +48,8 @@ PRESETS = {
 class MambaAttention(nn.Module):
     """Projection -> body -> masked attention -> masked mean -> dense layers -> logits."""
 
+    HEADS = ("dense", "logits")
+
     def __init__(self, config: MambaAttentionConfig):
         super().__init__()
         self.config = config

@@ -41,6 +41,8 @@ PRESETS = {
 class MambaForecast(nn.Module):
     """Projection -> residual Mamba blocks -> last step -> a mean and a log volatility per horizon."""
 
+    HEADS = ("dense", "mean", "log_volatility")
+
     def __init__(self, config: MambaForecastConfig):
         super().__init__()
         self.config = config

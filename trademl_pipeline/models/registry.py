@@ -68,6 +68,11 @@ def describe(name: str, network: "nn.Module") -> dict[str, Any]:
     return {"network": name, "config": asdict(network.config), "parameters": count_parameters(network)}  # pyright: ignore
 
 
+def head_names(network: "nn.Module") -> tuple[str, ...]:
+    """First parts of the parameter names of a network's heads; all else is its backbone."""
+    return network.HEADS  # pyright: ignore
+
+
 def count_parameters(network: "nn.Module") -> int:
     """Trainable numbers of a network."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)

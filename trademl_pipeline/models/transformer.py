@@ -80,6 +80,8 @@ class Encoder(nn.Module):
 class Transformer(nn.Module):
     """Encoder -> masked mean and last step -> dense layer -> logits."""
 
+    HEADS = ("dense", "logits")
+
     def __init__(self, config: TransformerConfig):
         super().__init__()
         self.config = config

@@ -184,6 +184,8 @@ class XLSTMBody(nn.Module):
 class XLSTM(nn.Module):
     """Blocks -> masked mean and last step -> dense layer -> logits."""
 
+    HEADS = ("dense", "logits")
+
     def __init__(self, config: XLSTMConfig):
         super().__init__()
         self.config = config

@@ -37,7 +37,7 @@ class FittedNetwork:
     Attributes:
         model: raw features to outputs, in evaluation mode, on the CPU.
         history: one entry an epoch: learning rate, losses, metrics, rows a second.
-        best_epoch: whose weights these are, from 0.
+        best_epoch: whose weights these are, from 0; -1: those it started with.
         scaling: the fitted scaling, also inside ``model``.
         rows: training rows of the inner split.
     """
@@ -63,6 +63,8 @@ def fit_network(
     metric: Metric | None = None,
     checkpoint: Path | None = None,
     progress: Callable[[dict[str, float]], None] | None = None,
+    scaling: RobustScaling | None = None,
+    keep_start: bool = False,
 ) -> FittedNetwork:
     """Train on one fold's rows and keep the epoch that scores best on the inner validation rows.
 
@@ -75,6 +77,8 @@ def fit_network(
         metric: figures of validation outputs, for ``config.monitor`` and the history.
         checkpoint: file to keep the state in after each epoch; where it exists the run goes on from it.
         progress: called after each epoch with its history entry.
+        scaling: of an earlier fit, to go on with; None: fitted here.
+        keep_start: the weights at the start compete with those after each epoch.
 
     Raises:
         FitError: no rows, an inner side without rows, a single class, infinite features, nothing that varies,
@@ -85,13 +89,13 @@ def fit_network(
     split = inner_split(windows.keys, validation_sessions=config.validation_sessions, embargo=config.embargo)
     train, validation = windows.take(split.train), windows.take(split.validation)
     _check_classes(train)
-    scaling = ledger.fit(
-        "scaler", train.keys, lambda _: fit_robust_scaling(train.matrix[train.rows_read()]), kind="scaler"
-    )
+    if scaling is None:
+        fit_scaling = lambda _: fit_robust_scaling(train.matrix[train.rows_read()])  # noqa: E731
+        scaling = ledger.fit("scaler", train.keys, fit_scaling, kind="scaler")
     if not isinstance(loss, nn.Module):
         make_loss = loss
         loss = ledger.fit("loss", train.keys, lambda _: make_loss(train), kind="class_weights")
-    run = _Run(network, scaling, train, validation, loss, config, metric, checkpoint)
+    run = _Run(network, scaling, train, validation, loss, config, metric, checkpoint, keep_start)
     chosen = windows.keys.filter(split.train | split.validation)
     fitted = ledger.fit("early_stopping", chosen, lambda _: run.finish(progress), kind="early_stopping")
     return ledger.fit("model", train.keys, lambda _: fitted, kind="model")
@@ -122,6 +126,7 @@ class _Run:
     config: TrainConfig
     metric: Metric | None
     checkpoint: Path | None
+    keep_start: bool = False
     epoch: int = 0
     best: float = -float("inf")
     best_epoch: int = -1
@@ -149,12 +154,14 @@ class _Run:
         """Train from where the checkpoint is, or from the start, to the end."""
         if self.checkpoint is not None and self.checkpoint.exists():
             self._load()
+        elif self.keep_start:
+            self._judge(self._validate(), epoch=-1)
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             while self.epoch < self.config.epochs and not self._out_of_patience():
                 record = self._one_epoch()
                 self.history.append(record)
-                self._judge(record)
+                self._judge(record, self.epoch)
                 self.epoch += 1
                 if self.checkpoint is not None:
                     self._save()
@@ -174,6 +181,10 @@ class _Run:
         order = self._order(rng)
         self._weigh(config.phase(self.epoch))
         self.model.train()
+        for module in self.model.modules():
+            own = list(module.parameters())
+            if own and not any(p.requires_grad for p in own):
+                module.eval()  # frozen parts keep their batch statistics
         batches = -(-n // config.batch_size)
         total, rate, start = torch.zeros((), device=self.device), config.learning_rate, time.perf_counter()
         # batches of nearly equal size, so that no last batch of one row upsets a batch statistic
@@ -236,16 +247,16 @@ class _Run:
         figures = self.metric(outputs, self.validation) if self.metric is not None else {}
         return {"validation_loss": value} | {k: float(v) for k, v in figures.items()}
 
-    def _judge(self, record: dict[str, float]) -> None:
+    def _judge(self, record: dict[str, float], epoch: int) -> None:
         monitor = self.config.monitor
         if monitor != "loss" and monitor not in record:
             known = ", ".join(k for k in record if k not in ("epoch", "learning_rate", "rows_per_second"))
             raise FitError(f"monitor {monitor!r} is not among the figures of an epoch: loss, {known}")
         score = -record["validation_loss"] if monitor == "loss" else record[monitor]
-        if score > self.best or self.best_epoch < 0:
-            self.best, self.best_epoch = score if np.isfinite(score) else -float("inf"), self.epoch
+        if score > self.best or not self.best_state:
+            self.best, self.best_epoch = score if np.isfinite(score) else -float("inf"), epoch
             self.best_state = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
-        elif (self.epoch - self.best_epoch) % self.config.plateau_patience == 0:
+        elif (epoch - self.best_epoch) % self.config.plateau_patience == 0:
             self.halvings += 1
 
     def _precision(self):

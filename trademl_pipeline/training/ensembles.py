@@ -1,0 +1,255 @@
+"""Ensembles of models: fixed weights, weights by horizon, weights fitted on, and models stacked on,
+out-of-fold predictions.
+
+Predictions of members are arrays of one shape, (n,) or (n, classes), by member name. Whatever is fitted
+here is fitted on inner folds of the training rows and through the ledger.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from trademl_pipeline.training.inner_folds import InnerFold, inner_folds
+from trademl_pipeline.training.inner_split import FitError
+from trademl_pipeline.training.ledger import FitLedger
+
+Predictions = Mapping[str, np.ndarray]
+FitPredict = Callable[[np.ndarray, np.ndarray], np.ndarray]
+INTRADAY, SHORT_TERM, LONG_TERM = "intraday", "short_term", "long_term"
+HORIZON_BOOSTS: Mapping[str, Mapping[str, float]] = {"mamba_forecast": {INTRADAY: 2.5, SHORT_TERM: 1.2}}
+SHORT_TERM_SESSIONS = 5
+
+
+@dataclass(frozen=True)
+class WeightedEnsemble:
+    """Weighted mean of its members.
+
+    Attributes:
+        weights: by member, none negative, not all 0; scaled to sum to 1 over the members at hand.
+    """
+
+    weights: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        if not self.weights or min(self.weights.values()) < 0 or sum(self.weights.values()) <= 0:
+            raise ValueError(f"ensemble weights must be >= 0 and not all 0, got {dict(self.weights)}")
+
+    def predict(self, members: Predictions) -> np.ndarray:
+        """Weighted mean, in the members' shape.
+
+        Raises:
+            FitError: a member of weight above 0 is missing, or shapes differ.
+        """
+        used = {name: w for name, w in self.weights.items() if w > 0}
+        _check_members(members, used)
+        total = sum(used.values())
+        return sum(w / total * np.asarray(members[name], dtype=np.float64) for name, w in used.items())  # pyright: ignore
+
+
+def horizon_class(sessions: float) -> str:
+    """``intraday`` below one session, ``short_term`` up to five, else ``long_term``."""
+    return INTRADAY if sessions < 1 else SHORT_TERM if sessions <= SHORT_TERM_SESSIONS else LONG_TERM
+
+
+def weighted_by_horizon(
+    weights: Mapping[str, float],
+    sessions: float,
+    boosts: Mapping[str, Mapping[str, float]] = HORIZON_BOOSTS,
+) -> WeightedEnsemble:
+    """An ensemble whose members count more where they are at home: Mamba x 2.5 intraday, x 1.2 short-term.
+
+    Args:
+        weights: by member, before the boost.
+        sessions: horizon of the forecast.
+        boosts: by member and horizon class.
+    """
+    kind = horizon_class(sessions)
+    boosted = {name: w * boosts.get(name, {}).get(kind, 1.0) for name, w in weights.items()}
+    total = sum(boosted.values())
+    return WeightedEnsemble({name: w / total for name, w in boosted.items()} if total > 0 else boosted)
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Predictions of rows by members that had not seen them.
+
+    Attributes:
+        rows: positions in the training keys, in time order of the inner folds.
+        predictions: by member, aligned with ``rows``.
+    """
+
+    rows: np.ndarray
+    predictions: dict[str, np.ndarray]
+
+
+def out_of_fold(
+    keys: pl.DataFrame,
+    members: Mapping[str, FitPredict],
+    *,
+    folds: int,
+    validation_sessions: int,
+    embargo: int,
+    ledger: FitLedger,
+) -> OutOfFold:
+    """Fit every member on each inner fold and predict its validation rows.
+
+    Args:
+        keys: symbol, session, label_end of the training rows.
+        members: by name, a function of (training positions, validation positions) that fits a fresh model
+        on the
+            former and returns predictions for the latter.
+        folds, validation_sessions, embargo: of :func:`inner_folds`.
+        ledger: records each member's fit on each inner fold.
+    """
+    splits = inner_folds(keys, folds=folds, validation_sessions=validation_sessions, embargo=embargo)
+
+    def fitted(name: str, fold: InnerFold) -> np.ndarray:
+        fit_predict = members[name]
+        label = f"{name}/inner {fold.number}"
+        return ledger.fit(
+            label, keys[fold.train], lambda _: fit_predict(fold.train, fold.validation), kind="stacking"
+        )
+
+    predictions = {name: np.concatenate([fitted(name, fold) for fold in splits]) for name in members}
+    return OutOfFold(np.concatenate([fold.validation for fold in splits]), predictions)
+
+
+def fit_weights(
+    oof: OutOfFold,
+    target: np.ndarray,
+    keys: pl.DataFrame,
+    *,
+    kind: Literal["class", "value"],
+    ledger: FitLedger,
+) -> WeightedEnsemble:
+    """Weights on the simplex that minimise the log loss (class) or the squared error (value) out of fold.
+
+    Args:
+        oof: predictions that no member fitted.
+        target: of the training rows: classes, or values.
+        keys: keys of the training rows.
+        kind: what the predictions are.
+        ledger: records the fit.
+    """
+    names, stack, y = _stack(oof, target)
+
+    def loss(w: np.ndarray) -> float:
+        mixed = np.tensordot(w, stack, axes=1)
+        if kind == "value":
+            return float(((mixed - y) ** 2).mean())
+        return float(-np.log(np.clip(mixed[np.arange(len(y)), y.astype(int)], 1e-12, None)).mean())
+
+    def fit(_: pl.DataFrame) -> WeightedEnsemble:
+        from scipy.optimize import minimize
+
+        found = minimize(
+            loss,
+            np.full(len(names), 1 / len(names)),
+            method="SLSQP",
+            bounds=[(0, 1)] * len(names),
+            constraints={"type": "eq", "fun": lambda w: w.sum() - 1},
+        )
+        return WeightedEnsemble(dict(zip(names, np.clip(found.x, 0, 1).tolist(), strict=True)))
+
+    return ledger.fit("ensemble weights", keys[oof.rows], fit, kind="ensemble_weights")
+
+
+@dataclass(frozen=True)
+class StackedEnsemble:
+    """A linear model of the members' predictions; multinomial logistic for classes, ridge for values.
+
+    Attributes:
+        kind: ``class`` or ``value``.
+        members: order of the inputs.
+        classes: classes that the training rows had; others get probability 0.
+        n_classes: width of the prediction; 0 for values.
+        coefficients, intercept: of the linear model.
+    """
+
+    kind: Literal["class", "value"]
+    members: tuple[str, ...]
+    classes: tuple[int, ...]
+    n_classes: int
+    coefficients: np.ndarray
+    intercept: np.ndarray
+
+    def predict(self, members: Predictions) -> np.ndarray:
+        """(n, n_classes) probabilities or (n,) values."""
+        _check_members(members, dict.fromkeys(self.members, 1.0))
+        x = _inputs(self.kind, [np.asarray(members[name], dtype=np.float64) for name in self.members])
+        z = x @ self.coefficients.T + self.intercept
+        if self.kind == "value":
+            return z[:, 0]
+        e = np.exp(z - z.max(axis=1, keepdims=True))
+        out = np.zeros((len(x), self.n_classes))
+        out[:, list(self.classes)] = e / e.sum(axis=1, keepdims=True)
+        return out
+
+
+def fit_stacked(
+    oof: OutOfFold,
+    target: np.ndarray,
+    keys: pl.DataFrame,
+    *,
+    kind: Literal["class", "value"],
+    ledger: FitLedger,
+    penalty: float = 1.0,
+) -> StackedEnsemble:
+    """Fit the second level on out-of-fold predictions only.
+
+    Args:
+        oof, target, keys, kind, ledger: as for :func:`fit_weights`.
+        penalty: L2 penalty of the coefficients.
+
+    Raises:
+        FitError: fewer than two classes out of fold.
+    """
+    names, stack, y = _stack(oof, target)
+    x = _inputs(kind, list(stack))
+
+    def fit(_: pl.DataFrame) -> StackedEnsemble:
+        if kind == "value":
+            from sklearn.linear_model import Ridge
+
+            ridge = Ridge(alpha=penalty).fit(x, y)
+            return StackedEnsemble(kind, names, (), 0, ridge.coef_[None], np.array([ridge.intercept_]))
+        from sklearn.linear_model import LogisticRegression
+
+        classes = np.unique(y.astype(int))
+        if len(classes) < 2:
+            raise FitError(f"all {len(y)} out-of-fold rows are of class {classes[0]}; nothing to stack on")
+        model = LogisticRegression(C=1 / penalty, max_iter=1000).fit(x, y.astype(int))
+        coefficients, intercept = model.coef_, model.intercept_
+        if len(classes) == 2:
+            coefficients = np.concatenate([np.zeros_like(coefficients), coefficients])
+            intercept = np.concatenate([np.zeros_like(intercept), intercept])
+        width = stack.shape[2]
+        return StackedEnsemble(kind, names, tuple(int(c) for c in classes), width, coefficients, intercept)
+
+    return ledger.fit("stacked ensemble", keys[oof.rows], fit, kind="ensemble_weights")
+
+
+def _stack(oof: OutOfFold, target: np.ndarray) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    names = tuple(oof.predictions)
+    _check_members(oof.predictions, dict.fromkeys(names, 1.0))
+    stack = np.stack([np.asarray(oof.predictions[name], dtype=np.float64) for name in names])
+    return names, stack, np.asarray(target)[oof.rows]
+
+
+def _inputs(kind: str, parts: list[np.ndarray]) -> np.ndarray:
+    """(n, inputs) of the second level: values as they are, probabilities as logs."""
+    if kind == "value":
+        return np.stack(parts, axis=1)
+    return np.concatenate([np.log(np.clip(p, 1e-6, 1.0)) for p in parts], axis=1)
+
+
+def _check_members(members: Predictions, needed: Mapping[str, float]) -> None:
+    missing = [name for name in needed if name not in members]
+    if missing:
+        raise FitError(f"ensemble members {missing} gave no predictions; there are {sorted(members)}")
+    shapes = {name: np.shape(members[name]) for name in needed}
+    if len(set(shapes.values())) > 1:
+        raise FitError(f"ensemble members predict different shapes: {shapes}")

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import torch
+
+from trademl_pipeline.models.registry import build
+from trademl_pipeline.training.interpret import (
+    attention_over_time,
+    integrated_gradients,
+    permutation_importance,
+)
+from trademl_pipeline.training.ledger import FitLedger
+from trademl_pipeline.training.loop import fit_network
+from trademl_pipeline.training.losses import CrossEntropyLoss
+from trademl_pipeline.training.schedule import TrainConfig
+from trademl_pipeline_tests.training.planted import direction_problem
+
+CONFIG = TrainConfig(epochs=8, batch_size=128, learning_rate=5e-3, validation_sessions=15, embargo=2)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    windows, _ = direction_problem(symbols=30)
+    net = build("transformer", 5, d_model=16, heads=4, layers=1, dropout=0.0)
+    return fit_network(
+        net, windows, CrossEntropyLoss(), CONFIG, ledger=FitLedger("2020-06-01")
+    ).model, windows
+
+
+def accuracy(outputs, windows):
+    return float((outputs["logits"].argmax(1) == windows.targets["target"]).mean())
+
+
+def test_permutation_importance_finds_the_planted_features(trained):
+    model, windows = trained
+    table = permutation_importance(model, windows, accuracy, list("abcde"), seed=0)
+    assert set(table["feature"][:2]) == {"a", "b"}
+    assert table["importance"][1] > 5 * abs(table["importance"][2])
+    again = permutation_importance(model, windows, accuracy, list("abcde"), seed=0)
+    assert again.equals(table)
+
+
+def test_attention_over_time_is_a_weight_a_step_and_counts_real_windows(trained):
+    model, windows = trained
+    table = attention_over_time(model, windows)
+    assert table["steps_back"].to_list() == list(range(10))
+    assert table["windows"][0] == len(windows)
+    assert table["windows"][9] == int((windows.n_valid == 10).sum())
+    full = attention_over_time(model, windows.take(windows.n_valid == 10))
+    assert full["weight"].sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_network_without_attention_says_so(trained):
+    with pytest.raises(ValueError, match="LSTMBackbone has no attention"):
+        attention_over_time(torch.nn.ModuleDict({"network": build("lstm_backbone", 5)}), trained[1])
+
+
+def test_integrated_gradients_add_up_and_point_at_the_planted_steps(trained):
+    model, windows = trained
+    some = windows.take(np.flatnonzero(windows.n_valid == 10)[:80])
+    shares = integrated_gradients(model, some, lambda out: out["logits"][:, 2], steps=64)
+    x, mask = some.batch(np.arange(len(some)))
+    with torch.no_grad():
+        mask_t = torch.from_numpy(mask)
+        here = model(torch.from_numpy(x), mask_t)["logits"][:, 2]
+        median = model.network(torch.zeros(len(some), 10, 5), mask_t)["logits"][:, 2]
+    np.testing.assert_allclose(shares.sum((1, 2)), (here - median).numpy(), atol=0.05)
+    size = np.abs(shares).mean(0)
+    assert size[-3:, 0].mean() > 3 * size[:-3, 0].mean()
+    assert size[-1, 1] > 3 * size[-1, 2:].mean()
