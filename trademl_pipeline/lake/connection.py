@@ -5,11 +5,12 @@ import importlib.util
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import duckdb
+import polars as pl
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from trademl_pipeline.lake.config import LakeConfig
@@ -61,9 +62,14 @@ class Engine:
             self._attached = None
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A fresh connection whose current database is the lake; what is not committed is rolled back."""
-        connection = self._connect()
+    def transaction(
+        self, incoming: Mapping[str, pl.DataFrame] | None = None
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A fresh connection whose current database is the lake; what is not committed is rolled back.
+
+        incoming: frames that its queries can name.
+        """
+        connection = self._connect(incoming or {})
         try:
             yield connection
         except BaseException:
@@ -115,13 +121,16 @@ class Engine:
 
         return self.run(doing, attempt)
 
-    def _connect(self) -> duckdb.DuckDBPyConnection:
+    def _connect(self, incoming: Mapping[str, pl.DataFrame]) -> duckdb.DuckDBPyConnection:
         with self._guard:
             if self._attached is None or self._attached[0] != os.getpid():
                 self._attached = (os.getpid(), _attach(self.config, self.locks))
             name = self._attached[1]
         connection = _database().cursor()
         try:
+            # Before USE: in a lake, making a name costs a look into the catalog.
+            for table, frame in incoming.items():
+                connection.register(table, frame.to_arrow())
             connection.execute(f"USE {name}")
         except BaseException:
             connection.close()

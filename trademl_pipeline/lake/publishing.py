@@ -78,8 +78,7 @@ def append(engine: Engine, schema: TableSchema, frame: pl.DataFrame) -> PublishR
     version = data_version(schema, frame)
 
     def once(attempt: int) -> PublishResult:
-        with engine.locks.commit_turn(), engine.transaction() as connection:
-            connection.register("incoming", frame.to_arrow())
+        with engine.locks.commit_turn(), engine.transaction({"incoming": frame}) as connection:
             connection.begin()
             tables.ensure_table(connection, schema)
             connection.execute(f"INSERT INTO {tables.qualified(schema.name)} BY NAME SELECT * FROM incoming")
@@ -120,9 +119,8 @@ def _attempt(
         audited = audits.keys() <= verdicts.keys()
         if audited:
             stack.enter_context(engine.locks.commit_turn())
-        connection = stack.enter_context(engine.transaction())
-        for number, partition in enumerate(partitions):
-            connection.register(_incoming(number), partition.frame.to_arrow())
+        frames = {_incoming(number): partition.frame for number, partition in enumerate(partitions)}
+        connection = stack.enter_context(engine.transaction(frames))
         connection.begin()
         replaced, unchanged = [], []
         for number, partition in enumerate(partitions):
