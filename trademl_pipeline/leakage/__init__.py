@@ -14,7 +14,12 @@ from trademl_pipeline.leakage.errors import (
 from trademl_pipeline.leakage.features import audit_features
 from trademl_pipeline.leakage.fits import audit_access, audit_fit_ledger
 from trademl_pipeline.leakage.folds import audit_folds
+from trademl_pipeline.leakage.models import audit_model
 from trademl_pipeline.leakage.report import VERDICT, AuditReport, Violation
+from trademl_pipeline.leakage.statistics import audit_statistics
+from trademl_pipeline.leakage.trades import audit_trades
+from trademl_pipeline.leakage.universe import audit_universe
+from trademl_pipeline.leakage.windows import audit_windows
 
 __all__ = [
     "VERDICT",
@@ -33,4 +38,9 @@ __all__ = [
     "audit_fit_ledger",
     "audit_folds",
     "audit_knowledge",
+    "audit_model",
+    "audit_statistics",
+    "audit_trades",
+    "audit_universe",
+    "audit_windows",
 ]

@@ -1,0 +1,103 @@
+from datetime import date
+
+import polars as pl
+import pytest
+
+from trademl_pipeline.leakage import AuditInputError, audit_universe
+from trademl_pipeline.market.calendar import sessions
+
+DAYS = sessions(date(2018, 1, 2), date(2019, 12, 31))[::21]
+NAMES = [f"S{i:02d}" for i in range(40)]
+SPELLS = pl.DataFrame(
+    {
+        "symbol": NAMES,
+        "start_date": [date(2010, 1, 1)] * 30 + [date(2019, 1, 2)] * 10,
+        "end_date": [None] * 15 + [date(2018, 11, 1)] * 15 + [None] * 10,
+    },
+    schema_overrides={"end_date": pl.Date},
+)
+EVERY = pl.DataFrame({"symbol": NAMES}).join(pl.DataFrame({"session": DAYS}), how="cross")
+MEMBERS = (
+    EVERY.join(SPELLS, on="symbol")
+    .filter(
+        (pl.col("start_date") <= pl.col("session"))
+        & (pl.col("end_date").is_null() | (pl.col("session") < pl.col("end_date")))
+    )
+    .select("symbol", "session")
+)
+TODAY = SPELLS.filter(pl.col("end_date").is_null())["symbol"]
+
+
+def test_the_members_of_each_day_pass():
+    report = audit_universe(MEMBERS, EVERY, SPELLS)
+    report.assert_clean()
+    assert report.coverage["universe"]["share_with_prices_left"] == 1.0
+
+
+def test_todays_members_projected_back_are_refused():
+    projected = EVERY.filter(pl.col("symbol").is_in(TODAY.to_list()))
+    report = audit_universe(projected, EVERY, SPELLS)
+    details = " ".join(v.detail for v in report.violations)
+    assert "becomes one on 2019-01-02" in details
+    assert "15 left the index later" in details
+
+
+def test_members_that_were_dropped_for_leaving_are_missed():
+    survivors = MEMBERS.filter(pl.col("symbol").is_in(TODAY.to_list()))
+    (violation,) = audit_universe(survivors, EVERY, SPELLS).violations
+    assert "15 symbols, of which 15 left" in violation.detail
+
+
+def test_a_chosen_part_of_the_universe_need_not_be_complete():
+    part = MEMBERS.filter(pl.col("symbol").is_in(NAMES[::2]))
+    assert not audit_universe(part, EVERY, SPELLS).passed
+    audit_universe(part, EVERY, SPELLS, complete=False).assert_clean()
+
+
+def test_a_member_who_left_yesterday_is_a_stranger():
+    last = max(d for d in DAYS if d < date(2018, 11, 1))
+    after = min(d for d in DAYS if d >= date(2018, 11, 1))
+    extra = pl.DataFrame({"symbol": ["S20"], "session": [after]})
+    (violation,) = audit_universe(pl.concat([MEMBERS, extra]), EVERY, SPELLS).violations
+    assert (violation.symbol, violation.first_leak, violation.count) == ("S20", after, 1)
+    assert audit_universe(MEMBERS.filter(pl.col("session") <= last), EVERY, SPELLS).passed
+
+
+def test_an_addition_counts_from_the_day_it_was_known():
+    known = SPELLS.with_columns(
+        known_date=pl.when(pl.col("start_date") > date(2018, 1, 1)).then(date(2019, 3, 1))
+    )
+    report = audit_universe(
+        MEMBERS, EVERY, known.with_columns(pl.col("known_date").fill_null(pl.col("start_date")))
+    )
+    assert "becomes one on 2019-03-01" in report.violations[0].detail
+
+
+def test_prices_kept_for_survivors_only_are_an_alarm():
+    kept = EVERY.filter(pl.col("symbol").is_in(TODAY.to_list()))
+    members = MEMBERS.filter(pl.col("symbol").is_in(TODAY.to_list()))
+    (violation,) = audit_universe(members, kept, SPELLS).violations
+    assert violation.column == "prices"
+    assert "0% of the 15 that left" in violation.detail
+
+
+def test_prices_that_are_missing_evenly_are_no_alarm():
+    kept = EVERY.filter(pl.col("symbol").is_in(NAMES[::2]))
+    members = MEMBERS.filter(pl.col("symbol").is_in(NAMES[::2]))
+    report = audit_universe(members, kept, SPELLS)
+    report.assert_clean()
+    assert report.coverage["universe"]["share_with_prices_stayed"] < 0.6
+
+
+@pytest.mark.parametrize(
+    ("members", "prices", "spells", "message"),
+    [
+        (MEMBERS.clear(), EVERY, SPELLS, "no members"),
+        (MEMBERS, EVERY.drop("session"), SPELLS, "no column 'session'"),
+        (MEMBERS, EVERY, SPELLS.with_columns(start_date=pl.lit(None, pl.Date)), "nulls"),
+        (MEMBERS.cast({"session": pl.String}), EVERY, SPELLS, "must be Date"),
+    ],
+)
+def test_universes_that_cannot_be_audited_are_an_error(members, prices, spells, message):
+    with pytest.raises(AuditInputError, match=message):
+        audit_universe(members, prices, spells)
