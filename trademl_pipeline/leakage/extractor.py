@@ -39,6 +39,23 @@ def as_of(panel: Panel, cutoff: int, low: int = 0) -> View:
     return View(panel.bars.as_of(cutoff, panel.axis, low), panel.rows_at(cutoff, low), sources)
 
 
+def alone(panel: Panel, first: int, last: int, warmup: int) -> View:
+    """The sessions with indices `first` to `last`, and before them `warmup` sessions of each symbol's own.
+
+    A symbol with gaps gets as many rows as any other, and reaches further back for them.
+    """
+    symbol = panel.axis.symbol_of(panel.keys)
+    before = panel.bars.index < first
+    # Position from the end among a symbol's rows before `first`: rows are sorted by symbol, then session.
+    count = np.bincount(symbol[before], minlength=len(panel.axis.symbols))
+    start = np.concatenate([[0], np.cumsum(np.bincount(symbol, minlength=len(count)))])[:-1]
+    place = np.arange(len(panel)) - start[symbol]
+    keep = (panel.bars.visible <= last) & np.where(before, place >= count[symbol] - warmup, True)
+    low = int(panel.bars.index[keep].min(initial=last))
+    sources = {n: s.as_of(last, panel.axis, low) for n, s in panel.sources.items()}
+    return View(panel.bars.frame.filter(pl.Series(keep)), panel.keys[keep], sources)
+
+
 def whole(panel: Panel) -> View:
     """The panel with everything in it."""
     return View(panel.bars.frame, panel.keys, {n: s.frame for n, s in panel.sources.items()})

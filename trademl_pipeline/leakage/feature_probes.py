@@ -13,7 +13,7 @@ from trademl_pipeline.leakage.corrupt import (
     last_bit,
     split_adjusted,
 )
-from trademl_pipeline.leakage.extractor import Extractor, View, as_of, whole
+from trademl_pipeline.leakage.extractor import Extractor, View, alone, as_of, whole
 from trademl_pipeline.leakage.findings import Findings
 from trademl_pipeline.leakage.report import AuditReport
 from trademl_pipeline.leakage.sweep import Cells, Sweep, make_plan
@@ -151,7 +151,7 @@ class FeatureAudit:
         unstable = 0
         months = self._months()
         for first, last in months:
-            view = as_of(self.panel, last, max(first - self.warmup, 0))
+            view = alone(self.panel, first, last, self.warmup)
             days = self.panel.axis.sessions
             table = self.extractor(view, f"on {days[first]} to {days[last]} with its warm-up alone")
             diff = self.cells.compare(table, first - 1, last, self.loose)
@@ -171,7 +171,7 @@ class FeatureAudit:
         """What state that is kept between calls does to a view that is computed after everything else."""
         self.extractor(whole(self.panel), "on all bars")
         again = self.extractor(view, "after a call on all bars", fresh=False)
-        return difference(table, again.arranged(table.columns), self.strict)
+        return difference(table.arranged(self.base.columns), again.arranged(self.base.columns), self.strict)
 
     def _whole_cutoff(self, findings: Findings, view: View, cutoff: int, what: str) -> None:
         """Compare all audited rows up to a cut-off."""

@@ -350,3 +350,11 @@ def test_bars_without_prices_skip_the_adjustment():
 def test_a_cutoff_on_a_weekend_is_the_session_before():
     report = audit_features(features(RETURN), BARS, cutoffs=[date(2019, 3, 2) + timedelta(days=1)])
     assert report.coverage["truncation"]["from"] == "2019-03-01"
+
+
+def test_the_warmup_counts_a_symbols_own_sessions():
+    # One symbol trades every third session; 20 sessions of its own reach three times as far back.
+    sparse = BARS.filter((pl.col("symbol") != "S03") | (pl.col("session").rank("dense") % 3 == 0))
+    extract = features(CLOSE / CLOSE.shift(20) - 1)
+    audit_features(extract, sparse, probes=["incremental"], warmup=20).assert_clean()
+    assert not audit_features(extract, sparse, probes=["incremental"], warmup=19).passed
