@@ -9,6 +9,8 @@ from trademl_pipeline.lake.connection import identifier, quote
 from trademl_pipeline.lake.errors import MissingSnapshotError, MissingTableError, SchemaMismatchError
 from trademl_pipeline.lake.schemas import MONTH, SQL_TYPES, TableSchema
 
+_RECORDED: set[tuple[str, str, str]] = set()
+
 
 def qualified(name: str) -> str:
     """The table's name in SQL, in the connection's current database."""
@@ -96,8 +98,7 @@ def ensure_table(connection: duckdb.DuckDBPyConnection, schema: TableSchema) -> 
     _check_evolution(schema, stored, wanted)
     for name in (c for c in wanted if c not in stored):
         connection.execute(f"ALTER TABLE {table} ADD COLUMN {identifier(name)} {wanted[name]}")
-    if table_comment(connection, schema.name) != _comment(schema):
-        _record(connection, schema)
+    _keep_record(connection, schema)
     return False
 
 
@@ -138,6 +139,22 @@ def _check_evolution(schema: TableSchema, stored: dict[str, str], wanted: dict[s
 
 def _comment(schema: TableSchema) -> dict:
     return {"description": schema.description, "key": list(schema.key), "order": list(schema.order)}
+
+
+def _keep_record(connection: duckdb.DuckDBPyConnection, schema: TableSchema) -> None:
+    """Record the schema's description, key and order where the table has others.
+
+    Reading a comment makes DuckDB look at every table of the catalog, so it is done once per attached lake. What this
+    transaction records is not remembered: it may be rolled back.
+    """
+    row = connection.execute("SELECT current_database()").fetchone()
+    seen = (str(row[0]) if row else "", schema.name, json.dumps(_comment(schema), sort_keys=True))
+    if seen in _RECORDED:
+        return
+    if table_comment(connection, schema.name) != _comment(schema):
+        _record(connection, schema)
+    else:
+        _RECORDED.add(seen)
 
 
 def _record(connection: duckdb.DuckDBPyConnection, schema: TableSchema) -> None:

@@ -53,14 +53,10 @@ def audit_label_month(
 
     def known(frame: pl.DataFrame) -> pl.DataFrame:
         labels = label_month(frame, study, month)
-        return labels.select("symbol", pl.col("label_end").alias("session"), *values)
-
-    # The probe wants every row to be a bar's. The labels of a name that stopped trading end on sessions without a bar
-    # of its own; they are left to the comparison with a computation anew.
-    traded = bars.select("symbol", "session")
-
-    def at_bars(frame: pl.DataFrame) -> pl.DataFrame:
-        return known(frame).join(traded, on=["symbol", "session"], how="semi")
+        keyed = labels.select("symbol", pl.col("label_end").alias("session"), *values)
+        # The probe wants every row to be a bar's. The labels of a name that stopped trading end on sessions without
+        # a bar of its own; they are left to the comparison with a computation anew.
+        return keyed.join(frame.select("symbol", "session"), on=["symbol", "session"], how="semi")
 
     recomputed = label_month(bars, study, month)
     same = audit_published(published, recomputed)
@@ -73,7 +69,7 @@ def audit_label_month(
     clock = published.join(closes, on="label_end", how="left")
     return (
         audit_features(
-            at_bars, bars, probes=("truncation",), cutoffs=cutoffs, sessions=month_sessions(month), seed=seed
+            known, bars, probes=("truncation",), cutoffs=cutoffs, sessions=month_sessions(month), seed=seed
         )
         + same
         + audit_knowledge(clock, decision_time="knowledge_time", knowledge_time="event_time")
