@@ -1,14 +1,17 @@
 """Set `breakout` (seed 001), second half: 20 features of the consolidation pattern that a session lies in.
 
-The state machine gives one number per session, `pattern_age`: sessions since the pattern was activated,
-null outside of one. Everything else of a pattern is read at its activation: the channel is the range of the
-qualifying sessions that end there, the baselines are their means. So nothing about a pattern is known
-before it is activated; the qualifying sessions themselves have 0, and so has every session outside of a
-pattern.
+The state machine gives one number per session, `pattern_age`: sessions since the pattern was activated, null
+outside of one. Everything else of a pattern is read at its activation: the channel is the range of the
+qualifying sessions that end there, the baselines are their means. So nothing about a pattern is known before
+it is activated; the qualifying sessions themselves have 0, and so has every session outside of a pattern.
 
-A window of a snapshot shows the same columns with the boundaries known at the snapshot also on the
-qualifying sessions (`consolidations` and `sequences.breakout`); there `pattern_age` is negative: -1 on the
-last session before the activation.
+Ten qualifying sessions in a row activate a pattern also where an older one is still active: it is renewed,
+with new boundaries. So the state at t depends on the last 130 sessions only, and a month computed alone equals
+the full run; a machine that waits for the older one to end would never forget how it was started.
+
+A window of a snapshot shows the same columns with the boundaries known at the snapshot also on the qualifying
+sessions (`patterns.pattern_view`, `sequences.breakout`); there `pattern_age` is negative: -1 on the last
+session before the activation.
 """
 
 import polars as pl
@@ -86,10 +89,8 @@ def pattern_steps(rules: PatternRules = RULES, *, hindsight: bool = False) -> tu
 
 PATTERN_SERIES = pattern_steps()
 
-# Once its inputs are warm, the state machine must forget where it started: a pattern that was active then
-# ends within max_sessions, and one begun meanwhile in its place soon after. Of the 2.7 M possible starts in
-# real data the slowest took 135 sessions.
-PATTERN_WARMUP = recursive_warmup(13 / 14, after=40, tolerance=1e-6) + RULES.max_sessions + 3 * RULES.sessions
+# The activation of the oldest pattern that can be active, the sessions that led to it, and the one before them.
+PATTERN_WARMUP = recursive_warmup(13 / 14, after=40, tolerance=1e-6) + RULES.max_sessions + RULES.sessions
 
 
 def _pattern(

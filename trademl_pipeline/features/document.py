@@ -44,7 +44,8 @@ def row(feature: Feature) -> str:
     inputs = ", ".join(feature_inputs(feature.name))
     span = f"{number(feature.low)} … {number(feature.high)}"
     formula = feature.formula.replace("|", "\\|")
-    return f"| `{feature.name}` | {formula} | {inputs} | {feature.warmup} | {feature.unit} | {span} | {feature.source} |"
+    cells = (f"`{feature.name}`", formula, inputs, feature.warmup, feature.unit, span, feature.source)
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def page() -> str:

@@ -215,7 +215,10 @@ def window_slope(x, age, n):
 
 @njit(cache=True, nogil=True)
 def window_rank(x, age, n):
-    """Share of the other n - 1 rows below the newest one, ties counted half: 0 lowest, 1 highest."""
+    """Share of the other n - 1 rows below the newest one, ties counted half: 0 lowest, 1 highest.
+
+    Values closer than 1e-12 of the newest tie: two windows with the same prices in another order must.
+    """
     rows = x.size
     out = np.full(rows, np.nan)
     acc = np.empty(BLOCK)
@@ -226,8 +229,9 @@ def window_rank(x, age, n):
         for j in range(1, n):
             xs = x[start - j : start - j + m]
             for i in range(m):
-                below = 1.0 if xs[i] < newest[i] else 0.0
-                above = 1.0 if xs[i] > newest[i] else 0.0
+                tie = 1e-12 * abs(newest[i])
+                below = 1.0 if newest[i] - xs[i] > tie else 0.0
+                above = 1.0 if xs[i] - newest[i] > tie else 0.0
                 # A missing value is neither below, above nor equal: it must end as NaN.
                 missing = 0.0 if xs[i] == xs[i] else np.nan
                 acc[i] += 0.5 * (1.0 + below - above) + missing
@@ -383,10 +387,13 @@ def count_since(flag, since, age):
 def pattern_age(qualifies, close, high, low, age, sessions, power, max_sessions, hindsight):
     """The consolidation state machine: rows since the pattern's activation, NaN outside of patterns.
 
-    `sessions` qualifying rows in a row, none of them inside a pattern, activate one at the last of them.
-    `high` and `low` are the highest high and lowest low of `sessions` rows, so that at the activation they
+    The row that completes `sessions` qualifying rows in a row activates a pattern, and replaces one that is still
+    active. `high` and `low` are the highest high and lowest low of `sessions` rows, so that at the activation they
     are the pattern's boundaries. The row that ends a pattern (close above power * upper or below lower, or
-    max_sessions active rows passed) is outside of it, and the count of qualifying rows starts after it.
+    max_sessions active rows passed) is outside of it.
+
+    So the state of a row is a function of the max_sessions + sessions rows before it. A machine that looks for
+    activations only while no pattern is active would have to be started at the symbol's first row.
 
     With `hindsight` the qualifying rows carry -(sessions - 1) .. -1.
     """
@@ -400,21 +407,18 @@ def pattern_age(qualifies, close, high, low, age, sessions, power, max_sessions,
         if age[i] == 0:
             run = 0
             activation = -1
-        if activation >= 0:
-            since = i - activation
-            if close[i] > power * upper or close[i] < lower or since >= max_sessions:
-                activation = -1
-                run = 0
-            else:
-                out[i] = since
-            continue
         run = run + 1 if qualifies[i] == 1.0 else 0
+        if activation >= 0 and (
+            close[i] > power * upper or close[i] < lower or i - activation >= max_sessions
+        ):
+            activation = -1
         if run == sessions:
             activation = i
             upper = high[i]
             lower = low[i]
-            out[i] = 0.0
             if hindsight:
                 for k in range(1, sessions):
                     out[i - k] = -k
+        if activation >= 0:
+            out[i] = i - activation
     return out

@@ -13,8 +13,11 @@ ALPHA, BETA, TARGET_SESSIONS = 0.05, 0.90, 250
 _sign = pl.col("drift_sign_5")
 _shock = (1 - ALPHA - BETA) * op.variance(R, TARGET_SESSIONS) + ALPHA * R**2
 
+_drift = op.mean(R, 5)
+
 SERIES: tuple[Series, ...] = (
-    Series("drift_sign_5", op.mean(R, 5).sign()),
+    # A rise and a fall that cancel are no drift, whatever their rounding leaves.
+    Series("drift_sign_5", pl.when(_drift.abs() > 1e-12).then(_drift.sign()).otherwise(_drift * 0)),
     Series("log_volume", pl.when(VOLUME > 0).then(VOLUME).log()),
 )
 

@@ -5,15 +5,16 @@ import polars as pl
 
 from trademl_pipeline.features.consolidation import PATTERN_FEATURES, RULES, pattern_steps
 from trademl_pipeline.features.engine import evaluate
+from trademl_pipeline.features.feature import Feature, Series
 from trademl_pipeline.features.operators import AGE
 from trademl_pipeline.features.prepare import prepare
 from trademl_pipeline.features.registry import DECLARED
 from trademl_pipeline.features.rules import PatternRules
 
 
-def _evaluate(panel: pl.DataFrame, names: list[str], rules: PatternRules, *, hindsight: bool) -> pl.DataFrame:
-    steps = pattern_steps(rules, hindsight=hindsight)
-    return evaluate(panel, names, {**DECLARED, **{s.name: s for s in steps}})
+def with_rules(rules: PatternRules, *, hindsight: bool = False) -> dict[str, Feature | Series]:
+    """All declared features and series, those of patterns by the rules; see `consolidation.pattern_steps`."""
+    return {**DECLARED, **{step.name: step for step in pattern_steps(rules, hindsight=hindsight)}}
 
 
 def snapshots(panel: pl.DataFrame, rules: PatternRules = RULES) -> pl.DataFrame:
@@ -29,7 +30,7 @@ def snapshots(panel: pl.DataFrame, rules: PatternRules = RULES) -> pl.DataFrame:
         symbol and session.
     """
     names = ["pattern_age", "pattern_upper", "pattern_lower", "pattern_power"]
-    rows = _evaluate(panel, names, rules, hindsight=False).with_row_index("row")
+    rows = evaluate(panel, names, with_rules(rules)).with_row_index("row")
     rows = rows.filter(pl.col("pattern_age").is_not_null())
     row, age = pl.col("row").cast(pl.Int64), pl.col("pattern_age").cast(pl.Int64)
     return rows.select(
@@ -49,8 +50,8 @@ def consolidations(bars: pl.DataFrame, rules: PatternRules = RULES) -> pl.DataFr
     Returns:
         symbol, start (first qualifying session), activation, last_active, active_sessions (Int32), ended
         (the session that ended it; null while it is open), outcome ("breakout", "breakdown", "expired",
-        "open"), upper, lower, power (prices as traded on the activation's session); sorted by symbol and
-        activation.
+        "renewed" by the next pattern, "open"), upper, lower, power (prices as traded on the activation's
+        session); sorted by symbol and activation.
     """
     panel = prepare(bars)
     raw = panel.select("symbol", "session").join(
@@ -68,9 +69,16 @@ def consolidations(bars: pl.DataFrame, rules: PatternRules = RULES) -> pl.DataFr
     close, age = panel["close"].to_numpy(), panel[AGE].to_numpy()
     after = np.minimum(last + 1, panel.height - 1)
     open_still = (last + 1 >= panel.height) | (age[after] == 0)
+    renewed = np.isin(after, activation) & (close[after] <= found["power"].to_numpy())
+    renewed &= (close[after] >= found["lower"].to_numpy()) & (after - activation < rules.max_sessions)
     outcome = np.select(
-        [open_still, close[after] > found["power"].to_numpy(), close[after] < found["lower"].to_numpy()],
-        ["open", "breakout", "breakdown"],
+        [
+            open_still,
+            renewed,
+            close[after] > found["power"].to_numpy(),
+            close[after] < found["lower"].to_numpy(),
+        ],
+        ["open", "renewed", "breakout", "breakdown"],
         "expired",
     )
     session = panel["session"]
@@ -88,12 +96,12 @@ def consolidations(bars: pl.DataFrame, rules: PatternRules = RULES) -> pl.DataFr
 
 
 def pattern_view(panel: pl.DataFrame, rules: PatternRules = RULES) -> pl.DataFrame:
-    """The pattern features as a snapshot's window sees them: also on the qualifying sessions of its pattern.
+    """The pattern features as windows see them on the qualifying sessions before an activation.
 
-    A row before an activation shows what became known at the activation. Read it only in windows that end
-    at or after the activation, from `start_row` on (see `sequences.breakout`).
+    A row before an activation shows what became known at the activation. Read such rows only in windows of that
+    pattern's snapshots, which lie at or after the activation (see `sequences.breakout`).
 
     Returns:
         symbol, session and the 20 pattern features, one row per panel row.
     """
-    return _evaluate(panel, [f.name for f in PATTERN_FEATURES], rules, hindsight=True)
+    return evaluate(panel, [f.name for f in PATTERN_FEATURES], with_rules(rules, hindsight=True))

@@ -4,7 +4,7 @@ To add a feature, declare it in the tuple of its set's module: it is then comput
 audited. A name (a string) in a set's tuple stands for a feature that `common` or another set declares.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import polars as pl
 
@@ -64,11 +64,6 @@ def feature_inputs(name: str) -> tuple[str, ...]:
     return inputs(name, DECLARED, PANEL_COLUMNS)
 
 
-def evaluate_set(panel: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
-    """Symbol, session and the named features of every row of a panel from `prepare`."""
-    return evaluate(panel, names, DECLARED)
-
-
 def compute(
     bars: pl.DataFrame,
     name: str,
@@ -100,7 +95,7 @@ def compute(
     """
     names = feature_names(name)
     panel = prepare(bars, reference=reference, universe=universe)
-    values = evaluate_set(panel, names)
+    values = evaluate(panel, names, DECLARED)
     if values.height == bars.height:
         return values
     return checked(bars).select(KEY).join(values, on=KEY, how="left", maintain_order="left")

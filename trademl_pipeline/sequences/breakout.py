@@ -1,10 +1,9 @@
 """Windows of pattern snapshots: all steps of a snapshot's pattern see the boundaries known at the snapshot.
 
-The stored pattern features of a qualifying session are 0, since nobody knew then that a pattern would be
-activated. A snapshot knows. So its window takes the core and EBP features from the feature matrix, and the
-pattern features from the view of `features.patterns.pattern_view`, from the pattern's first qualifying
-session on; earlier steps, and steps of earlier patterns, have pattern features 0 with their bit of the
-pattern mask off. All of it was known at the snapshot.
+The pattern features of a qualifying session are 0 in the feature matrix, since nobody knew then that a pattern
+would be activated, or they are those of an older pattern. A snapshot knows. So its window takes them from
+`features.patterns.pattern_view` between the pattern's start and its activation; earlier steps have pattern
+features 0, with their bit of the pattern mask off. All of it was known at the snapshot.
 """
 
 from dataclasses import dataclass
@@ -13,14 +12,14 @@ import numpy as np
 import polars as pl
 
 from trademl_pipeline.features.consolidation import PATTERN_FEATURES, RULES
-from trademl_pipeline.features.patterns import pattern_view, snapshots
+from trademl_pipeline.features.engine import evaluate
+from trademl_pipeline.features.patterns import pattern_view, snapshots, with_rules
 from trademl_pipeline.features.prepare import prepare
-from trademl_pipeline.features.registry import FEATURE_SETS, evaluate_set
+from trademl_pipeline.features.registry import FEATURE_SETS
 from trademl_pipeline.features.rules import PatternRules
 from trademl_pipeline.sequences.index import feature_matrix, gather, window_index
 
-PATTERN_NAMES = tuple(f.name for f in PATTERN_FEATURES)
-BASE_NAMES = tuple(n for n in FEATURE_SETS["breakout"] if n not in PATTERN_NAMES)
+FIRST_PATTERN = len(FEATURE_SETS["breakout"]) - len(PATTERN_FEATURES)
 
 
 @dataclass(frozen=True)
@@ -28,15 +27,15 @@ class PatternWindows:
     """Windows of snapshots, gathered on demand.
 
     Attributes:
-        index: symbol, session, row, n_valid, window_start, pattern_start (first qualifying session),
-            start_row; one row per snapshot.
-        base: (rows, 49) float32, core and EBP features of every session.
+        index: symbol, session, row, n_valid, window_start, pattern_start (first qualifying session), start_row,
+            activation_row; one row per snapshot.
+        features: (rows, 69) float32, the set `breakout` of every session.
         view: (rows, 20) float32, pattern features as `pattern_view` gives them.
         length: sessions in a window.
     """
 
     index: pl.DataFrame
-    base: np.ndarray
+    features: np.ndarray
     view: np.ndarray
     length: int
 
@@ -51,12 +50,15 @@ class PatternWindows:
             (batch, length) bool, true on sessions that exist; pattern_mask (batch, length) bool, true from
             the pattern's start on.
         """
-        row, n_valid, start = (self.index[c].to_numpy()[which] for c in ("row", "n_valid", "start_row"))
-        base, mask = gather(self.base, row, n_valid, self.length)
-        view, _ = gather(self.view, row, n_valid, self.length)
-        pattern_mask = mask & (np.arange(self.length, 0, -1)[None, :] <= (row - start + 1)[:, None])
-        view[~pattern_mask] = 0.0
-        return np.concatenate([base, view], axis=2), mask, pattern_mask
+        row, n_valid = self.index["row"].to_numpy()[which], self.index["n_valid"].to_numpy()[which]
+        start, activation = (self.index[c].to_numpy()[which] for c in ("start_row", "activation_row"))
+        x, mask = gather(self.features, row, n_valid, self.length)
+        step = row[:, None] - np.arange(self.length - 1, -1, -1)[None, :]
+        pattern_mask = mask & (step >= start[:, None])
+        x[:, :, FIRST_PATTERN:][~pattern_mask] = 0.0
+        qualifying = pattern_mask & (step < activation[:, None])
+        x[:, :, FIRST_PATTERN:][qualifying] = self.view[step[qualifying]]
+        return x, mask, pattern_mask
 
 
 def pattern_windows(bars: pl.DataFrame, length: int = 50, rules: PatternRules = RULES) -> PatternWindows:
@@ -68,11 +70,13 @@ def pattern_windows(bars: pl.DataFrame, length: int = 50, rules: PatternRules = 
         rules: thresholds of the patterns.
     """
     panel = prepare(bars)
-    base = evaluate_set(panel, BASE_NAMES)
+    features = evaluate(panel, FEATURE_SETS["breakout"], with_rules(rules))
     marked = snapshots(panel, rules)
     windows = window_index(panel, length)[marked["row"].to_numpy()]
     index = windows.with_columns(
-        panel["session"].gather(marked["start_row"]).alias("pattern_start"), marked["start_row"]
+        panel["session"].gather(marked["start_row"]).alias("pattern_start"),
+        marked["start_row"],
+        marked["activation_row"],
     )
     view = pattern_view(panel, rules)
-    return PatternWindows(index, feature_matrix(base), feature_matrix(view), length)
+    return PatternWindows(index, feature_matrix(features), feature_matrix(view), length)
