@@ -88,36 +88,39 @@ def publish(
     """
     reports: list[AuditReport] = []
 
-    def gate(written: pl.DataFrame) -> None:
+    def gate(written: pl.DataFrame) -> AuditReport:
         report = audit(written)
         reports.append(report)
         skipped = set(report.coverage) - set(report.tested)
         if not report.passed or skipped:
             raise GateRefusedError(schema.name, month, report)
+        return report
+
+    def rows(report: AuditReport) -> pl.DataFrame:
+        frame = report.to_frame().with_columns(
+            pl.lit(schema.name).alias("table_name"),
+            pl.lit(month).alias("month"),
+            pl.lit(context.run.run_id).alias("run_id"),
+            pl.lit(run_time(context)).cast(UTC_TIME).alias("recorded_at"),
+        )
+        return frame.select(list(AUDITS.columns))
 
     try:
-        items = [(schema, frame, month), *((other, rows, month) for other, rows in beside)]
-        result = lake.publish_many(items, audits={schema.name: gate})[0]
+        items = [(schema, frame, month), *((other, more, month) for other, more in beside)]
+        result = lake.publish_many(
+            items,
+            audits={schema.name: gate},
+            evidence=lambda verdicts: (AUDITS, rows(verdicts[schema.name])),
+        )[0]
     except GateRefusedError as refused:
-        _record(context, lake, schema.name, month, refused.report)
+        lake.append(AUDITS, rows(refused.report))
         _report_evaluations(context, month, refused.report)
         raise
-    _record(context, lake, schema.name, month, reports[-1])
+    if result.unchanged:
+        lake.append(AUDITS, rows(reports[-1]))
     if len(context.partition_keys) > 1:
         _report_evaluations(context, month, reports[-1])
     return Published(result, reports[-1])
-
-
-def _record(
-    context: dg.AssetExecutionContext, lake: Lake, table: str, month: str, report: AuditReport
-) -> None:
-    frame = report.to_frame().with_columns(
-        pl.lit(table).alias("table_name"),
-        pl.lit(month).alias("month"),
-        pl.lit(context.run.run_id).alias("run_id"),
-        pl.lit(run_time(context)).cast(UTC_TIME).alias("recorded_at"),
-    )
-    lake.append(AUDITS, frame.select(list(AUDITS.columns)))
 
 
 def _report_evaluations(context: dg.AssetExecutionContext, month: str, report: AuditReport) -> None:

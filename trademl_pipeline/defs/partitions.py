@@ -16,7 +16,8 @@ MONTHS = dg.MonthlyPartitionsDefinition(start_date=FIRST_MONTH)
 # The fewest sessions a calendar month of XNYS has had since 1990 is 15 (September 2001); one month more
 # covers a look-back that begins inside a month.
 FEWEST_SESSIONS_A_MONTH = 15
-ALL_HISTORY = 1200
+# Forty years; each month of look-back costs Dagster a look at its calendar.
+ALL_HISTORY = 480
 
 
 def months_back(sessions: int) -> int:

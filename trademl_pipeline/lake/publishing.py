@@ -12,10 +12,11 @@ import polars as pl
 from trademl_pipeline.lake import tables
 from trademl_pipeline.lake.connection import Engine, quote
 from trademl_pipeline.lake.errors import LakeCorruptError
-from trademl_pipeline.lake.frames import data_version
+from trademl_pipeline.lake.frames import check_frame, data_version
 from trademl_pipeline.lake.schemas import MONTH, TableSchema
 
 Audit = Callable[[pl.DataFrame], Any]
+Evidence = Callable[[Mapping[str, Any]], tuple[TableSchema, pl.DataFrame]]
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,10 @@ class _RefusedError(Exception):
 
 
 def publish(
-    engine: Engine, partitions: Sequence[Partition], audits: Mapping[str, Audit]
+    engine: Engine,
+    partitions: Sequence[Partition],
+    audits: Mapping[str, Audit],
+    evidence: Evidence | None = None,
 ) -> list[PublishResult]:
     """Replace all the partitions in one transaction; see `Lake.publish_many`.
 
@@ -67,7 +71,9 @@ def publish(
     refused: BaseException | None = None
     with engine.locks.partitions((p.schema.name, p.month) for p in partitions):
         try:
-            return engine.run(doing, lambda attempt: _attempt(engine, partitions, audits, verdicts, attempt))
+            return engine.run(
+                doing, lambda attempt: _attempt(engine, partitions, audits, evidence, verdicts, attempt)
+            )
         except _RefusedError as carrier:
             refused = carrier.original
     raise refused
@@ -110,6 +116,7 @@ def _attempt(
     engine: Engine,
     partitions: Sequence[Partition],
     audits: Mapping[str, Audit],
+    evidence: Evidence | None,
     verdicts: dict[str, Any],
     attempt: int,
 ) -> list[PublishResult]:
@@ -133,6 +140,10 @@ def _attempt(
             snapshot = current_snapshot(connection)
             connection.rollback()
         else:
+            if evidence is not None:
+                schema, rows = evidence(verdicts)
+                tables.ensure_table(connection, schema)
+                _insert(connection, schema, check_frame(schema, rows, None, allow_empty=False))
             written = [p for p, same in zip(partitions, unchanged, strict=True) if not same]
             _describe_commit(connection, "publish", [_detail(p) for p in written])
             if not audited:
@@ -143,6 +154,15 @@ def _attempt(
         PublishResult(snapshot, p.frame.height, old, attempt, p.version, same, verdicts.get(p.schema.name))
         for p, old, same in zip(partitions, replaced, unchanged, strict=True)
     ]
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, schema: TableSchema, frame: pl.DataFrame) -> None:
+    """Append a frame that was not there when the transaction began."""
+    connection.register("appended", frame.to_arrow())
+    try:
+        connection.execute(f"INSERT INTO {tables.qualified(schema.name)} BY NAME SELECT * FROM appended")
+    finally:
+        connection.unregister("appended")
 
 
 def _incoming(number: int) -> str:

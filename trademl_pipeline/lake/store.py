@@ -18,7 +18,7 @@ from trademl_pipeline.lake.config import LakeConfig, S3Config
 from trademl_pipeline.lake.connection import Engine
 from trademl_pipeline.lake.frames import check_frame, check_month, data_version
 from trademl_pipeline.lake.maintenance import MaintenanceReport
-from trademl_pipeline.lake.publishing import Audit, Partition, PublishResult
+from trademl_pipeline.lake.publishing import Audit, Evidence, Partition, PublishResult
 from trademl_pipeline.lake.reading import Months, table_name
 from trademl_pipeline.lake.schemas import MONTH, TableSchema
 
@@ -84,12 +84,15 @@ class Lake:
         items: Sequence[tuple[TableSchema, pl.DataFrame, str]],
         *,
         audits: Mapping[str, Audit] | None = None,
+        evidence: Evidence | None = None,
         allow_empty: Collection[str] = (),
     ) -> list[PublishResult]:
         """Replace one month of each of several tables in one transaction: all of them or none.
 
         audits: table name -> audit of that table's month; they run when all the tables are written, in the
-        order of `items`. allow_empty: names of the tables whose frame may be empty. Otherwise as `publish`.
+        order of `items`. evidence: gets what the audits returned, by table name, and gives a ledger's schema
+        and the rows to append to it in the same transaction; not asked where nothing has changed.
+        allow_empty: names of the tables whose frame may be empty. Otherwise as `publish`.
 
         Returns: one result per item, in their order.
         """
@@ -111,7 +114,7 @@ class Lake:
             check_month(month)
             checked = check_frame(schema, frame, month, allow_empty=schema.name in allow_empty)
             partitions.append(Partition(schema, checked, month, data_version(schema, checked)))
-        return publishing.publish(self._engine, partitions, audits)
+        return publishing.publish(self._engine, partitions, audits, evidence)
 
     def append(self, schema: TableSchema, frame: pl.DataFrame) -> PublishResult:
         """Add rows to a ledger (a table whose schema has its own `month` column), replacing nothing.
