@@ -1,13 +1,14 @@
 """Hybrid of seed 004 in its three simpler sizes: multi-task forecasts with the current position as an
 input."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import torch  # noqa: TID253
 from torch import nn  # noqa: TID253
 
-from trademl_pipeline.models.layers import masked_mean, mlp
+from trademl_pipeline.models.layers import masked_mean, mlp, return_units
 from trademl_pipeline.models.transformer import Encoder
 from trademl_pipeline.models.xlstm import XLSTMBody
 
@@ -28,6 +29,8 @@ class HybridConfig:
         heads: of both paths and of the fusion.
         d_model: width after the fusion.
         dropout: of all parts.
+        session_volatility: typical deviation of one session's return; price and volatility start in its
+        units.
     """
 
     features: int
@@ -40,6 +43,7 @@ class HybridConfig:
     heads: int = 4
     d_model: int = 256
     dropout: float = 0.3
+    session_volatility: float = 0.02
 
 
 _SMALL = {"d_xlstm": 64, "d_transformer": 64, "d_model": 64, "dropout": 0.1}
@@ -117,6 +121,8 @@ class Hybrid(nn.Module):
         self.trunks = nn.ModuleDict({g: mlp((d, d), c.dropout) for g in groups})
         widths = {"price": len(c.horizons), "direction": 3, "position": 3}
         widths |= {"volatility": 1, "risk": 1, "confidence": 1}
+        self.unit: torch.Tensor
+        self.register_buffer("unit", return_units(c.horizons, c.session_volatility), persistent=False)
         self.heads = nn.ModuleDict({task: nn.Linear(d, width) for task, width in widths.items()})
 
     def forward(
@@ -139,6 +145,8 @@ class Hybrid(nn.Module):
             group = {"direction": "direction", "position": "direction", "confidence": "direction"}
             group |= {"price": "price", "volatility": "risk", "risk": "risk"}
         out = {task: head(trunks[group[task]]) for task, head in self.heads.items()}
+        out["price"] = out["price"] * self.unit
+        out["volatility"] = out["volatility"] + math.log(self.config.session_volatility)
         return {task: y.squeeze(-1) if y.shape[-1] == 1 and task != "price" else y for task, y in out.items()}
 
     def backbone(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:

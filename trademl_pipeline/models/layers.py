@@ -120,6 +120,15 @@ def mlp(sizes: tuple[int, ...], dropout: float) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+def return_units(horizons: tuple[int, ...], session_volatility: float) -> torch.Tensor:
+    """Typical deviation of the return over each horizon (a random walk's), the unit of a return head.
+
+    A head in raw units starts with outputs a hundred times too large and spends its first epochs unlearning
+    them.
+    """
+    return session_volatility * torch.tensor(horizons, dtype=torch.float32).sqrt()
+
+
 def sinusoids(length: int, d_model: int, like: torch.Tensor) -> torch.Tensor:
     """Sinusoidal positions (length, d_model), counted back from the decision, so padding moves nothing."""
     back = torch.arange(length - 1, -1, -1, device=like.device, dtype=like.dtype)[:, None]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch  # noqa: TID253
 from torch import nn  # noqa: TID253
 
-from trademl_pipeline.models.layers import zero_padding
+from trademl_pipeline.models.layers import return_units, zero_padding
 from trademl_pipeline.models.mamba import Mamba, MambaConfig
 
 
@@ -19,6 +19,7 @@ class MambaForecastConfig:
         d_model, d_state, d_conv, expand: of every Mamba block.
         layers: blocks.
         dropout: on the dense layer of the head.
+        session_volatility: typical deviation of one session's return; the heads start out in its units.
     """
 
     features: int
@@ -29,6 +30,7 @@ class MambaForecastConfig:
     expand: int = 4
     layers: int = 6
     dropout: float = 0.1
+    session_volatility: float = 0.02
 
 
 PRESETS = {
@@ -56,6 +58,10 @@ class MambaForecast(nn.Module):
         )
         self.mean = nn.Linear(config.d_model, len(config.horizons))
         self.log_volatility = nn.Linear(config.d_model, len(config.horizons))
+        self.unit: torch.Tensor
+        self.register_buffer(
+            "unit", return_units(config.horizons, config.session_volatility), persistent=False
+        )
 
     def backbone(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """(batch, time, features) -> (batch, d_model), the state at the decision."""
@@ -67,4 +73,4 @@ class MambaForecast(nn.Module):
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         """x (batch, time, features) -> mean and log_volatility, each (batch, horizons)."""
         h = self.dense(self.backbone(x, mask))
-        return {"mean": self.mean(h), "log_volatility": self.log_volatility(h)}
+        return {"mean": self.mean(h) * self.unit, "log_volatility": self.log_volatility(h) + self.unit.log()}
