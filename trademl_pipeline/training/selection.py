@@ -104,6 +104,8 @@ def _importance(matrix: np.ndarray, y: np.ndarray, plan: SelectionPlan, classes:
         "seed": plan.seed,
         "deterministic": True,
         "force_row_wise": True,
+        # Folds run side by side; the trees are few and small.
+        "num_threads": 1,
         "verbosity": -1,
     }
     if classes > 2:
