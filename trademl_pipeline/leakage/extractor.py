@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from trademl_pipeline.leakage.captures import Captures, State, captures
+from trademl_pipeline.leakage.compare import Tolerance, difference
 from trademl_pipeline.leakage.errors import (
     AuditError,
     AuditInputError,
@@ -17,7 +18,7 @@ from trademl_pipeline.leakage.errors import (
     ExtractorOutputError,
     NonDeterministicExtractorError,
 )
-from trademl_pipeline.leakage.tables import Axis, Table, Tolerance, difference, feature_table
+from trademl_pipeline.leakage.tables import Axis, Table, feature_table
 from trademl_pipeline.leakage.views import Panel, Timed
 
 HELD = "held:"
@@ -95,13 +96,16 @@ class Extractor:
         """Labels of the frames that the extractor holds and that are cut with the bars."""
         return [name.removeprefix(HELD) for name in self._held]
 
-    def __call__(self, view: View, where: str, *, fresh: bool = True) -> Table:
+    def __call__(
+        self, view: View, where: str, *, fresh: bool = True, sessions: tuple[int, int] | None = None
+    ) -> Table:
         """The extractor's output on a view.
 
         Args:
             view: what it is shown.
             where: for messages.
             fresh: put its state back first.
+            sessions: first and last session index of the rows wanted; None for all.
 
         Raises:
             ExtractorError: it raised.
@@ -126,7 +130,7 @@ class Extractor:
                 raise ExtractorError(
                     f"the extractor raised {type(error).__name__} {where} ({view.bars.height} rows): {error}"
                 ) from error
-        return feature_table(output, self.axis, view.keys, where)
+        return feature_table(output, self.axis, view.keys, where, sessions)
 
     def base(self, panel: Panel, rtol: float, atol: float) -> Table:
         """The output on everything, made twice.

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.leakage.compare import Difference, Tolerance, difference
 from trademl_pipeline.leakage.corrupt import (
     PRICES,
     SPLIT_RATIO,
@@ -17,7 +18,7 @@ from trademl_pipeline.leakage.extractor import Extractor, View, alone, as_of, wh
 from trademl_pipeline.leakage.findings import Findings
 from trademl_pipeline.leakage.report import AuditReport
 from trademl_pipeline.leakage.sweep import Cells, Sweep, make_plan
-from trademl_pipeline.leakage.tables import Difference, Table, Tolerance, difference
+from trademl_pipeline.leakage.tables import Table
 from trademl_pipeline.leakage.views import Panel
 
 # A computation that starts a declared warm-up earlier agrees to 1e-6 of a feature's size, see the definition

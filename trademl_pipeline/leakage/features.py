@@ -25,12 +25,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.leakage.compare import Tolerance
 from trademl_pipeline.leakage.errors import AuditInputError
 from trademl_pipeline.leakage.extractor import Extractor
 from trademl_pipeline.leakage.feature_probes import FeatureAudit
 from trademl_pipeline.leakage.liveness import check_alive, made_up
 from trademl_pipeline.leakage.report import AuditReport
-from trademl_pipeline.leakage.tables import Tolerance, check_bars
+from trademl_pipeline.leakage.tables import check_bars
 from trademl_pipeline.leakage.views import Panel, session_window
 
 PROBES = ("truncation", "perturbation", "adjustment", "incremental")

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from trademl_pipeline.leakage.compare import Difference
 from trademl_pipeline.leakage.report import Violation
-from trademl_pipeline.leakage.tables import Axis, Difference, Table
+from trademl_pipeline.leakage.tables import Axis, Table
 
 ROWS = "<rows>"
 

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.leakage.compare import Tolerance, moved_columns
 from trademl_pipeline.leakage.corrupt import corrupt_future, corrupt_source
 from trademl_pipeline.leakage.errors import OutsideDataError
 from trademl_pipeline.leakage.extractor import HELD, Extractor, View
-from trademl_pipeline.leakage.tables import Table, Tolerance, difference
+from trademl_pipeline.leakage.tables import Table
 from trademl_pipeline.leakage.views import Panel, Timed
 
 MIN_SESSIONS = 8
@@ -73,9 +74,8 @@ def _dead(
     """Columns that come out the same from made-up input with less history, and vary as a calendar cannot."""
     view = made_up(panel, window, seed, everything=everything)
     other = extractor(view, "with all values made up").arranged(base.columns)
-    inside = base.take(np.isin(base.keys, other.keys))
-    other = other.take(np.isin(other.keys, inside.keys))
-    moved = set(difference(inside, other, tolerance).columns.tolist())
+    inside = base.take(np.isin(base.keys, other.keys, assume_unique=True))
+    moved = moved_columns(inside, other, tolerance)
     still = [j for j in range(len(base.columns)) if j not in moved]
     return [base.columns[j] for j in still if _varies(inside, j, panel)]
 

@@ -25,14 +25,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trademl_pipeline.leakage.compare import Difference, Tolerance, difference
 from trademl_pipeline.leakage.extractor import Extractor, View, as_of
 from trademl_pipeline.leakage.findings import Findings
-from trademl_pipeline.leakage.tables import Difference, Table, Tolerance, difference
+from trademl_pipeline.leakage.tables import Table
 from trademl_pipeline.leakage.views import Panel
 
 EXACT_ROWS = 5_000_000
-BUDGET_ROWS = 30_000_000
-BUDGET_TIMES = 45
+BUDGET_ROWS = 12_000_000
+BUDGET_TIMES = 20
 WINDOWS = (16, 64, 256)
 
 # A column refused at this many cut-offs needs no further proof, and when all are the sweep ends.
@@ -131,19 +132,15 @@ def _samples(cutoffs: Sequence[int]) -> list[int]:
     return sorted({cutoffs[int(len(cutoffs) * share)] for share in (0.5, 0.75, 0.97)})
 
 
-def _tail(table: Table, panel: Panel, cutoff: int) -> Table:
-    return table.take(panel.axis.session_of(table.keys) == cutoff)
-
-
 def _window(extractor: Extractor, panel: Panel, cutoffs: Sequence[int], loose: Tolerance) -> int | None:
     """The shortest history among `WINDOWS` from which the last row comes out as from all of it."""
-    truth = {t: _tail(extractor(as_of(panel, t), _where(panel, t)), panel, t) for t in _samples(cutoffs)}
+    truth = {t: extractor(as_of(panel, t), _where(panel, t), sessions=(t, t)) for t in _samples(cutoffs)}
     for window in WINDOWS:
         if window >= panel.last // 2:
             return None
         for t, table in truth.items():
             view = as_of(panel, t, max(t - window, 0))
-            short = _tail(extractor(view, _where(panel, t, window)), panel, t)
+            short = extractor(view, _where(panel, t, window), sessions=(t, t))
             if difference(table, short.arranged(table.columns), loose):
                 break
         else:
@@ -168,12 +165,12 @@ def separable(
         low = 0 if window is None else max(t - window, 0)
         some = np.zeros(len(panel.axis.symbols), dtype=bool)
         some[rng.permutation(len(some))[: max(len(some) // 8, 1)]] = True
-        among = _tail(extractor(as_of(panel, t, low), _where(panel, t)), panel, t)
+        among = extractor(as_of(panel, t, low), _where(panel, t), sessions=(t, t))
         among = among.take(some[panel.axis.symbol_of(among.keys)])
         group = panel.take(some)
         if not len(group.rows_at(t, low)):
             continue
-        alone = _tail(extractor(as_of(group, t, low), _where(panel, t)), panel, t)
+        alone = extractor(as_of(group, t, low), _where(panel, t), sessions=(t, t))
         if difference(among, alone.arranged(among.columns), loose):
             return False
     return True
@@ -242,7 +239,7 @@ class Sweep:
         if not len(part.rows_at(cutoff, low)):
             return
         where = f"{self.what} {self.panel.axis.sessions[cutoff]}"
-        table = self.extractor(self.make(part, cutoff, low), where)
+        table = self.extractor(self.make(part, cutoff, low), where, sessions=(after + 1, cutoff))
         exact = low == 0 and symbols is None and not self.always_confirm
         diff = self.cells.compare(table, after, cutoff, self.strict if low == 0 else self.loose, symbols)
         changed = set(table.columns) ^ set(self.cells.base.columns)
@@ -259,7 +256,8 @@ class Sweep:
     def _confirm(self, after: int, cutoff: int) -> None:
         """Let the computation with everything known decide; if it agrees with the base, be less cheap next
         time."""
-        table = self.extractor(self.sure(cutoff), f"{self.what} {self.panel.axis.sessions[cutoff]}")
+        where = f"{self.what} {self.panel.axis.sessions[cutoff]}"
+        table = self.extractor(self.sure(cutoff), where, sessions=(after + 1, cutoff))
         diff = self.cells.compare(table, after, cutoff, self.strict)
         if diff or set(table.columns) != set(self.cells.base.columns):
             self._refuse(table, diff, cutoff)

@@ -1,9 +1,4 @@
-"""What an extractor returned, as arrays that can be compared cell by cell.
-
-A cell moved if its value differs by more than the tolerance, if it is null on one side only, or NaN on one
-side only. Row sets are compared as well: a row that exists only while later data exist tells as much as a
-value.
-"""
+"""What an extractor is given and returns: bars with unique keys, and features as arrays by key."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +10,6 @@ import polars as pl
 from trademl_pipeline.leakage.errors import AuditInputError, ExtractorOutputError
 
 KEY = ("symbol", "session")
-
-# Two float32 results of the same arithmetic differ by a few units in the last place.
-FLOAT32_RTOL = 5e-7
 
 
 class Axis:
@@ -101,7 +93,9 @@ class Table:
         return Table(self.keys, values, nulls, tuple(columns), single)
 
 
-def feature_table(frame: Any, axis: Axis, given: np.ndarray, where: str) -> Table:
+def feature_table(
+    frame: Any, axis: Axis, given: np.ndarray, where: str, sessions: tuple[int, int] | None = None
+) -> Table:
     """Check what an extractor returned and turn it into a table.
 
     Args:
@@ -109,10 +103,13 @@ def feature_table(frame: Any, axis: Axis, given: np.ndarray, where: str) -> Tabl
         axis: of the whole panel.
         given: (rows,) ascending key codes of the bars the extractor was given.
         where: for messages, such as "on the bars up to 2019-03-01".
+        sessions: first and last session index of the rows wanted, both inclusive; None for all. All rows are
+            checked, those wanted are converted.
 
     Raises:
         ExtractorOutputError: no Polars frame, no rows, no key, a key twice, a key that was not in the bars,
-            no feature, or a column that is not numeric.
+        no
+            feature, or a column that is not numeric.
     """
     if isinstance(frame, pl.LazyFrame):
         frame = frame.collect()
@@ -120,6 +117,31 @@ def feature_table(frame: Any, axis: Axis, given: np.ndarray, where: str) -> Tabl
         raise ExtractorOutputError(
             f"the extractor returned {type(frame).__name__} {where}; it must return pl.DataFrame"
         )
+    columns = _check_columns(frame, axis, where)
+    keys = axis.keys(frame)
+    order = None
+    if len(keys) > 1 and not (keys[1:] > keys[:-1]).all():
+        order = np.argsort(keys, kind="stable")
+        keys = keys[order]
+    _check_keys(frame, keys, order, axis, given, where)
+    if sessions is not None:
+        session = axis.session_of(keys)
+        rows = np.flatnonzero((session >= sessions[0]) & (session <= sessions[1]))
+        keys, order = keys[rows], rows if order is None else order[rows]
+    schema = frame.schema
+    data = frame.select(pl.col(c).to_physical() if schema[c].is_temporal() else pl.col(c) for c in columns)
+    if order is not None:
+        data = data[order]
+    gaps = [c for c, n in zip(columns, data.null_count().row(0), strict=True) if n]
+    nulls = np.zeros((len(keys), len(columns)), dtype=bool, order="F")
+    for column in gaps:
+        nulls[:, columns.index(column)] = data[column].is_null().to_numpy()
+    numbers = data.select(pl.all().cast(pl.Float64)).fill_null(np.nan).to_numpy(order="fortran")
+    return Table(keys, numbers, nulls, columns, np.array([schema[c] == pl.Float32 for c in columns]))
+
+
+def _check_columns(frame: pl.DataFrame, axis: Axis, where: str) -> tuple[str, ...]:
+    """Names of the features, after checking every column's type."""
     for column in KEY:
         if column not in frame.columns:
             raise ExtractorOutputError(
@@ -141,21 +163,15 @@ def feature_table(frame: Any, axis: Axis, given: np.ndarray, where: str) -> Tabl
     columns = tuple(c for c in frame.columns if c not in KEY)
     if not columns:
         raise ExtractorOutputError(f"the extractor returned keys only, no feature column, {where}")
-    keys = axis.keys(frame)
-    order = None
-    if len(keys) > 1 and not (keys[1:] > keys[:-1]).all():
-        order = np.argsort(keys, kind="stable")
-        keys = keys[order]
-    _check_keys(frame, keys, order, axis, given, where)
-    data = [_numbers(frame[c], where) for c in columns]
-    values = np.empty((len(keys), len(columns)))
-    nulls = np.zeros((len(keys), len(columns)), dtype=bool)
-    for j, (numbers, missing) in enumerate(data):
-        values[:, j] = numbers if order is None else numbers[order]
-        if missing is not None:
-            nulls[:, j] = missing if order is None else missing[order]
-    single = np.array([frame.schema[c] == pl.Float32 for c in columns])
-    return Table(keys, values, nulls, columns, single)
+    schema = frame.schema
+    for column in columns:
+        dtype = schema[column]
+        if not (dtype.is_numeric() or dtype.is_temporal() or dtype in (pl.Boolean, pl.Null)):
+            raise ExtractorOutputError(
+                f"column {column!r} of the output is {dtype} {where}; features must be numeric, boolean or "
+                "dates. Encode it, spread it over columns, or drop it before the audit"
+            )
+    return columns
 
 
 def _check_keys(
@@ -178,130 +194,6 @@ def _check_keys(
             f"the extractor returned {int(doubled.sum())} rows whose (symbol, session) occurs already "
             f"{where}, such as {row(int(np.argmax(doubled)))}; keys must be unique"
         )
-
-
-def _numbers(series: pl.Series, where: str) -> tuple[np.ndarray, np.ndarray | None]:
-    dtype = series.dtype
-    missing = series.is_null().to_numpy() if series.null_count() else None
-    if dtype.is_temporal():
-        series = series.to_physical()
-    elif not (dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)):
-        raise ExtractorOutputError(
-            f"column {series.name!r} of the output is {dtype} {where}; features must be numeric, boolean or "
-            "dates. Encode it, spread it over columns, or drop it before the audit"
-        )
-    numbers = series.cast(pl.Float64)
-    return (numbers if missing is None else numbers.fill_null(np.nan)).to_numpy(), missing
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """How far two results of the same computation may differ.
-
-    |a - b| <= rtol * max(|a|, |b|, floor) + slack, column by column.
-
-    Attributes:
-        rtol: (columns,) relative tolerance.
-        slack: (columns,) absolute tolerance in the units of each column.
-        floor: (columns,) magnitude below which `rtol` counts in units of the column's scale; 0 for none.
-    """
-
-    rtol: np.ndarray
-    slack: np.ndarray
-    floor: np.ndarray
-
-    @classmethod
-    def of(cls, table: Table, rtol: float, atol: float, *, scaled: bool = False) -> "Tolerance":
-        """Tolerances for the columns of a table; `atol` counts in units of each column's median magnitude.
-
-        With `scaled` the relative tolerance never counts less than the column's scale, for results that are
-        only approximately equal, such as a recursion started later.
-        """
-        scale = column_scale(table)
-        relative = np.where(table.single, max(rtol, FLOAT32_RTOL), rtol)
-        return cls(relative, atol * scale, scale if scaled else np.zeros_like(scale))
-
-
-def column_scale(table: Table) -> np.ndarray:
-    """(columns,) median magnitude of the finite non-zero values; 1 where there are none."""
-    scales = np.ones(len(table.columns))
-    for j in range(len(table.columns)):
-        column = np.abs(table.values[:, j])
-        column = column[np.isfinite(column) & (column > 0)]
-        if len(column):
-            scales[j] = np.median(column)
-    return scales
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Where two tables disagree.
-
-    Attributes:
-        compared: number of cells compared.
-        missing: (n,) keys that only the first table has; extra: those that only the second has.
-        keys, columns: (m,) key and column index of each cell that moved.
-        before, after, delta: (m,) both values and |after - before|, infinite where a value appeared or
-            vanished.
-    """
-
-    compared: int
-    missing: np.ndarray
-    extra: np.ndarray
-    keys: np.ndarray
-    columns: np.ndarray
-    before: np.ndarray
-    after: np.ndarray
-    delta: np.ndarray
-
-    def __bool__(self) -> bool:
-        return bool(len(self.keys) or len(self.missing) or len(self.extra))
-
-    def only(self, cells: np.ndarray) -> "Difference":
-        """The same with only the cells of a boolean mask over the moved cells."""
-        return Difference(
-            self.compared,
-            self.missing,
-            self.extra,
-            self.keys[cells],
-            self.columns[cells],
-            self.before[cells],
-            self.after[cells],
-            self.delta[cells],
-        )
-
-
-def difference(first: Table, second: Table, tolerance: Tolerance) -> Difference:
-    """Compare two tables with the same columns."""
-    none = np.empty(0, dtype=np.int64)
-    missing = extra = none
-    if not np.array_equal(first.keys, second.keys):
-        missing = np.setdiff1d(first.keys, second.keys, assume_unique=True)
-        extra = np.setdiff1d(second.keys, first.keys, assume_unique=True)
-        if len(missing):
-            first = first.take(~np.isin(first.keys, missing, assume_unique=True))
-        if len(extra):
-            second = second.take(~np.isin(second.keys, extra, assume_unique=True))
-    a, b = first.values, second.values
-    with np.errstate(invalid="ignore", over="ignore"):
-        delta = np.abs(a - b)
-        magnitude = np.maximum(np.maximum(np.abs(a), np.abs(b)), tolerance.floor)
-        same = (delta <= tolerance.rtol * magnitude + tolerance.slack) & np.isfinite(delta)
-    same |= a == b
-    same |= np.isnan(a) & np.isnan(b)
-    same &= first.nulls == second.nulls
-    rows, columns = np.nonzero(~same)
-    moved = delta[rows, columns]
-    return Difference(
-        a.size,
-        missing,
-        extra,
-        first.keys[rows],
-        columns,
-        a[rows, columns],
-        b[rows, columns],
-        np.where(np.isfinite(moved), moved, np.inf),
-    )
 
 
 def check_bars(bars: Any) -> pl.DataFrame:
