@@ -17,6 +17,9 @@ def with_rules(rules: PatternRules, *, hindsight: bool = False) -> dict[str, Fea
     return {**DECLARED, **{step.name: step for step in pattern_steps(rules, hindsight=hindsight)}}
 
 
+BOUNDARIES = ("pattern_age", "pattern_upper", "pattern_lower", "pattern_power")
+
+
 def snapshots(panel: pl.DataFrame, rules: PatternRules = RULES) -> pl.DataFrame:
     """Every session on which a pattern was active.
 
@@ -25,13 +28,15 @@ def snapshots(panel: pl.DataFrame, rules: PatternRules = RULES) -> pl.DataFrame:
         rules: thresholds.
 
     Returns:
-        symbol, session, row (Int64, in the panel), days_since_activation (Int32), start_row and
-        activation_row (Int64), upper, lower, power (boundaries, on the panel's share basis); sorted by
-        symbol and session.
+        symbol, session, row (Int64, in the panel), days_since_activation (Int32), start_row and activation_row
+        (Int64), upper, lower, power (boundaries, on the panel's share basis); sorted by symbol and session.
     """
-    names = ["pattern_age", "pattern_upper", "pattern_lower", "pattern_power"]
-    rows = evaluate(panel, names, with_rules(rules)).with_row_index("row")
-    rows = rows.filter(pl.col("pattern_age").is_not_null())
+    return active_rows(evaluate(panel, BOUNDARIES, with_rules(rules)), rules)
+
+
+def active_rows(values: pl.DataFrame, rules: PatternRules) -> pl.DataFrame:
+    """`snapshots` from values of the panel that hold the `BOUNDARIES`."""
+    rows = values.with_row_index("row").filter(pl.col("pattern_age").is_not_null())
     row, age = pl.col("row").cast(pl.Int64), pl.col("pattern_age").cast(pl.Int64)
     return rows.select(
         "symbol",

@@ -13,12 +13,25 @@ import polars as pl
 
 from trademl_pipeline.features.consolidation import PATTERN_FEATURES, RULES
 from trademl_pipeline.features.engine import evaluate
-from trademl_pipeline.features.patterns import pattern_view, snapshots, with_rules
+from trademl_pipeline.features.patterns import BOUNDARIES, active_rows, pattern_view, with_rules
 from trademl_pipeline.features.prepare import prepare
 from trademl_pipeline.features.registry import FEATURE_SETS
 from trademl_pipeline.features.rules import PatternRules
 from trademl_pipeline.sequences.index import feature_matrix, gather, window_index
 
+# Steps of the view that do not depend on hindsight: computed once.
+SHARED = (
+    "bbw_20",
+    "bbw_percentile_100",
+    "adx_14",
+    "volume_ratio_20",
+    "range_ratio_20",
+    "volatility_20",
+    "range_10",
+    "channel_high",
+    "channel_low",
+    "pattern_qualifies",
+)
 FIRST_PATTERN = len(FEATURE_SETS["breakout"]) - len(PATTERN_FEATURES)
 
 
@@ -70,13 +83,13 @@ def pattern_windows(bars: pl.DataFrame, length: int = 50, rules: PatternRules = 
         rules: thresholds of the patterns.
     """
     panel = prepare(bars)
-    features = evaluate(panel, FEATURE_SETS["breakout"], with_rules(rules))
-    marked = snapshots(panel, rules)
-    windows = window_index(panel, length)[marked["row"].to_numpy()]
-    index = windows.with_columns(
+    names = FEATURE_SETS["breakout"]
+    values = evaluate(panel, list(dict.fromkeys((*names, *BOUNDARIES, *SHARED))), with_rules(rules))
+    marked = active_rows(values, rules)
+    index = window_index(panel, length)[marked["row"].to_numpy()].with_columns(
         panel["session"].gather(marked["start_row"]).alias("pattern_start"),
         marked["start_row"],
         marked["activation_row"],
     )
-    view = pattern_view(panel, rules)
-    return PatternWindows(index, feature_matrix(features), feature_matrix(view), length)
+    view = pattern_view(panel.hstack(values.select(SHARED)), rules)
+    return PatternWindows(index, feature_matrix(values, names), feature_matrix(view), length)
