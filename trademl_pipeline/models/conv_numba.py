@@ -21,51 +21,91 @@ from trademl_pipeline.models.scan_numba import (
 
 
 @njit(**_JIT)
-def _activations(x, w, bias, b, t, d0, width, pre):
-    """pre[j] = bias + the taps that end at step t, for one block of channels."""
+def _load_block(x, w, bias, b, d0, width, xs, ws, bs):
+    """Copy one block of channels to scratch; steps before the first stay 0, lanes beyond the width are not
+    used."""
     _wide_vectors()  # pyright: ignore
     taps = w.shape[0]
-    for j in range(width):
-        pre[j] = bias[d0 + j]
-    for k in range(max(0, taps - 1 - t), taps):
+    for k in range(taps):
         for j in range(width):
-            pre[j] += w[k, d0 + j] * x[b, t - taps + 1 + k, d0 + j]
+            ws[k, j] = w[k, d0 + j]
+    for j in range(width):
+        bs[j] = bias[d0 + j]
+    for t in range(x.shape[1]):
+        for j in range(width):
+            xs[t + taps - 1, j] = x[b, t, d0 + j]
 
 
 @njit(**_JIT)
 def _forward(x, w, bias, out, first, last):
     """x, out (b, L, D); w (taps, D); bias (D,)."""
     _wide_vectors()  # pyright: ignore
+    taps, length = w.shape[0], x.shape[1]
+    xs = np.zeros((length + taps, LANES), np.float32)
+    ws = np.zeros((taps, LANES), np.float32)
+    bs = np.zeros(LANES, np.float32)
     pre = np.zeros(LANES, np.float32)
     for b in range(first, last):
         for d0 in range(0, x.shape[2], LANES):
             width = min(LANES, x.shape[2] - d0)
-            for t in range(x.shape[1]):
-                _activations(x, w, bias, b, t, d0, width, pre)
+            _load_block(x, w, bias, b, d0, width, xs, ws, bs)
+            for t in range(length):
+                for j in range(LANES):
+                    pre[j] = bs[j]
+                for k in range(taps):
+                    for j in range(LANES):
+                        pre[j] += ws[k, j] * xs[t + k, j]
+                for j in range(LANES):
+                    pre[j] *= _sigmoid(pre[j])
                 for j in range(width):
-                    out[b, t, d0 + j] = pre[j] * _sigmoid(pre[j])
+                    out[b, t, d0 + j] = pre[j]
 
 
 @njit(**_JIT)
 def _backward(x, w, bias, dout, dx, dw, dbias, first, last):
-    """dx is added to and starts at 0; dw (b, taps, D) and dbias (b, D) hold each row's share, starting at
-    0."""
+    """dw (b, taps, D) and dbias (b, D) hold each row's share."""
     _wide_vectors()  # pyright: ignore
-    taps = w.shape[0]
+    taps, length = w.shape[0], x.shape[1]
+    xs = np.zeros((length + taps, LANES), np.float32)
+    ws = np.zeros((taps, LANES), np.float32)
+    bs = np.zeros(LANES, np.float32)
     pre = np.zeros(LANES, np.float32)
+    sum_w = np.zeros((taps, LANES), np.float32)
+    sum_b = np.zeros(LANES, np.float32)
+    g = np.zeros((length + taps, LANES), np.float32)  # gradient before the SiLU; 0 after the last step
     for b in range(first, last):
         for d0 in range(0, x.shape[2], LANES):
             width = min(LANES, x.shape[2] - d0)
-            for t in range(x.shape[1]):
-                _activations(x, w, bias, b, t, d0, width, pre)
+            _load_block(x, w, bias, b, d0, width, xs, ws, bs)
+            sum_w[:] = _ZERO
+            sum_b[:] = _ZERO
+            for t in range(length):
                 for j in range(width):
+                    g[t, j] = dout[b, t, d0 + j]
+                for j in range(LANES):
+                    pre[j] = bs[j]
+                for k in range(taps):
+                    for j in range(LANES):
+                        pre[j] += ws[k, j] * xs[t + k, j]
+                for j in range(LANES):
                     sig = _sigmoid(pre[j])
-                    pre[j] = dout[b, t, d0 + j] * sig * (_ONE + pre[j] * (_ONE - sig))
-                    dbias[b, d0 + j] += pre[j]
-                for k in range(max(0, taps - 1 - t), taps):
-                    for j in range(width):
-                        dx[b, t - taps + 1 + k, d0 + j] += pre[j] * w[k, d0 + j]
-                        dw[b, k, d0 + j] += pre[j] * x[b, t - taps + 1 + k, d0 + j]
+                    g[t, j] *= sig * (_ONE + pre[j] * (_ONE - sig))
+                    sum_b[j] += g[t, j]
+                for k in range(taps):
+                    for j in range(LANES):
+                        sum_w[k, j] += g[t, j] * xs[t + k, j]
+            for t in range(length):
+                pre[:] = _ZERO
+                for k in range(taps):
+                    for j in range(LANES):
+                        pre[j] += g[t + taps - 1 - k, j] * ws[k, j]
+                for j in range(width):
+                    dx[b, t, d0 + j] = pre[j]
+            for j in range(width):
+                dbias[b, d0 + j] = sum_b[j]
+            for k in range(taps):
+                for j in range(width):
+                    dw[b, k, d0 + j] = sum_w[k, j]
 
 
 class NumbaConvSilu(torch.autograd.Function):
@@ -88,8 +128,8 @@ class NumbaConvSilu(torch.autograd.Function):
     def backward(ctx, dout):  # pyright: ignore
         """Gradients in the inputs' dtypes."""
         x, w, bias = ctx.arrays
-        dx = np.full(x.shape, _ZERO)
-        dw, dbias = np.full((len(x), *w.shape), _ZERO), np.full((len(x), len(bias)), _ZERO)
+        dx, dw = np.empty_like(x), np.empty((len(x), *w.shape), np.float32)
+        dbias = np.empty((len(x), len(bias)), np.float32)
         _run(_backward, len(x), ctx.work, (x, w, bias, _numpy(dout), dx, dw, dbias))
         full = (
             torch.from_numpy(dx),

@@ -3,31 +3,10 @@
 Applied to scaled features of training rows only; validation and test rows are never touched.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch  # noqa: TID253
 
-
-@dataclass(frozen=True)
-class Augmentation:
-    """What is done to each window, drawn anew in every epoch.
-
-    Attributes:
-        noise: standard deviation of the Gaussian noise, in units of a feature's robust deviation.
-        warp: the past runs up to this share faster or slower.
-        shortest: window slicing keeps a random share of the real steps, the last ones, at least this; 1: all.
-        share: probability that a window is warped, and that it is sliced.
-    """
-
-    noise: float = 0.01
-    warp: float = 0.2
-    shortest: float = 0.7
-    share: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not (self.noise >= 0 and 0 <= self.warp < 1 and 0 < self.shortest <= 1 and 0 <= self.share <= 1):
-            raise ValueError(f"augmentation out of range: {self}")
+from trademl_pipeline.training.schedule import Augmentation
 
 
 def augment(

@@ -1,11 +1,30 @@
-"""What a training run is told: schedule of the learning rate, stopping rule, phases of a curriculum."""
+"""What a training run is told: learning rate, stopping, augmentation, curriculum. Does not import torch."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from trademl_pipeline.training.augment import Augmentation
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is done to each window, drawn anew in every epoch.
+
+    Attributes:
+        noise: standard deviation of the Gaussian noise, in units of a feature's robust deviation.
+        warp: the past runs up to this share faster or slower.
+        shortest: window slicing keeps a random share of the real steps, the last ones, at least this; 1: all.
+        share: probability that a window is warped, and that it is sliced.
+    """
+
+    noise: float = 0.01
+    warp: float = 0.2
+    shortest: float = 0.7
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not (self.noise >= 0 and 0 <= self.warp < 1 and 0 < self.shortest <= 1 and 0 <= self.share <= 1):
+            raise ValueError(f"augmentation out of range: {self}")
 
 
 @dataclass(frozen=True)

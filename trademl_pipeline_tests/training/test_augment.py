@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from trademl_pipeline.training.augment import Augmentation, _warp, augment
+from trademl_pipeline.training.augment import _warp, augment
+from trademl_pipeline.training.schedule import Augmentation
 
 
 def ramp(batch=64, length=20, real=20):

@@ -7,12 +7,11 @@ import pytest
 import torch
 
 from trademl_pipeline.models.registry import build
-from trademl_pipeline.training.augment import Augmentation
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.loop import fit_network
 from trademl_pipeline.training.losses import CrossEntropyLoss, MultiTaskLoss
-from trademl_pipeline.training.schedule import Phase, TrainConfig
+from trademl_pipeline.training.schedule import Augmentation, Phase, TrainConfig
 from trademl_pipeline_tests.training.planted import direction_problem
 
 CONFIG = TrainConfig(epochs=6, batch_size=128, learning_rate=5e-3, validation_sessions=15, embargo=2, seed=4)

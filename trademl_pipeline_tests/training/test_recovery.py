@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from trademl_pipeline.models.registry import build
-from trademl_pipeline.training.augment import Augmentation
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.loop import fit_network
 from trademl_pipeline.training.losses import (
@@ -17,7 +16,7 @@ from trademl_pipeline.training.losses import (
     MultiTaskLoss,
     one_vs_rest_probabilities,
 )
-from trademl_pipeline.training.schedule import TrainConfig
+from trademl_pipeline.training.schedule import Augmentation, TrainConfig
 from trademl_pipeline.training.trees import LightGBMConfig, XGBoostConfig, fit_lightgbm, fit_xgboost
 from trademl_pipeline_tests.training.planted import (
     BREAKOUT_VALUES,

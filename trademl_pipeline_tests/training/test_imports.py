@@ -1,0 +1,21 @@
+import subprocess
+import sys
+
+LIGHT = [
+    "trademl_pipeline.models.registry",
+    "trademl_pipeline.training.schedule",
+    "trademl_pipeline.training.windows",
+    "trademl_pipeline.training.ensembles",
+    "trademl_pipeline.training.conformal",
+    "trademl_pipeline.training.tuning",
+    "trademl_pipeline.training.trials",
+    "trademl_pipeline.training.saved",
+    "trademl_pipeline.training.tracking",
+]
+
+
+def test_what_declarations_import_loads_no_heavy_library():
+    heavy = "{'torch', 'mlflow', 'lightgbm', 'xgboost', 'optuna', 'shap', 'numba'}"
+    code = f"import sys, {', '.join(LIGHT)}; print(sorted({heavy} & set(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"
