@@ -1,4 +1,4 @@
-"""Set `breakout` (seed 001), second half: 20 features of the consolidation pattern that a session lies in.
+"""Set `breakout` (seed 001), third part: 20 features of the consolidation pattern that a session lies in.
 
 The state machine gives one number per session, `pattern_age`: sessions since the pattern was activated, null
 outside of one. Everything else of a pattern is read at its activation: the channel is the range of the

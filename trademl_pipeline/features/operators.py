@@ -37,10 +37,11 @@ def _kernel(name: str, columns: list[Column], *parameters: float) -> pl.Expr:
     """An expression that hands columns, AGE and parameters to a kernel; NaN stands for null meanwhile."""
 
     def run(series: Sequence[pl.Series]) -> pl.Series:
-        from trademl_pipeline.features import kernels, oscillators
+        from trademl_pipeline.features import oscillator_kernels, state_kernels, window_kernels
 
         *inputs, age = series
-        kernel = getattr(kernels, name, None) or getattr(oscillators, name)
+        modules = (window_kernels, state_kernels, oscillator_kernels)
+        kernel = next(getattr(m, name) for m in modules if hasattr(m, name))
         values = kernel(*(_values(s) for s in inputs), age.to_numpy(), *parameters)
         return pl.Series(values, nan_to_null=True)
 

@@ -63,6 +63,7 @@ def test_parity_on_raw_floats_but_for_ties() -> None:
     assert wrong(errors) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_parity_on_50_real_symbols(real_data: Path) -> None:
     bars = pl.read_parquet(real_data / "us_equities_daily.parquet").rename({"date": "session"})

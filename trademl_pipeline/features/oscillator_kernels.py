@@ -1,6 +1,6 @@
 """Compiled kernels of the indicators whose steps are cheap but many, after TA-Lib's definitions.
 
-Same invariant as in `kernels`: out[i] depends on the same symbol's rows up to i. Prices of a panel are never
+Same invariant as in `window_kernels`: out[i] depends on the same symbol's rows up to i. Prices of a panel are never
 missing; a volume may be, and what it enters is then NaN.
 
 One thing differs from TA-Lib: differences of prices closer than `TIE` of the price are equal. Prices in
