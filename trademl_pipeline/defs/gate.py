@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
+from dagster._core.events import DagsterEvent, DagsterEventType
 
 from trademl_pipeline.defs.partitions import MONTHS
 from trademl_pipeline.defs.resources import LakeResource
@@ -124,17 +125,28 @@ def publish(
 
 
 def _report_evaluations(context: dg.AssetExecutionContext, month: str, report: AuditReport) -> None:
-    """Store check results with their partition, which a range run or a refused step would otherwise lose."""
+    """Store check results with their partition, which a range run or a refused step would otherwise lose.
+
+    They are events of the run, so that a later run of the month adds results and does not collide with these.
+    """
     for probe, passed, metadata in _by_probe(report.to_frame()):
-        context.instance.report_runless_asset_event(
-            AssetCheckEvaluation(
-                asset_key=context.asset_key,
-                check_name=probe,
-                passed=passed,
-                metadata={**metadata, "run_id": context.run.run_id},
-                partition=month,
-                blocking=True,
-            )
+        evaluation = AssetCheckEvaluation(
+            asset_key=context.asset_key,
+            check_name=probe,
+            passed=passed,
+            metadata=metadata,
+            partition=month,
+            blocking=True,
+        )
+        context.instance.report_dagster_event(
+            DagsterEvent(
+                event_type_value=DagsterEventType.ASSET_CHECK_EVALUATION.value,
+                job_name=context.run.job_name,
+                step_key=context.asset_key.to_python_identifier(),
+                event_specific_data=evaluation,
+                message=f"{probe} {'passed' if passed else 'refused'} {month[:7]}",
+            ),
+            run_id=context.run.run_id,
         )
 
 

@@ -3,7 +3,6 @@
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from trademl_pipeline.defs.partitions import MONTHS
 from trademl_pipeline.studies import StudySpec
 
 
@@ -32,10 +31,16 @@ def month_job_name(study: str) -> str:
     return f"month_{study}"
 
 
+def prepare_assets(study: StudySpec) -> list[str]:
+    """The inputs of a study's models, each after what it reads."""
+    name = study.name
+    return ["raw_bars", f"features_{study.feature_set}", f"labels_{name}", f"sequences_{name}"]
+
+
 def study_jobs(study: StudySpec) -> list[UnresolvedAssetJobDefinition]:
     """The jobs of one study."""
     name = study.name
-    inputs = ["raw_bars", f"features_{study.feature_set}", f"labels_{name}", f"sequences_{name}"]
+    inputs = prepare_assets(study)
     fold = [f"model_{name}", f"predictions_{name}"]
     report = ["validation_report"]
     described = {
@@ -46,8 +51,6 @@ def study_jobs(study: StudySpec) -> list[UnresolvedAssetJobDefinition]:
         month_job_name(name): ([*inputs, *fold, *report], "Everything of one closed month."),
     }
     return [
-        dg.define_asset_job(
-            job, selection=dg.AssetSelection.assets(*assets), partitions_def=MONTHS, description=text
-        )
+        dg.define_asset_job(job, selection=dg.AssetSelection.assets(*assets), description=text)
         for job, (assets, text) in described.items()
     ]

@@ -21,8 +21,9 @@ from rich.progress import (
 )
 
 from trademl_pipeline.defs import build_definitions
-from trademl_pipeline.defs.jobs import fold_job_name, prepare_job_name, report_job_name
+from trademl_pipeline.defs.jobs import fold_job_name, prepare_assets, prepare_job_name, report_job_name
 from trademl_pipeline.defs.partitions import FIRST_MONTH, MONTHS
+from trademl_pipeline.studies import STUDIES
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -52,10 +53,16 @@ def _execute(
     *,
     partition: str | None = None,
     tags: dict[str, str] | None = None,
+    assets: Sequence[str] = (),
 ) -> list[str]:
-    """Run one job; returns what failed, empty when nothing did."""
+    """Run one job, or some assets of it; returns what failed, empty when nothing did."""
     result = defs.resolve_job_def(job).execute_in_process(
-        instance=instance, partition_key=partition, tags=tags, run_config=QUIET, raise_on_error=False
+        instance=instance,
+        partition_key=partition,
+        tags=tags,
+        run_config=QUIET,
+        raise_on_error=False,
+        asset_selection=[dg.AssetKey(asset) for asset in assets] or None,
     )
     failed = _failures(result)
     if not result.success and not failed:
@@ -73,9 +80,14 @@ def run_study(study: str, first: str, last: str, keep_going: bool) -> int:
         console.print(
             f"Preparing {months} months, {FIRST_MONTH[:7]} to {last[:7]} (bars, features, labels, windows)"
         )
-        problems = _execute(
-            prepare_job_name(study), instance, tags={RANGE_START: FIRST_MONTH, RANGE_END: last}
-        )
+        tags = {RANGE_START: FIRST_MONTH, RANGE_END: last}
+        job = prepare_job_name(study)
+        if keep_going:
+            # In one run, a refusal would keep the steps behind it from every month, not from the refused one only.
+            inputs = prepare_assets(STUDIES[study])
+            problems = [p for asset in inputs for p in _execute(job, instance, tags=tags, assets=[asset])]
+        else:
+            problems = _execute(job, instance, tags=tags)
         _show(problems)
         if problems and not keep_going:
             return 1

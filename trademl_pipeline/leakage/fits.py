@@ -51,10 +51,17 @@ LABELLED = frozenset(
 class FoldLike(Protocol):
     """A fold, such as `folds.Fold`."""
 
-    month: str
-    train_start: date
-    train_end: date
-    test_start: date
+    @property
+    def month(self) -> str: ...
+
+    @property
+    def train_start(self) -> date: ...
+
+    @property
+    def train_end(self) -> date: ...
+
+    @property
+    def test_start(self) -> date: ...
 
 
 def audit_fit_ledger(

@@ -24,7 +24,9 @@ def described_graph() -> dict[str, dict]:
             "kinds": sorted(node.kinds),
             "owners": sorted(node.owners),
             "upstream": {
-                parent.to_user_string(): repr(node.partition_mappings.get(parent, dg.IdentityPartitionMapping()))
+                parent.to_user_string(): repr(
+                    node.partition_mappings.get(parent, dg.IdentityPartitionMapping())
+                )
                 for parent in sorted(node.parent_keys, key=lambda k: k.to_user_string())
             },
             "checks": sorted(check.name for check in node.check_keys),

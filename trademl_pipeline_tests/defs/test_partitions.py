@@ -3,8 +3,8 @@
 import dagster as dg
 import pytest
 
-from trademl_pipeline.defs.partitions import MONTHS, earlier, months_back, same_month, trailing
 from trademl_pipeline.definitions import defs
+from trademl_pipeline.defs.partitions import MONTHS, earlier, months_back, same_month, trailing
 from trademl_pipeline.market.calendar import month_sessions
 
 MONTH = "2016-06-01"

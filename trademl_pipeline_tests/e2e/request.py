@@ -4,24 +4,29 @@ import sys
 import time
 
 import dagster as dg
+from dagster._core.definitions.selector import (
+    PartitionRangeSelector,
+    PartitionsByAssetSelector,
+    PartitionsSelector,
+)
 from dagster._core.execution.backfill import PartitionBackfill
 
-from trademl_pipeline.defs.partitions import MONTHS
 from trademl_pipeline_tests.e2e.poisoned import defs
 
 
 def main(backfill: str, first: str, last: str, *assets: str) -> None:
     with dg.DagsterInstance.get() as instance:
+        months = PartitionsSelector(ranges=[PartitionRangeSelector(start=first, end=last)])
         instance.add_backfill(
-            PartitionBackfill.from_asset_partitions(
+            PartitionBackfill.from_partitions_by_assets(
                 backfill_id=backfill,
                 asset_graph=defs.resolve_asset_graph(),
-                partition_names=list(MONTHS.get_partition_keys_in_range(dg.PartitionKeyRange(first, last))),
-                asset_selection=[dg.AssetKey(a) for a in assets],
                 backfill_timestamp=time.time(),
                 tags={},
                 dynamic_partitions_store=instance,
-                all_partitions=False,
+                partitions_by_assets=[
+                    PartitionsByAssetSelector(asset_key=dg.AssetKey(a), partitions=months) for a in assets
+                ],
                 title=None,
                 description=None,
                 run_config=None,

@@ -31,7 +31,7 @@ class Backfills:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.environment = {
-            **DataSet(home=home, symbols="8", start="2013-07-01").environment(),
+            **DataSet(home=home, symbols="6", start="2013-07-01").environment(),
             "PYTHONPATH": str(ROOT),
         }
         self.log = (home / "daemon.log").open("w")
@@ -72,7 +72,12 @@ class Backfills:
             "with dg.DagsterInstance.get() as i: print('STATUS', i.get_backfill(sys.argv[1]).status.value)"
         )
         found = subprocess.run(
-            [sys.executable, "-c", code, name], env=self.environment, cwd=ROOT, check=True, capture_output=True, text=True
+            [sys.executable, "-c", code, name],
+            env=self.environment,
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
         )
         return found.stdout.split("STATUS ")[1].split()[0]
 
@@ -83,7 +88,12 @@ class Backfills:
             "print('KEYS', *sorted(i.get_materialized_partitions(dg.AssetKey(sys.argv[1]))))"
         )
         found = subprocess.run(
-            [sys.executable, "-c", code, asset], env=self.environment, cwd=ROOT, check=True, capture_output=True, text=True
+            [sys.executable, "-c", code, asset],
+            env=self.environment,
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
         )
         return set(found.stdout.split("KEYS")[1].split())
 

@@ -6,8 +6,9 @@ import dagster as dg
 import polars as pl
 
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish
+from trademl_pipeline.defs.history import require_months
 from trademl_pipeline.defs.metadata import OWNERS, column_lineage, month_metadata, table_metadata
-from trademl_pipeline.defs.partitions import MONTHS, months_back, trailing
+from trademl_pipeline.defs.partitions import MONTHS, ONE_RUN_APART, months_back, trailing
 from trademl_pipeline.defs.resources import GateResource, LakeResource
 from trademl_pipeline.features import FEATURE_SETS, feature_inputs, warmup
 from trademl_pipeline.features.panel import feature_month, warmup_start
@@ -49,6 +50,7 @@ def audit_feature_month(
 def feature_bars(store: Lake, set_name: str, month: str) -> pl.DataFrame:
     """The bars that the month's features may read: its warm-up and itself."""
     start = warmup_start(set_name, month)
+    require_months(store, RAW_BARS.name, month_key(start), month, reader=f"features_{set_name} {month[:7]}")
     bars = store.read(RAW_BARS, months=(month_key(start), month))
     return bars.filter(pl.col("session") >= start)
 
@@ -86,7 +88,7 @@ def feature_assets(set_name: str) -> list[dg.AssetsDefinition | dg.AssetChecksDe
         description=f"Feature set `{set_name}`: {len(names)} causal values per symbol and session.\n\nEach month is "
         f"computed alone from its warm-up of {warmup(set_name)} sessions. Formulas: docs/features.md.",
         partitions_def=MONTHS,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        backfill_policy=ONE_RUN_APART,
         deps=[dg.AssetDep("raw_bars", partition_mapping=trailing(months_back(warmup(set_name))))],
         group_name="features",
         kinds={"duckdb", "parquet", "polars"},

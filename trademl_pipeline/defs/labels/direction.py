@@ -6,8 +6,9 @@ import dagster as dg
 import polars as pl
 
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish
+from trademl_pipeline.defs.history import require_months
 from trademl_pipeline.defs.metadata import OWNERS, column_lineage, month_metadata, table_metadata
-from trademl_pipeline.defs.partitions import MONTHS, months_back, trailing
+from trademl_pipeline.defs.partitions import MONTHS, ONE_RUN_APART, months_back, trailing
 from trademl_pipeline.defs.resources import GateResource, LakeResource
 from trademl_pipeline.features import warmup
 from trademl_pipeline.labels import direction_labels
@@ -25,6 +26,7 @@ LOOKBACK = warmup("volatility_20")
 def label_bars(store: Lake, study: StudySpec, month: str) -> pl.DataFrame:
     """The bars that the labels known in a month may read."""
     start = offset(month_sessions(month)[0], -(LOOKBACK + study.horizon))
+    require_months(store, RAW_BARS.name, month_key(start), month, reader=f"labels_{study.name} {month[:7]}")
     bars = store.read(RAW_BARS, months=(month_key(start), month))
     return bars.filter(pl.col("session") >= start)
 
@@ -97,7 +99,7 @@ def label_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetChecksD
         f"{study.k} volatilities.\n\nA label is filed under the month of its last session, in which it became "
         "known, so no partition needs a later month.",
         partitions_def=MONTHS,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        backfill_policy=ONE_RUN_APART,
         deps=[dg.AssetDep("raw_bars", partition_mapping=trailing(months_back(LOOKBACK + study.horizon)))],
         group_name="labels",
         kinds={"duckdb", "parquet", "polars"},

@@ -12,7 +12,7 @@ import polars as pl
 
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish, run_time
 from trademl_pipeline.defs.metadata import OWNERS, month_metadata, table_metadata
-from trademl_pipeline.defs.partitions import MONTHS
+from trademl_pipeline.defs.partitions import MONTHS, ONE_RUN
 from trademl_pipeline.defs.resources import BarsResource, LakeResource
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.schemas import QUARANTINED_BARS, RAW_BARS
@@ -31,7 +31,7 @@ def audit_bars(bars: pl.DataFrame) -> AuditReport:
 @dg.asset(
     description=__doc__,
     partitions_def=MONTHS,
-    backfill_policy=dg.BackfillPolicy.single_run(),
+    backfill_policy=ONE_RUN,
     group_name="market",
     kinds={"duckdb", "parquet", "polars"},
     owners=OWNERS,

@@ -11,8 +11,9 @@ import polars as pl
 
 from trademl_pipeline.defs.figures import bars_figure
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish
+from trademl_pipeline.defs.history import require_months
 from trademl_pipeline.defs.metadata import OWNERS, month_metadata, table_metadata
-from trademl_pipeline.defs.partitions import MONTHS, earlier
+from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH, earlier
 from trademl_pipeline.defs.resources import ArtifactsResource, LakeResource, TrackingResource, home
 from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.folds import Fold, FoldError, WalkForward
@@ -55,6 +56,13 @@ def fold_rows(
     """The fold of a month with its training rows and the decisions it must not touch."""
     before = offset_month(month, -1)
     history = ("1900-01-01", before)
+    # A fold that learned over a hole would not be the fold its month asks for.
+    for table in (
+        feature_table(study.feature_set, FEATURE_SETS[study.feature_set]),
+        sequence_table(study.name),
+        label_table(study.name),
+    ):
+        require_months(store, table.name, *history, reader=f"model_{study.name} {month[:7]}")
     sequences = store.read(sequence_table(study.name), months=history, snapshot=snapshot)
     labels = store.read(label_table(study.name), months=history, snapshot=snapshot)
     if sequences.is_empty() or labels.is_empty():
@@ -101,7 +109,7 @@ def model_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetChecksD
         f"{study.folds.min_train} sessions of them); everything fitted goes through the fit ledger. A fold of 60 "
         "symbols takes a few seconds.",
         partitions_def=MONTHS,
-        backfill_policy=dg.BackfillPolicy.multi_run(1),
+        backfill_policy=RUN_PER_MONTH,
         deps=[
             dg.AssetDep(features_name, partition_mapping=earlier()),
             dg.AssetDep(label_table(study.name).name, partition_mapping=earlier()),

@@ -11,7 +11,7 @@ import polars as pl
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish
 from trademl_pipeline.defs.metadata import OWNERS, column_lineage, month_metadata, table_metadata
 from trademl_pipeline.defs.models.model import ModelMissingError, fold_rows, load_ledger
-from trademl_pipeline.defs.partitions import MONTHS, months_back, same_month, trailing
+from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH, months_back, same_month, trailing
 from trademl_pipeline.defs.resources import LakeResource, home
 from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.lake import Lake
@@ -89,7 +89,7 @@ def prediction_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetCh
         "trained before it.\n\nScore is P(buy) - P(sell). Each row names the fold, the MLflow run, the lake snapshot "
         "the model learned from and the digest of its audit.",
         partitions_def=MONTHS,
-        backfill_policy=dg.BackfillPolicy.multi_run(1),
+        backfill_policy=RUN_PER_MONTH,
         deps=[
             dg.AssetDep(models.name, partition_mapping=same_month()),
             dg.AssetDep(windows.name, partition_mapping=same_month()),

@@ -14,7 +14,7 @@ import polars as pl
 from trademl_pipeline.defs.figures import bars_figure
 from trademl_pipeline.defs.gate import run_time
 from trademl_pipeline.defs.metadata import OWNERS
-from trademl_pipeline.defs.partitions import MONTHS, until
+from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH, until
 from trademl_pipeline.defs.resources import (
     ArtifactsResource,
     BarsResource,
@@ -93,7 +93,7 @@ def report_assets(studies: list[StudySpec]) -> list[dg.AssetsDefinition]:
     @dg.asset(
         description=__doc__,
         partitions_def=MONTHS,
-        backfill_policy=dg.BackfillPolicy.multi_run(1),
+        backfill_policy=RUN_PER_MONTH,
         deps=[
             dep
             for study in studies

@@ -6,8 +6,9 @@ import dagster as dg
 import polars as pl
 
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish
+from trademl_pipeline.defs.history import require_months
 from trademl_pipeline.defs.metadata import OWNERS, column_lineage, month_metadata, table_metadata
-from trademl_pipeline.defs.partitions import MONTHS, months_back, trailing
+from trademl_pipeline.defs.partitions import MONTHS, ONE_RUN, months_back, trailing
 from trademl_pipeline.defs.resources import GateResource, LakeResource
 from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.lake import Lake
@@ -26,6 +27,7 @@ def window_rows(store: Lake, study: StudySpec, month: str) -> pl.DataFrame:
     """Keys and clocks of the feature rows that the month's windows may span."""
     start = offset(month_sessions(month)[0], -(study.window - 1))
     table = feature_table(study.feature_set, FEATURE_SETS[study.feature_set])
+    require_months(store, table.name, month_key(start), month, reader=f"sequences_{study.name} {month[:7]}")
     rows = store.read(table, months=(month_key(start), month), columns=["symbol", "session", *CLOCKS])
     return rows.filter(pl.col("session") >= start)
 
@@ -81,7 +83,7 @@ def sequence_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetChec
         description=f"{study.title}: the window of up to {study.window} sessions behind every decision.\n\nAn index "
         f"into `{upstream}`, not a copy of it; windows are padded only before a symbol's first row.",
         partitions_def=MONTHS,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        backfill_policy=ONE_RUN,
         deps=[dg.AssetDep(upstream, partition_mapping=trailing(months_back(study.window - 1)))],
         group_name="sequences",
         kinds={"duckdb", "parquet", "polars"},

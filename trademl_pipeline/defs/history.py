@@ -1,0 +1,38 @@
+"""No month is computed over a hole in the months it reads."""
+
+from trademl_pipeline.lake import Lake
+from trademl_pipeline.lake.errors import LakeError, MissingTableError
+from trademl_pipeline.market.calendar import month_range
+
+
+class MissingMonthsError(LakeError):
+    """Months that a partition reads have not been published, since nobody asked for them or the gate refused them."""
+
+
+def require_months(store: Lake, table: str, first: str, last: str, *, reader: str) -> None:
+    """Refuse to go on where a month between `first` and `last` is missing.
+
+    History begins with the first month that is there: months before it count as never having been, not as missing.
+
+    Args:
+        store: the lake.
+        table: table that is about to be read.
+        first: first month wanted, `YYYY-MM-01`.
+        last: last month wanted.
+        reader: what wants to read, for the message.
+
+    Raises:
+        MissingMonthsError: naming the months and what to materialize.
+    """
+    try:
+        present = store.months(table)
+    except MissingTableError:
+        present = []
+    expected = month_range(max(first, present[0]), last) if present else [last]
+    missing = [month for month in expected if month not in set(present)]
+    if missing:
+        named = ", ".join(month[:7] for month in missing[:6]) + (" and more" if len(missing) > 6 else "")
+        raise MissingMonthsError(
+            f"{reader} reads {table} from {first[:7]} to {last[:7]}, but {len(missing)} of those months are not "
+            f"published: {named}. Materialize {table} for them first; where the gate refused them, its checks say why"
+        )

@@ -1,0 +1,92 @@
+"""A data set in a temporary folder, with the assets run in this process on an instance of its own."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from trademl_pipeline import studies
+from trademl_pipeline.defs import build_definitions
+from trademl_pipeline.defs.resources import LakeResource
+from trademl_pipeline.lake import Lake
+
+RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+SYMBOLS = "6"
+FIRST, LAST = "2013-01-01", "2014-03-01"
+
+
+@dataclass
+class Workplace:
+    """Definitions, instance and state folder of one test."""
+
+    home: Path
+    instance: dg.DagsterInstance
+    defs: dg.Definitions
+
+    def run(
+        self,
+        job: str,
+        *,
+        month: str | None = None,
+        months: tuple[str, str] | None = None,
+        assets: tuple[str, ...] = (),
+    ) -> dg.ExecuteInProcessResult:
+        return self.defs.resolve_job_def(job).execute_in_process(
+            instance=self.instance,
+            partition_key=month,
+            tags=dict(zip(RANGE, months, strict=True)) if months else None,
+            asset_selection=[dg.AssetKey(a) for a in assets] or None,
+            raise_on_error=False,
+        )
+
+    def lake(self) -> Lake:
+        return LakeResource().open()
+
+    def materialized(self, asset: str) -> set[str]:
+        return self.instance.get_materialized_partitions(dg.AssetKey(asset))
+
+    def checks(self, asset: str, name: str, month: str) -> list[str]:
+        """Statuses of a check for one month, the newest first."""
+        records = self.instance.event_log_storage.get_asset_check_execution_history(
+            dg.AssetCheckKey(dg.AssetKey(asset), name), limit=500
+        )
+        return [r.status.value for r in records if r.partition == month]
+
+
+def small_study() -> studies.StudySpec:
+    return replace(
+        studies.DIRECTION,
+        folds=studies.FoldPlan(min_train=120, embargo=5),
+        validation_sessions=21,
+        model={"max_rounds": 15, "early_stopping": 5},
+    )
+
+
+@pytest.fixture(scope="package")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Environment variables of a simulated data set of six symbols."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRADEML_HOME", str(home))
+        patch.setenv("TRADEML_SYMBOLS", SYMBOLS)
+        patch.delenv("TRADEML_SOURCE", raising=False)
+        yield home
+
+
+@pytest.fixture(scope="package")
+def workplace(environment: Path) -> Iterator[Workplace]:
+    """Bars, features, labels and windows of fifteen months, one fold and its report, made once."""
+    with pytest.MonkeyPatch.context() as patch, dg.instance_for_test() as instance:
+        patch.setitem(studies.STUDIES, "direction", small_study())
+        made = Workplace(environment, instance, build_definitions())
+        for job, where in (
+            ("prepare_direction", {"months": (FIRST, LAST)}),
+            ("fold_direction", {"month": "2014-02-01"}),
+            ("fold_direction", {"month": LAST}),
+            ("report_direction", {"month": LAST}),
+        ):
+            result = made.run(job, **where)
+            assert result.success, [e.message for e in result.all_node_events if e.is_failure]
+        yield made

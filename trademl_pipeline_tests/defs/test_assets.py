@@ -1,0 +1,120 @@
+"""The chain from bars to report, as Dagster runs it."""
+
+import json
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from trademl_pipeline.defs.models.model import fold_rows
+from trademl_pipeline.lake.schemas import AUDITS
+from trademl_pipeline.market.calendar import month_range
+from trademl_pipeline_tests.defs.conftest import FIRST, LAST, Workplace, small_study
+
+MONTHS = month_range(FIRST, LAST)
+INPUTS = ("raw_bars", "features_indicators", "labels_direction", "sequences_direction")
+
+
+def metadata(workplace: Workplace, asset: str, month: str) -> dict:
+    event = workplace.instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[month]), limit=1
+    ).records[0]
+    return dict(event.asset_materialization.metadata)
+
+
+@pytest.mark.parametrize("asset", INPUTS)
+def test_every_month_of_a_range_is_materialized_and_audited_by_itself(workplace: Workplace, asset: str):
+    assert workplace.materialized(asset) >= set(MONTHS)
+    audits = workplace.lake().read(AUDITS).filter(pl.col("table_name") == asset)
+    assert audits["passed"].all()
+    per_month = audits.group_by("month").agg(pl.col("probe").unique())
+    assert set(per_month["month"]) >= set(MONTHS)
+    assert per_month["probe"].list.len().n_unique() == 1
+
+
+def test_check_results_of_a_range_run_carry_their_month(workplace: Workplace):
+    for month in ("2013-05-01", LAST):
+        assert workplace.checks("features_indicators", "truncation", month)[0] == "SUCCEEDED"
+
+
+def test_rows_and_figures_of_each_month_show_in_the_ui(workplace: Workplace):
+    lake = workplace.lake()
+    for asset in INPUTS:
+        shown = metadata(workplace, asset, LAST)
+        rows = lake.describe(asset).filter(pl.col("month") == LAST)["rows"].item()
+        assert shown["dagster/row_count"].value == rows
+        assert "no leak within the declared clocks" in shown["gate"].value
+    fold = metadata(workplace, "model_direction", LAST)
+    assert fold["dataset_snapshot"].value > 0
+    assert fold["importance"].value.startswith("![")
+
+
+def test_a_fold_learns_only_from_labels_that_end_before_the_embargo(workplace: Workplace):
+    study = small_study()
+    fold, train, test = fold_rows(workplace.lake(), study, LAST)
+    assert train["label_end"].max() <= fold.train_end < fold.test_start
+    assert test["session"].min() == fold.test_start
+
+
+def test_predictions_name_their_fold_run_snapshot_and_certificate(workplace: Workplace):
+    lake = workplace.lake()
+    predictions = lake.read("predictions_direction", months=(LAST, LAST))
+    model = lake.read("model_direction", months=(LAST, LAST))
+    assert predictions["fold"].unique().to_list() == [LAST]
+    assert predictions["model_run"].unique().to_list() == model["model_run"].to_list()
+    assert predictions["snapshot"].unique().to_list() == model["snapshot"].to_list()
+    total = predictions.select(pl.sum_horizontal("p_sell", "p_hold", "p_buy")).to_series()
+    assert ((total - 1.0).abs() < 1e-9).all()
+
+
+def test_the_training_set_can_be_rebuilt_from_the_snapshot_on_record(workplace: Workplace):
+    lake = workplace.lake()
+    record = lake.read("model_direction", months=(LAST, LAST))
+    _, now, _ = fold_rows(lake, small_study(), LAST)
+    _, then, _ = fold_rows(lake, small_study(), LAST, int(record["snapshot"][0]))
+    assert then.height == record["rows"][0]
+    assert now.equals(then)
+
+
+def test_a_fold_and_its_report_have_mlflow_runs_that_finished(workplace: Workplace):
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{workplace.home / 'mlflow' / 'mlflow.db'}")
+    run = client.get_run(workplace.lake().read("model_direction", months=(LAST, LAST))["model_run"][0])
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["partition"] == LAST
+    assert run.data.params["dataset_snapshot"]
+    assert run.data.metrics["train_rows"] > 0
+    files = {a.path for a in client.list_artifacts(run.info.run_id)}
+    assert files == {"model.json", "fit_ledger.parquet", "importance.json"}
+    names = {e.name for e in client.search_experiments()}
+    assert {"trademl/model_direction", "trademl/validation_report"} <= names
+
+
+def test_the_report_is_written_with_the_oracle_beside_the_model(workplace: Workplace):
+    folder = workplace.home / "reports" / "direction" / LAST[:7]
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["simulated"] is True
+    assert summary["oracle"]
+    assert summary["months"] == 2
+    assert (folder / "report.html").stat().st_size > 1_000_000
+    assert (folder / "report.md").read_text().startswith("# ")
+
+
+def test_a_month_published_again_writes_nothing(workplace: Workplace):
+    lake = workplace.lake()
+    before = lake.data_version("features_indicators", "2013-06-01")
+    result = workplace.run(
+        "prepare_direction", month="2013-06-01", assets=("raw_bars", "features_indicators")
+    )
+    assert result.success
+    assert metadata(workplace, "raw_bars", "2013-06-01")["unchanged"].value is True
+    assert metadata(workplace, "features_indicators", "2013-06-01")["unchanged"].value is True
+    assert lake.data_version("features_indicators", "2013-06-01") == before
+
+
+def test_a_report_without_predictions_says_what_to_materialize(workplace: Workplace):
+    result = workplace.run("report_direction", month="2013-02-01")
+    assert not result.success
+    failure = result.get_step_failure_events()[0].step_failure_data.user_failure_data
+    assert "materialize predictions_" in failure.description

@@ -1,0 +1,142 @@
+"""Refusals: nothing is committed, every refusal is seen, and what does not need the month goes on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import dagster as dg
+import polars as pl
+import pytest
+
+import trademl_pipeline.defs.features.features as stage
+from trademl_pipeline.defs.gate import GateRefusedError
+from trademl_pipeline.features.panel import feature_month
+from trademl_pipeline.lake.schemas import AUDITS
+from trademl_pipeline.market.calendar import month_range
+from trademl_pipeline_tests.defs.conftest import Workplace
+
+LEAK = "2013-09-01"
+
+
+@dataclass
+class Leak:
+    """A feature that reads tomorrow in one month."""
+
+    month: str = LEAK
+    kind: str = "shift"
+
+    def __call__(self, bars: pl.DataFrame, name: str, month: str) -> pl.DataFrame:
+        frame = feature_month(bars, name, month)
+        if month != self.month:
+            return frame
+        if self.kind == "shift":
+            return frame.with_columns(pl.col("gap").shift(-1).over("symbol"))
+        late = pl.col("decision_time") + pl.duration(minutes=1)
+        return frame.with_columns(late.alias("knowledge_time"))
+
+
+@pytest.fixture
+def leaking(workplace: Workplace) -> Iterator[Workplace]:
+    """The workplace with the leak planted, put right again afterwards."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage, "feature_month", Leak())
+        yield workplace
+    assert workplace.run("prepare_direction", month=LEAK, assets=("features_indicators",)).success
+
+
+def failure(result: dg.ExecuteInProcessResult) -> dg.Failure:
+    return result.get_step_failure_events()[0].step_failure_data.user_failure_data
+
+
+def test_a_refused_month_leaves_the_lake_as_it_was(leaking: Workplace):
+    lake = leaking.lake()
+    before = lake.data_version("features_indicators", LEAK)
+    result = leaking.run(
+        "prepare_direction", month=LEAK, assets=("features_indicators", "sequences_direction")
+    )
+    assert not result.success
+    assert lake.data_version("features_indicators", LEAK) == before
+    steps = {e.step_key for e in result.all_node_events if e.is_step_success}
+    assert not steps & {"features_indicators", "sequences_direction"}
+
+
+def test_a_refusal_names_the_column_the_session_and_the_change(leaking: Workplace):
+    result = leaking.run("prepare_direction", month=LEAK, assets=("features_indicators",))
+    said = failure(result)
+    assert "refused" in said.description
+    assert "2013-09" in said.description
+    table = said.metadata["refusal 2013-09"].value
+    assert "truncation" in table
+    assert "gap" in table
+    assert "2013-09-" in table
+    audits = leaking.lake().read(AUDITS).filter(~pl.col("passed") & (pl.col("month") == LEAK))
+    assert set(audits["column"]) == {"gap"}
+    assert audits["first_leak"].is_not_null().all()
+
+
+def test_a_refusal_is_a_failed_check_of_its_month(leaking: Workplace):
+    leaking.run("prepare_direction", month=LEAK, assets=("features_indicators",))
+    assert leaking.checks("features_indicators", "truncation", LEAK)[0] == "FAILED"
+    assert leaking.checks("features_indicators", "perturbation", LEAK)[0] == "FAILED"
+    assert leaking.checks("features_indicators", "knowledge", LEAK)[0] == "SUCCEEDED"
+
+
+def test_the_other_months_of_a_range_are_published(leaking: Workplace):
+    months = ("2013-08-01", "2013-10-01")
+    result = leaking.run("prepare_direction", months=months, assets=("features_indicators",))
+    assert not result.success
+    made = {
+        e.partition
+        for e in result.all_node_events
+        if e.is_step_materialization and e.asset_key == dg.AssetKey("features_indicators")
+    }
+    assert made == set(month_range(*months)) - {LEAK}
+    assert "1 of 3 months refused (2013-09)" in failure(result).description
+
+
+def test_a_feature_known_after_the_decision_is_refused(workplace: Workplace):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage, "feature_month", Leak(kind="late"))
+        result = workplace.run("prepare_direction", month=LEAK, assets=("features_indicators",))
+    assert not result.success
+    assert workplace.checks("features_indicators", "knowledge", LEAK)[0] == "FAILED"
+
+
+def run_check(workplace: Workplace, month: str) -> dict[str, bool]:
+    selection = dg.AssetSelection.checks_for_assets(dg.AssetKey("features_indicators"))
+    job = dg.define_asset_job("again", selection=selection, partitions_def=None)
+    defs = dg.Definitions.merge(workplace.defs, dg.Definitions(jobs=[job]))
+    result = defs.resolve_job_def("again").execute_in_process(
+        instance=workplace.instance, tags={"dagster/partition": month}, raise_on_error=False
+    )
+    return {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
+
+
+def test_checks_run_again_on_what_the_lake_holds(workplace: Workplace):
+    assert run_check(workplace, "2013-06-01") == dict.fromkeys(stage.PROBES, True)
+
+
+def test_checks_run_again_find_rows_that_were_changed_in_the_lake(workplace: Workplace):
+    lake, month = workplace.lake(), "2013-07-01"
+    schema = stage.feature_table("indicators", stage.FEATURE_SETS["indicators"])
+    honest = lake.read(schema, months=(month, month))
+    try:
+        lake.publish(schema, honest.with_columns(pl.col("gap") + 0.01), month)
+        found = run_check(workplace, month)
+    finally:
+        lake.publish(schema, honest, month)
+    assert found["incremental"] is False
+    assert found["knowledge"] is True
+
+
+def test_a_month_over_a_hole_in_its_history_is_refused(workplace: Workplace):
+    lake, month = workplace.lake(), "2013-12-01"
+    result = workplace.run("prepare_direction", month="2014-05-01", assets=("features_indicators",))
+    assert not result.success
+    assert "raw_bars" in failure(result).description
+    assert "2014-04" in failure(result).description
+    assert month in lake.months("raw_bars")
+
+
+def test_a_refusal_is_an_error_with_its_report():
+    error = GateRefusedError("features_x", "2016-01-01", report=None)  # pyright: ignore[reportArgumentType]
+    assert "features_x 2016-01" in str(error)
