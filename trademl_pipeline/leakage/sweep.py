@@ -32,8 +32,8 @@ from trademl_pipeline.leakage.tables import Table
 from trademl_pipeline.leakage.views import Panel
 
 EXACT_ROWS = 5_000_000
-BUDGET_ROWS = 12_000_000
-BUDGET_TIMES = 20
+BUDGET_ROWS = 10_000_000
+BUDGET_TIMES = 16
 WINDOWS = (16, 64, 256)
 
 # A column refused at this many cut-offs needs no further proof, and when all are the sweep ends.
