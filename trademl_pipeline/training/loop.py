@@ -152,6 +152,14 @@ class _Run:
 
     def finish(self, progress: Callable[[dict[str, float]], None] | None) -> FittedNetwork:
         """Train from where the checkpoint is, or from the start, to the end."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.config.threads or before)
+        try:
+            return self._finish(progress)
+        finally:
+            torch.set_num_threads(before)
+
+    def _finish(self, progress: Callable[[dict[str, float]], None] | None) -> FittedNetwork:
         if self.checkpoint is not None and self.checkpoint.exists():
             self._load()
         elif self.keep_start:

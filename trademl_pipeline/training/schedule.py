@@ -56,6 +56,9 @@ class TrainConfig:
         mixed_precision: bfloat16 where the device is a GPU.
         seed: of the order of rows, dropout, augmentation and sampling.
         device: where to train; None: a GPU if there is one.
+        threads: CPU threads; None: as torch is set. 1 where several trainings share a machine: threads that
+        wait
+            for each other on busy cores can cost ten times the work itself.
     """
 
     epochs: int = 50
@@ -77,6 +80,7 @@ class TrainConfig:
     mixed_precision: bool = True
     seed: int = 0
     device: str | None = None
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         at_least = {"epochs": 1, "batch_size": 1, "restart_epochs": 1, "plateau_patience": 1, "patience": 0}
@@ -88,6 +92,8 @@ class TrainConfig:
                 "learning rates must obey 0 < final <= first, "
                 f"got {self.final_learning_rate} and {self.learning_rate}"
             )
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads must be at least 1, got {self.threads}")
         if self.clip_norm <= 0:
             raise ValueError(f"clip_norm must be above 0, got {self.clip_norm}")
 

@@ -61,15 +61,6 @@ LOSSES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    # nets this small only wait for a second thread
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def network(name, features, changes):
     return build(name.split()[0], features, seed=1, **changes)
 
