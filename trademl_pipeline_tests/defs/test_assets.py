@@ -7,11 +7,13 @@ import polars as pl
 import pytest
 
 from trademl_pipeline.defs.models.model import fold_rows
-from trademl_pipeline.lake.schemas import AUDITS
+from trademl_pipeline.features import FEATURE_SETS
+from trademl_pipeline.lake.schemas import AUDITS, feature_table
 from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline_tests.defs.conftest import FIRST, LAST, Workplace, small_study
 
 MONTHS = month_range(FIRST, LAST)
+FEATURES = feature_table("indicators", FEATURE_SETS["indicators"])
 INPUTS = ("raw_bars", "features_indicators", "labels_direction", "sequences_direction")
 
 
@@ -103,14 +105,14 @@ def test_the_report_is_written_with_the_oracle_beside_the_model(workplace: Workp
 
 def test_a_month_published_again_writes_nothing(workplace: Workplace):
     lake = workplace.lake()
-    before = lake.data_version("features_indicators", "2013-06-01")
+    before = lake.data_version(FEATURES, "2013-06-01")
     result = workplace.run(
         "prepare_direction", month="2013-06-01", assets=("raw_bars", "features_indicators")
     )
     assert result.success
     assert metadata(workplace, "raw_bars", "2013-06-01")["unchanged"].value is True
     assert metadata(workplace, "features_indicators", "2013-06-01")["unchanged"].value is True
-    assert lake.data_version("features_indicators", "2013-06-01") == before
+    assert lake.data_version(FEATURES, "2013-06-01") == before
 
 
 def test_a_report_without_predictions_says_what_to_materialize(workplace: Workplace):

@@ -9,12 +9,14 @@ import pytest
 
 import trademl_pipeline.defs.features.features as stage
 from trademl_pipeline.defs.gate import GateRefusedError
+from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.features.panel import feature_month
-from trademl_pipeline.lake.schemas import AUDITS
+from trademl_pipeline.lake.schemas import AUDITS, feature_table
 from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline_tests.defs.conftest import Workplace
 
 LEAK = "2013-09-01"
+FEATURES = feature_table("indicators", FEATURE_SETS["indicators"])
 
 
 @dataclass
@@ -49,12 +51,12 @@ def failure(result: dg.ExecuteInProcessResult) -> dg.Failure:
 
 def test_a_refused_month_leaves_the_lake_as_it_was(leaking: Workplace):
     lake = leaking.lake()
-    before = lake.data_version("features_indicators", LEAK)
+    before = lake.data_version(FEATURES, LEAK)
     result = leaking.run(
         "prepare_direction", month=LEAK, assets=("features_indicators", "sequences_direction")
     )
     assert not result.success
-    assert lake.data_version("features_indicators", LEAK) == before
+    assert lake.data_version(FEATURES, LEAK) == before
     steps = {e.step_key for e in result.all_node_events if e.is_step_success}
     assert not steps & {"features_indicators", "sequences_direction"}
 
@@ -117,13 +119,12 @@ def test_checks_run_again_on_what_the_lake_holds(workplace: Workplace):
 
 def test_checks_run_again_find_rows_that_were_changed_in_the_lake(workplace: Workplace):
     lake, month = workplace.lake(), "2013-07-01"
-    schema = stage.feature_table("indicators", stage.FEATURE_SETS["indicators"])
-    honest = lake.read(schema, months=(month, month))
+    honest = lake.read(FEATURES, months=(month, month))
     try:
-        lake.publish(schema, honest.with_columns(pl.col("gap") + 0.01), month)
+        lake.publish(FEATURES, honest.with_columns(pl.col("gap") + 0.01), month)
         found = run_check(workplace, month)
     finally:
-        lake.publish(schema, honest, month)
+        lake.publish(FEATURES, honest, month)
     assert found["incremental"] is False
     assert found["knowledge"] is True
 
