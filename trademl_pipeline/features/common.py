@@ -21,7 +21,7 @@ SERIES: tuple[Series, ...] = (
     Series("ema_26", op.ema(CLOSE, 26)),
     Series("macd", pl.col("ema_12") - pl.col("ema_26")),
     Series("macd_average", op.ema("macd", 9)),
-    Series("directional_index_14", op.directional(HIGH, LOW, CLOSE, 14, 0)),
+    Series("directional_index_14", op.directional(14, 0)),
     Series("index_return_1", op.change("index_wealth", 1)),
 )
 
@@ -87,7 +87,7 @@ def return_std(name: str, n: int, source: str) -> Feature:
 def _di(name: str, side: int) -> Feature:
     return Feature(
         name=name,
-        expr=op.directional(HIGH, LOW, CLOSE, 14, side),
+        expr=op.directional(14, side),
         formula=f"100 {'+' if side > 0 else '-'}DM / true range, Wilder sums over 14; 0 where nothing moved",
         warmup=DI_WARMUP,
         unit="0-100",

@@ -24,8 +24,9 @@ sessions up to t, and of reference series up to t.
 - **Warm-up** is the number of sessions before t that the value needs. Started there, a recursive feature
   differs from the one started at the symbol's first session by less than 1e-6 relative (or, near zero, 1e-6
   of its usual size); all others are the same.
-- **TA-Lib** is the reference of every indicator it has, to 1e-9. One difference: two price differences that
-  are equal up to rounding are equal here, where TA-Lib decides by the last bit (+DI, -DI, ADX, MFI).
+- **TA-Lib** is the reference of every indicator it has, to 1e-9. Where two moves are equal but for rounding, as
+  moves of whole cents often are, +DI, -DI and ADX take the side of the last bit, as TA-Lib does: on the same
+  prices in another unit they may take the other.
 - **Standard deviations** are the sample's (n - 1), but the population's (n) in Bollinger bands, as in TA-Lib.
 - **References**: `index_wealth` (SPY), `sector_wealth` (the sector's fund), `vix`, `vix3m`, each of the same
   session.

@@ -33,8 +33,8 @@ SERIES: tuple[Series, ...] = (
     Series("lowest_14", op.lowest(LOW, 14)),
     Series("highest_20", op.highest(HIGH, 20)),
     Series("lowest_20", op.lowest(LOW, 20)),
-    Series("inflow_14", op.total(op.money_flow(_typical, VOLUME, 1.0), 14)),
-    Series("outflow_14", op.total(op.money_flow(_typical, VOLUME, -1.0), 14)),
+    Series("inflow_14", op.total(op.money_flow(_typical, VOLUME, 1), 14)),
+    Series("outflow_14", op.total(op.money_flow(_typical, VOLUME, -1), 14)),
     Series("on_balance_volume", op.cumulative(VOLUME * (CLOSE - op.lag(CLOSE, 1)).sign())),
     Series("total_volume_20", op.total(VOLUME, 20)),
 )

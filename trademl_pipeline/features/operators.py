@@ -169,13 +169,17 @@ def rsi(close: Column, n: int) -> pl.Expr:
     return _kernel("rsi", [close], n)
 
 
-def directional(high: Column, low: Column, close: Column, n: int, side: int) -> pl.Expr:
+TRADED = ("traded_high", "traded_low", "traded_close")
+SPLIT = "split"
+
+
+def directional(n: int, side: int) -> pl.Expr:
     """+DI (side 1), -DI (side -1) or DX (side 0), 0-100, after TA-Lib; 0 where nothing moved."""
-    return _kernel("directional", [high, low, close], n, side)
+    return _kernel("directional", [*TRADED, SPLIT], n, side)
 
 
-def money_flow(price: Column, volume: Column, sign: float) -> pl.Expr:
-    """price * volume on sessions whose price rose (sign 1) or fell (sign -1), 0 on the others."""
+def money_flow(price: Column, volume: Column, sign: int) -> pl.Expr:
+    """price * volume on sessions on which the price rose (sign 1) or fell (sign -1), 0 on the others."""
     return _kernel("money_flow", [price, volume], sign)
 
 

@@ -3,10 +3,10 @@
 Same invariant as in `window_kernels`: out[i] depends on the same symbol's rows up to i. Prices of a panel are never
 missing; a volume may be, and what it enters is then NaN.
 
-One thing differs from TA-Lib: differences of prices closer than `TIE` of the price are equal. Prices in
-cents tie often (the high rose by as much as the low fell), and in floating point TA-Lib then decides by the
-last bit. The same prices divided by a split of 7 would decide otherwise, and a feature must not move with
-the unit of price. On prices in whole ticks, where its differences are exact, TA-Lib gives the same values.
+Moves of prices in cents tie often: the high rises by as much as the low falls. In floating point the last bit then
+decides on +DI, -DI and ADX, in TA-Lib as here, so both decide alike only on the same numbers. Their kernel therefore
+reads prices as traded, and brings yesterday's to today's share: the last bit depends neither on where the history
+starts nor on the splits before it. The money flow takes such a tie for one, as TA-Lib does.
 """
 
 import numpy as np
@@ -54,11 +54,11 @@ def rsi(close, age, n):
 
 
 @njit(cache=True, nogil=True)
-def directional(high, low, close, age, n, side):
+def directional(high, low, close, split, age, n, side):
     """+DI (side 1), -DI (side -1) or DX (side 0): Wilder sums of directional movement and true range.
 
     Summed over the first n - 1 rows after the symbol's first, then smoothed; defined from row n on. 0 if none
-    moved.
+    moved. Prices are as traded; `split` is the number of today's shares in one of yesterday's.
     """
     out = np.full(close.size, np.nan)
     plus = 0.0
@@ -70,18 +70,22 @@ def directional(high, low, close, age, n, side):
             minus = 0.0
             span = 0.0
             continue
-        rise = high[i] - high[i - 1]
-        fall = low[i - 1] - low[i]
+        previous = close[i - 1] / split[i]
+        rise = high[i] - high[i - 1] / split[i]
+        fall = low[i - 1] / split[i] - low[i]
+        if split[i] != 1.0:
+            plus /= split[i]
+            minus /= split[i]
+            span /= split[i]
         if age[i] >= n:
             plus -= plus / n
             minus -= minus / n
             span -= span / n
-        tie = TIE * close[i]
-        if rise - fall > tie and rise > tie:
+        if rise > fall and rise > 0.0:
             plus += rise
-        elif fall - rise > tie and fall > tie:
+        elif fall > rise and fall > 0.0:
             minus += fall
-        span += max(high[i], close[i - 1]) - min(low[i], close[i - 1])
+        span += max(high[i], previous) - min(low[i], previous)
         if age[i] >= n:
             if side == 0:
                 both = plus + minus
@@ -93,7 +97,10 @@ def directional(high, low, close, age, n, side):
 
 @njit(cache=True, nogil=True)
 def money_flow(price, volume, age, sign):
-    """price * volume on rows whose price rose (sign 1) or fell (-1), else 0; NaN in the first row."""
+    """price * volume on rows on which the price rose (sign 1) or fell (-1), else 0; NaN in the first row.
+
+    Prices closer than TIE of the price are equal.
+    """
     out = np.empty(price.size)
     for i in range(price.size):
         if age[i] == 0:

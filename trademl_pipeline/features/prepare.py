@@ -13,13 +13,24 @@ from typing import Final
 import polars as pl
 
 from trademl_pipeline.features.errors import FeatureInputError, require_columns
-from trademl_pipeline.features.operators import AGE
+from trademl_pipeline.features.operators import AGE, SPLIT
 from trademl_pipeline.features.references import REFERENCE_COLUMNS, with_references
 
 KEY: Final = ("symbol", "session")
 PRICES: Final = ("open", "high", "low", "close")
 REQUIRED: Final = (*KEY, *PRICES, "volume")
-PANEL_COLUMNS: Final = (*KEY, AGE, *PRICES, "volume", "dividend", "wealth", *REFERENCE_COLUMNS)
+TRADED: Final = ("high", "low", "close")
+TRADED_COLUMNS: Final = (*(f"traded_{c}" for c in TRADED), SPLIT)
+PANEL_COLUMNS: Final = (
+    *KEY,
+    AGE,
+    *PRICES,
+    "volume",
+    "dividend",
+    "wealth",
+    *TRADED_COLUMNS,
+    *REFERENCE_COLUMNS,
+)
 
 
 def checked(bars: pl.DataFrame) -> pl.DataFrame:
@@ -59,10 +70,29 @@ def usable() -> pl.Expr:
     )
 
 
+def _on_first_share(panel: pl.DataFrame) -> pl.DataFrame:
+    """The usable rows, their prices, volumes and dividends on the symbol's first share, with SPLIT."""
+    if panel.select((pl.col("split_factor") == 1).all()).item():
+        return panel.filter(usable()).rename({"split_factor": SPLIT})
+    shares = pl.col("split_factor").cum_prod().over("symbol")
+    panel = panel.with_columns(shares.alias("_shares"), usable().shift(1).over("symbol").alias("_whole"))
+    panel = panel.filter(usable()).with_columns(
+        *(pl.col(c) * pl.col("_shares") for c in (*PRICES, "dividend")),
+        pl.col("volume") / pl.col("_shares"),
+    )
+    # After a row that was left out, its split counts too.
+    since = pl.col("_shares") / pl.col("_shares").shift(1).over("symbol")
+    split = pl.when(pl.col("_whole").fill_null(True)).then(pl.col("split_factor")).otherwise(since)
+    return panel.with_columns(split.fill_null(1.0).alias(SPLIT))
+
+
 def prepare(
     bars: pl.DataFrame, *, reference: pl.DataFrame | None = None, universe: pl.DataFrame | None = None
 ) -> pl.DataFrame:
     """The panel: key, AGE, prices, volume, dividend, wealth and the references, by symbol and session.
+
+    The prices that a few kernels read as traded stand beside as `traded_<column>`, with the number of today's
+    shares in one of the session before (`split`).
 
     `wealth` is the worth of one share of the first session with dividends reinvested at the close of their
     ex-date: `wealth[t] / wealth[t-1] = (close[t] + dividend[t]) / close[t-1]`, on one share basis. All
@@ -91,12 +121,7 @@ def prepare(
         raise FeatureInputError(
             "bars: split_factor holds values of 0 or less; it is 1.0 where nothing happened"
         )
-    if panel.select((pl.col("split_factor") != 1).any()).item():
-        shares = pl.col("split_factor").cum_prod().over("symbol")
-        panel = panel.with_columns(
-            *(pl.col(c) * shares for c in (*PRICES, "dividend")), pl.col("volume") / shares
-        )
-    panel = panel.filter(usable())
+    panel = _on_first_share(panel.with_columns(pl.col(c).alias(f"traded_{c}") for c in TRADED))
     growth = (1 + pl.col("dividend") / pl.col("close")).cum_prod().over("symbol")
     paid = panel.select((pl.col("dividend") != 0).any()).item()
     age = pl.int_range(pl.len(), dtype=pl.Int32).over("symbol")
@@ -107,5 +132,7 @@ def prepare(
         pl.col("volume").fill_nan(None),
         "dividend",
         (pl.col("close") * growth if paid else pl.col("close")).alias("wealth"),
+        *(f"traded_{c}" for c in TRADED),
+        SPLIT,
     )
     return with_references(panel, reference, universe)

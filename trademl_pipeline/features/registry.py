@@ -11,6 +11,7 @@ import polars as pl
 from trademl_pipeline.features import breakout, common, forecast, indicators, pattern
 from trademl_pipeline.features.engine import evaluate, inputs
 from trademl_pipeline.features.feature import Feature, Series
+from trademl_pipeline.features.operators import SPLIT
 from trademl_pipeline.features.prepare import KEY, PANEL_COLUMNS, checked, prepare
 
 _MODULES = {"forecast": forecast, "breakout": breakout, "pattern": pattern, "indicators": indicators}
@@ -60,8 +61,9 @@ def warmup(name: str) -> int:
 
 
 def feature_inputs(name: str) -> tuple[str, ...]:
-    """Panel columns that a feature is made from, e.g. ("close", "volume")."""
-    return inputs(name, DECLARED, PANEL_COLUMNS)
+    """Panel columns that a feature is made from, e.g. ("close", "volume"), sorted."""
+    found = {c.removeprefix("traded_") for c in inputs(name, DECLARED, PANEL_COLUMNS)}
+    return tuple(sorted(found - {SPLIT}))
 
 
 def compute(

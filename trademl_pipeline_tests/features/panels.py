@@ -5,6 +5,12 @@ from datetime import date
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.features import FEATURES
+from trademl_pipeline.features.engine import inputs
+from trademl_pipeline.features.operators import SPLIT
+from trademl_pipeline.features.prepare import PANEL_COLUMNS
+from trademl_pipeline.features.registry import DECLARED
+
 PRICES = ("open", "high", "low", "close")
 
 
@@ -98,6 +104,11 @@ def sectors(bars: pl.DataFrame) -> pl.DataFrame:
 def scaled(bars: pl.DataFrame, ratio: float) -> pl.DataFrame:
     """The bars as a vendor gives them after a later split of `ratio` to 1."""
     return bars.with_columns(*(pl.col(c) / ratio for c in PRICES), pl.col("volume") * ratio)
+
+
+def decided_by_rounding() -> set[str]:
+    """Features made of +DI, -DI or DX, in which the last bit decides between equal moves."""
+    return {n for n in FEATURES if SPLIT in inputs(n, DECLARED, PANEL_COLUMNS)}
 
 
 def largest_difference(

@@ -65,5 +65,5 @@ def talib_values(
     return values
 
 
-# Price differences that are equal in exact arithmetic decide these; TA-Lib takes the last bit of a float instead.
-TIED = ("adx_14", "plus_di_14", "minus_di_14", "mfi_14")
+# Moves that are equal in exact arithmetic decide these; TA-Lib, and we after it, take the last bit of a float instead.
+DECIDED_BY_ROUNDING = ("adx_14", "adx_slope_20", "plus_di_14", "minus_di_14")

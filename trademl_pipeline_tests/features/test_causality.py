@@ -10,6 +10,7 @@ import pytest
 from trademl_pipeline.features import FEATURE_SETS, compute
 from trademl_pipeline_tests.features.panels import (
     PRICES,
+    decided_by_rounding,
     largest_difference,
     random_bars,
     reference_bars,
@@ -139,10 +140,20 @@ def test_truncation_at_every_session_of_100_symbols_by_1000() -> None:
 
 @pytest.mark.slow
 def test_perturbation_and_adjustment_of_100_symbols_by_1000() -> None:
-    bars = random_bars(SYMBOLS, SESSIONS, seed=10, tick=0.01)
+    bars = random_bars(SYMBOLS, SESSIONS, seed=10)
     full = everything(bars, None)
     errors = largest_difference(full, everything(scaled(bars, 7.0), None))
     assert {n: e for n, e in errors.items() if e > 1e-7} == {}
     cut = bars["session"].unique().sort()[500]
     upto = pl.col("session") <= cut
     assert everything(corrupted(bars, cut, 0), None).filter(upto).equals(full.filter(upto))
+
+
+def test_prices_in_cents_move_only_what_rounding_decides() -> None:
+    """By 8 no price is rounded; by 7 moves of equal cents are, see docs/features.md."""
+    bars = random_bars(20, 700, seed=10, tick=0.01)
+    full = everything(bars, None)
+    exact = largest_difference(full, everything(scaled(bars, 8.0), None))
+    assert {n: e for n, e in exact.items() if e > 1e-9} == {}
+    errors = largest_difference(full, everything(scaled(bars, 7.0), None))
+    assert {n for n, e in errors.items() if e > 1e-7} <= decided_by_rounding()

@@ -7,26 +7,19 @@ import polars as pl
 import pytest
 
 from trademl_pipeline.features import FEATURE_SETS, FEATURES, compute, warmup
-from trademl_pipeline_tests.features.panels import PRICES, random_bars
-from trademl_pipeline_tests.features.talib_reference import TIED, talib_values
-
-TICKS_PER_UNIT = 1e6
+from trademl_pipeline_tests.features.panels import random_bars
+from trademl_pipeline_tests.features.talib_reference import DECIDED_BY_ROUNDING, talib_values
 
 
-def worst_errors(bars: pl.DataFrame, *, exact: bool) -> dict[str, float]:
-    """By feature the largest |ours - TA-Lib's| / max(1, |TA-Lib's|) after warm-up; infinite where one is null alone.
-
-    exact: the bars' prices are whole ticks, and TA-Lib gets them as whole numbers, so that it does not round.
-    """
+def worst_errors(bars: pl.DataFrame) -> dict[str, float]:
+    """By feature the largest |ours - TA-Lib's| / max(1, |TA-Lib's|) after warm-up; infinite where one is null alone."""
     ours = {name: compute(bars, name) for name in FEATURE_SETS}
-    unit = TICKS_PER_UNIT if exact else 1.0
     worst: dict[str, float] = {}
     for symbol in bars["symbol"].unique().sort():
         of = pl.col("symbol") == symbol
         mine = bars.filter(of)
-        o, h, low, c = ((mine[p] * unit).round() if exact else mine[p] for p in PRICES)
-        reference = talib_values(*(s.to_numpy() for s in (o, h, low, c, mine["volume"].cast(pl.Float64))))
-        for name, want in reference.items():
+        arrays = (mine[c].cast(pl.Float64).to_numpy() for c in ("open", "high", "low", "close", "volume"))
+        for name, want in talib_values(*arrays).items():
             frame = next(f for f in ours.values() if name in f.columns)
             # STOCHF gives %K from the session on which %D is known.
             skip = max(warmup(name), 15)
@@ -36,15 +29,7 @@ def worst_errors(bars: pl.DataFrame, *, exact: bool) -> dict[str, float]:
                 error = np.abs(got - want) / np.maximum(1, np.abs(want))
             error = np.where(np.isnan(got) != np.isnan(want), np.inf, error)
             worst[name] = max(worst.get(name, 0.0), float(np.nanmax(error, initial=0.0)))
-    return worst
-
-
-def in_ticks(bars: pl.DataFrame) -> pl.DataFrame:
-    return bars.with_columns((pl.col(c) * TICKS_PER_UNIT).round() / TICKS_PER_UNIT for c in PRICES)
-
-
-def wrong(errors: dict[str, float]) -> dict[str, float]:
-    return {name: error for name, error in errors.items() if error > 1e-9}
+    return {name: error for name, error in worst.items() if error > 1e-9}
 
 
 def test_every_indicator_with_a_talib_source_is_compared() -> None:
@@ -53,14 +38,9 @@ def test_every_indicator_with_a_talib_source_is_compared() -> None:
     assert named <= compared
 
 
-def test_parity_on_random_walks() -> None:
-    errors = worst_errors(in_ticks(random_bars(4, 900, seed=2, tick=0.01)), exact=True)
-    assert wrong(errors) == {}
-
-
-def test_parity_on_raw_floats_but_for_ties() -> None:
-    errors = worst_errors(random_bars(4, 900, seed=3), exact=False)
-    assert wrong(errors) == {}
+@pytest.mark.parametrize("tick", [None, 0.01, 0.25])
+def test_parity_on_random_walks(tick: float | None) -> None:
+    assert worst_errors(random_bars(4, 900, seed=2, tick=tick)) == {}
 
 
 @pytest.mark.slow
@@ -71,28 +51,18 @@ def test_parity_on_50_real_symbols(real_data: Path) -> None:
     chosen = long.gather_every(len(long) // 50).head(50).to_list()
     bars = bars.filter(pl.col("symbol").is_in(chosen)).sort("symbol", "session")
     assert bars["symbol"].n_unique() == 50
-    assert wrong(worst_errors(in_ticks(bars), exact=True)) == {}
-    raw = wrong(worst_errors(bars, exact=False))
-    assert set(raw) <= set(TIED), "only ties of prices in cents may differ from TA-Lib's rounding"
+    assert worst_errors(bars) == {}
 
 
-def test_ties_are_decided_by_price_and_not_by_rounding() -> None:
-    """Highs rise and lows fall by the same cents on every second session: no direction at all."""
-    cents = np.where(np.arange(400) % 2, 1003, 1000)
-    low = np.where(np.arange(400) % 2, 990, 993)
-    bars = pl.DataFrame(
-        {
-            "symbol": "A",
-            "session": random_bars(1, 400)["session"],
-            "open": 9.95,
-            "high": cents / 100,
-            "low": low / 100,
-            "close": 9.96,
-            "volume": 1000.0,
-        }
-    )
-    for ratio in (1.0, 3.0, 7.0):
-        values = compute(bars.with_columns(pl.col(c) / ratio for c in PRICES), "indicators").tail(100)
-        assert values["plus_di_14"].abs().max() == 0.0
-        assert values["minus_di_14"].abs().max() == 0.0
-        assert values["adx_14"].abs().max() == 0.0
+def test_a_split_changes_no_decision_that_rounding_took() -> None:
+    """Prices in cents, a split of 3 on the way: what precedes it, and where the history starts, must not matter."""
+    bars = random_bars(3, 900, seed=4, tick=0.01)
+    day = bars["session"].unique().sort()[500]
+    split = pl.when(pl.col("session") == day).then(3.0).otherwise(1.0).alias("split_factor")
+    traded = bars.with_columns(split)
+    late = pl.col("session") >= bars["session"].unique().sort()[560]
+    later = traded.filter(pl.col("session") > day)
+    for name in DECIDED_BY_ROUNDING:
+        full, alone = compute(traded, name).filter(late), compute(later, name).filter(late)
+        tail = pl.col("session") >= bars["session"].unique().sort()[870]
+        np.testing.assert_allclose(full.filter(tail)[name], alone.filter(tail)[name], rtol=1e-5, atol=1e-5)
