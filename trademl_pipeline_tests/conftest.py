@@ -31,3 +31,15 @@ def small_market_source() -> SimulatedMarket:
 def small_market(small_market_source: SimulatedMarket) -> pl.DataFrame:
     """All bars of the small market, in the columns that a source returns, sorted by (symbol, session)."""
     return small_market_source.bars
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
+    """Where services are promised (TRADEML_REQUIRE_SERVICES), a test that skips for lack of one has failed."""
+    outcome = yield
+    report = outcome.get_result()
+    promised = os.environ.get("TRADEML_REQUIRE_SERVICES")
+    if promised and report.skipped and item.get_closest_marker("services"):
+        reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} needs a service that is promised here: {reason}"

@@ -69,7 +69,8 @@ def _source(source: str, path: str, columns: str, symbols: str, seed: int) -> "B
     from trademl_pipeline.market import FileSource, SimulatedMarket
 
     count = int(symbols) if symbols.isdigit() else None
-    listed = [s.strip() for s in symbols.split(",") if s.strip()] if count is None else None
+    named = [s.strip() for s in symbols.split(",") if s.strip()]
+    listed = named if named and count is None else None
     if source == "simulated":
         return SimulatedMarket(seed=seed, n_symbols=count) if count else SimulatedMarket(seed=seed)
     if source == "files":
