@@ -36,8 +36,9 @@ class Ingest:
         )
 
     def __call__(self, frame: pl.DataFrame) -> dg.ExecuteInProcessResult:
-        # A file of its own for each call: sources are kept per path.
-        self.file = self.file.with_stem(f"{self.file.stem}x")
+        # A folder of its own for each call, since sources are kept per path; the file's name is the bars' source.
+        self.file = self.file.parent / "next" / self.file.name
+        self.file.parent.mkdir()
         frame.write_parquet(self.file)
         return dg.materialize(
             [raw_bars],
@@ -107,7 +108,7 @@ def test_unsorted_bars_are_the_same_bars(ingest: Ingest):
         (good().drop("close"), ["close", "column"]),
         (good().drop("symbol"), ["symbol", "column"]),
         (good().with_columns(pl.col("session").dt.offset_by("1y")), ["2016-03", "no bars"]),
-        (good().clear(), ["no bars"]),
+        (good().clear(), ["no row", "bars.parquet"]),
     ],
 )
 def test_what_cannot_be_read_is_an_error_and_the_month_stays(ingest: Ingest, frame, words):

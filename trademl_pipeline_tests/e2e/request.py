@@ -1,4 +1,4 @@
-"""Ask the daemon for a backfill, as the UI does: `python -m ... <id> <first> <last> <asset> [<asset> ...]`."""
+"""Ask the daemon for a backfill and wait for its end: `python -m ... <id> <first> <last> <asset> [<asset> ...]`."""
 
 import sys
 import time
@@ -32,6 +32,11 @@ def main(backfill: str, first: str, last: str, *assets: str) -> None:
                 run_config=None,
             )
         )
+
+        waiting = {"REQUESTED", "FAILING", "CANCELING"}
+        while (found := instance.get_backfill(backfill)) is None or found.status.value in waiting:
+            time.sleep(1)
+        print("STATUS", found.status.value)
 
 
 if __name__ == "__main__":
