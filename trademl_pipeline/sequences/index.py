@@ -66,7 +66,7 @@ def feature_matrix(features: pl.DataFrame, names: Sequence[str] | None = None) -
     """
     columns = [c for c in features.columns if c not in KEY] if names is None else list(names)
     values = features.select(pl.col(c).cast(pl.Float32).fill_null(float("nan")) for c in columns)
-    return np.ascontiguousarray(values.to_numpy(), dtype=np.float32)
+    return values.to_numpy(order="c")
 
 
 def gather(
