@@ -28,9 +28,9 @@ def audit_knowledge(
     """Audit, row by row, that nothing is decided with what is not yet known.
 
     Args:
-        frame: any table with both columns (Datetime, both with a time zone or both without); `symbol` and
-            `session` are named in violations where present. Where it has `event_time`, nothing may be known
-            before it happened.
+        frame: any table with both columns (Datetime, both with a time zone or both without, or both Date);
+            `symbol` and `session` are named in violations where present. Where it has `event_time`, nothing
+            may be known before it happened.
         decision_time: column of the moment at which the row is decided on.
         knowledge_time: column of the moment at which the latest of its inputs became known.
         calendar: name of an exchange calendar such as "XNYS". If given, a row may not claim to be known
@@ -39,7 +39,7 @@ def audit_knowledge(
     Raises:
         AuditInputError: the frame is empty, or a column is missing, mistyped or null.
     """
-    _check(frame, decision_time, knowledge_time, calendar)
+    frame = _checked(frame, decision_time, knowledge_time, calendar)
     known, decided = pl.col(knowledge_time), pl.col(decision_time)
     found = [_late(frame, known > decided, knowledge_time, known - decided, f"known after {decision_time}")]
     coverage: dict[str, Any] = {"rows": frame.height, "clock": f"{knowledge_time} <= {decision_time}"}
@@ -112,7 +112,10 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.3g} seconds"
 
 
-def _check(frame: pl.DataFrame, decision_time: str, knowledge_time: str, calendar: str | None) -> None:
+def _checked(
+    frame: pl.DataFrame, decision_time: str, knowledge_time: str, calendar: str | None
+) -> pl.DataFrame:
+    """The frame, with a clock of whole days turned into times if both its columns are dates."""
     if not isinstance(frame, pl.DataFrame):
         raise AuditInputError(f"the frame is {type(frame).__name__}; give a pl.DataFrame")
     if frame.is_empty():
@@ -120,10 +123,13 @@ def _check(frame: pl.DataFrame, decision_time: str, knowledge_time: str, calenda
     for column in (decision_time, knowledge_time):
         if column not in frame.columns:
             raise AuditInputError(f"the frame has no column {column!r}; it has {', '.join(frame.columns)}")
+    if frame.schema[decision_time] == frame.schema[knowledge_time] == pl.Date:
+        frame = frame.with_columns(pl.col(decision_time, knowledge_time).cast(pl.Datetime("us")))
     _check_time(frame, decision_time, decision_time)
     _check_time(frame, knowledge_time, decision_time)
     if calendar is not None and frame.schema.get("session") != pl.Date:
         raise AuditInputError("a calendar needs the column 'session' (Date) to check against")
+    return frame
 
 
 def _check_time(frame: pl.DataFrame, column: str, like: str) -> None:

@@ -18,7 +18,7 @@ from trademl_pipeline.leakage.errors import (
     ExtractorOutputError,
     NonDeterministicExtractorError,
 )
-from trademl_pipeline.leakage.tables import Axis, Table, feature_table
+from trademl_pipeline.leakage.tables import KEY, Axis, Table, feature_table
 from trademl_pipeline.leakage.views import Panel, Timed
 
 HELD = "held:"
@@ -70,6 +70,8 @@ class Extractor:
         calls, rows: calls made, and bars handed over in them.
         uncut: frames that the extractor holds and that have no time by which to cut them.
         stateful: labels of state that calls change.
+        ignored: columns of the bars that are no numbers and come back as they were, such as a source's name.
+        passed_through: numeric columns of the bars that come back as they were.
     """
 
     def __init__(self, fn: Callable[..., Any], panel: Panel) -> None:
@@ -79,6 +81,8 @@ class Extractor:
         self.calls = 0
         self.rows = 0
         self.uncut: list[str] = []
+        self.ignored: frozenset[str] = frozenset()
+        self.passed_through: frozenset[str] = frozenset()
         self._fn = fn
         self._names = list(panel.sources)
         self._keyword = _takes(fn, self._names)
@@ -111,6 +115,10 @@ class Extractor:
             ExtractorError: it raised.
             ExtractorOutputError: it returned something that cannot be compared.
         """
+        output = self._output(view, where, fresh=fresh)
+        return feature_table(output, self.axis, view.keys, where, sessions)
+
+    def _output(self, view: View, where: str, *, fresh: bool = True) -> Any:
         if fresh:
             self._state.restore()
         self.calls += 1
@@ -130,7 +138,11 @@ class Extractor:
                 raise ExtractorError(
                     f"the extractor raised {type(error).__name__} {where} ({view.bars.height} rows): {error}"
                 ) from error
-        return feature_table(output, self.axis, view.keys, where, sessions)
+        if isinstance(output, pl.LazyFrame):
+            output = output.collect()
+        if isinstance(output, pl.DataFrame) and self.ignored:
+            output = output.drop(self.ignored, strict=False)
+        return output
 
     def base(self, panel: Panel, rtol: float, atol: float) -> Table:
         """The output on everything, made twice.
@@ -139,13 +151,18 @@ class Extractor:
             NonDeterministicExtractorError: the two differ.
             ExtractorOutputError: there is no row.
         """
-        first = self(whole(panel), "on all bars")
+        view = whole(panel)
+        output = self._output(view, "on all bars")
+        if isinstance(output, pl.DataFrame):
+            self.ignored, self.passed_through = _returned_as_given(output, view.bars)
+            output = output.drop(self.ignored)
+        first = feature_table(output, self.axis, view.keys, "on all bars")
         if not len(first.keys):
             raise ExtractorOutputError(
                 f"the extractor returned no rows on all {len(panel)} bars; nothing can be audited"
             )
         self._state.watch()
-        second = self(whole(panel), "on all bars, called again")
+        second = self(view, "on all bars, called again", fresh=False)
         diff = difference(first, second.arranged(first.columns), Tolerance.of(first, rtol, atol))
         if diff or set(second.columns) != set(first.columns):
             raise NonDeterministicExtractorError(_twice(diff, first, self.axis))
@@ -216,6 +233,23 @@ def _takes(fn: Callable[..., Any], names: list[str]) -> bool:
         return True
     keywords = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     return set(names) <= keywords
+
+
+def _returned_as_given(output: pl.DataFrame, bars: pl.DataFrame) -> tuple[frozenset[str], frozenset[str]]:
+    """Columns of the bars that an extractor hands back unchanged: those that are no numbers, and the
+    numeric."""
+    both = [c for c in output.columns if c not in KEY and output.schema[c] == bars.schema.get(c)]
+    if not both or not set(KEY) <= set(output.columns) or output.schema["session"] != bars.schema["session"]:
+        return frozenset(), frozenset()
+    joined = output.select(*KEY, *both).join(bars.select(*KEY, *both), on=KEY, how="left", suffix="\0")
+    same = {
+        c
+        for c in both
+        if bars.schema[c] != pl.Object and joined.select(pl.col(c).eq_missing(pl.col(f"{c}\0")).all()).item()
+    }
+    numeric = {c for c in same if bars.schema[c].is_numeric()}
+    plain = {c for c in same - numeric if not (bars.schema[c].is_temporal() or bars.schema[c] == pl.Boolean)}
+    return frozenset(plain), frozenset(numeric)
 
 
 def _is_calendar(frame: pl.DataFrame) -> bool:

@@ -9,11 +9,13 @@ from trademl_pipeline.leakage.compare import Difference, Tolerance, difference
 from trademl_pipeline.leakage.corrupt import (
     PRICES,
     SPLIT_RATIO,
+    VOLUMES,
     corrupt_future,
     corrupt_source,
     last_bit,
     split_adjusted,
 )
+from trademl_pipeline.leakage.errors import ExtractorError
 from trademl_pipeline.leakage.extractor import Extractor, View, alone, as_of, whole
 from trademl_pipeline.leakage.findings import Findings
 from trademl_pipeline.leakage.report import AuditReport
@@ -66,6 +68,7 @@ class FeatureAudit:
         self.loose = Tolerance.of(base, max(rtol, WARMUP_RTOL), atol, scaled=True)
         self.restated = Tolerance.of(base, max(rtol, ADJUSTMENT_RTOL), atol, scaled=True)
         self.missing = _has_gaps(panel.bars.frame)
+        self.alive: str | None = None
 
     @property
     def base(self) -> Table:
@@ -121,6 +124,12 @@ class FeatureAudit:
             return AuditReport(
                 coverage={"adjustment": {"skipped": f"no price column among {', '.join(bars.columns)}"}}
             )
+        # An extractor that returns the bars with its features beside them has no price level among its
+        # features.
+        passed = self.extractor.passed_through
+        given = {c for c in bars.columns if c.lower() in PRICES | VOLUMES and bars.schema[c].is_numeric()}
+        beside = given <= passed and set(self.base.columns) > passed
+        exempt = [j for j, c in enumerate(self.base.columns) if beside and c in passed]
         symbols = self.panel.axis.symbol_of(self.panel.keys)
         powers = {"one split for all": np.full(len(self.panel), int(np.log2(SPLIT_RATIO)))}
         drawn = np.random.default_rng([self.seed, 3]).integers(1, 7, len(self.panel.axis.symbols))
@@ -133,24 +142,39 @@ class FeatureAudit:
                 self._restated(split_adjusted(bars, power)), f"on bars restated for {what}"
             )
             diff = self.cells.compare(table, -1, self.panel.last, self.restated)
+            diff = diff.only(~np.isin(diff.columns, exempt))
             if len(diff.keys):
                 steady = self._steady(diff.keys, diff.columns, diff.delta)
                 unstable += int((~steady).sum())
                 diff = diff.only(steady)
             findings.columns_changed(self.base, table, None)
             findings.add(diff, None)
-        return self._report(findings, before, None, splits=list(powers), decided_by_rounding=unstable)
+        return self._report(
+            findings,
+            before,
+            None,
+            splits=list(powers),
+            decided_by_rounding=unstable,
+            bars_returned=beside or None,
+        )
 
     def incremental(self) -> AuditReport:
         """Compute each month alone from its warm-up."""
         findings = Findings(
             "incremental", self.panel.axis, self.base.columns, "when its month was computed alone"
         )
-        if self.warmup is None:
-            return AuditReport(coverage={"incremental": {"skipped": "no warm-up is declared: give warmup="}})
         before = self.extractor.calls, self.extractor.rows
         unstable = 0
         months = self._months()
+        if self.warmup is None:
+            if not self.extractor.stateful:
+                return AuditReport(
+                    coverage={"incremental": {"skipped": "no warm-up is declared: give warmup="}}
+                )
+            last = months[0][1]
+            view = as_of(self.panel, last)
+            findings.add(self._carried(view, self.extractor(view, "on the first month")), last)
+            return self._report(findings, before, None, months=1, warmup="not declared")
         for first, last in months:
             view = alone(self.panel, first, last, self.warmup)
             days = self.panel.axis.sessions
@@ -176,7 +200,12 @@ class FeatureAudit:
 
     def _whole_cutoff(self, findings: Findings, view: View, cutoff: int, what: str) -> None:
         """Compare all audited rows up to a cut-off."""
-        table = self.extractor(view, f"{what} {self.panel.axis.sessions[cutoff]}")
+        try:
+            table = self.extractor(view, f"{what} {self.panel.axis.sessions[cutoff]}")
+        except ExtractorError:
+            if not self.cells.silent_until(cutoff):
+                raise
+            return
         findings.columns_changed(self.base, table, cutoff)
         findings.add(self.cells.compare(table, -1, cutoff, self.strict), cutoff)
 
@@ -247,6 +276,12 @@ class FeatureAudit:
             months = {m: rows for m, rows in months.items() if m in wanted}
         return [(rows[0], rows[-1]) for rows in months.values()]
 
+    def _left_out(self) -> int | None:
+        """Number of symbols with bars and without a row: a list of names fixed in hindsight would look like
+        this."""
+        with_rows = np.unique(self.panel.axis.symbol_of(self.base.keys))
+        return len(self.panel.axis.symbols) - len(with_rows) or None
+
     def _report(
         self, findings: Findings, before: tuple[int, int], sweep: Sweep | None, **more: Any
     ) -> AuditReport:
@@ -269,10 +304,17 @@ class FeatureAudit:
                 "window": sweep.plan.window,
                 "groups": sweep.plan.stride if sweep.plan.stride > 1 else None,
                 "looked_at_again": sweep.benign or None,
+                "history_too_short": sweep.too_short or None,
                 "ended_early": str(days[sweep.stopped]) if sweep.stopped is not None else None,
             }
         coverage |= {
             "late_bars": self.panel.late or None,
+            "empty_columns": [
+                c for j, c in enumerate(self.base.columns) if np.isnan(self.base.values[:, j]).all()
+            ],
+            "ignored_columns": sorted(self.extractor.ignored),
+            "symbols_without_output": self._left_out(),
+            "alive": self.alive,
             "static_sources": self.panel.static,
             "held_frames": self.extractor.held,
             "held_frames_without_time": self.extractor.uncut,

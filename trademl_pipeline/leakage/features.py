@@ -29,7 +29,7 @@ from trademl_pipeline.leakage.compare import Tolerance
 from trademl_pipeline.leakage.errors import AuditInputError
 from trademl_pipeline.leakage.extractor import Extractor
 from trademl_pipeline.leakage.feature_probes import FeatureAudit
-from trademl_pipeline.leakage.liveness import check_alive, made_up
+from trademl_pipeline.leakage.liveness import alive_or_why_not
 from trademl_pipeline.leakage.report import AuditReport
 from trademl_pipeline.leakage.tables import check_bars
 from trademl_pipeline.leakage.views import Panel, session_window
@@ -58,7 +58,8 @@ def audit_features(
             boolean or dates. With `sources` it is called `extract(bars, **sources)` if it takes their names
             as keywords, otherwise `extract(bars, sources)` with a dict. Frames that it holds itself (closure,
             global, attribute, partial) are found and cut with the bars. It is called many times, on short
-            panels too, and must not raise on them.
+            panels too; it may raise on a panel so short that it publishes nothing but missing values for its
+            sessions, and on no other.
         bars: one row per (symbol, session), sorted or not. Prices named open, high, low, close, vwap, adj_*
             and `volume` are restated by the adjustment probe; `knowledge_time` and `event_time` (UTC) are
             respected: a bar known later than usual is not there until then. Further columns travel along.
@@ -98,9 +99,9 @@ def audit_features(
     try:
         base = extractor.base(panel, rtol, atol)
         tolerance = Tolerance.of(base, rtol, atol)
-        extractor.settle(made_up(panel, window, seed), base, tolerance)
-        check_alive(extractor, panel, base, window, tolerance, seed)
+        alive = alive_or_why_not(extractor, panel, base, window, tolerance, seed)
         audit = FeatureAudit(panel, extractor, base, window, chosen, exhaustive, warmup, rtol, atol, seed)
+        audit.alive = alive
         run = {
             "truncation": audit.truncation,
             "perturbation": audit.perturbation,

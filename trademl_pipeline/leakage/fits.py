@@ -52,16 +52,24 @@ class FoldLike(Protocol):
     """A fold, such as `folds.Fold`."""
 
     @property
-    def month(self) -> str: ...
+    def month(self) -> str:
+        """Month key."""
+        ...
 
     @property
-    def train_start(self) -> date: ...
+    def train_start(self) -> date:
+        """First session whose rows may train."""
+        ...
 
     @property
-    def train_end(self) -> date: ...
+    def train_end(self) -> date:
+        """Last admissible end of a training label."""
+        ...
 
     @property
-    def test_start(self) -> date: ...
+    def test_start(self) -> date:
+        """First session of a test decision."""
+        ...
 
 
 def audit_fit_ledger(

@@ -7,7 +7,6 @@ It reads the label intervals that the rows declare. Where rows also declare thei
 that is nearer than the horizon's sessions is found out; a label that reads further than both declare is not.
 """
 
-from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -27,7 +26,7 @@ def audit_folds(
     test: pl.DataFrame,
     *,
     embargo: int,
-    calendar: str | Sequence[date] = DEFAULT_CALENDAR,
+    calendar: Any = DEFAULT_CALENDAR,
 ) -> AuditReport:
     """Audit the training and test rows of one fold.
 
@@ -38,15 +37,16 @@ def audit_folds(
             (sessions).
         test: `symbol`, `session` (Date).
         embargo: whole sessions that must lie between the end of a training label and the first test decision.
-        calendar: exchange calendar by name, or its sessions as a list of dates.
+        calendar: exchange calendar by name, its sessions as a list of dates, or a calendar of
+            exchange-calendars.
 
     Raises:
         AuditInputError: either side is empty, or a column is missing, mistyped or null.
     """
     if isinstance(embargo, bool) or not isinstance(embargo, int) or embargo < 0:
         raise AuditInputError(f"embargo is {embargo!r}; it must be a number of sessions, 0 or more")
-    _check("training", train, ("session", "label_end"))
-    _check("test", test, ("session",))
+    train = _checked("training", train, ("session", "label_end"))
+    test = _checked("test", test, ("session",))
     sessions = _sessions(calendar)
     start: Any = test["session"].min()
     if sessions[0] > _days(train["session"]).min() or sessions[-1] < np.datetime64(start):
@@ -169,9 +169,11 @@ def _gap(sessions: int) -> str:
     return f"{sessions} sessions before"
 
 
-def _sessions(calendar: str | Sequence[date]) -> np.ndarray:
+def _sessions(calendar: Any) -> np.ndarray:
     if isinstance(calendar, str):
         return calendar_frame(calendar=calendar)["session"].to_numpy().astype(_DAY)
+    if hasattr(calendar, "sessions"):
+        return np.asarray(calendar.sessions, dtype=_DAY)
     days = np.array(sorted(set(calendar)), dtype=_DAY)
     if not len(days):
         raise AuditInputError("the calendar is an empty list of sessions")
@@ -182,7 +184,8 @@ def _days(dates: pl.Series) -> np.ndarray:
     return dates.to_numpy().astype(_DAY)
 
 
-def _check(name: str, rows: pl.DataFrame, dates: tuple[str, ...]) -> None:
+def _checked(name: str, rows: pl.DataFrame, dates: tuple[str, ...]) -> pl.DataFrame:
+    """The rows with their times as dates."""
     if not isinstance(rows, pl.DataFrame):
         raise AuditInputError(f"the {name} rows are {type(rows).__name__}; give a pl.DataFrame")
     if rows.is_empty():
@@ -197,7 +200,8 @@ def _check(name: str, rows: pl.DataFrame, dates: tuple[str, ...]) -> None:
                 f"column {column!r} of the {name} rows has {rows[column].null_count()} nulls"
             )
     for column in dates:
-        if rows.schema[column] != pl.Date:
+        if not isinstance(rows.schema[column], pl.Date | pl.Datetime):
             raise AuditInputError(
                 f"column {column!r} of the {name} rows is {rows.schema[column]}; it must be Date"
             )
+    return rows.with_columns(pl.col(c).cast(pl.Date) for c in dates)

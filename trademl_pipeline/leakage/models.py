@@ -7,6 +7,7 @@ What it deliberately does not catch: windows that were put together wrongly befo
 `audit_windows`.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -94,6 +95,12 @@ class _Probe:
         self.rng = np.random.default_rng(seed)
         self.calls = 0
         self.base = self.run(self.x, self.mask)
+        for name, values in self.base.items():
+            seen = values[self.mask] if self.by_step(values) else values
+            if not np.isfinite(seen).all():
+                raise AuditInputError(
+                    f"{name} has {int((~np.isfinite(seen)).sum())} values that are not finite"
+                )
         self.scale = {n: float(np.std(v)) for n, v in self.base.items()}
         again = self.run(self.x, self.mask)
         for name in self.base:
@@ -108,7 +115,7 @@ class _Probe:
         self.calls += 1
         inputs = [_like(x.astype(self.x.dtype), self.like)]
         if self.mask_like is not None:
-            inputs.append(_like(mask, self.mask_like))
+            inputs.append(_like(mask.astype(_array(self.mask_like).dtype), self.mask_like))
         try:
             if _is_torch(self.like):
                 import torch
@@ -127,11 +134,6 @@ class _Probe:
                 raise AuditInputError(
                     f"{name} has shape {values.shape}; its first axis must be the batch of {len(x)}"
                 )
-            seen = values[mask] if self.by_step(values) else values
-            if not np.isfinite(seen).all():
-                raise AuditInputError(
-                    f"{name} has {int((~np.isfinite(seen)).sum())} values that are not finite"
-                )
         return outputs
 
     def by_step(self, values: np.ndarray) -> bool:
@@ -141,14 +143,15 @@ class _Probe:
     def moved(self, name: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Where an output moved."""
         size = np.maximum(np.maximum(np.abs(a), np.abs(b)), self.scale.get(name, 0.0))
-        return ~(np.abs(a - b) <= self.rtol * size + self.atol)
+        with np.errstate(invalid="ignore"):
+            return ~(np.abs(a - b) <= self.rtol * size + self.atol)
 
     def padding(self) -> list[Violation]:
         """Change what stands in padded steps."""
         if self.mask.all():
             return []
         found: list[Violation] = []
-        for noise in (self.noise(10.0), np.full_like(self.x, 1e3), np.zeros_like(self.x)):
+        for noise in (self.noise(3.0), np.full_like(self.x, 10.0), np.zeros_like(self.x)):
             other = self.run(np.where(self.mask[..., None], self.x, noise), self.mask)
             found += self.compare(
                 other, self.mask, "padding", "when padded steps changed; mask them before every mix"
@@ -216,8 +219,9 @@ class _Probe:
             a, b = before[where], other[name][where]
             moved = self.moved(name, a, b)
             if moved.any():
-                delta = np.abs(a - b)
-                at = np.unravel_index(int(np.nanargmax(np.where(moved, delta, -1.0))), delta.shape)
+                with np.errstate(invalid="ignore"):
+                    delta = np.nan_to_num(np.abs(a - b), nan=np.inf)
+                at = np.unravel_index(int(np.argmax(np.where(moved, delta, -1.0))), delta.shape)
                 rows = moved.reshape(len(moved), -1).any(axis=1)
                 unit = "steps" if self.by_step(before) else "rows"
                 detail = (
@@ -242,6 +246,9 @@ def _named(name: str, output: Any) -> list[tuple[str, np.ndarray]]:
         return [pair for key, value in output.items() for pair in _named(f"{name}[{key}]", value)]
     if isinstance(output, tuple | list):
         return [pair for i, value in enumerate(output) for pair in _named(f"{name}[{i}]", value)]
+    if dataclasses.is_dataclass(output):
+        fields = {f.name: getattr(output, f.name) for f in dataclasses.fields(output)}
+        return _named(name, fields)
     if output is None:
         return []
     return [(name, _array(output).astype(np.float64))]

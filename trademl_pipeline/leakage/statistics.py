@@ -17,6 +17,7 @@ from trademl_pipeline.leakage.report import AuditReport, Violation
 from trademl_pipeline.training.metrics import rank_ic_by_session
 
 STATISTICS = "statistics"
+SCORES = ("score", "prediction", "expected_return", "p_buy")
 OUTCOMES = ("forward_return", "target", "return", "label")
 
 # A mean this many standard errors from zero is told from chance.
@@ -29,7 +30,7 @@ def audit_statistics(
     predictions: pl.DataFrame,
     targets: pl.DataFrame,
     *,
-    score: str = "score",
+    score: str | None = None,
     outcome: str | None = None,
     ceiling: float = 0.06,
     refit: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
@@ -41,9 +42,9 @@ def audit_statistics(
     """Sound the alarms on a set of predictions.
 
     Args:
-        predictions: `symbol`, `session` and the `score` column (higher is better).
+        predictions: `symbol`, `session` and the score (higher is better).
         targets: `symbol`, `session` and the `outcome` column.
-        score: column of the prediction.
+        score: column of the prediction; None: the first of score, prediction, expected_return, p_buy.
         outcome: column of what followed; None: the first of forward_return, target, return, label.
         ceiling: mean daily rank correlation above which (in either direction, and told from zero) it is an
             alarm.
@@ -59,6 +60,7 @@ def audit_statistics(
         AuditInputError: a column is missing, keys are not unique, or no session can be ranked.
         ExtractorError: `refit` raised.
     """
+    score = score or next((c for c in SCORES if c in predictions.columns), "score")
     outcome = outcome or next((c for c in OUTCOMES if c in targets.columns), "")
     _check("predictions", predictions, score)
     _check("targets", targets, outcome)

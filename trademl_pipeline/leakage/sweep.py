@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trademl_pipeline.leakage.compare import Difference, Tolerance, difference
+from trademl_pipeline.leakage.errors import ExtractorError
 from trademl_pipeline.leakage.extractor import Extractor, View, as_of
 from trademl_pipeline.leakage.findings import Findings
 from trademl_pipeline.leakage.tables import Table
@@ -66,6 +67,10 @@ class Cells:
         if symbols is not None:
             rows = rows[symbols[self._axis.symbol_of(self.base.keys[rows])]]
         return self.base.take(rows)
+
+    def silent_until(self, cutoff: int) -> bool:
+        """Whether nothing but missing values was published up to a session."""
+        return not np.isfinite(self.base.values[self._session <= cutoff]).any()
 
     def compare(
         self, other: Table, after: int, until: int, tolerance: Tolerance, symbols: np.ndarray | None = None
@@ -191,6 +196,8 @@ class Sweep:
         what: of the input, for messages, such as "on the bars up to".
         strict, loose: tolerances for the sure computation, and for one that starts later.
         always_confirm: the cheap view is not the sure one even with full history.
+        too_short: cut-offs at which the extractor refused so short a history, and had published nothing for
+            it.
     """
 
     extractor: Extractor
@@ -206,6 +213,7 @@ class Sweep:
     seed: int = 0
     always_confirm: bool = False
     benign: int = 0
+    too_short: int = 0
     stopped: int | None = None
 
     def run(self, cutoffs: Sequence[int]) -> None:
@@ -239,8 +247,17 @@ class Sweep:
         if not len(part.rows_at(cutoff, low)):
             return
         where = f"{self.what} {self.panel.axis.sessions[cutoff]}"
-        table = self.extractor(self.make(part, cutoff, low), where, sessions=(after + 1, cutoff))
         exact = low == 0 and symbols is None and not self.always_confirm
+        try:
+            table = self.extractor(self.make(part, cutoff, low), where, sessions=(after + 1, cutoff))
+        except ExtractorError:
+            if self.cells.silent_until(cutoff):
+                self.too_short += 1
+            elif exact:
+                raise
+            else:
+                self._confirm(after, cutoff)
+            return
         diff = self.cells.compare(table, after, cutoff, self.strict if low == 0 else self.loose, symbols)
         changed = set(table.columns) ^ set(self.cells.base.columns)
         if not diff and not changed:

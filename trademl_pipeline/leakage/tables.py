@@ -219,6 +219,11 @@ def check_bars(bars: Any) -> pl.DataFrame:
         raise AuditInputError(
             f"column 'session' of the bars is {bars.schema['session']}; it must be Date or Datetime"
         )
+    objects = [c for c, t in bars.schema.items() if t == pl.Object]
+    if objects:
+        raise AuditInputError(
+            f"columns {', '.join(objects)} of the bars are Python objects; give them a Polars type"
+        )
     doubled = bars.select(pl.struct(KEY).is_duplicated()).to_series()
     if doubled.any():
         row = bars.filter(doubled).row(0, named=True)

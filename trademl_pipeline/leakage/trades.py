@@ -13,6 +13,11 @@ from trademl_pipeline.leakage.errors import AuditInputError
 from trademl_pipeline.leakage.report import AuditReport, Violation
 
 EXECUTION = "execution"
+CLOCKS = {
+    "signals": ("signal_time", "decision_time", "time", "timestamp"),
+    "orders": ("order_time", "submitted_at", "time", "timestamp"),
+    "fills": ("fill_time", "filled_at", "time", "timestamp"),
+}
 IDS = ("trade_id", "order_id", "signal_id", "id")
 
 
@@ -22,26 +27,29 @@ def audit_trades(
     """Audit the order of decision, order and fill of every trade.
 
     Args:
-        signals: the key and `signal_time` (or `decision_time`); `knowledge_time`, where present, may not be
+        signals: the key and `signal_time` (or `decision_time`), a Datetime, or a Date where only days are
+            known: then a fill must be of a later day; `knowledge_time`, where present, may not be
             later.
         orders: the key and `order_time`, one row per trade.
         fills: the key and `fill_time`, one row or, for partial fills, several per trade.
         on: columns that identify a trade in all three; None: the first of `trade_id`, `order_id`,
-            `signal_id`, `id` that all have, or else `symbol` and `session`.
+            `signal_id`, `id` that all have, else `symbol` and `session`, else the n-th of each symbol where
+            all three have as many.
 
     Raises:
         AuditInputError: a frame is empty, a column is missing, null or mistyped, or a key is not unique.
     """
     frames = {"signals": signals, "orders": orders, "fills": fills}
-    key = _key(frames, on)
-    clocks = {
-        "signals": _clock(signals, "signals", ("signal_time", "decision_time", "time")),
-        "orders": _clock(orders, "orders", ("order_time", "time")),
-        "fills": _clock(fills, "fills", ("fill_time", "time")),
-    }
-    zones = {n: str(frames[n].schema[c]) for n, c in clocks.items()}
-    if len({getattr(frames[n].schema[c], "time_zone", None) for n, c in clocks.items()}) > 1:
-        raise AuditInputError(f"the times are in different zones: {zones}; give all three in UTC")
+    for name, frame in frames.items():
+        if not isinstance(frame, pl.DataFrame) or frame.is_empty():
+            raise AuditInputError(f"there are no {name}; give a pl.DataFrame with rows")
+    clocks = {name: _clock(frame, name) for name, frame in frames.items()}
+    types: dict[str, Any] = {name: frames[name].schema[column] for name, column in clocks.items()}
+    daily = any(t == pl.Date for t in types.values())
+    if not daily and len({t.time_zone for t in types.values()}) > 1:
+        raise AuditInputError(f"the times are in different zones: {types}; give all three in UTC")
+    frames, key = _keyed(frames, clocks, on)
+    signals, orders, fills = frames.values()
     for name in ("signals", "orders"):
         if frames[name].select(pl.struct(key).is_duplicated().any()).item():
             raise AuditInputError(
@@ -55,12 +63,16 @@ def audit_trades(
         )
         .join(signals.select(*key, pl.col(clocks["signals"]).alias("_signal")), on=key, how="left")
     )
+    if daily:
+        joined = joined.with_columns(pl.col("_fill", "_order", "_signal").cast(pl.Date))
     fill, order, signal = pl.col("_fill"), pl.col("_order"), pl.col("_signal")
+    # Of whole days nothing is known but their order: an order may be given on the day of its signal.
+    early, soon = (order < signal, fill < order) if daily else (order <= signal, fill <= order)
     found = [
         _violation(joined, order.is_null(), "order_time", None, "filled without an order"),
         _violation(joined, signal.is_null(), "signal_time", None, "ordered or filled without a signal"),
-        _violation(joined, order <= signal, "order_time", signal - order, "ordered at or before the signal"),
-        _violation(joined, fill <= order, "fill_time", order - fill, "filled at or before the order"),
+        _violation(joined, early, "order_time", signal - order, "ordered at or before the signal"),
+        _violation(joined, soon, "fill_time", order - fill, "filled at or before the order"),
         _violation(joined, fill <= signal, "fill_time", signal - fill, "filled at or before the signal"),
     ]
     if "knowledge_time" in signals.columns:
@@ -108,36 +120,48 @@ def _violation(
     )
 
 
-def _key(frames: dict[str, pl.DataFrame], on: str | Sequence[str] | None) -> list[str]:
-    for name, frame in frames.items():
-        if not isinstance(frame, pl.DataFrame) or frame.is_empty():
-            raise AuditInputError(f"there are no {name}; give a pl.DataFrame with rows")
+def _keyed(
+    frames: dict[str, pl.DataFrame], clocks: dict[str, str], on: str | Sequence[str] | None
+) -> tuple[dict[str, pl.DataFrame], list[str]]:
+    """The frames and the columns that identify a trade in all of them."""
     shared = set.intersection(*(set(f.columns) for f in frames.values()))
     if on is not None:
         key = [on] if isinstance(on, str) else list(on)
         missing = [c for c in key if c not in shared]
         if missing:
             raise AuditInputError(f"not all of signals, orders and fills have {', '.join(missing)}")
-        return key
+        return frames, key
     for name in IDS:
         if name in shared:
-            return [name]
+            return frames, [name]
     if {"symbol", "session"} <= shared:
-        return ["symbol", "session"]
+        return frames, ["symbol", "session"]
+    counts = [f.group_by("symbol").len().sort("symbol") for f in frames.values() if "symbol" in f.columns]
+    if len(counts) == len(frames) and all(c.equals(counts[0]) for c in counts):
+        numbered = {
+            name: frame.sort(clocks[name], maintain_order=True).with_columns(
+                pl.int_range(pl.len()).over("symbol").alias("_number")
+            )
+            for name, frame in frames.items()
+        }
+        return numbered, ["symbol", "_number"]
     raise AuditInputError(
-        f"nothing identifies a trade in all three: give them {', '.join(IDS)} or symbol and session, or name "
-        "it with on="
+        f"nothing identifies a trade in all three: give them {', '.join(IDS)}, or symbol and session, or as "
+        "many rows of each symbol in all, or name the key with on="
     )
 
 
-def _clock(frame: pl.DataFrame, name: str, columns: tuple[str, ...]) -> str:
+def _clock(frame: pl.DataFrame, name: str) -> str:
+    columns = CLOCKS[name]
     column = next((c for c in columns if c in frame.columns), None)
     if column is None:
         raise AuditInputError(
             f"{name} have none of {', '.join(columns)}; they have {', '.join(frame.columns)}"
         )
-    if not isinstance(frame.schema[column], pl.Datetime):
-        raise AuditInputError(f"{column} of the {name} is {frame.schema[column]}; it must be a Datetime")
+    if not isinstance(frame.schema[column], pl.Datetime | pl.Date):
+        raise AuditInputError(
+            f"{column} of the {name} is {frame.schema[column]}; it must be a Datetime or Date"
+        )
     if frame[column].null_count():
         raise AuditInputError(f"{column} of the {name} has {frame[column].null_count()} nulls")
     return column

@@ -30,8 +30,9 @@ def audit_universe(
     Args:
         members: `symbol`, `session` (Date): who was in the universe on which session.
         prices: `symbol`, `session` of the bars there are.
-        spells: `symbol`, `start_date`, `end_date` (Date; the end exclusive, null while a member). A
-            `known_date`, where present, is the day on which the start was known, if later than the start.
+        spells: `symbol`, `start_date`, `end_date` (Date; null while a member). On the day of the end itself a
+            name may be in the universe or not, since sources differ. A `known_date`, where present, is the
+            day on which the start was known, if later than the start.
         complete: whether the universe claims to hold every member with a price; false for a chosen part of
             it.
         max_gap: how much larger the share with prices may be among members that are still there at the end of
@@ -70,17 +71,18 @@ def audit_universe(
     return AuditReport(tuple(v for v in found if v is not None), {UNIVERSE: coverage})
 
 
-def _inside(rows: pl.DataFrame, spells: pl.DataFrame) -> pl.DataFrame:
-    """The (symbol, session) rows that lie within a spell."""
-    held = (pl.col("start") <= pl.col("session")) & (
-        pl.col("end").is_null() | (pl.col("session") < pl.col("end"))
-    )
+def _inside(rows: pl.DataFrame, spells: pl.DataFrame, *, last_day: bool) -> pl.DataFrame:
+    """The (symbol, session) rows that lie within a spell, with or without the day of its end."""
+    day, end = pl.col("session"), pl.col("end")
+    held = (pl.col("start") <= day) & (end.is_null() | (day < end) | (pl.lit(last_day) & (day == end)))
     return rows.join(spells, on="symbol").filter(held).select("symbol", "session").unique()
 
 
 def _strangers(members: pl.DataFrame, spells: pl.DataFrame) -> Violation | None:
     keys = members.select("symbol", "session")
-    outside = keys.join(_inside(keys, spells), on=["symbol", "session"], how="anti").sort("session", "symbol")
+    outside = keys.join(_inside(keys, spells, last_day=True), on=["symbol", "session"], how="anti").sort(
+        "session", "symbol"
+    )
     if outside.is_empty():
         return None
     row = outside.row(0, named=True)
@@ -99,7 +101,9 @@ def _strangers(members: pl.DataFrame, spells: pl.DataFrame) -> Violation | None:
 
 def _missing(members: pl.DataFrame, priced: pl.DataFrame, spells: pl.DataFrame) -> Violation | None:
     absent = (
-        _inside(priced, spells).join(members, on=["symbol", "session"], how="anti").sort("session", "symbol")
+        _inside(priced, spells, last_day=False)
+        .join(members, on=["symbol", "session"], how="anti")
+        .sort("session", "symbol")
     )
     if absent.is_empty():
         return None

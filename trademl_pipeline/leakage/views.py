@@ -19,7 +19,20 @@ from trademl_pipeline.leakage.errors import AuditInputError
 from trademl_pipeline.leakage.tables import Axis
 
 TIME_COLUMNS = ("session", "date", "event_time", "timestamp", "datetime", "time")
-SPELLS = (("start_date", "end_date"), ("start", "end"))
+SPELLS = (
+    ("start_date", "end_date"),
+    ("start", "end"),
+    ("list_date", "delist_date"),
+    ("listing_date", "delisting_date"),
+    ("listed", "delisted"),
+    ("date_added", "date_removed"),
+    ("added", "removed"),
+    ("first_date", "last_date"),
+    ("first_session", "last_session"),
+)
+
+# Columns of bars that tell when a symbol will end; unknown while that lies ahead.
+ENDS = frozenset(end for _, end in SPELLS) | {"last_trade_date", "last_trading_day"}
 DAY_US = 86_400_000_000
 
 # A source with a row for at least this share of the sessions is a series, of which a month reads the warm-up
@@ -60,14 +73,14 @@ class Timed:
             always.
         index: (rows,) int64 session index of the row's own time, for windows that start later.
         dense: a series with a row for most sessions, see `DENSE`.
-        ends: name of a spell's end column, to be unknown while it lies ahead; None.
+        ends: names of columns that tell an end, which is unknown while it lies ahead.
     """
 
     frame: pl.DataFrame
     visible: np.ndarray
     index: np.ndarray
     dense: bool = True
-    ends: str | None = None
+    ends: tuple[str, ...] = ()
 
     def as_of(self, cutoff: int, axis: Axis, low: int = 0) -> pl.DataFrame:
         """Rows visible at a cut-off (session index), of a series only those from session index `low` on."""
@@ -75,9 +88,11 @@ class Timed:
         if low > 0 and self.dense:
             keep &= self.index >= low
         view = self.frame.filter(pl.Series(keep))
-        if self.ends is not None:
-            ahead = pl.col(self.ends).cast(axis.dtype) > pl.lit(axis.sessions[cutoff], axis.dtype)
-            view = view.with_columns(pl.when(~ahead).then(pl.col(self.ends)).alias(self.ends))
+        if self.ends:
+            now = pl.lit(axis.sessions[cutoff], axis.dtype)
+            view = view.with_columns(
+                pl.when(pl.col(c).cast(axis.dtype) <= now).then(pl.col(c)).alias(c) for c in self.ends
+            )
         return view
 
     def take(self, rows: np.ndarray) -> "Timed":
@@ -108,7 +123,8 @@ class Panel:
         if "knowledge_time" in bars.columns:
             visible = np.maximum(index, self._known(bars["knowledge_time"]))
         self.late = int((visible > index).sum())
-        self.bars = Timed(bars, visible, index)
+        ends = tuple(c for c, t in bars.schema.items() if c.lower() in ENDS and t.is_temporal())
+        self.bars = Timed(bars, visible, index, ends=ends)
         self.sources: dict[str, Timed] = {}
         self.static: list[str] = []
         for name, frame in (sources or {}).items():
@@ -172,7 +188,7 @@ class Panel:
             index = visible
         inside = np.unique(index[(index >= 0) & (index <= self.last)])
         dense = spell is None and len(inside) >= DENSE * len(self.axis.sessions)
-        return Timed(frame, visible, index, dense, spell[1] if spell else None)
+        return Timed(frame, visible, index, dense, (spell[1],) if spell else ())
 
     def _from(self, times: pl.Series) -> np.ndarray:
         """(rows,) first session index at which a row with that own time exists; null: always."""

@@ -3,7 +3,12 @@ import functools
 import polars as pl
 import pytest
 
-from trademl_pipeline.leakage import ExtractorOutputError, OutsideDataError, audit_features
+from trademl_pipeline.leakage import (
+    ExtractorOutputError,
+    NonDeterministicExtractorError,
+    OutsideDataError,
+    audit_features,
+)
 from trademl_pipeline_tests.leakage.panels import CLOSE, RETURN, bars, features, probes
 
 BARS = bars()
@@ -317,3 +322,29 @@ def test_a_peek_at_tomorrows_candle_is_refused_by_made_up_futures():
     assert "perturbation" in probes(
         audit_features(features(candle), BARS, probes=["perturbation"], cutoffs=3)
     )
+
+
+def test_a_result_that_counts_its_calls_is_an_error_and_never_a_pass():
+    calls = []
+
+    def extract(frame: pl.DataFrame) -> pl.DataFrame:
+        calls.append(1)
+        return features(RETURN)(frame).with_columns(n=pl.lit(len(calls)))
+
+    with pytest.raises(NonDeterministicExtractorError, match="two calls"):
+        audit_features(extract, BARS)
+
+
+def test_state_that_changes_results_is_refused_without_a_warmup_too():
+    cache: dict[str, pl.DataFrame] = {}
+
+    def extract(frame: pl.DataFrame) -> pl.DataFrame:
+        if "levels" not in cache:
+            cache["levels"] = features(CLOSE.rolling_mean(5) / CLOSE)(frame)
+        return frame.select("symbol", "session").join(cache["levels"], on=["symbol", "session"], how="left")
+
+    def once_more(frame: pl.DataFrame) -> pl.DataFrame:
+        return extract(frame).with_columns(n=pl.lit(len(cache["levels"])))
+
+    report = audit_features(once_more, BARS, cutoffs=3)
+    assert "incremental" in probes(report)

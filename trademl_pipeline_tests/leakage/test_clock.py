@@ -95,6 +95,7 @@ def test_rows_need_no_key():
             "unknown clock never passes",
         ),
         (clocks().with_columns(knowledge_time="session"), "must be a Datetime"),
+        (clocks().with_columns(knowledge_time=pl.lit("noon")), "must be a Datetime"),
         (clocks().with_columns(knowledge_time=pl.lit(datetime(2019, 1, 1))), "give both a time zone"),
         ({"knowledge_time": datetime(2019, 1, 1, tzinfo=UTC)}, "give a pl.DataFrame"),
     ],
@@ -107,3 +108,10 @@ def test_a_clock_that_cannot_be_read_is_an_error(frame, message):
 def test_a_calendar_needs_sessions():
     with pytest.raises(AuditInputError, match="'session'"):
         audit_knowledge(clocks().drop("session"), calendar="XNYS")
+
+
+def test_a_clock_of_days_is_compared_by_days():
+    days = clocks().select("symbol", "session", knowledge_time="session", decision_time="session")
+    assert audit_knowledge(days).passed
+    late = days.with_columns(knowledge_time=pl.col("session") + pl.duration(days=1))
+    assert audit_knowledge(late).violations[0].max_delta == 86_400

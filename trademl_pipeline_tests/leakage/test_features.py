@@ -358,3 +358,52 @@ def test_the_warmup_counts_a_symbols_own_sessions():
     extract = features(CLOSE / CLOSE.shift(20) - 1)
     audit_features(extract, sparse, probes=["incremental"], warmup=20).assert_clean()
     assert not audit_features(extract, sparse, probes=["incremental"], warmup=19).passed
+
+
+def refuses_short(frame: pl.DataFrame) -> pl.DataFrame:
+    if frame["session"].n_unique() < 20:
+        raise ValueError("give at least 20 sessions")
+    return features(RETURN.rolling_std(19))(frame)
+
+
+def test_an_extractor_may_refuse_what_is_shorter_than_its_warmup():
+    report = audit_features(refuses_short, BARS, warmup=20)
+    report.assert_clean()
+    assert report.coverage["truncation"]["history_too_short"] == 19
+    leaky = lambda b: refuses_short(b).with_columns(pl.col("x0").shift(-1).over("symbol"))  # noqa: E731
+    with pytest.raises(ExtractorError, match="at least 20 sessions"):
+        audit_features(leaky, BARS)
+
+
+def test_an_extractor_may_not_refuse_sessions_that_it_publishes():
+    eager = lambda b: refuses_short(b).with_columns(x0=features(RETURN)(b)["x0"])  # noqa: E731
+    with pytest.raises(ExtractorError, match="at least 20 sessions"):
+        audit_features(eager, BARS)
+
+
+def test_bars_returned_beside_the_features_are_no_price_level():
+    named = BARS.with_columns(vendor=pl.lit("a"))
+    beside = lambda b: b.sort("symbol", "session").with_columns(r=RETURN.over("symbol"))  # noqa: E731
+    report = audit_features(beside, named, warmup=3)
+    report.assert_clean()
+    assert report.coverage["adjustment"]["bars_returned"]
+    assert report.coverage["truncation"]["ignored_columns"] == ["vendor"]
+    level = lambda b: beside(b).with_columns(m=CLOSE.rolling_mean(3).over("symbol"))  # noqa: E731
+    assert {v.column for v in audit_features(level, named).violations} == {"m"}
+    assert probes(audit_features(lambda b: b.select("symbol", "session", "close"), BARS)) == {"adjustment"}
+
+
+def test_objects_among_the_bars_are_an_error():
+    odd = BARS.with_columns(o=pl.Series([object()] * BARS.height, dtype=pl.Object))
+    with pytest.raises(AuditInputError, match="Python objects"):
+        audit_features(features(RETURN), odd)
+
+
+def test_columns_and_symbols_without_a_value_are_named_in_the_coverage():
+    def extract(frame: pl.DataFrame) -> pl.DataFrame:
+        kept = frame.filter(pl.col("symbol") != "S00")
+        return features(RETURN)(kept).with_columns(nothing=pl.lit(None, pl.Float64))
+
+    coverage = audit_features(extract, BARS, cutoffs=3).coverage["truncation"]
+    assert coverage["empty_columns"] == ["nothing"]
+    assert coverage["symbols_without_output"] == 1

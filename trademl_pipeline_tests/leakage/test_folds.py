@@ -137,7 +137,7 @@ TRAIN, TEST = fold(offset(TEST_START, -EMBARGO - 1))
         (TRAIN, TEST.clear(), {}, "no test rows"),
         (TRAIN.drop("label_end"), TEST, {}, "no column 'label_end'"),
         (TRAIN.with_columns(label_end=pl.lit(None, pl.Date)), TEST, {}, "nulls"),
-        (TRAIN.cast({"label_end": pl.Datetime}), TEST, {}, "must be Date"),
+        (TRAIN.cast({"label_end": pl.String}), TEST, {}, "must be Date"),
         (TRAIN, TEST, {"embargo": -1}, "embargo is -1"),
         (TRAIN, TEST, {"calendar": []}, "empty list"),
         (TRAIN, TEST, {"calendar": [date(2019, 11, 1), date(2019, 12, 31)]}, "does not cover the rows"),
@@ -147,3 +147,15 @@ TRAIN, TEST = fold(offset(TEST_START, -EMBARGO - 1))
 def test_folds_that_cannot_be_audited_are_an_error(train, test, kwargs, message):
     with pytest.raises(AuditInputError, match=message):
         audit_folds(train, test, **{"embargo": 3, **kwargs})
+
+
+def test_times_count_as_their_days_and_a_calendar_object_is_as_good_as_its_name():
+    import exchange_calendars
+
+    timed = [
+        f.with_columns(pl.col("session", *c).cast(pl.Datetime("us")))
+        for f, c in ((TRAIN, ["label_end"]), (TEST, []))
+    ]
+    calendar = exchange_calendars.get_calendar("XNYS", start="2018-01-01", end="2021-01-01")
+    assert audit_folds(*timed, embargo=EMBARGO, calendar=calendar).passed
+    assert not audit_folds(*timed, embargo=EMBARGO + 1, calendar=calendar).passed

@@ -166,3 +166,19 @@ def broken(x, mask):
 def test_a_model_that_cannot_be_audited_is_an_error(model, x, mask, error, message):
     with pytest.raises(error, match=message):
         audit_model(model, x, mask, causal=True)
+
+
+def test_garbage_that_becomes_infinite_is_a_violation_and_no_error():
+    report = audit_model(lambda x, m: np.exp(40 * x).mean(axis=1), X, MASK, causal=False)
+    assert any(v.detail.startswith("padding") for v in report.violations)
+
+
+def test_a_mask_of_numbers_is_given_as_numbers():
+    seen = []
+
+    def model(x, mask):
+        seen.append(mask.dtype)
+        return pooled(x, mask)
+
+    audit_model(model, X, MASK.astype(np.float32), causal=False).assert_clean()
+    assert set(seen) == {np.dtype(np.float32)}

@@ -94,15 +94,15 @@ SIGNALS, ORDERS, FILLS = trades()
     ("frames", "message"),
     [
         ((SIGNALS.clear(), ORDERS, FILLS), "no signals"),
-        ((SIGNALS, ORDERS.drop("order_time"), FILLS), "none of order_time, time"),
+        ((SIGNALS, ORDERS.drop("order_time"), FILLS), "none of order_time, "),
         ((SIGNALS, ORDERS, FILLS.with_columns(fill_time=pl.lit(None, pl.Datetime("us", "UTC")))), "nulls"),
-        ((SIGNALS, ORDERS, FILLS.with_columns(pl.col("fill_time").dt.date())), "must be a Datetime"),
+        ((SIGNALS, ORDERS, FILLS.with_columns(fill_time=pl.lit("noon"))), "must be a Datetime"),
         (
             (SIGNALS, ORDERS, FILLS.with_columns(pl.col("fill_time").dt.replace_time_zone(None))),
             "different zones",
         ),
         ((pl.concat([SIGNALS, SIGNALS]), ORDERS, FILLS), "several rows for one trade_id"),
-        (tuple(f.drop("trade_id") for f in (SIGNALS, ORDERS, FILLS)), "nothing identifies a trade"),
+        (tuple(f.select(f.columns[-1]) for f in (SIGNALS, ORDERS, FILLS)), "nothing identifies a trade"),
     ],
 )
 def test_trades_that_cannot_be_audited_are_an_error(frames, message):
@@ -113,3 +113,28 @@ def test_trades_that_cannot_be_audited_are_an_error(frames, message):
 def test_a_key_must_be_in_all_three():
     with pytest.raises(AuditInputError, match="not all of"):
         audit_trades(SIGNALS, ORDERS, FILLS, on="ticket")
+
+
+def daily(order_days: int, fill_days: int) -> list[pl.DataFrame]:
+    frames = [SIGNALS, ORDERS, FILLS]
+    day = pl.lit(CLOSE.date()) + pl.duration(days=pl.col("trade_id"))
+    ahead = [0, order_days, fill_days]
+    return [
+        f.with_columns((day + pl.duration(days=n)).alias(f.columns[-1]))
+        for f, n in zip(frames, ahead, strict=True)
+    ]
+
+
+def test_where_only_days_are_known_the_fill_must_be_of_a_later_day():
+    audit_trades(*daily(0, 1)).assert_clean()
+    assert [v.column for v in audit_trades(*daily(0, 0)).violations] == ["fill_time"]
+    assert {v.column for v in audit_trades(*daily(-1, 1)).violations} == {"order_time"}
+
+
+def test_without_a_key_the_trades_of_a_symbol_are_paired_in_order():
+    frames = [f.drop("trade_id").with_columns(symbol=pl.lit("S0")) for f in trades()]
+    audit_trades(*frames).assert_clean()
+    same = [f.drop("trade_id").with_columns(symbol=pl.lit("S0")) for f in trades(fill=timedelta(0))]
+    assert not audit_trades(*same).passed
+    with pytest.raises(AuditInputError, match="nothing identifies"):
+        audit_trades(frames[0].head(3), *frames[1:])

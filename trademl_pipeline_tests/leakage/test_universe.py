@@ -56,7 +56,7 @@ def test_a_chosen_part_of_the_universe_need_not_be_complete():
 
 def test_a_member_who_left_yesterday_is_a_stranger():
     last = max(d for d in DAYS if d < date(2018, 11, 1))
-    after = min(d for d in DAYS if d >= date(2018, 11, 1))
+    after = min(d for d in DAYS if d > date(2018, 11, 1))
     extra = pl.DataFrame({"symbol": ["S20"], "session": [after]})
     (violation,) = audit_universe(pl.concat([MEMBERS, extra]), EVERY, SPELLS).violations
     assert (violation.symbol, violation.first_leak, violation.count) == ("S20", after, 1)
@@ -101,3 +101,13 @@ def test_prices_that_are_missing_evenly_are_no_alarm():
 def test_universes_that_cannot_be_audited_are_an_error(members, prices, spells, message):
     with pytest.raises(AuditInputError, match=message):
         audit_universe(members, prices, spells)
+
+
+def test_on_the_last_day_of_a_spell_both_readings_pass():
+    end = DAYS[10]
+    spells = SPELLS.with_columns(end_date=pl.when(pl.col("end_date").is_not_null()).then(end))
+    for inside in (pl.col("session") < end, pl.col("session") <= end):
+        left = pl.col("symbol").is_in(NAMES[15:30])
+        joined = pl.col("symbol").is_in(NAMES[30:]) & (pl.col("session") < date(2019, 1, 2))
+        members = EVERY.filter(~left | inside).filter(~joined)
+        audit_universe(members, EVERY, spells).assert_clean()

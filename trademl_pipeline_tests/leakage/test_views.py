@@ -187,3 +187,29 @@ def test_news_of_the_evening_is_not_known_at_the_close():
 
     report = audit_features(by_day, panel, sources={"news": news}, probes=["truncation"])
     assert [v.first_leak for v in report.violations] == [DAYS[40]]
+
+
+def test_a_delisting_date_that_lies_ahead_is_unknown():
+    ends = pl.DataFrame({"symbol": ["S00", "S01"], "delisting_date": [DAYS[30], DAYS[40]]})
+    dead = BARS.join(ends, on="symbol", how="left").filter(
+        pl.col("delisting_date").is_null() | (pl.col("session") <= pl.col("delisting_date"))
+    )
+
+    def days_left(frame: pl.DataFrame) -> pl.DataFrame:
+        left = (pl.col("delisting_date") - pl.col("session")).dt.total_days()
+        return features(RETURN)(frame).with_columns(left=frame.select(left).to_series())
+
+    report = audit_features(days_left, dead, probes=["truncation"])
+    assert {v.column for v in report.violations} == {"left"}
+    audit_features(features(RETURN), dead, probes=CUT, cutoffs=5).assert_clean()
+
+
+def test_a_listing_is_known_from_its_day_and_its_end_not_before():
+    listings = SPELLS.rename({"start_date": "list_date", "end_date": "delist_date"})
+
+    def extract(frame: pl.DataFrame, listings: pl.DataFrame) -> pl.DataFrame:
+        gone = pl.col("delist_date").is_not_null() & pl.lit(ahead)
+        return frame.join(listings, on="symbol", how="left").select("symbol", "session", x=gone.cast(pl.Int8))
+
+    ahead = True
+    assert not audit_features(extract, BARS, sources={"listings": listings}, probes=["truncation"]).passed
