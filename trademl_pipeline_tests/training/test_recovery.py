@@ -140,8 +140,9 @@ def recovered(score, oracle, baseline):
     return (score - baseline) / (oracle - baseline)
 
 
+# the BiLSTM body is the first part of lstm_attention, which is here
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", [name for name in CLASSIFIERS if "bilstm" not in name])
 def test_classifiers_recover_the_planted_signal(name):
     windows, oracle = direction_problem(symbols=50, sessions=220, features=4, length=8)
     train, test, held = split_by_time(windows, 160)
@@ -208,7 +209,7 @@ def test_forecasters_recover_the_planted_signal(name):
 def breakout_figures(loss, probabilities, seed, **changes):
     """K4 recall and EV correlation on a fresh market of a MambaAttention trained with ``loss``."""
     windows, _ = breakout_problem(symbols=120, seed=0)
-    test, _ = breakout_problem(symbols=120, seed=1)
+    test, _ = breakout_problem(symbols=60, seed=1)
 
     def figures(outputs, rows):
         y = rows.targets["target"]
