@@ -11,7 +11,8 @@ import os
 import dagster as dg
 
 FIRST_MONTH = os.environ.get("TRADEML_START", "2007-01-01")
-MONTHS = dg.MonthlyPartitionsDefinition(start_date=FIRST_MONTH)
+# The month that has begun is there too: its fold is trained before its first session.
+MONTHS = dg.MonthlyPartitionsDefinition(start_date=FIRST_MONTH, end_offset=1)
 
 # The fewest sessions a calendar month of XNYS has had since 1990 is 15 (September 2001); one month more
 # covers a look-back that begins inside a month.
