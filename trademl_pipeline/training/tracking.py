@@ -5,7 +5,7 @@ challenger takes over only by :func:`decide`, on predictions that both made out 
 """
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import polars as pl
 from trademl_pipeline.training.intervals import Bootstrap, block_bootstrap_interval
 from trademl_pipeline.training.saved import SavedModel, load_model
 from trademl_pipeline.training.scores import MetricsError, ratio, require
+from trademl_pipeline.training.trials import FAILED, Trial
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 _EXCLUDED_FROM_METRICS = ("epoch",)
@@ -100,6 +101,29 @@ def log_history(run_id: str, history: tuple[dict[str, float], ...]) -> None:
         client.log_batch(run_id, metrics=metrics[first : first + 1000])
 
 
+def trial_logger(parent_run_id: str) -> Callable[[Trial], None]:
+    """For ``tune(on_trial=…)``: each trial becomes a run below the parent run, with its parameters and
+    score."""
+    from mlflow import MlflowClient
+    from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+    client = MlflowClient()
+    experiment = client.get_run(parent_run_id).info.experiment_id
+
+    def log(trial: Trial) -> None:
+        tags = {MLFLOW_PARENT_RUN_ID: parent_run_id, "fold": trial.fold, "state": trial.state}
+        name = f"{trial.study} trial {trial.number}"
+        run_id = client.create_run(experiment, tags=tags, run_name=name).info.run_id
+        for key, value in trial.params.items():
+            client.log_param(run_id, key, value)
+        if trial.score is not None:
+            client.log_metric(run_id, "score", trial.score)
+        client.log_metric(run_id, "seconds", trial.seconds)
+        client.set_terminated(run_id, "FAILED" if trial.state == FAILED else "FINISHED")
+
+    return log
+
+
 def register(
     saved: SavedModel, study: str, run_id: str, example: Mapping[str, np.ndarray], tags: Mapping[str, str]
 ) -> str:
@@ -108,17 +132,21 @@ def register(
     Args:
         saved: the model.
         study: name of the registered model.
-        run_id: MLflow run that trained it; may be active or ended.
+        run_id: MLflow run that trained it; must be the active one.
         example: an input as ``{"x": (batch, length, features), …}``; signature and input example come from
         it. tags: fold, data snapshot, code version …, on the model version.
 
     Returns:
         The version.
+
+    Raises:
+        MetricsError: another run is active, or none.
     """
     import mlflow
     from mlflow import MlflowClient
     from mlflow.models import infer_signature
 
+    _check_active(run_id)
     example = {k: np.asarray(v, dtype=np.float32) for k, v in example.items()}
     inputs = dict(example)
     outputs = saved.predict(inputs.pop("x"), **inputs)
@@ -134,7 +162,6 @@ def register(
             registered_model_name=study,
             pip_requirements=["trademl-pipeline"],
             metadata=_plain(card),
-            **_in_run(run_id),
         )
     client = MlflowClient()
     version = str(info.registered_model_version)
@@ -186,8 +213,7 @@ def load_registered(study: str, alias: str = CHAMPION) -> SavedModel:
     return load_model(found[0].parent)
 
 
-def _in_run(run_id: str) -> dict[str, Any]:
-    """Arguments that log into a run; the run is made active where it is not."""
+def _check_active(run_id: str) -> None:
     import mlflow
 
     active = mlflow.active_run()
@@ -195,7 +221,6 @@ def _in_run(run_id: str) -> dict[str, Any]:
         raise MetricsError(
             f"run {run_id} is not the active MLflow run; call register inside `with mlflow.start_run(run_id=…)`"
         )
-    return {}
 
 
 def _plain(card: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """Training rows of a network: windows into a feature matrix, their targets and the keys they belong to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
 
-from trademl_pipeline.sequences.index import gather
+from trademl_pipeline.sequences.index import gather, window_index
 from trademl_pipeline.training.inner_split import FitError
 
 
@@ -77,3 +77,61 @@ class Windows:
         np.add.at(edges, self.row - self.n_valid + 1, 1)
         np.add.at(edges, self.row + 1, -1)
         return np.flatnonzero(np.cumsum(edges[:-1]) > 0)
+
+
+def windows_for(
+    keys: pl.DataFrame,
+    features: pl.DataFrame,
+    names: Sequence[str],
+    length: int,
+    targets: Sequence[str] = (),
+    inputs: Mapping[str, Sequence[str]] | None = None,
+) -> Windows:
+    """The windows that end at the decisions in ``keys``.
+
+    Args:
+        keys: symbol, session, the target columns, and label_end and knowledge_time where they are to be
+        trained
+            on; one row a decision, any order.
+        features: symbol, session and the feature columns, sorted by key; must reach back far enough for the
+            windows, else these are padded.
+        names: feature columns, in order.
+        length: steps of a window.
+        targets: columns of ``keys``; null becomes NaN. A List or Array column gives a target of several
+        columns. inputs: further inputs of the network, each the named columns of ``keys``.
+
+    Raises:
+        FitError: a decision has no feature row.
+    """
+    key = ["symbol", "session"]
+    index = window_index(features, length).select(*key, "row", "n_valid")
+    found = keys.select(key).join(index, on=key, how="left", maintain_order="left")
+    lost = found.filter(pl.col("row").is_null())
+    if lost.height:
+        first = lost.row(0, named=True)
+        raise FitError(
+            f"{lost.height} of {keys.height} decisions have no feature row, e.g. {first['symbol']} "
+            f"{first['session']}; compute the features of that session first"
+        )
+    matrix = features.select(pl.col(list(names)).cast(pl.Float64).fill_null(float("nan"))).to_numpy()
+    return Windows(
+        matrix,
+        found["row"].to_numpy(),
+        found["n_valid"].to_numpy(),
+        length,
+        keys,
+        {name: _values(keys[name]) for name in targets},
+        {
+            name: keys.select(pl.col(list(c)).cast(pl.Float32)).to_numpy()
+            for name, c in (inputs or {}).items()
+        },
+    )
+
+
+def _values(column: pl.Series) -> np.ndarray:
+    """Integers as they are, else floats with NaN for null; (n,) or (n, width)."""
+    if isinstance(column.dtype, pl.List | pl.Array):
+        return np.array([_values(row) for row in column])
+    if column.dtype.is_integer() and column.null_count() == 0:
+        return column.cast(pl.Int64).to_numpy()
+    return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()

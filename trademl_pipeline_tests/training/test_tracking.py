@@ -19,7 +19,9 @@ from trademl_pipeline.training.tracking import (
     log_history,
     register,
     settle,
+    trial_logger,
 )
+from trademl_pipeline.training.trials import COMPLETE, FAILED, Trial
 from trademl_pipeline_tests.training.planted import direction_problem
 
 RULE = PromotionRule("hit")
@@ -82,7 +84,16 @@ def test_register_serve_and_promote(tmp_path, monkeypatch):
         with mlflow.start_run(experiment_id=experiment) as run:
             log_history(run.info.run_id, fitted.history)
             version = register(saved, "direction", run.info.run_id, {"x": x}, {"fold": "2020-06-01"})
+            trial_logger(run.info.run_id)(
+                Trial("direction", "2020-06-01", 3, FAILED, None, 1.5, {"depth": 4}, "why")
+            )
+            trial_logger(run.info.run_id)(
+                Trial("direction", "2020-06-01", 4, COMPLETE, 0.25, 2.5, {"depth": 5})
+            )
         client = mlflow.MlflowClient()
+        below = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
+        told = {r.data.params["depth"]: (r.info.status, r.data.metrics.get("score")) for r in below}
+        assert told == {"4": ("FAILED", None), "5": ("FINISHED", 0.25)}
         history = client.get_metric_history(run.info.run_id, "validation_loss")
         assert [m.step for m in history] == [0, 1]
         assert aliased_version("direction", CHALLENGER) == version
