@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from trademl_pipeline.defs.resources import BarsResource, LakeResource, TrackingResource
+from trademl_pipeline.market import FileSource, SimulatedMarket
+
+
+@pytest.fixture
+def tracking(tmp_path: Path) -> TrackingResource:
+    """A tracker on a database of its own."""
+    return TrackingResource(uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+
+def client(tracking: TrackingResource):
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(tracking.tracking_uri())
+
+
+def test_each_partition_has_a_run_of_its_own_that_ends_as_it_ended(tracking: TrackingResource):
+    with tracking.run("model_x", "2016-01-01", {"study": "x"}) as first:
+        first.log_params({"a": 1})
+        first.log_metrics({"m": 0.5})
+        with tracking.run("model_x", "2016-02-01", {}) as second:
+            assert second.run_id != first.run_id
+    with pytest.raises(ValueError, match="broken"), tracking.run("model_x", "2016-03-01", {}) as third:
+        raise ValueError("broken")
+    found = {r: client(tracking).get_run(r) for r in (first.run_id, second.run_id, third.run_id)}
+    assert [run.info.status for run in found.values()] == ["FINISHED", "FINISHED", "FAILED"]
+    assert found[first.run_id].data.params == {"a": "1"}
+    assert found[first.run_id].data.metrics == {"m": 0.5}
+    assert found[first.run_id].data.tags["partition"] == "2016-01-01"
+    assert found[third.run_id].data.tags["error"] == "broken"
+
+
+def test_bars_come_from_where_the_configuration_says(tmp_path: Path):
+    assert isinstance(BarsResource(symbols="5").open(), SimulatedMarket)
+    file = tmp_path / "bars.csv"
+    file.write_text(
+        "symbol,session,open,high,low,close,volume\nA,2016-03-01,1,1,1,1,1\nB,2016-03-01,1,1,1,1,1\n"
+    )
+    source = BarsResource(source="files", path=str(file)).open()
+    assert isinstance(source, FileSource)
+    assert source.symbols() == ["A", "B"]
+    assert BarsResource(source="files", path=str(file), symbols="B").open().symbols() == ["B"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"source": "nowhere"}, "TRADEML_SOURCE"),
+        ({"source": "files", "path": ""}, "TRADEML_DATA"),
+        ({"source": "files", "path": "x.csv", "columns": "{"}, "TRADEML_COLUMNS"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_named(settings, named):
+    with pytest.raises((dg.Failure, dg.DagsterInvalidConfigError), match=named):
+        BarsResource(**settings).open()
+
+
+def test_catalog_and_data_path_are_one_value_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TRADEML_HOME", str(tmp_path))
+    assert LakeResource().open().config.catalog == f"sqlite:{tmp_path / 'lake' / 'catalog.sqlite'}"
+    moved = LakeResource(catalog="postgres:host=db dbname=lake", data_path="s3://bucket/prefix").open().config
+    assert moved.kind == "postgres"
+    assert moved.on_object_storage
+    monkeypatch.setenv("TRADEML_LAKE_CATALOG", f"sqlite:{tmp_path / 'other.sqlite'}")
+    assert LakeResource().open().config.catalog == f"sqlite:{tmp_path / 'other.sqlite'}"
