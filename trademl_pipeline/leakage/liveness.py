@@ -56,11 +56,8 @@ def check_alive(
     """
     if panel.last + 1 < MIN_SESSIONS:
         return
-    dead = [
-        c
-        for c in _still(extractor, panel, base, window, tolerance, seed, everything=True)
-        if _varies(base, base.columns.index(c), panel)
-    ]
+    still = _still(extractor, panel, base, window, tolerance, seed, everything=True)
+    dead = [c for c, varies in still.items() if varies]
     if dead:
         raise OutsideDataError(
             f"{_names(dead)} did not move when all values were made up and both ends of the bars were "
@@ -70,7 +67,7 @@ def check_alive(
     if not extractor.held:
         return
     still = _still(extractor, panel, base, window, tolerance, seed, everything=False)
-    dead = [c for c in still if _varies(base, base.columns.index(c), panel)]
+    dead = [c for c, varies in still.items() if varies]
     held = ", ".join(extractor.held)
     if dead and len(dead) == len(base.columns):
         raise OutsideDataError(
@@ -98,15 +95,17 @@ def _still(
     seed: int,
     *,
     everything: bool,
-) -> list[str]:
-    """Columns that come out the same, cell by cell, on the rows that are left."""
+) -> dict[str, bool]:
+    """Columns that come out the same where they have values; whether those vary as a calendar's cannot."""
     view = made_up(panel, window, seed, everything=everything)
     other = extractor(view, "with all values made up").arranged(base.columns)
     inside = base.take(np.isin(base.keys, other.keys, assume_unique=True))
-    if not len(inside.keys):
-        return []
     moved = moved_columns(inside, other, tolerance)
-    return [c for j, c in enumerate(base.columns) if j not in moved]
+    return {
+        c: _varies(inside, j, panel)
+        for j, c in enumerate(base.columns)
+        if j not in moved and np.isfinite(inside.values[:, j]).any()
+    }
 
 
 def made_up(panel: Panel, window: tuple[int, int], seed: int, *, everything: bool = True) -> View:

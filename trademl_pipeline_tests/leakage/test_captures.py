@@ -1,4 +1,5 @@
 import functools
+from datetime import date
 
 import polars as pl
 import pytest
@@ -348,3 +349,14 @@ def test_state_that_changes_results_is_refused_without_a_warmup_too():
 
     report = audit_features(once_more, BARS, cutoffs=3)
     assert "incremental" in probes(report)
+
+
+def test_a_month_cut_out_of_a_short_history_is_not_taken_for_looked_up():
+    month = (date(2019, 2, 1), date(2019, 2, 28))
+    short = bars(12, 40).filter(pl.col("session") <= month[1])
+
+    def extract(frame: pl.DataFrame) -> pl.DataFrame:
+        values = features(CLOSE / CLOSE.shift(30) - 1, RETURN.rolling_std(35), RETURN)(frame)
+        return values.filter(pl.col("session").is_between(*month))
+
+    audit_features(extract, short, sessions=month, probes=CUT, cutoffs=3).assert_clean()
