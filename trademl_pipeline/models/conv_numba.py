@@ -8,23 +8,23 @@ import numpy as np
 import torch  # noqa: TID253
 from numba import njit
 
-from trademl_pipeline.models.scan_numba import (
-    _JIT,
-    _ONE,
-    _ZERO,
+from trademl_pipeline.models.vector_math import (
+    JIT,
     LANES,
-    _numpy,
-    _run,
-    _sigmoid,
-    _wide_vectors,
+    ONE,
+    ZERO,
+    as_array,
+    run_rows,
+    sigmoid,
+    wide_vectors,
 )
 
 
-@njit(**_JIT)
+@njit(**JIT)
 def _load_block(x, w, bias, b, d0, width, xs, ws, bs):
     """Copy one block of channels to scratch; steps before the first stay 0, lanes beyond the width are not
     used."""
-    _wide_vectors()  # pyright: ignore
+    wide_vectors()  # pyright: ignore
     taps = w.shape[0]
     for k in range(taps):
         for j in range(width):
@@ -36,10 +36,10 @@ def _load_block(x, w, bias, b, d0, width, xs, ws, bs):
             xs[t + taps - 1, j] = x[b, t, d0 + j]
 
 
-@njit(**_JIT)
+@njit(**JIT)
 def _forward(x, w, bias, out, first, last):
     """x, out (b, L, D); w (taps, D); bias (D,)."""
-    _wide_vectors()  # pyright: ignore
+    wide_vectors()  # pyright: ignore
     taps, length = w.shape[0], x.shape[1]
     xs = np.zeros((length + taps, LANES), np.float32)
     ws = np.zeros((taps, LANES), np.float32)
@@ -56,15 +56,15 @@ def _forward(x, w, bias, out, first, last):
                     for j in range(LANES):
                         pre[j] += ws[k, j] * xs[t + k, j]
                 for j in range(LANES):
-                    pre[j] *= _sigmoid(pre[j])
+                    pre[j] *= sigmoid(pre[j])
                 for j in range(width):
                     out[b, t, d0 + j] = pre[j]
 
 
-@njit(**_JIT)
+@njit(**JIT)
 def _backward(x, w, bias, dout, dx, dw, dbias, first, last):
     """dw (b, taps, D) and dbias (b, D) hold each row's share."""
-    _wide_vectors()  # pyright: ignore
+    wide_vectors()  # pyright: ignore
     taps, length = w.shape[0], x.shape[1]
     xs = np.zeros((length + taps, LANES), np.float32)
     ws = np.zeros((taps, LANES), np.float32)
@@ -77,8 +77,8 @@ def _backward(x, w, bias, dout, dx, dw, dbias, first, last):
         for d0 in range(0, x.shape[2], LANES):
             width = min(LANES, x.shape[2] - d0)
             _load_block(x, w, bias, b, d0, width, xs, ws, bs)
-            sum_w[:] = _ZERO
-            sum_b[:] = _ZERO
+            sum_w[:] = ZERO
+            sum_b[:] = ZERO
             for t in range(length):
                 for j in range(width):
                     g[t, j] = dout[b, t, d0 + j]
@@ -88,14 +88,14 @@ def _backward(x, w, bias, dout, dx, dw, dbias, first, last):
                     for j in range(LANES):
                         pre[j] += ws[k, j] * xs[t + k, j]
                 for j in range(LANES):
-                    sig = _sigmoid(pre[j])
-                    g[t, j] *= sig * (_ONE + pre[j] * (_ONE - sig))
+                    sig = sigmoid(pre[j])
+                    g[t, j] *= sig * (ONE + pre[j] * (ONE - sig))
                     sum_b[j] += g[t, j]
                 for k in range(taps):
                     for j in range(LANES):
                         sum_w[k, j] += g[t, j] * xs[t + k, j]
             for t in range(length):
-                pre[:] = _ZERO
+                pre[:] = ZERO
                 for k in range(taps):
                     for j in range(LANES):
                         pre[j] += g[t + taps - 1 - k, j] * ws[k, j]
@@ -115,10 +115,10 @@ class NumbaConvSilu(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias):  # pyright: ignore
         """Convolve; keeps its inputs only."""
-        arrays = (_numpy(x), np.ascontiguousarray(_numpy(weight)[:, 0].T), _numpy(bias))
+        arrays = (as_array(x), np.ascontiguousarray(as_array(weight)[:, 0].T), as_array(bias))
         out = np.empty_like(arrays[0])
         work = x.numel()
-        _run(_forward, len(x), work, (*arrays, out))
+        run_rows(_forward, len(x), work, (*arrays, out))
         ctx.arrays, ctx.work = arrays, work
         ctx.dtypes = [t.dtype for t in (x, weight, bias)]
         return torch.from_numpy(out)
@@ -130,7 +130,7 @@ class NumbaConvSilu(torch.autograd.Function):
         x, w, bias = ctx.arrays
         dx, dw = np.empty_like(x), np.empty((len(x), *w.shape), np.float32)
         dbias = np.empty((len(x), len(bias)), np.float32)
-        _run(_backward, len(x), ctx.work, (x, w, bias, _numpy(dout), dx, dw, dbias))
+        run_rows(_backward, len(x), ctx.work, (x, w, bias, as_array(dout), dx, dw, dbias))
         full = (
             torch.from_numpy(dx),
             torch.from_numpy(dw).sum(0).T.unsqueeze(1),
