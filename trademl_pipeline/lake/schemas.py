@@ -155,13 +155,15 @@ LABEL_DIRECTION = TableSchema(
         "threshold": pl.Float64,
         "target": pl.Int8,
         "horizon": pl.Int16,
+        "last_price": pl.Boolean,
         "knowledge_time": UTC_TIME,
     },
     key=_PANEL_KEY,
     month_column="label_end",
     may_be_empty=True,
     description="Sell (0), Hold (1), Buy (2) by the log return over (label_start, label_end]. A label is "
-    "filed under the month of its label_end, the month in which it became known.",
+    "filed under the month of its label_end, the month in which it became known. "
+    "last_price: the name did not trade at label_end, and its last price stands in.",
 )
 
 AUDITS = TableSchema(

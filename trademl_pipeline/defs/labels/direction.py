@@ -89,6 +89,7 @@ def label_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetChecksD
                 c: [("raw_bars", "close"), ("raw_bars", "split_factor"), ("raw_bars", "dividend")]
                 for c in ("forward_return", "threshold", "target")
             },
+            "last_price": [("raw_bars", "session")],
             "knowledge_time": [("raw_bars", "knowledge_time")],
         }
     )
