@@ -37,14 +37,15 @@ SPAN = 32  # steps whose states the backward pass holds at a time
 
 @njit(**JIT)
 def _load_steps(delta, bias, b, t0, steps, d0, width, softplus, step):
-    """step[t, j] = softplus(delta + bias) for one block; lanes beyond the width stay 0."""
+    """step[t, j] = softplus(delta + bias) for one block; lanes beyond the width are not used."""
     wide_vectors()  # pyright: ignore
     for t in range(steps):
         for j in range(width):
-            x = delta[b, t0 + t, d0 + j] + bias[d0 + j]
-            if softplus:
-                x = max(x, ZERO) + log1p_unit(exp(-abs(x)))
-            step[t, j] = x
+            step[t, j] = delta[b, t0 + t, d0 + j] + bias[d0 + j]
+    if softplus:
+        for t in range(steps):
+            for j in range(LANES):
+                step[t, j] = max(step[t, j], ZERO) + log1p_unit(exp(-abs(step[t, j])))
 
 
 @njit(**JIT)
@@ -58,7 +59,9 @@ def _forward(u, delta, A2, B, C, D, z, bias, softplus, gated, out, saved, first,
     rate = np.zeros((states, LANES), np.float32)
     x = np.zeros((states, LANES), np.float32)
     step = np.zeros((SPAN, LANES), np.float32)
+    dt = np.zeros(LANES, np.float32)
     fed = np.zeros(LANES, np.float32)
+    gate = np.zeros(LANES, np.float32)
     y = np.zeros(LANES, np.float32)
     for b in range(first, last):
         for d0 in range(0, channels, LANES):
@@ -79,22 +82,23 @@ def _forward(u, delta, A2, B, C, D, z, bias, softplus, gated, out, saved, first,
                             saved[b, t0 // SPAN - 1, n, d0 + j] = x[n, j]
                 for k in range(steps):
                     t = t0 + k
+                    dt[:] = step[k]
                     for j in range(width):
-                        fed[j] = step[k, j] * u[b, t, d0 + j]
+                        fed[j] = dt[j] * u[b, t, d0 + j]
                         y[j] = u[b, t, d0 + j] * D[d0 + j]
                     for n in range(states):
                         bn, cn = B[b, t, n], C[b, t, n]
                         for j in range(LANES):
-                            s = exp2(step[k, j] * rate[n, j]) * x[n, j] + fed[j] * bn
+                            s = exp2(dt[j] * rate[n, j]) * x[n, j] + fed[j] * bn
                             x[n, j] = s
                             y[j] += cn * s
                     if gated:
                         for j in range(width):
-                            gate = z[b, t, d0 + j]
-                            out[b, t, d0 + j] = y[j] * gate * sigmoid(gate)
-                    else:
-                        for j in range(width):
-                            out[b, t, d0 + j] = y[j]
+                            gate[j] = z[b, t, d0 + j]
+                        for j in range(LANES):
+                            y[j] *= gate[j] * sigmoid(gate[j])
+                    for j in range(width):
+                        out[b, t, d0 + j] = y[j]
 
 
 @njit(**JIT)

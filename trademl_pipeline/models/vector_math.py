@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-LANES = 64  # channels of a block
+LANES = 128  # channels of a block; fewer channels cost as much as this many
 _INLINE_WORK = 1 << 19  # below this many state updates a second thread costs more than it brings
 FAST = {"contract", "reassoc", "nsz", "arcp"}  # not nnan/ninf: NaN inputs must come out as NaN
 JIT = {"nogil": True, "fastmath": FAST, "error_model": "numpy", "cache": True}
