@@ -39,8 +39,10 @@ lint: $(DEV)
 check: $(RUN)
 	@$(BIN)/trademl check
 
+BENCHMARKS := lake features labels sequences scan training inference leak_mutants.run
+
 bench: $(DEV)
-	@for script in $(wildcard benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
