@@ -16,7 +16,7 @@ Extract = Callable[[pl.DataFrame], pl.DataFrame]
 
 def bars(
     n_symbols: int = 6,
-    n_sessions: int = 90,
+    n_sessions: int = 66,
     *,
     seed: int = 0,
     start: date = date(2019, 1, 2),

@@ -113,7 +113,7 @@ def test_a_leak_is_refused_by_the_probe_that_is_made_for_it(name):
 @pytest.mark.parametrize("name", [n for n in LEAKS if "crash" not in n])
 def test_a_few_drawn_cutoffs_find_what_happens_often(name):
     extract, _ = LEAKS[name]
-    assert not audit_features(extract, BARS, warmup=25, cutoffs=6).passed
+    assert not audit_features(extract, BARS, warmup=25, cutoffs=12).passed
 
 
 @pytest.mark.parametrize("name", ["tomorrow's return", "mean of the sample", "only who survives"])

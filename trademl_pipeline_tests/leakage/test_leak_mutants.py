@@ -33,12 +33,14 @@ def test_every_mutant_is_killed_and_no_clean_twin_is_refused(tmp_path):
     assert alone < total["summary"]["taken_by_the_others"]
 
 
+@pytest.mark.slow
 def test_a_rate_that_drops_is_a_failure():
     result = run("--only", "training/k_fold", "--fail-under", "101")
     assert result.returncode == 1
     assert "1 of 1 mutants killed" in result.stdout
 
 
+@pytest.mark.slow
 def test_the_documentation_lists_every_mutant_and_where_it_was_seen():
     table = run("--table")
     assert table.returncode == 0, table.stderr

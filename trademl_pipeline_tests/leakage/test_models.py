@@ -169,7 +169,7 @@ def test_a_model_that_cannot_be_audited_is_an_error(model, x, mask, error, messa
 
 
 def test_garbage_that_becomes_infinite_is_a_violation_and_no_error():
-    report = audit_model(lambda x, m: np.exp(40 * x).mean(axis=1), X, MASK, causal=False)
+    report = audit_model(lambda x, m: np.where(x > 9, np.inf, x).mean(axis=1), X, MASK, causal=False)
     assert any(v.detail.startswith("padding") for v in report.violations)
 
 

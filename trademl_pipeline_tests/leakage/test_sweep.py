@@ -6,7 +6,7 @@ import pytest
 from trademl_pipeline.leakage import audit_features, feature_probes, sweep
 from trademl_pipeline_tests.leakage.panels import CLOSE, RETURN, bars, features, probes, rank_within_session
 
-BARS = bars(12, 160)
+BARS = bars(12, 120)
 SLOW_EMA = CLOSE / CLOSE.ewm_mean(span=12) - 1
 
 
@@ -33,7 +33,7 @@ def truncated(extract, **kwargs):
 def test_a_small_panel_is_computed_with_all_its_history():
     _, coverage = truncated(features(RETURN))
     assert "window" not in coverage
-    assert coverage["calls"] == 159
+    assert coverage["calls"] == 119
     assert coverage["cells"] == BARS.filter(pl.col("session") < BARS["session"].max()).height
 
 
@@ -50,9 +50,9 @@ def test_a_declared_warmup_makes_each_session_cheap(small_budget):
 
 def test_an_undeclared_window_is_looked_for(small_budget):
     small_budget(exact=0, budget=10**9)
-    report, coverage = truncated(features(CLOSE / CLOSE.shift(30) - 1))
+    report, coverage = truncated(features(CLOSE / CLOSE.shift(12) - 1))
     report.assert_clean()
-    assert coverage["window"] == 64
+    assert coverage["window"] == 16
 
 
 def test_a_feature_that_remembers_everything_is_given_everything(small_budget):
@@ -67,14 +67,14 @@ def test_too_short_a_window_costs_a_second_look_and_refuses_nobody(small_budget)
     report, coverage = truncated(features(SLOW_EMA), warmup=4)
     report.assert_clean()
     assert coverage["looked_at_again"] >= 3
-    assert coverage.get("window", 160) > 4
+    assert coverage.get("window", 120) > 4
 
 
 def test_groups_take_turns_when_even_windows_are_too_dear(small_budget):
     small_budget(exact=0, budget=10_000)
-    report, coverage = truncated(features(RETURN.rolling_std(10), CLOSE / CLOSE.ewm_mean(span=6)), warmup=75)
+    report, coverage = truncated(features(RETURN.rolling_std(10), CLOSE / CLOSE.ewm_mean(span=4)), warmup=55)
     report.assert_clean()
-    assert coverage["window"] == 75
+    assert coverage["window"] == 55
     assert coverage["groups"] > 2
     assert coverage["bars_handed_over"] < 40_000
 
