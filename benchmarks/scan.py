@@ -11,6 +11,7 @@ that after making the inputs. ``parallel scan`` is mambapy's (``pip install --no
 """
 
 import argparse
+import importlib.util
 import re
 import subprocess
 import sys
@@ -114,6 +115,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--memory-of", nargs=2, metavar=("APPROACH", "SHAPE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if importlib.util.find_spec("mambapy") is None:
+        print("mambapy is not installed (pip install --no-deps mambapy): its parallel scan is left out")
+        del APPROACHES["parallel scan (mambapy)"]
     if options.memory_of:
         return measure_memory(*options.memory_of)
     torch.set_num_threads(options.threads)
