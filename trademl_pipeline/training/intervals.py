@@ -20,10 +20,10 @@ Sharpe).
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
-from scipy.stats import norm
 
 Estimator = Callable[[np.ndarray], np.ndarray]
 """Maps sums (..., k) over sessions to the figure (...)."""
@@ -31,7 +31,7 @@ Estimator = Callable[[np.ndarray], np.ndarray]
 MIN_SESSIONS = 8
 _BLOCKS_PER_HORIZON = 4
 _LARGEST_BLOCK_SHARE = 1 / 2
-_NORMAL = float(norm.ppf(0.975))
+_NORMAL = NormalDist().inv_cdf(0.975)
 _FIXED_B = (2.543, 2.666, 0.104)
 
 

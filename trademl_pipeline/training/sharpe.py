@@ -1,9 +1,9 @@
 """Sharpe ratios, and how far to believe them after many trials (Bailey and López de Prado 2012, 2014)."""
 
 import math
+from statistics import NormalDist
 
 import numpy as np
-from scipy.stats import kurtosis, norm, skew
 
 from trademl_pipeline.training.intervals import Bootstrap
 from trademl_pipeline.training.scores import MetricsError, Score, mean_over_std, score_from_sums
@@ -50,6 +50,9 @@ def probabilistic_sharpe(returns: np.ndarray, *, benchmark: float = 0.0) -> floa
     if deviation <= 1e-15 * max(1.0, float(np.abs(r).max())):
         return None
     ratio = float(r.mean() / deviation)
+    # scipy.stats takes a second to import, and everything that scores a frame would wait for it.
+    from scipy.stats import kurtosis, skew
+
     return sharpe_probability(
         ratio,
         len(r),
@@ -72,7 +75,7 @@ def sharpe_probability(
     if n < 2:
         raise MetricsError(f"a Sharpe ratio needs at least 2 periods, got {n}")
     spread = 1 - skewness * ratio + (kurtosis - 1) / 4 * ratio**2
-    return float(norm.cdf((ratio - benchmark) * math.sqrt(n - 1) / math.sqrt(max(spread, 1e-12))))
+    return float(NormalDist().cdf((ratio - benchmark) * math.sqrt(n - 1) / math.sqrt(max(spread, 1e-12))))
 
 
 def expected_maximum_sharpe(trials: int, variance: float) -> float:
@@ -90,7 +93,7 @@ def expected_maximum_sharpe(trials: int, variance: float) -> float:
         raise MetricsError(f"the number of trials must be at least 1, got {trials}")
     if trials == 1:
         return 0.0
-    first, second = norm.ppf(1 - 1 / trials), norm.ppf(1 - 1 / (trials * math.e))
+    first, second = NormalDist().inv_cdf(1 - 1 / trials), NormalDist().inv_cdf(1 - 1 / (trials * math.e))
     return float(math.sqrt(variance) * ((1 - _EULER) * first + _EULER * second))
 
 
