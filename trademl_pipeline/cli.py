@@ -133,6 +133,19 @@ def _print_results(folder: Path) -> None:
     console.print(f"Report: {summary.parent / 'report.html'}", soft_wrap=True, highlight=False)
 
 
+def prepare_instance(environment: dict[str, str]) -> None:
+    """Make the Dagster instance's databases where there are none yet.
+
+    Webserver, daemon and code server start together, and two that make the same new database get in each other's way.
+    """
+    if any(Path(environment["TRADEML_DAGSTER_STORAGE"]).iterdir()):
+        return
+    dagster = str(Path(sys.executable).parent / "dagster")
+    subprocess.run(
+        [dagster, "instance", "info"], env=environment, cwd=ROOT, check=True, stdout=subprocess.DEVNULL
+    )
+
+
 @app.command()
 def ui(
     port: Annotated[int, typer.Option(help="Port of the Dagster UI")] = 3000,
@@ -151,6 +164,7 @@ def ui(
     console.print(f"Dagster UI: http://{host}:{port}   state: {environment['TRADEML_HOME']}", highlight=False)
     dagster = str(Path(sys.executable).parent / "dagster")
     os.chdir(ROOT)
+    prepare_instance(environment)
     os.execve(dagster, [dagster, "dev", "-w", "workspace.yaml", "-h", host, "-p", str(port)], environment)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from trademl_pipeline.cli import prepare_instance
 from trademl_pipeline.lake import Lake, LakeConfig
 from trademl_pipeline.lake.schemas import AUDITS
 from trademl_pipeline.market.calendar import month_range
@@ -33,6 +34,7 @@ class Backfills:
             **DataSet(home=home, symbols="6", start="2013-07-01").environment(),
             "PYTHONPATH": str(ROOT),
         }
+        prepare_instance(self.environment)
         self.log = (home / "daemon.log").open("w")
         self.daemon = subprocess.Popen(
             [sys.executable, "-m", "trademl_pipeline_tests.e2e.daemon", "run", "-m", LOCATION],
