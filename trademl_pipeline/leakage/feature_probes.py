@@ -37,7 +37,7 @@ PERTURBED_AHEAD = 5
 SPREAD = 8
 PERTURBATION_EXACT_ROWS = 3_000_000
 PERTURBATION_BUDGET_ROWS = 6_000_000
-PERTURBATION_BUDGET_TIMES = 12
+PERTURBATION_BUDGET_TIMES = 24
 
 
 class FeatureAudit:
@@ -263,7 +263,8 @@ class FeatureAudit:
         a, b = noisy.values[at, columns], self.base.values[was, columns]
         with np.errstate(invalid="ignore"):
             noise = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
-            return ~(found & ~(noise <= 0.01 * np.where(np.isfinite(delta), delta, 0.0)) & ~(noise == 0.0))
+        noise = np.where(np.isnan(noise), np.inf, noise)
+        return ~(found & (noise > 0) & (noise >= 0.01 * delta))
 
     def _months(self) -> list[tuple[int, int]]:
         """First and last session index of the audited months that hold a cut-off."""

@@ -20,6 +20,9 @@ from trademl_pipeline.leakage.tables import Table
 from trademl_pipeline.leakage.views import Panel, Timed
 
 MIN_SESSIONS = 8
+
+# Bars that are enough to see whether a column moves; of larger panels some symbols are taken.
+ENOUGH_BARS = 50_000
 CLOCKS = frozenset(("session", "event_time", "knowledge_time", "decision_time", "ingested_at"))
 
 
@@ -119,6 +122,10 @@ def made_up(panel: Panel, window: tuple[int, int], seed: int, *, everything: boo
     size = window[1] - window[0] + 1
     low, high = min((panel.last + 1) // 4, window[0] + size // 4), window[1] - size // 8
     keep = (panel.bars.index >= low) & (panel.bars.index <= high) & (rng.random(len(panel)) < 0.8)
+    names = len(panel.axis.symbols)
+    if len(panel) > ENOUGH_BARS:
+        some = rng.permutation(names)[: max(names * ENOUGH_BARS // len(panel), 2)]
+        keep &= np.isin(panel.axis.symbol_of(panel.keys), some)
     keys = panel.keys[keep]
     bars = panel.bars.frame.filter(pl.Series(keep))
     bars = corrupt_future(bars, np.ones(len(keys), dtype=bool), panel.axis.symbol_of(keys), rng)

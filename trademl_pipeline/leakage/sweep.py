@@ -4,7 +4,8 @@
 nothing after s reproduces base[s], then base[s] needs nothing after s. Which computation does not matter: the
 full history up to s, only a window before s, or only some of the symbols. So a cell is first compared with a
 cheap computation, and only where that disagrees with the full one, which alone can refuse. A cheap
-computation can cost a second look; it can neither hide a leak nor invent one.
+computation can cost a second look; it cannot invent a leak, and it can hide none that is larger than the
+tolerance of a warm-up (4e-6 of a feature's size).
 
 **Which cells a cut-off tests.** A cut-off at t tests the dependence of every row s <= t on rows later than t.
 The sharpest test of row s is the cut-off s itself. With every session a cut-off for every symbol, each row is
@@ -33,8 +34,14 @@ from trademl_pipeline.leakage.tables import Table
 from trademl_pipeline.leakage.views import Panel
 
 EXACT_ROWS = 5_000_000
-BUDGET_ROWS = 10_000_000
-BUDGET_TIMES = 16
+
+# Bars in all that may be handed over before symbols take turns: on small panels enough for nearly any window,
+# so that every row is tested at its own session; on large ones little more than as many computations as there
+# are groups.
+SMALL_PANEL = 200_000
+SMALL_BUDGET = 30_000_000
+BUDGET_ROWS = 6_000_000
+BUDGET_TIMES = 10
 WINDOWS = (16, 64, 256)
 
 # A column refused at this many cut-offs needs no further proof, and when all are the sweep ends.
@@ -85,15 +92,15 @@ class Cells:
 
 @dataclass
 class Plan:
-    """How a sweep computes. `window`: sessions of history handed over, None for all; `stride`: number of
-    groups."""
+    """How a sweep computes.
+
+    Attributes:
+        window: sessions of history handed over; None for all.
+        stride: number of groups of symbols that take turns.
+    """
 
     window: int | None = None
     stride: int = 1
-
-    def low(self, cutoff: int) -> int:
-        """First session index handed over for a cut-off."""
-        return 0 if self.window is None else max(cutoff - self.stride + 1 - self.window, 0)
 
 
 def make_plan(
@@ -117,7 +124,8 @@ def make_plan(
     """
     exact = EXACT_ROWS if exact is None else exact
     if budget is None:
-        budget = max(BUDGET_ROWS, BUDGET_TIMES * len(panel))
+        small = len(panel) <= SMALL_PANEL
+        budget = SMALL_BUDGET if small else max(BUDGET_ROWS, BUDGET_TIMES * len(panel))
     up_to = np.cumsum(np.bincount(panel.bars.visible.clip(0, panel.last), minlength=panel.last + 1))
     at = np.asarray(cutoffs)
     total = int(up_to[at].sum())
@@ -241,10 +249,11 @@ class Sweep:
         return [(dealt == g, self.panel.take(dealt == g)) for g in range(self.plan.stride)]
 
     def _test(self, part: Panel, symbols: np.ndarray | None, after: int, cutoff: int) -> None:
-        low = self.plan.low(cutoff)
-        if self.plan.window is not None:
-            low = max(min(low, after + 1 - self.plan.window), 0)
+        low = 0 if self.plan.window is None else max(after + 1 - self.plan.window, 0)
         if not len(part.rows_at(cutoff, low)):
+            # Nothing was known of these symbols; if something was published, it must answer for that.
+            if len(self.cells.stretch(after, cutoff, symbols).keys):
+                self._confirm(after, cutoff)
             return
         where = f"{self.what} {self.panel.axis.sessions[cutoff]}"
         exact = low == 0 and symbols is None and not self.always_confirm

@@ -94,14 +94,20 @@ class Table:
 
 
 def feature_table(
-    frame: Any, axis: Axis, given: np.ndarray, where: str, sessions: tuple[int, int] | None = None
+    frame: Any,
+    axis: Axis,
+    bars: pl.DataFrame,
+    given: np.ndarray,
+    where: str,
+    sessions: tuple[int, int] | None = None,
 ) -> Table:
     """Check what an extractor returned and turn it into a table.
 
     Args:
         frame: the return value.
         axis: of the whole panel.
-        given: (rows,) ascending key codes of the bars the extractor was given.
+        bars: what the extractor was given.
+        given: (rows,) ascending key codes of those bars.
         where: for messages, such as "on the bars up to 2019-03-01".
         sessions: first and last session index of the rows wanted, both inclusive; None for all. All rows are
             checked, those wanted are converted.
@@ -118,26 +124,35 @@ def feature_table(
             f"the extractor returned {type(frame).__name__} {where}; it must return pl.DataFrame"
         )
     columns = _check_columns(frame, axis, where)
-    keys = axis.keys(frame)
     order = None
-    if len(keys) > 1 and not (keys[1:] > keys[:-1]).all():
-        order = np.argsort(keys, kind="stable")
-        keys = keys[order]
-    _check_keys(frame, keys, order, axis, given, where)
+    if frame.height == bars.height and all(frame[c].equals(bars[c]) for c in KEY):
+        # As given, row by row: the usual case, and much cheaper than looking up every key.
+        keys = given
+    else:
+        keys = axis.keys(frame)
+        if len(keys) > 1 and not (keys[1:] > keys[:-1]).all():
+            order = np.argsort(keys, kind="stable")
+            keys = keys[order]
+        _check_keys(frame, keys, order, axis, given, where)
     if sessions is not None:
         session = axis.session_of(keys)
         rows = np.flatnonzero((session >= sessions[0]) & (session <= sessions[1]))
         keys, order = keys[rows], rows if order is None else order[rows]
     schema = frame.schema
-    data = frame.select(pl.col(c).to_physical() if schema[c].is_temporal() else pl.col(c) for c in columns)
+    data = frame.select(columns)
     if order is not None:
         data = data[order]
     gaps = [c for c, n in zip(columns, data.null_count().row(0), strict=True) if n]
     nulls = np.zeros((len(keys), len(columns)), dtype=bool, order="F")
     for column in gaps:
         nulls[:, columns.index(column)] = data[column].is_null().to_numpy()
-    numbers = data.select(pl.all().cast(pl.Float64)).fill_null(np.nan).to_numpy(order="fortran")
-    return Table(keys, numbers, nulls, columns, np.array([schema[c] == pl.Float32 for c in columns]))
+    if any(schema[c] != pl.Float64 for c in columns):
+        data = data.select(
+            (pl.col(c).to_physical() if schema[c].is_temporal() else pl.col(c)).cast(pl.Float64)
+            for c in columns
+        )
+    single = np.array([schema[c] == pl.Float32 for c in columns])
+    return Table(keys, data.to_numpy(order="fortran"), nulls, columns, single)
 
 
 def _check_columns(frame: pl.DataFrame, axis: Axis, where: str) -> tuple[str, ...]:

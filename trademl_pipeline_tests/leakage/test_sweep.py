@@ -18,6 +18,7 @@ def small_budget(monkeypatch):
         monkeypatch.setattr(sweep, "EXACT_ROWS", exact)
         monkeypatch.setattr(sweep, "BUDGET_ROWS", budget)
         monkeypatch.setattr(sweep, "BUDGET_TIMES", 0)
+        monkeypatch.setattr(sweep, "SMALL_BUDGET", budget)
         monkeypatch.setattr(feature_probes, "PERTURBATION_EXACT_ROWS", exact)
         monkeypatch.setattr(feature_probes, "PERTURBATION_BUDGET_ROWS", budget)
         monkeypatch.setattr(feature_probes, "PERTURBATION_BUDGET_TIMES", 0)
