@@ -22,7 +22,7 @@ from trademl_pipeline.folds import FoldError
 from trademl_pipeline.lake import Lake, PublishResult
 from trademl_pipeline.lake.errors import LakeError
 from trademl_pipeline.lake.schemas import AUDITS, UTC_TIME, TableSchema
-from trademl_pipeline.leakage import AuditReport
+from trademl_pipeline.leakage import AuditError, AuditReport
 from trademl_pipeline.market import MarketError
 from trademl_pipeline.training.dataset import DatasetError
 from trademl_pipeline.training.inner_split import FitError
@@ -51,7 +51,7 @@ class GateRefusedError(Exception):
 
 
 # What one month of a range may fail with while the other months go on.
-MONTH_ERRORS = (GateRefusedError, LakeError, MarketError, FoldError, FitError, DatasetError)
+MONTH_ERRORS = (GateRefusedError, AuditError, LakeError, MarketError, FoldError, FitError, DatasetError)
 
 
 @dataclass(frozen=True)
