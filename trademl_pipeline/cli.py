@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from trademl_pipeline.market.calendar import offset_month
 from trademl_pipeline.workspace import ROOT, SIMULATED_START, DataSet, UsageError, month_key, month_range
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -67,11 +68,6 @@ def _data_set(
     return DataSet(data=data, symbols=symbols, columns=mapping, start=first, home=home)
 
 
-def _shift(month: str, by: int) -> str:
-    count = int(month[:4]) * 12 + int(month[5:7]) - 1 + by
-    return f"{count // 12:04d}-{count % 12 + 1:02d}-01"
-
-
 @app.command()
 def run(
     study: Annotated[str, typer.Argument(help="Study to run")] = "direction",
@@ -114,13 +110,13 @@ def run(
 def _default_months(chosen: DataSet) -> tuple[str, str]:
     """The last full folds: of the file's span, or the first year after the simulated market's history."""
     if chosen.data is None:
-        first = _shift(chosen.start, 24)
-        return first, _shift(first, DEFAULT_FOLDS - 1)
+        first = offset_month(chosen.start, 24)
+        return first, offset_month(first, DEFAULT_FOLDS - 1)
     from trademl_pipeline.market import FileSource
 
     end = FileSource(chosen.data, columns=chosen.columns).span()[1]
     last = f"{end:%Y-%m}-01"
-    return max(_shift(last, 1 - DEFAULT_FOLDS), _shift(chosen.start, HISTORY_MONTHS)), last
+    return max(offset_month(last, 1 - DEFAULT_FOLDS), offset_month(chosen.start, HISTORY_MONTHS)), last
 
 
 def _print_results(folder: Path) -> None:
