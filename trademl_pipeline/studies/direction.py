@@ -11,5 +11,5 @@ DIRECTION = StudySpec(
     horizon=5,
     k=0.5,
     folds=FoldPlan(min_train=252, window=None, embargo=5),
-    model={"learning_rate": 0.03, "num_leaves": 15, "min_leaf": 200, "class_weights": "none"},
+    model={"num_leaves": 15, "min_leaf": 200, "class_weights": "none"},
 )
