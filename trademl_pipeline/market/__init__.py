@@ -7,6 +7,7 @@ from trademl_pipeline.market.errors import (
     MarketError,
     MissingColumnsError,
     SourceFileError,
+    UniverseError,
     UnknownSymbolError,
 )
 from trademl_pipeline.market.files import FileSource
@@ -14,6 +15,7 @@ from trademl_pipeline.market.quality import SplitBars, split_bars
 from trademl_pipeline.market.schema import BAR_DTYPES, conform
 from trademl_pipeline.market.simulated import SimulatedMarket
 from trademl_pipeline.market.sources import BarSource, fetch_month
+from trademl_pipeline.market.universes import members, universe
 
 __all__ = [
     "BAR_DTYPES",
@@ -27,8 +29,11 @@ __all__ = [
     "SimulatedMarket",
     "SourceFileError",
     "SplitBars",
+    "UniverseError",
     "UnknownSymbolError",
     "conform",
     "fetch_month",
+    "members",
     "split_bars",
+    "universe",
 ]

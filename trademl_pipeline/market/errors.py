@@ -21,6 +21,10 @@ class BarsSchemaError(MarketError):
         self.column = column
 
 
+class UniverseError(MarketError):
+    """A universe that nobody knows, or whose list of members cannot be read."""
+
+
 class SourceFileError(MarketError):
     """A file or folder of bars cannot be found or read."""
 

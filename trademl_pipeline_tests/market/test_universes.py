@@ -1,0 +1,190 @@
+"""Universes: the lists, membership as of a day, and errors that name what there is."""
+
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trademl_pipeline.market import UniverseError, members, universe
+from trademl_pipeline.market.universes import (
+    members_on,
+    price_coverage,
+    universe_calendar,
+    universe_names,
+)
+
+SPELLS = """symbol,start_date,end_date
+OLD,1996-01-02,2010-03-01
+BACK,1996-01-02,2001-05-01
+BACK,2005-06-01,
+NEW,2012-09-04,
+"""
+
+
+@pytest.fixture(scope="module")
+def spells(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("members") / "members.csv"
+    path.write_text(SPELLS)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "some"),
+    [
+        ("TEST", 3, "AAPL"),
+        ("TIER_1", 50, "JPM"),
+        ("MAG7", 7, "META"),
+        ("PATTERN_34", 34, "SPY"),
+        ("CRYPTO_8", 8, "BTCUSDT"),
+        ("REFERENCES", 16, "^VIX"),
+    ],
+)
+def test_the_lists_have_their_size_and_no_name_twice(name: str, size: int, some: str) -> None:
+    got = universe(name)
+    assert len(got) == len(set(got)) == size
+    assert some in got
+    assert name in universe_names()
+
+
+def test_crypto_trades_around_the_clock_and_everything_else_with_new_york() -> None:
+    assert universe_calendar("CRYPTO_8") == "24/7"
+    assert universe_calendar("TIER_1") == universe_calendar("AAPL,MSFT") == "XNYS"
+
+
+def test_a_fixed_list_has_no_name_before_it_traded() -> None:
+    assert "META" not in universe("MAG7", as_of=date(2012, 5, 17))
+    assert "META" in universe("MAG7", as_of=date(2012, 5, 18))
+    with pytest.raises(UniverseError, match=r"no member on 2017-08-16.*2017-08-17"):
+        universe("CRYPTO_8", as_of=date(2017, 8, 16))
+
+
+def test_membership_is_that_of_the_day(spells: Path) -> None:
+    asked = {
+        day: universe("SP500", as_of=day, membership=spells) for day in (date(2000, 1, 3), date(2003, 1, 2))
+    }
+    assert asked == {date(2000, 1, 3): ["BACK", "OLD"], date(2003, 1, 2): ["OLD"]}
+    # The end is the first day on which a name no longer belongs.
+    assert "OLD" in universe("SP500", as_of=date(2010, 2, 28), membership=spells)
+    assert "OLD" not in universe("SP500", as_of=date(2010, 3, 1), membership=spells)
+    assert universe("SP500", membership=spells) == ["BACK", "NEW", "OLD"]
+
+
+def test_members_know_no_end_that_lies_ahead(spells: Path) -> None:
+    early = members("SP500", date(2000, 1, 1), date(2000, 12, 31), membership=spells)
+    assert early["symbol"].to_list() == ["BACK", "OLD"]
+    assert early["end_date"].to_list() == [None, None]
+    later = members("SP500", date(2001, 1, 1), date(2010, 12, 31), membership=spells)
+    assert later.rows() == [
+        ("BACK", date(1996, 1, 2), date(2001, 5, 1)),
+        ("BACK", date(2005, 6, 1), None),
+        ("OLD", date(1996, 1, 2), date(2010, 3, 1)),
+    ]
+
+
+@given(st.dates(date(1995, 1, 1), date(2020, 1, 1)), st.integers(0, 3000), st.integers(0, 3000))
+def test_members_of_a_range_are_those_of_its_days_whenever_it_is_asked(
+    spells: Path, day: date, before: int, after: int
+) -> None:
+    start = date.fromordinal(day.toordinal() - before)
+    end = date.fromordinal(day.toordinal() + after)
+    on_the_day = members_on(members("SP500", start, end, membership=spells), [day])["symbol"].to_list()
+    try:
+        alone = universe("SP500", as_of=day, membership=spells)
+    except UniverseError:
+        alone = []
+    assert on_the_day == alone
+
+
+def test_sp500_says_what_to_set(monkeypatch: pytest.MonkeyPatch, spells: Path, tmp_path: Path) -> None:
+    monkeypatch.delenv("TRADEML_MEMBERSHIP", raising=False)
+    with pytest.raises(UniverseError, match="set TRADEML_MEMBERSHIP to a CSV"):
+        universe("SP500")
+    monkeypatch.setenv("TRADEML_MEMBERSHIP", str(spells))
+    assert universe("SP500", as_of=date(2015, 1, 2)) == ["BACK", "NEW"]
+    monkeypatch.setenv("TRADEML_MEMBERSHIP", str(tmp_path / "none.csv"))
+    with pytest.raises(UniverseError, match=r"no membership file .*none\.csv"):
+        universe("SP500")
+
+
+def test_lists_of_ones_own(tmp_path: Path) -> None:
+    assert universe("MSFT, AAPL,MSFT") == ["MSFT", "AAPL"]
+    assert universe("AAPL,") == ["AAPL"]
+    assert universe("ALL", known=["B", "A"]) == ["A", "B"]
+    plain = tmp_path / "mine.txt"
+    plain.write_text("# mine\nAAPL\n\nZM\n")
+    assert universe(str(plain)) == ["AAPL", "ZM"]
+    assert universe(str(plain), as_of=date(2018, 1, 2)) == ["AAPL"]
+    dated = tmp_path / "mine.csv"
+    dated.write_text(SPELLS)
+    assert universe(str(dated), as_of=date(2011, 1, 3)) == ["BACK"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("TIER1", ["TIER1", "did you mean TIER_1", "SP500", "CRYPTO_8"]),
+        ("AAPL", ["'AAPL,'", "MAG7"]),
+        ("ALL", ["source.symbols()"]),
+        (" ,", ["no symbol"]),
+        ("lists/mine.csv", ["no file", "mine.csv"]),
+    ],
+)
+def test_an_unknown_universe_names_the_known_ones(name: str, words: list[str]) -> None:
+    with pytest.raises(UniverseError) as error:
+        universe(name)
+    for word in words:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ["no symbol"]),
+        ("AAPL,2010-01-01\n", ["header", "AAPL,2010-01-01"]),
+        ("symbol,start_date\nA,01/02/2010\n", ["start_date", "01/02/2010", "YYYY-MM-DD"]),
+        ("symbol,start_date,end_date\nA,2010-01-04,2009-01-05\n", ["A leaves on 2009-01-05"]),
+        ("symbol,start_date\n,2010-01-04\n", ["no symbol"]),
+    ],
+)
+def test_a_wrong_file_says_what_is_wrong(tmp_path: Path, text: str, words: list[str]) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(text)
+    with pytest.raises(UniverseError) as error:
+        universe(str(path))
+    for word in [*words, "mine.csv"]:
+        assert word in str(error.value)
+
+
+def test_a_membership_without_dates_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("symbol\nAAPL\n")
+    with pytest.raises(UniverseError, match="no start_date"):
+        universe("SP500", membership=path)
+
+
+def test_coverage_counts_the_dead_too(spells: Path) -> None:
+    days = [date(2010, 2, 26), date(2010, 3, 1)]
+    spell = members("SP500", days[0], days[-1], membership=spells)
+    prices = pl.DataFrame({"symbol": ["BACK", "BACK", "NEW"], "session": [days[0], days[1], days[0]]})
+    got = price_coverage(spell, prices, days)
+    assert got.rows() == [(days[0], 2, 1, 0.5), (days[1], 1, 1, 1.0)]
+
+
+@pytest.mark.real_data
+def test_share_of_real_members_with_prices(real_data: Path) -> None:
+    """Half of the index of 2007 has no prices in the pack: a fact that a backtest over it must show."""
+    prices = pl.read_parquet(real_data / "us_equities_daily.parquet", columns=["symbol", "date"])
+    prices = prices.rename({"date": "session"})
+    shares = {}
+    for year in (2007, 2010, 2015):
+        start, end = date(year, 1, 1), date(year, 12, 31)
+        own = prices.filter(pl.col("session").is_between(start, end))
+        spell = members("SP500", start, end, membership=real_data / "sp500_membership.csv")
+        days = own.filter(pl.col("symbol") == "AAPL")["session"].to_list()
+        got = price_coverage(spell, own, days)
+        assert got["members"].is_between(480, 510).all()
+        shares[year] = round(got["priced"].sum() / got["members"].sum(), 2)
+    assert shares == {2007: 0.47, 2010: 0.53, 2015: 0.60}
