@@ -1,5 +1,6 @@
 """The read query: which columns, rows and order a call of `Lake.read` asks for."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,6 +56,17 @@ def months_of(
     source = f"{tables.qualified(name)}{tables.at(snapshot)}"
     rows = connection.execute(f"SELECT DISTINCT {MONTH} FROM {source} ORDER BY {MONTH}").fetchall()
     return [row[0] for row in rows]
+
+
+def versions(connection: duckdb.DuckDBPyConnection, snapshot: int | None) -> dict[tuple[str, str], str]:
+    """Content hash by table and month, of the latest publish up to a snapshot, see `Lake.data_versions`."""
+    rows = connection.execute(
+        "SELECT commit_extra_info FROM snapshots() WHERE commit_extra_info IS NOT NULL "
+        "AND (? IS NULL OR snapshot_id <= ?) ORDER BY snapshot_id",
+        [snapshot, snapshot],
+    ).fetchall()
+    details = [detail for (text,) in rows for detail in json.loads(text)]
+    return {(d["table"], d["month"]): d["data_version"] for d in details if "data_version" in d}
 
 
 def table_name(table: TableSchema | str) -> str:

@@ -240,7 +240,7 @@ def prediction_table(study: str) -> TableSchema:
     """Table `predictions_<study>`: class probabilities per decision and the evidence they carry.
 
     score = p_buy - p_sell; fold is the month key, model_run the MLflow run id, snapshot the lake snapshot
-    that the model was trained on, certificate the digest of the audit.
+    that the model was trained on, certificate the digest of its row in `certificates_<study>`.
     """
     return TableSchema(
         name=f"predictions_{study}",
@@ -294,4 +294,28 @@ def model_table(study: str) -> TableSchema:
         key=("fold",),
         nullable=frozenset({"validation_loss"}),
         description=f"Trained folds of the study {study!r}.",
+    )
+
+
+def certificate_table(study: str) -> TableSchema:
+    """Table `certificates_<study>`: the evidence of each month of predictions, by digest.
+
+    A month keeps the certificates of what was published for it before; `predictions_<study>.certificate` names the
+    one in force. certificate is the canonical text that the digest is of, passed whether all audits on it passed.
+    """
+    return TableSchema(
+        name=f"certificates_{study}",
+        columns={
+            "fold": pl.String,
+            "digest": pl.String,
+            "passed": pl.Boolean,
+            "data_snapshot": pl.Int64,
+            "training_snapshot": pl.Int64,
+            "certificate": pl.String,
+            "run_id": pl.String,
+            "recorded_at": UTC_TIME,
+        },
+        key=("fold", "digest"),
+        order=("fold", "recorded_at", "digest"),
+        description=f"Certificates of the predictions of the study {study!r}.",
     )

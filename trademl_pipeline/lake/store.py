@@ -176,6 +176,29 @@ class Lake:
         check_month(month)
         return data_version(schema, self.read(schema, months=[month], snapshot=snapshot))
 
+    def data_versions(
+        self, tables: Sequence[tuple[TableSchema, tuple[str, str]]], *, snapshot: int | None = None
+    ) -> dict[str, dict[str, str]]:
+        """The content hash of every month of some tables, as recorded when it was published.
+
+        tables: schema and range of months (first, last), both inclusive. Months whose publish maintenance has
+        expired are read and hashed.
+
+        Returns: table name -> {month key: content hash}, ascending; months without rows are not in it.
+
+        Raises: MissingTableError, MissingSnapshotError.
+        """
+        recorded = self._engine.query("recorded data versions", lambda c: reading.versions(c, snapshot))
+        found: dict[str, dict[str, str]] = {}
+        for schema, (first, last) in tables:
+            months = [m for m in self.months(schema, snapshot=snapshot) if first <= m <= last]
+            found[schema.name] = {
+                month: recorded.get((schema.name, month))
+                or self.data_version(schema, month, snapshot=snapshot)
+                for month in months
+            }
+        return found
+
     def tables(self) -> list[str]:
         """Names of the tables, sorted."""
         return self._engine.query("list of tables", tables.table_names)

@@ -1,11 +1,10 @@
 """The gate's ledger, read for people: which month passed what, what was refused and whether it has healed."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
+
+from trademl_pipeline.leakage.evidence import coverage_totals
 
 PROBES = {
     "truncation": ("T", "values stay when everything later is deleted"),
@@ -102,24 +101,9 @@ def gate_results(audits: pl.DataFrame | None) -> GateResults:
 
 def coverage_text(coverages: list[str]) -> str:
     """What probes tested, added up over their JSON coverages: "210 cutoffs, 36,000 cells"."""
-    totals: dict[str, float] = {}
-    skipped = 0
-    for text in coverages:
-        for part in _parts(json.loads(text) if text else {}):
-            if "skipped" in part:
-                skipped += 1
-            for key, value in part.items():
-                if isinstance(value, bool) or not isinstance(value, int | float):
-                    continue
-                if key not in ("rtol", "atol", "seed", "tolerance", "warmup", "embargo"):
-                    totals[key] = totals.get(key, 0) + value
+    totals = coverage_totals(coverages)
+    skipped = totals.pop("skipped", 0)
     words = [f"{value:,.0f} {key.replace('_', ' ')}" for key, value in totals.items() if value]
     if skipped:
         words.append(f"{skipped:,} skipped")
     return ", ".join(words) or "not stated"
-
-
-def _parts(coverage: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    if "parts" in coverage:
-        return [p for part in coverage["parts"] for p in _parts(part)]
-    return [coverage]

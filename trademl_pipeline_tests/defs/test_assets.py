@@ -6,9 +6,11 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from trademl_pipeline.defs.certificates import certificates, values_version
 from trademl_pipeline.defs.models.model import fold_rows
 from trademl_pipeline.features import FEATURE_SETS
-from trademl_pipeline.lake.schemas import AUDITS, feature_table
+from trademl_pipeline.lake.schemas import AUDITS, feature_table, prediction_table
+from trademl_pipeline.leakage.certificate import Certificate
 from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline_tests.defs.conftest import FIRST, LAST, Workplace, small_study
 
@@ -74,6 +76,28 @@ def test_predictions_name_their_fold_run_snapshot_and_certificate(workplace: Wor
     assert ((total - 1.0).abs() < 1e-9).all()
 
 
+def test_every_month_of_predictions_carries_a_certificate_that_holds(workplace: Workplace):
+    lake = workplace.lake()
+    predictions = lake.read("predictions_direction", months=(LAST, LAST))
+    (digest,) = predictions["certificate"].unique().to_list()
+    kept = certificates(lake, "direction", LAST).filter(pl.col("digest") == digest)
+    made = Certificate.from_json(kept["certificate"].item(), digest)
+    model = lake.read("model_direction", months=(LAST, LAST)).row(0, named=True)
+    assert made.passed
+    assert made.values == values_version(prediction_table("direction"), predictions)
+    assert made.rows == predictions.height
+    assert made.knowledge_last == predictions["knowledge_time"].max()
+    assert (made.training_snapshot, made.model.ledger) == (model["snapshot"], model["ledger_digest"])
+    assert made.training["features_indicators"].last == "2014-02-01"
+    assert made.data["sequences_direction"].months == 1
+    probes = {(e.table, e.probe) for e in made.evidence}
+    assert {("features_indicators", "truncation"), ("predictions_direction", "folds")} <= probes
+    assert {e.table for e in made.evidence} == {*INPUTS, "model_direction", "predictions_direction"}
+    held = lake.data_version(FEATURES, LAST, snapshot=made.data_snapshot)
+    again = lake.data_versions([(FEATURES, (LAST, LAST))], snapshot=made.data_snapshot)
+    assert again == {FEATURES.name: {LAST: held}}
+
+
 def test_the_training_set_can_be_rebuilt_from_the_snapshot_on_record(workplace: Workplace):
     lake = workplace.lake()
     record = lake.read("model_direction", months=(LAST, LAST))
@@ -118,6 +142,16 @@ def test_a_month_published_again_writes_nothing(workplace: Workplace):
     assert metadata(workplace, "raw_bars", "2013-06-01")["unchanged"].value is True
     assert metadata(workplace, "features_indicators", "2013-06-01")["unchanged"].value is True
     assert lake.data_version(FEATURES, "2013-06-01") == before
+
+
+def test_predictions_made_again_from_the_same_data_keep_their_certificate(workplace: Workplace):
+    lake = workplace.lake()
+    before = lake.read("predictions_direction", months=(LAST, LAST))
+    result = workplace.run("fold_direction", month=LAST, assets=("predictions_direction",))
+    assert result.success
+    assert metadata(workplace, "predictions_direction", LAST)["unchanged"].value is True
+    assert lake.read("predictions_direction", months=(LAST, LAST)).equals(before)
+    assert certificates(lake, "direction", LAST).height == 1
 
 
 def test_a_report_without_predictions_says_what_to_materialize(workplace: Workplace):

@@ -8,6 +8,7 @@ import dagster as dg
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.defs.certificates import make_certificate
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish
 from trademl_pipeline.defs.metadata import OWNERS, column_lineage, month_metadata, table_metadata
 from trademl_pipeline.defs.models.model import ModelMissingError, fold_rows, load_ledger
@@ -15,14 +16,21 @@ from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH, months_back,
 from trademl_pipeline.defs.resources import LakeResource, home
 from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schemas import feature_table, model_table, prediction_table, sequence_table
+from trademl_pipeline.lake.schemas import (
+    feature_table,
+    label_table,
+    model_table,
+    prediction_table,
+    sequence_table,
+)
 from trademl_pipeline.leakage import AuditReport, audit_access, audit_fit_ledger, audit_folds, audit_knowledge
-from trademl_pipeline.market.calendar import month_key, month_sessions, offset
+from trademl_pipeline.market.calendar import month_key, month_sessions, offset, offset_month
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.training.dataset import flat_rows
 from trademl_pipeline.training.ledger import FitLedger
 
 PROBES = ("knowledge", "folds", "fit_ledger")
+FROM_THE_FIRST = "1900-01-01"
 CLASSES = ("p_sell", "p_hold", "p_buy")
 
 
@@ -82,12 +90,13 @@ def prediction_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetCh
         }
     )
     back = max(study.lags)
+    learned = (features, windows, label_table(study.name))
 
     @dg.asset(
         name=schema.name,
         description=f"{study.title}: class probabilities for every decision of the month, by the model that was "
         "trained before it.\n\nScore is P(buy) - P(sell). Each row names the fold, the MLflow run, the lake snapshot "
-        "the model learned from and the digest of its audit.",
+        "the model learned from and its certificate, kept in `certificates_<study>`.",
         partitions_def=MONTHS,
         backfill_policy=RUN_PER_MONTH,
         deps=[
@@ -105,12 +114,13 @@ def prediction_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetCh
         store = lake.open()
 
         def month_of(month: str) -> dict[str, Any]:
-            record = store.read(models, months=(month, month))
+            now = store.snapshot()
+            record = store.read(models, months=(month, month), snapshot=now)
             model = load_model(study, record, month)
             ledger = load_ledger(record)
             start = offset(month_sessions(month)[0], -back)
-            window = store.read(windows, months=(month, month))
-            known = store.read(features, months=(month_key(start), month))
+            reads = [(windows, (month, month)), (features, (month_key(start), month))]
+            window, known = (store.read(table, months=months, snapshot=now) for table, months in reads)
 
             def predict(keys: pl.DataFrame) -> np.ndarray:
                 return model.predict_proba(
@@ -118,30 +128,37 @@ def prediction_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetCh
                 )
 
             proba = ledger.read_test(window, predict, fold=month)
-            certificate = hashlib.sha256(
-                f"{record['ledger_digest'][0]}|{record['artifact_sha256'][0]}|{record['snapshot'][0]}|{month}".encode()
-            ).hexdigest()
             frame = window.select("symbol", "session", "decision_time", "knowledge_time").with_columns(
                 *(pl.Series(name, proba[:, i]) for i, name in enumerate(CLASSES)),
                 pl.Series("score", proba[:, 2] - proba[:, 0]),
                 pl.lit(month).alias("fold"),
                 pl.lit(record["model_run"][0]).alias("model_run"),
                 pl.lit(int(record["snapshot"][0]), pl.Int64).alias("snapshot"),
-                pl.lit(certificate).alias("certificate"),
             )
-            published = publish(
+            report = audit_predictions(store, frame, study, record, ledger, month)
+            certified = make_certificate(
                 context,
                 store,
-                schema,
-                frame,
+                study.name,
                 month,
-                lambda written: audit_predictions(store, written, study, record, ledger, month),
+                frame,
+                record=record,
+                ledger=ledger,
+                report=report,
+                snapshot=now,
+                read=reads,
+                learned_from=[(table, (FROM_THE_FIRST, offset_month(month, -1))) for table in learned],
+            )
+            frame = frame.with_columns(pl.lit(certified.digest).alias("certificate"))
+            # What was written is compared with what was audited when it is read back.
+            published = publish(
+                context, store, schema, frame, month, lambda _: report, beside=[certified.beside]
             )
             return {
                 **month_metadata(published, frame),
                 "mlflow_run": record["model_run"][0],
                 "mean_score": float(np.mean(proba[:, 2] - proba[:, 0])),
-                "certificate": certificate,
+                "certificate": certified.digest,
             }
 
         each_month(context, month_of)

@@ -1,0 +1,127 @@
+"""The certificate of a month of predictions, stored in the transaction that publishes them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+import polars as pl
+
+from trademl_pipeline.defs.gate import run_time
+from trademl_pipeline.lake import Lake
+from trademl_pipeline.lake.errors import MissingTableError
+from trademl_pipeline.lake.frames import data_version
+from trademl_pipeline.lake.schemas import (
+    AUDITS,
+    RAW_BARS,
+    TableSchema,
+    certificate_table,
+    model_table,
+    prediction_table,
+)
+from trademl_pipeline.leakage import AuditReport, certificate
+from trademl_pipeline.leakage.certificate import Certificate, Content, content_of
+from trademl_pipeline.leakage.code_version import code_version
+from trademl_pipeline.training.ledger import FitLedger
+
+# A table and the months of it that were read, first and last.
+Read = tuple[TableSchema, tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Certified:
+    """A certificate and the table row that goes into the lake with the predictions (`publish`'s `beside`)."""
+
+    certificate: Certificate
+    beside: tuple[TableSchema, pl.DataFrame]
+
+    @property
+    def digest(self) -> str:
+        """What stands in every row of the predictions."""
+        return self.certificate.digest
+
+
+def make_certificate(
+    context: dg.AssetExecutionContext,
+    store: Lake,
+    study: str,
+    month: str,
+    predictions: pl.DataFrame,
+    *,
+    record: pl.DataFrame,
+    ledger: FitLedger,
+    report: AuditReport,
+    snapshot: int,
+    read: Sequence[Read],
+    learned_from: Sequence[Read],
+) -> Certified:
+    """Certify the predictions of a month before they are published.
+
+    Args:
+        context: of the run.
+        store: the lake.
+        study: name of the study.
+        month: month key.
+        predictions: the rows to be published, without their certificate.
+        record: the model's row of the model table.
+        ledger: the fit ledger of the model, the reading of the month's rows included.
+        report: audit of the predictions. It is made before, since its results are part of the certificate; publishing
+            compares what it reads back with what was audited.
+        snapshot: at which the month's inputs were read.
+        read: tables and months that were read for the predictions.
+        learned_from: tables and months that the model learned from, at its own snapshot.
+    """
+    schema = prediction_table(study)
+    behind = {RAW_BARS.name, model_table(study).name, *(table.name for table, _ in (*read, *learned_from))}
+    audits = store.read(AUDITS).filter(pl.col("table_name").is_in(list(behind)) & (pl.col("month") <= month))
+    made = certificate.make_certificate(
+        study,
+        month,
+        predictions,
+        values=values_version(schema, predictions),
+        model=record.row(0, named=True),
+        ledger=ledger,
+        report=report,
+        table=schema.name,
+        audits=audits,
+        code=code_version(),
+        data_snapshot=snapshot,
+        data=contents(store, read, snapshot),
+        training=contents(store, learned_from, int(record["snapshot"][0])),
+    )
+    kept = certificates(store, study, month)
+    made = made.settled(Certificate.from_json(text) for text in kept["certificate"])
+    if made.digest not in kept["digest"]:
+        row = {
+            "fold": month,
+            "digest": made.digest,
+            "passed": made.passed,
+            "data_snapshot": made.data_snapshot,
+            "training_snapshot": made.training_snapshot,
+            "certificate": made.to_json(),
+            "run_id": context.run.run_id,
+            "recorded_at": run_time(context),
+        }
+        kept = pl.concat([kept, pl.DataFrame([row], schema=kept.schema)])
+    return Certified(made, (certificate_table(study), kept))
+
+
+def certificates(store: Lake, study: str, month: str) -> pl.DataFrame:
+    """All certificates of a month, the one in force among them; no row where there is none."""
+    schema = certificate_table(study)
+    try:
+        return store.read(schema, months=(month, month))
+    except MissingTableError:
+        return schema.empty()
+
+
+def contents(store: Lake, tables: Sequence[Read], snapshot: int) -> dict[str, Content]:
+    """Content of the months of some tables at a snapshot, by table."""
+    versions = store.data_versions(tables, snapshot=snapshot)
+    return {name: content_of(months) for name, months in versions.items()}
+
+
+def values_version(schema: TableSchema, predictions: pl.DataFrame) -> str:
+    """Content hash of predictions without their certificate."""
+    columns = {name: dtype for name, dtype in schema.columns.items() if name != "certificate"}
+    bare = TableSchema(schema.name, columns, schema.key)
+    return data_version(bare, predictions.select(list(columns)))
