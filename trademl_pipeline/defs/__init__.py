@@ -16,7 +16,7 @@ def build_definitions() -> dg.Definitions:
     """Everything of the code location: the shared stages, then each study's."""
     from trademl_pipeline.defs.features.features import feature_assets
     from trademl_pipeline.defs.jobs import month_job_name, study_jobs, train_job_name
-    from trademl_pipeline.defs.labels.direction import label_assets
+    from trademl_pipeline.defs.labels.labels import label_assets
     from trademl_pipeline.defs.market.raw_bars import raw_bars, raw_bars_gate
     from trademl_pipeline.defs.models.model import model_assets
     from trademl_pipeline.defs.predictions.predictions import prediction_assets
@@ -25,14 +25,16 @@ def build_definitions() -> dg.Definitions:
     from trademl_pipeline.defs.schedules import next_fold_sensor, retrain_schedule
     from trademl_pipeline.defs.sensors import report_failures
     from trademl_pipeline.defs.sequences.sequences import sequence_assets
+    from trademl_pipeline.labels import TARGETS
     from trademl_pipeline.studies import STUDIES
 
     parts: list[dg.AssetsDefinition | dg.AssetChecksDefinition] = [raw_bars, raw_bars_gate]
     jobs, schedules, sensors = [], [], [report_failures]
     for set_name in sorted({study.feature_set for study in STUDIES.values()}):
         parts += feature_assets(set_name)
+    for target in TARGETS.values():
+        parts += label_assets(target)
     for study in STUDIES.values():
-        parts += label_assets(study)
         parts += sequence_assets(study)
         parts += model_assets(study)
         parts += prediction_assets(study)

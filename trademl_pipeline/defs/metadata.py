@@ -41,10 +41,14 @@ def column_lineage(sources: Mapping[str, Sequence[tuple[str, str]]]) -> dg.Table
     )
 
 
-def table_metadata(schema: TableSchema, lineage: dg.TableColumnLineage | None = None) -> dict[str, Any]:
+def table_metadata(
+    schema: TableSchema,
+    lineage: dg.TableColumnLineage | None = None,
+    descriptions: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Definition-time metadata of an asset that is a table of the lake."""
     metadata: dict[str, Any] = {
-        "dagster/column_schema": column_schema(schema),
+        "dagster/column_schema": column_schema(schema, descriptions),
         "dagster/table_name": f"lake.{schema.name}",
     }
     if lineage is not None:

@@ -54,9 +54,10 @@ def breakout_labels(
             traded.
 
     Returns:
-        symbol, session (of the snapshot), label_start, label_end (the last session read), target (Int8,
-        index into `CLASSES`), last_price (the symbol had stopped trading before label_end); sorted by
-        symbol and session.
+        symbol, session (of the snapshot), label_start, label_end (the last session read), forward_return
+        (log total return from the snapshot's close to the last close read), best_gain (highest price before
+        the failure or the horizon, the snapshot's close included, / upper - 1), target (Int8, index into
+        `CLASSES`), last_price (the symbol had stopped trading before label_end); sorted by symbol and session.
     """
     race = race or RaceRules()
     panel = prepare(bars)
@@ -66,10 +67,13 @@ def breakout_labels(
     upper, lower = marked["upper"].to_numpy(), marked["lower"].to_numpy()
     last, complete = (a[start] for a in clock.last_row(race.horizon))
     high, low = panel["high"].to_numpy(), panel["low"].to_numpy()
+    wealth = np.log(panel["wealth"].to_numpy())
 
     target = np.full(len(start), _UNDECIDED, dtype=np.int8)
     end = clock.index[start] + race.horizon
+    stop = last.copy()
     best = np.zeros(len(start), dtype=np.int8)
+    top = panel["close"].to_numpy()[start]
     racing = np.arange(len(start))
     for ahead in range(1, race.horizon + 1):
         racing = racing[start[racing] + ahead <= last[racing]]
@@ -77,6 +81,8 @@ def breakout_labels(
             break
         row = start[racing] + ahead
         failed = low[row] <= race.grace * lower[racing]
+        held = racing[~failed]
+        top[held] = np.maximum(top[held], high[start[held] + ahead])
         for rank, gain in enumerate(race.gains, start=1):
             reached = ~failed & (high[row] >= (1 + gain) * upper[racing])
             best[racing[reached]] = np.maximum(best[racing[reached]], rank)
@@ -84,7 +90,8 @@ def breakout_labels(
         decided = racing[failed | won]
         target[decided] = best[decided]
         target[racing[failed & (best[racing] == 0)]] = FAILED
-        end[decided] = clock.index[start[decided] + ahead]
+        stop[decided] = start[decided] + ahead
+        end[decided] = clock.index[stop[decided]]
         racing = racing[~(failed | won)]
     at_end = (target == _UNDECIDED) & complete
     target[at_end] = best[at_end]
@@ -94,6 +101,8 @@ def breakout_labels(
         *KEY,
         pl.col("session").alias("label_start"),
         clock.session(end[known]).alias("label_end"),
+        pl.Series("forward_return", (wealth[stop] - wealth[start])[known]),
+        pl.Series("best_gain", (top / upper - 1)[known]),
         pl.Series("target", target[known]),
         pl.Series("last_price", (at_end & (clock.index[last] < end))[known]),
     )

@@ -50,3 +50,40 @@ def forward_labels(
             )
         )
     return pl.concat(parts).sort(*KEY, "horizon")
+
+
+def forecast_labels(
+    bars: pl.DataFrame, *, horizons: Sequence[int] = (1, 30), sessions: Sessions = None
+) -> pl.DataFrame:
+    """`forward_labels` side by side: one row per symbol and session, known when the longest horizon is.
+
+    Args:
+        bars: as for `features.compute`.
+        horizons: sessions ahead, ascending. A row is there once the last of them is reached; until then the
+            values of the shorter ones are absent too.
+        sessions: see `forward_labels`.
+
+    Returns:
+        symbol, session, label_start, label_end (of the longest horizon), forward_return (that of the *first*
+        horizon: what a report ranks predictions against), return_<h> and volatility_<h> for each horizon,
+        last_price (at the longest horizon); sorted by symbol and session.
+    """
+    every = forward_labels(bars, horizons=horizons, sessions=sessions)
+    parts = [
+        every.filter(pl.col("horizon") == h).rename(
+            {"forward_return": f"return_{h}", "forward_volatility": f"volatility_{h}"}
+        )
+        for h in horizons
+    ]
+    wide = parts[-1]
+    for h, part in zip(horizons[:-1], parts[:-1], strict=True):
+        wide = wide.join(part.select(*KEY, f"return_{h}", f"volatility_{h}"), on=KEY, how="inner")
+    values = (name for h in horizons for name in (f"return_{h}", f"volatility_{h}"))
+    return wide.select(
+        *KEY,
+        "label_start",
+        "label_end",
+        pl.col(f"return_{horizons[0]}").alias("forward_return"),
+        *values,
+        "last_price",
+    ).sort(KEY)

@@ -13,7 +13,7 @@ from trademl_pipeline.features.common import R
 from trademl_pipeline.features.engine import evaluate
 from trademl_pipeline.features.feature import Series
 from trademl_pipeline.features.prepare import prepare
-from trademl_pipeline.features.registry import DECLARED
+from trademl_pipeline.features.registry import DECLARED, FEATURES
 from trademl_pipeline.labels.horizon import KEY, Sessions, at_horizon
 
 HORIZON: Final = 5
@@ -27,6 +27,9 @@ FEATURE_OF: Final[dict[str, str]] = {
     "trend_exhaustion": "trend_exhaustion",
     "volume_divergence": "volume_price_divergence",
 }
+
+# Sessions before t: the trigger ranks a feature among 250 of its values, each with its own warm-up.
+LOOKBACK: Final = TRIGGER_SESSIONS - 1 + max(FEATURES[f].warmup for f in FEATURE_OF.values())
 
 _COUNTS = ("returns", "rises", "falls", "sum_r", "sum_r2")
 _STEPS = (
@@ -65,9 +68,8 @@ def pattern_validations(bars: pl.DataFrame, *, sessions: Sessions = None) -> pl.
     """The four validations of the 5 sessions after t.
 
     - momentum_persistence: more than 60 % of the non-zero returns keep the sign of mean5 return_1.
-    - volatility_regime: the returns' standard deviation is on the side of its usual one (mean20 of std5, at
-    t) that
-      the sign of volatility_regime_change says.
+    - volatility_regime: the returns' standard deviation is on the side of its usual one (mean20 of std5, at t)
+      that the sign of volatility_regime_change says.
     - trend_exhaustion: the return has the opposite sign of that of the last 10 sessions.
     - volume_divergence: the return has the opposite sign of that of the last 5 sessions.
 
@@ -77,9 +79,9 @@ def pattern_validations(bars: pl.DataFrame, *, sessions: Sessions = None) -> pl.
             traded.
 
     Returns:
-        symbol, session, label_start, label_end, the four as Int8 (1 came true, 0 did not, null: no trigger,
-        or not to be told), last_price (see `horizon`); rows with at least one of them, sorted by symbol and
-        session.
+        symbol, session, label_start, label_end, forward_return (log total return over the 5 sessions), the four
+        as Int8 (1 came true, 0 did not, null: no trigger, or not to be told), last_price (see `horizon`); rows
+        with at least one of the four, sorted by symbol and session.
     """
     panel = prepare(bars)
     declared = {**DECLARED, **{s.name: s for s in _STEPS}}
@@ -93,5 +95,6 @@ def pattern_validations(bars: pl.DataFrame, *, sessions: Sessions = None) -> pl.
         .alias(name)
         for name, came in _outcomes().items()
     ]
-    labels = rows.select(*KEY, "label_start", "label_end", *targets, "last_price")
+    gone = (pl.col("wealth_end") / pl.col("wealth")).log().alias("forward_return")
+    labels = rows.select(*KEY, "label_start", "label_end", gone, *targets, "last_price")
     return labels.filter(pl.any_horizontal(pl.col(list(FEATURE_OF)).is_not_null()))

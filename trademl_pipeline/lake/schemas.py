@@ -5,8 +5,8 @@ key) is set by `publish` and does not appear in `TableSchema.columns`, except in
 itself.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import polars as pl
@@ -144,27 +144,48 @@ QUARANTINED_BARS = TableSchema(
     "source's frame.",
 )
 
-LABEL_DIRECTION = TableSchema(
-    name="labels_direction",
-    columns={
-        "symbol": pl.String,
-        "session": pl.Date,
-        "label_start": pl.Date,
-        "label_end": pl.Date,
-        "forward_return": pl.Float64,
-        "threshold": pl.Float64,
-        "target": pl.Int8,
-        "horizon": pl.Int16,
-        "last_price": pl.Boolean,
-        "knowledge_time": UTC_TIME,
-    },
-    key=_PANEL_KEY,
-    month_column="label_end",
-    may_be_empty=True,
-    description="Sell (0), Hold (1), Buy (2) by the log return over (label_start, label_end]. A label is "
-    "filed under the month of its label_end, the month in which it became known. "
-    "last_price: the name did not trade at label_end, and its last price stands in.",
-)
+
+def label_table(
+    target: str,
+    values: Mapping[str, Any] | None = None,
+    *,
+    nullable: Iterable[str] = (),
+    description: str = "",
+) -> TableSchema:
+    """Table `labels_<target>`: what became of every decision, filed under the month of its label_end.
+
+    Args:
+        target: name of the target.
+        values: the target's columns and their types; None takes those of a direction: forward_return,
+            threshold and target.
+        nullable: values that may be missing in a row.
+        description: of the values.
+    """
+    if values is None:
+        values = {"forward_return": pl.Float64, "threshold": pl.Float64, "target": pl.Int8}
+    return TableSchema(
+        name=f"labels_{target}",
+        columns={
+            "symbol": pl.String,
+            "session": pl.Date,
+            "label_start": pl.Date,
+            "label_end": pl.Date,
+            **values,
+            "horizon": pl.Int16,
+            "last_price": pl.Boolean,
+            "knowledge_time": UTC_TIME,
+        },
+        key=_PANEL_KEY,
+        nullable=frozenset(nullable),
+        month_column="label_end",
+        may_be_empty=True,
+        description=f"{description} A label reads (label_start, label_end] and is filed under the month of its "
+        "label_end, the month in which it became known. last_price: the name did not trade at label_end, and its "
+        "last price stands in.".strip(),
+    )
+
+
+LABEL_DIRECTION = label_table("direction", description="Sell (0), Hold (1), Buy (2) by the log return.")
 
 AUDITS = TableSchema(
     name="audits",
@@ -210,11 +231,6 @@ def feature_table(set_name: str, feature_names: Sequence[str]) -> TableSchema:
         month_column="session",
         description=f"Features of the set {set_name!r}, known at decision_time (the session's close).",
     )
-
-
-def label_table(study: str) -> TableSchema:
-    """Table `labels_<study>`: direction labels with the horizon and band of that study."""
-    return replace(LABEL_DIRECTION, name=f"labels_{study}")
 
 
 def sequence_table(study: str) -> TableSchema:
