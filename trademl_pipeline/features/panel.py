@@ -8,7 +8,8 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from trademl_pipeline.features.registry import compute, warmup
+from trademl_pipeline.features.references import index_of_history, reference_clock
+from trademl_pipeline.features.registry import compute, reference_inputs, warmup
 from trademl_pipeline.market.calendar import month_sessions, offset
 
 # Bars of a close reach a trader with the vendor's delay; decisions are taken an hour after the close, long before the
@@ -36,30 +37,47 @@ def clock(bars: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def feature_month(bars: pl.DataFrame, set_name: str, month: str) -> pl.DataFrame:
+def feature_month(
+    bars: pl.DataFrame,
+    set_name: str,
+    month: str,
+    *,
+    reference: pl.DataFrame | None = None,
+    universe: pl.DataFrame | None = None,
+) -> pl.DataFrame:
     """Features of one month.
 
     Args:
         bars: raw bars from `warmup_start` to the end of the month, with event_time and knowledge_time.
         set_name: name in `FEATURE_SETS`.
         month: partition key, `YYYY-MM-01`.
+        reference: bars of the index, the sector funds and the VIX over the same span, with knowledge_time; None
+            leaves null the features that read them. The index is SPY, or the synthetic one where SPY is not there.
+        universe: symbol, the symbol of its sector's fund (`sector`), and since when (`start_date`).
 
     Returns:
-        symbol, session, decision_time, knowledge_time, one Float64 per feature; sorted by key.
+        symbol, session, decision_time, knowledge_time, one Float64 per feature; sorted by key. knowledge_time counts
+        the references that the set reads.
     """
     sessions = month_sessions(month)
-    values = compute(bars, set_name)
+    names = index_of_history(reference, sessions[0])
+    values = compute(bars, set_name, reference=reference, universe=universe, names=names)
     inside = pl.col("session").is_between(sessions[0], sessions[-1])
-    names = [c for c in values.columns if c not in ("symbol", "session")]
+    features = [c for c in values.columns if c not in ("symbol", "session")]
+    times = clock(bars).filter(inside)
+    read = reference_inputs(set_name)
+    if reference is not None and read:
+        known = reference_clock(times, reference, universe, names, read)
+        times = times.with_columns(pl.max_horizontal("knowledge_time", known).alias("knowledge_time"))
     return (
         values.filter(inside)
-        .join(clock(bars).filter(inside), on=["symbol", "session"], how="left")
+        .join(times, on=["symbol", "session"], how="left")
         .select(
             "symbol",
             "session",
             "decision_time",
             "knowledge_time",
-            *(pl.col(n).cast(pl.Float64).fill_nan(None) for n in names),
+            *(pl.col(n).cast(pl.Float64).fill_nan(None) for n in features),
         )
         .sort("symbol", "session")
     )

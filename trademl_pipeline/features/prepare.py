@@ -14,7 +14,7 @@ import polars as pl
 
 from trademl_pipeline.features.errors import FeatureInputError, require_columns
 from trademl_pipeline.features.operators import AGE, SPLIT
-from trademl_pipeline.features.references import REFERENCE_COLUMNS, with_references
+from trademl_pipeline.features.references import REFERENCE_COLUMNS, ReferenceNames, with_references
 
 KEY: Final = ("symbol", "session")
 PRICES: Final = ("open", "high", "low", "close")
@@ -87,7 +87,11 @@ def _on_first_share(panel: pl.DataFrame) -> pl.DataFrame:
 
 
 def prepare(
-    bars: pl.DataFrame, *, reference: pl.DataFrame | None = None, universe: pl.DataFrame | None = None
+    bars: pl.DataFrame,
+    *,
+    reference: pl.DataFrame | None = None,
+    universe: pl.DataFrame | None = None,
+    names: ReferenceNames | None = None,
 ) -> pl.DataFrame:
     """The panel: key, AGE, prices, volume, dividend, wealth and the references, by symbol and session.
 
@@ -135,4 +139,4 @@ def prepare(
         *(f"traded_{c}" for c in TRADED),
         SPLIT,
     )
-    return with_references(panel, reference, universe)
+    return with_references(panel, reference, universe, names)

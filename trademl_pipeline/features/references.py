@@ -4,14 +4,19 @@ The value at session t is that of the same session, joined by date: a reference 
 null, and so are the features that read it. Nothing is filled from earlier or later sessions.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import date
 from typing import Final
 
 import polars as pl
 
 from trademl_pipeline.features.errors import FeatureInputError, require_columns
+from trademl_pipeline.market.symbols import INDEX_SYMBOL
 
 REFERENCE_COLUMNS: Final = ("index_wealth", "sector_wealth", "vix", "vix3m")
+# A real index fund stands for the market where it is at least this much of the history that the synthetic index has.
+_ENOUGH_OF_INDEX: Final = 0.9
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,30 @@ class ReferenceNames:
     index: str = "SPY"
     vix: str = "^VIX"
     vix3m: str = "^VIX3M"
+
+    def shared(self) -> dict[str, str]:
+        """Column -> symbol of the series that all symbols share."""
+        return {"index_wealth": self.index, "vix": self.vix, "vix3m": self.vix3m}
+
+
+def index_of_history(reference: pl.DataFrame | None, day: date) -> ReferenceNames:
+    """The names to use from `day` on: SPY as the index, or the synthetic one where SPY has too little history.
+
+    It is decided by rows up to that day only, so that a fund listed later does not show in earlier values. A
+    window never mixes the two.
+
+    Args:
+        reference: symbol, session.
+        day: first session of the values.
+    """
+    names = ReferenceNames()
+    if reference is None:
+        return names
+    past = reference.filter(pl.col("session") <= day)
+    held = {s: past.filter(pl.col("symbol") == s)["session"].n_unique() for s in (names.index, INDEX_SYMBOL)}
+    if held[names.index] >= max(1, _ENOUGH_OF_INDEX * held[INDEX_SYMBOL]):
+        return names
+    return ReferenceNames(index=INDEX_SYMBOL)
 
 
 def reference_wealth(reference: pl.DataFrame) -> pl.DataFrame:
@@ -66,9 +95,8 @@ def with_references(
         return panel.with_columns(pl.lit(None, dtype=pl.Float64).alias(c) for c in REFERENCE_COLUMNS)
     names = names or ReferenceNames()
     wealth = reference_wealth(reference).with_columns(pl.col("session").cast(panel.schema["session"]))
-    columns = {"index_wealth": names.index, "vix": names.vix, "vix3m": names.vix3m}
     shared = wealth.select(pl.col("session").unique())
-    for column, symbol in columns.items():
+    for column, symbol in names.shared().items():
         series = wealth.filter(pl.col("symbol") == symbol).select("session", pl.col("wealth").alias(column))
         shared = shared.join(series, on="session", how="left")
     panel = panel.join(shared, on="session", how="left", maintain_order="left")
@@ -81,6 +109,51 @@ def with_references(
         .join(series, on=("_sector", "session"), how="left", maintain_order="left")
         .drop("_sector")
     )
+
+
+def reference_clock(
+    keys: pl.DataFrame,
+    reference: pl.DataFrame,
+    universe: pl.DataFrame | None,
+    names: ReferenceNames,
+    columns: Collection[str],
+) -> pl.Series:
+    """When the references that a row may have read were known.
+
+    Args:
+        keys: symbol, session of the rows.
+        reference: as in `with_references`, with knowledge_time.
+        columns: which of `REFERENCE_COLUMNS` are read.
+
+    Returns:
+        For each row the latest knowledge_time of any bar of those series up to its session; null where there is
+        none.
+
+    Raises:
+        FeatureInputError: the reference has no knowledge_time.
+    """
+    require_columns(reference, ("symbol", "session", "knowledge_time"), "reference bars")
+    bars = reference.select("symbol", pl.col("session").cast(keys.schema["session"]), "knowledge_time")
+    read = [symbol for column, symbol in names.shared().items() if column in columns]
+    shared = _latest(bars.filter(pl.col("symbol").is_in(read)).drop("symbol"))
+    rows = keys.select("symbol", "session").with_row_index("_row")
+    rows = rows.sort("session").join_asof(shared, on="session", check_sortedness=False)
+    known = [rows.sort("_row")["knowledge_time"]]
+    if universe is not None and "sector_wealth" in columns:
+        funds = _latest(bars, "symbol").rename({"symbol": "_sector"})
+        own = keys.with_columns(_sector_of(keys, universe)).with_row_index("_row").sort("session")
+        own = own.select("_row", "session", "_sector").join_asof(
+            funds, on="session", by="_sector", check_sortedness=False
+        )
+        known.append(own.sort("_row")["knowledge_time"].alias("_of_sector"))
+    return pl.DataFrame(known).select(pl.max_horizontal(pl.all()).alias("knowledge_time")).to_series()
+
+
+def _latest(bars: pl.DataFrame, *by: str) -> pl.DataFrame:
+    """By session the latest knowledge_time of all rows up to it, in each group."""
+    latest = bars.group_by(*by, "session").agg(pl.col("knowledge_time").max()).sort(*by, "session")
+    running = pl.col("knowledge_time").cum_max()
+    return latest.with_columns(running.over(by) if by else running).sort("session")
 
 
 def _sector_of(panel: pl.DataFrame, universe: pl.DataFrame) -> pl.Series:

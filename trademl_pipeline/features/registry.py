@@ -13,6 +13,7 @@ from trademl_pipeline.features.engine import evaluate, inputs
 from trademl_pipeline.features.feature import Feature, Series
 from trademl_pipeline.features.operators import SPLIT
 from trademl_pipeline.features.prepare import KEY, PANEL_COLUMNS, checked, prepare
+from trademl_pipeline.features.references import REFERENCE_COLUMNS, ReferenceNames
 
 _MODULES = {"forecast": forecast, "breakout": breakout, "pattern": pattern, "indicators": indicators}
 
@@ -66,12 +67,19 @@ def feature_inputs(name: str) -> tuple[str, ...]:
     return tuple(sorted(found - {SPLIT}))
 
 
+def reference_inputs(name: str) -> tuple[str, ...]:
+    """Columns of `references` that a set or a feature is made from, such as ("index_wealth",); () for none."""
+    read = {c for n in feature_names(name) for c in feature_inputs(n)}
+    return tuple(c for c in REFERENCE_COLUMNS if c in read)
+
+
 def compute(
     bars: pl.DataFrame,
     name: str,
     *,
     reference: pl.DataFrame | None = None,
     universe: pl.DataFrame | None = None,
+    names: ReferenceNames | None = None,
 ) -> pl.DataFrame:
     """A feature set (or one feature) of every row of the bars.
 
@@ -83,6 +91,7 @@ def compute(
         name: key of `FEATURE_SETS`, or of `FEATURES`.
         reference: bars of the index, the sector funds and the VIX, as in `references`.
         universe: symbol and the symbol of its sector's fund (`sector`), as in `references`.
+        names: which symbols of the reference are the index and the VIX; None is SPY, ^VIX and ^VIX3M.
 
     Returns:
         symbol, session, then one Float64 column per feature, in the set's order; sorted by symbol and
@@ -95,9 +104,8 @@ def compute(
         KeyError: no such set.
         FeatureInputError: the bars cannot be used; the message says which column.
     """
-    names = feature_names(name)
-    panel = prepare(bars, reference=reference, universe=universe)
-    values = evaluate(panel, names, DECLARED)
+    panel = prepare(bars, reference=reference, universe=universe, names=names)
+    values = evaluate(panel, feature_names(name), DECLARED)
     if values.height == bars.height:
         return values
     return checked(bars).select(KEY).join(values, on=KEY, how="left", maintain_order="left")

@@ -38,6 +38,8 @@ SECTOR_FUNDS = {
     "XLV": "Health Care",
     "XLY": "Consumer Discretionary",
 }
+# The synthetic index that is built from the bars themselves.
+INDEX_SYMBOL = "^INDEX"
 MARKET_FUNDS = ("SPY", "QQQ", "IWM")
 VOLATILITY_INDICES = ("^VIX", "^VIX3M", "^VIX9D", "^VVIX")
 REFERENCES = (*MARKET_FUNDS, *SECTOR_FUNDS, *VOLATILITY_INDICES[:2])
