@@ -1,95 +1,53 @@
 """What every form of the report says: the same rows and sentences for HTML, Markdown and the terminal."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from trademl_pipeline.portfolio.performance import Performance
 from trademl_pipeline.reports.evaluation import Evaluation
+from trademl_pipeline.reports.lines import Line
+from trademl_pipeline.reports.section import Section
+from trademl_pipeline.reports.tasks.spec import LONG_SIGNALS
 from trademl_pipeline.reports.text import NONE, count, figure, interval, number, percent, plural
 from trademl_pipeline.training.metrics import Score
 
-_BASELINES = {
-    "always_up": "always up",
-    "none": "by chance",
-    "frequencies": "class shares",
-    "sampling": "from sampling",
-}
-
-
-@dataclass(frozen=True)
-class Line:
-    """One figure as a row: texts, and the numbers behind them for a small graphic.
-
-    Attributes:
-        name: what was measured.
-        score: the figure.
-        style: "percent", "signed" or "number"; see `text.figure`.
-        better: "high" or "low".
-        oracle: the oracle's figure on the same rows, if there is one.
-        digits: decimals, or None for the style's own.
-    """
-
-    name: str
-    score: Score
-    style: str
-    better: str = "high"
-    oracle: float | None = None
-    digits: int | None = None
-
-    @property
-    def value(self) -> str:
-        """The figure."""
-        return figure(self.score.value, self.style, self.digits)
-
-    @property
-    def interval(self) -> str:
-        """Its interval."""
-        return interval(self.score, self.style, self.digits)
-
-    @property
-    def baselines(self) -> str:
-        """Its baselines, "52.1 % majority, 47.9 % always up"."""
-        said = {}
-        for name, value in self.score.baselines.items():
-            said.setdefault(figure(value, self.style, self.digits) if value else "0", []).append(
-                _BASELINES.get(name, name)
-            )
-        return ", ".join(f"{value} {', '.join(names)}" for value, names in said.items())
-
-    @property
-    def oracle_text(self) -> str:
-        """The oracle's figure, or nothing."""
-        return "" if self.oracle is None else figure(self.oracle, self.style, self.digits)
-
 
 def score_lines(e: Evaluation) -> list[Line]:
-    """The figures of merit."""
+    """The figures of merit, the task's own first."""
     best = e.oracle
-    lines = [
-        Line(
-            "Directional accuracy",
-            e.directional_accuracy,
-            "percent",
-            oracle=best.directional_accuracy.value if best else None,
-        )
-    ]
+    lines = [Line(name, score, style, better=better) for name, score, style, better in e.task.scores]
+    if e.directional_accuracy:
+        oracle = best.directional_accuracy if best else None
+        name = "Directional accuracy"
+        lines.append(Line(name, e.directional_accuracy, "percent", oracle=oracle.value if oracle else None))
     if e.rank_ic:
         oracle_ic = best.rank_ic.value if best and best.rank_ic else None
         lines.append(Line("Daily rank IC, mean", e.rank_ic, "signed", oracle=oracle_ic))
     if e.icir:
         lines.append(Line("ICIR, daily", e.icir, "number", digits=2))
-    return [
-        *lines,
-        Line("Class accuracy", e.class_accuracy, "percent"),
-        Line("Brier score", e.brier, "number", better="low"),
-        Line("Calibration error", e.calibration, "percent", better="low"),
-        Line("Sharpe ratio before costs", e.gross.sharpe, "number", digits=2),
-        Line("Sharpe ratio after costs", e.net.sharpe, "number", digits=2),
-    ]
+    if len(e.classes) == 1:
+        classes = e.classes[0]
+        lines += [
+            Line("Class accuracy", classes.accuracy, "percent"),
+            Line("Brier score", classes.brier, "number", better="low"),
+            Line("Calibration error", classes.calibration, "percent", better="low"),
+        ]
+    if e.gross and e.net:
+        lines += [
+            Line("Sharpe ratio before costs", e.gross.sharpe, "number", digits=2),
+            Line("Sharpe ratio after costs", e.net.sharpe, "number", digits=2),
+        ]
+    return lines
+
+
+def sections(e: Evaluation) -> list[Section]:
+    """Every part that is made of sections, in the order of the report."""
+    return [*e.task.sections, e.consistency, e.drift, *([e.examples] if e.examples else [])]
 
 
 def books(e: Evaluation) -> list[tuple[str, Performance]]:
     """The books side by side, with their headings."""
+    if e.gross is None or e.net is None:
+        return []
     held = f"held {plural(e.config.book.holding, 'session')}"
     columns = [(f"{held}, before costs", e.gross), (f"{held}, after costs", e.net)]
     if e.quick:
@@ -130,8 +88,17 @@ def book_rule(e: Evaluation) -> str:
     rules = {
         "quantile": f"long the top {percent(book.quantile, 0)} by score and short as many at the bottom",
         "rank": "weights by rank of the score",
-        "sign": "long above a score of 0 and short below",
+        "sign": "long above a score of 0 and short below, in equal parts",
     }
+    if e.config.task == "breakout":
+        rules["sign"] = f"long the signals {', '.join(LONG_SIGNALS)} in equal parts, nothing short"
+    if e.config.task == "pattern":
+        rules["sign"] = (
+            "long and short as the technical signals say, in equal parts, where the confidence is at least "
+            f"{percent(e.config.confidence_threshold, 0)}"
+        )
+    if e.judged is None:
+        return f"No prediction calls for a trade ({rules[book.weighting]}): there is no book."
     return (
         f"Naive: {rules[book.weighting]}, decided at each close, filled at the next open. "
         f"Costs a side: {percent(book.costs.commission)} commission, "
@@ -140,12 +107,12 @@ def book_rule(e: Evaluation) -> str:
 
 
 FOLD_NOTE = (
-    "One model a month, fitted on labels that ended, with the embargo, before its first decision. "
+    "One model a fold, fitted on labels that ended, with the embargo, before its first decision. "
     "“Trained on” gives the first session and the last admissible label end; the snapshot is the lake's, so "
-    "the training set can be read again as it was. One month is too short to judge by."
+    "the training set can be read again as it was. One fold is too short to judge by."
 )
-FOLD_COLUMNS = (
-    "month",
+_FOLD_COLUMNS = (
+    "fold",
     "trained on",
     "rows",
     "snapshot",
@@ -157,6 +124,13 @@ FOLD_COLUMNS = (
     "95 % interval",
     "gate",
 )
+_COST_COLUMNS = {"parameters": "parameters", "train_seconds": "seconds to train"}
+
+
+def fold_columns(e: Evaluation) -> list[str]:
+    """Headings of the fold table; what a fold cost only where it is known."""
+    cost = [name for column, name in _COST_COLUMNS.items() if column in e.folds.columns]
+    return [*_FOLD_COLUMNS[:-1], *cost, _FOLD_COLUMNS[-1]]
 
 
 def fold_rows(e: Evaluation) -> list[dict[str, Any]]:
@@ -173,7 +147,7 @@ def fold_rows(e: Evaluation) -> list[dict[str, Any]]:
         )
         rows.append(
             {
-                "month": fold["fold"][:7],
+                "fold": fold["fold"][:7],
                 "trained on": " to ".join(trained) or NONE,
                 "rows": count(fold["rows"]),
                 "snapshot": NONE if fold["snapshot"] is None else str(fold["snapshot"]),
@@ -183,6 +157,8 @@ def fold_rows(e: Evaluation) -> list[dict[str, Any]]:
                 "majority": percent(fold["majority"]),
                 "rank IC": number(fold["ic"], signed=True),
                 "95 % interval": interval_text,
+                "parameters": count(fold.get("parameters")),
+                "seconds to train": number(fold.get("train_seconds"), 1),
                 "gate": gate,
                 "run": fold["model_run"] or "",
                 "refused": fold["refused"],
@@ -199,7 +175,7 @@ def scope(e: Evaluation) -> list[tuple[str, str]]:
         ("Months", count(len(e.months))),
         ("Symbols", count(e.symbols)),
         ("Predictions", f"{count(e.predictions)}, {all_or_some} with an outcome"),
-        ("Outcome", f"log return over {plural(e.config.horizon, 'session')}"),
+        ("Outcome", _outcome(e)),
     ]
 
 
@@ -228,7 +204,13 @@ def limits(e: Evaluation) -> list[str]:
     if refused:
         shown = ", ".join(m[:7] for m in refused)
         said.append(f"What the refused {plural(len(refused), 'month')} would have brought ({shown}).")
-    events = dict(e.book.events.group_by("kind").len().iter_rows())
+    if e.config.kind.race:
+        said.append(
+            "Skill in ranks. An outcome that ends at a barrier has a median that depends on where the barriers "
+            "stand: on a random walk too, a price near the top of its channel ranks high. Mean returns are free "
+            "of that, and decide the verdict."
+        )
+    events = {} if e.judged is None else dict(e.judged.book.events.group_by("kind").len().iter_rows())
     told = {
         "stopped trading": "positions closed at the last close because the symbol stopped trading; a "
         "delisted share may have brought less",
@@ -239,3 +221,33 @@ def limits(e: Evaluation) -> list[str]:
     if e.sessions < 60:
         said.append(f"{plural(e.sessions, 'session')} are few: intervals from so short a sample are rough.")
     return said
+
+
+def _outcome(e: Evaluation) -> str:
+    if e.config.kind.race:
+        return f"race over at most {plural(e.config.horizon, 'session')}"
+    return f"log return over {plural(e.config.horizon, 'session')}"
+
+
+CERTIFICATE_NOTE = (
+    "The digest that the predictions of each month carry: of the gate's audits, the inputs and the model behind "
+    "them. Recompute it to show that nothing was changed since."
+)
+
+
+def certificate_rows(e: Evaluation) -> list[list[str]]:
+    """The certificate table: month, digest, predictions."""
+    return [
+        [r["fold"][:7], r["certificate"] or "none", count(r["predictions"])]
+        for r in e.certificates.iter_rows(named=True)
+    ]
+
+
+def certificate_sentence(e: Evaluation) -> str:
+    """How many predictions carry a certificate."""
+    if e.certificates.is_empty():
+        return "The predictions carry no certificates."
+    bare = int(e.certificates.filter(e.certificates["certificate"].is_null())["predictions"].sum())
+    if not bare:
+        return "Every prediction carries a certificate."
+    return f"{plural(bare, 'prediction')} of {count(e.predictions)} carry no certificate."

@@ -9,31 +9,21 @@ import numpy as np
 import polars as pl
 
 from trademl_pipeline.market.calendar import month_expr
-from trademl_pipeline.portfolio.long_short import LongShort, LongShortConfig, long_short
-from trademl_pipeline.portfolio.performance import Performance, performance
+from trademl_pipeline.portfolio.performance import Performance
+from trademl_pipeline.reports.books import Book, judged_book, quick_book
+from trademl_pipeline.reports.classes import ClassScores, class_scores
+from trademl_pipeline.reports.drift import drift
+from trademl_pipeline.reports.fold_table import certificates, fold_table
 from trademl_pipeline.reports.gate_results import GateResults, gate_results
 from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs, check, scored_rows
+from trademl_pipeline.reports.measures import has_calls
 from trademl_pipeline.reports.oracle import Oracle, score_oracle
+from trademl_pipeline.reports.periods import consistency
+from trademl_pipeline.reports.section import Assessment, Section
+from trademl_pipeline.reports.tasks.assess import assess, examples
 from trademl_pipeline.reports.verdict import Verdict, judge
 from trademl_pipeline.training import metrics
 from trademl_pipeline.training.metrics import Score
-
-REQUIRED_FOLD_COLUMNS = {
-    "train_start": pl.Date,
-    "train_end": pl.Date,
-    "rows": pl.Int64,
-    "snapshot": pl.Int64,
-    "model_run": pl.String,
-}
-
-
-@dataclass(frozen=True)
-class QuickBook:
-    """The book held for one session, shown beside the judged one."""
-
-    book: LongShort
-    gross: Performance
-    net: Performance
 
 
 @dataclass(frozen=True)
@@ -46,18 +36,21 @@ class Evaluation:
         months: month keys that have scored predictions.
         predictions: number of predictions; `scored` of them have an outcome.
         sessions, symbols: of the scored rows.
-        directional_accuracy, directional_excess, class_accuracy, brier, calibration: see `training.metrics`.
+        directional_accuracy, directional_excess: see `training.metrics`; None where the score calls no
+            direction.
         rank_ic, icir: None where no session has enough symbols.
         ic_daily: session, ic, n, cumulative.
         ic_monthly: month, ic, low, high, sessions.
-        reliability: see `metrics.reliability`.
-        confusion: (came, called) counts of Sell, Hold, Buy.
+        classes: one entry a set of class probabilities; empty where the study gives none.
         importance: feature, mean, low, high (over folds), folds; largest first.
-        book, gross, net: the naive long/short that is judged.
-        quick: the same book held for one session, where the judged one is held longer.
+        judged: the book that is judged; None where the study called for no trade.
+        quick: the same book held for one session, where a long/short is held longer.
         gate: what the gate recorded.
+        certificates: fold, certificate, predictions; what the predictions carry, empty where they carry none.
         folds: one row a fold: what it was trained on, and how it did.
         oracle: None on real data.
+        task: what only this kind of study has.
+        consistency, drift, examples: parts that every study has; no examples where none can be shown.
         metadata: as given.
     """
 
@@ -69,31 +62,50 @@ class Evaluation:
     scored: int
     sessions: int
     symbols: int
-    directional_accuracy: Score
-    directional_excess: Score
-    class_accuracy: Score
-    brier: Score
-    calibration: Score
+    directional_accuracy: Score | None
+    directional_excess: Score | None
     rank_ic: Score | None
     icir: Score | None
     ic_daily: pl.DataFrame
     ic_monthly: pl.DataFrame
-    reliability: pl.DataFrame
-    confusion: np.ndarray
+    classes: tuple[ClassScores, ...]
     importance: pl.DataFrame
-    book: LongShort
-    gross: Performance
-    net: Performance
-    quick: "QuickBook | None"
+    judged: Book | None
+    quick: Book | None
     gate: GateResults
+    certificates: pl.DataFrame
     folds: pl.DataFrame
     oracle: Oracle | None
+    task: Assessment
+    consistency: Section
+    drift: Section
+    examples: Section | None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:
         """The judgement of these figures."""
         return judge(self)
+
+    @property
+    def gross(self) -> Performance | None:
+        """The judged book before costs."""
+        return self.judged.gross if self.judged else None
+
+    @property
+    def net(self) -> Performance | None:
+        """The judged book after costs."""
+        return self.judged.net if self.judged else None
+
+    @property
+    def class_accuracy(self) -> Score | None:
+        """Accuracy of the only set of classes; None where there is none, or more than one."""
+        return self.classes[0].accuracy if len(self.classes) == 1 else None
+
+    @property
+    def confusion(self) -> np.ndarray | None:
+        """(came, called) counts of the only set of classes; None where there is none, or more than one."""
+        return self.classes[0].confusion if len(self.classes) == 1 else None
 
 
 def evaluate(inputs: ReportInputs, config: ReportConfig) -> Evaluation:
@@ -102,18 +114,18 @@ def evaluate(inputs: ReportInputs, config: ReportConfig) -> Evaluation:
     Raises:
         ReportError: if inputs are empty, lack columns or keys, or no prediction has an outcome.
     """
-    check(inputs)
-    rows = scored_rows(inputs)
+    kind = config.kind
+    config = replace(config, horizon=kind.horizon or config.horizon)
+    check(inputs, kind)
+    rows = scored_rows(inputs, kind)
     boot = config.bootstrap
     daily = metrics.rank_ic_by_session(rows, min_symbols=config.min_symbols)
     ranked = not daily.is_empty()
-    book, gross, net = _book(inputs, config.book, config)
-    quick = _book(inputs, replace(config.book, holding=1), config) if config.book.holding > 1 else None
-    direction = metrics.directional_accuracy(rows, boot)
-    excess = metrics.directional_excess(rows, boot)
+    called = kind.directional and has_calls(rows)
+    direction = metrics.directional_accuracy(rows, boot) if called else None
     ic = metrics.rank_ic(daily, boot) if ranked else None
-    monthly = _monthly(daily, config)
     gate = gate_results(inputs.audits)
+    classes = (class_scores(rows, view, boot) for view in kind.views)
     return Evaluation(
         config=config,
         first=rows["session"][0],
@@ -124,43 +136,25 @@ def evaluate(inputs: ReportInputs, config: ReportConfig) -> Evaluation:
         sessions=rows["session"].n_unique(),
         symbols=rows["symbol"].n_unique(),
         directional_accuracy=direction,
-        directional_excess=excess,
-        class_accuracy=metrics.class_accuracy(rows, boot),
-        brier=metrics.brier(rows, boot),
-        calibration=metrics.expected_calibration_error(rows, boot),
+        directional_excess=metrics.directional_excess(rows, boot) if called else None,
         rank_ic=ic,
         icir=metrics.icir(daily, boot) if ranked else None,
         ic_daily=daily.with_columns(cumulative=pl.col("ic").cum_sum()),
-        ic_monthly=monthly,
-        reliability=metrics.reliability(rows),
-        confusion=_confusion(rows),
+        ic_monthly=_monthly(daily, config),
+        classes=tuple(c for c in classes if c is not None),
         importance=_importance(inputs.importances),
-        book=book,
-        gross=gross,
-        net=net,
-        quick=QuickBook(*quick) if quick else None,
+        judged=judged_book(inputs, config),
+        quick=quick_book(inputs, config),
         gate=gate,
-        folds=_folds(inputs, rows, monthly, gate),
+        certificates=certificates(inputs.predictions),
+        folds=fold_table(inputs, rows, daily, gate, config),
         oracle=score_oracle(inputs.oracle, rows, daily, direction, ic, config),
+        task=assess(rows, inputs, config),
+        consistency=consistency(rows, config),
+        drift=drift(inputs.predictions),
+        examples=examples(rows, inputs, config),
         metadata=dict(inputs.metadata),
     )
-
-
-def _book(
-    inputs: ReportInputs, portfolio: LongShortConfig, config: ReportConfig
-) -> tuple[LongShort, Performance, Performance]:
-    book = long_short(inputs.predictions, inputs.bars, portfolio)
-    gross, net = (
-        performance(
-            book.equity,
-            config.book_bootstrap,
-            column=column,
-            trials=config.trials,
-            trial_variance=config.trial_variance,
-        )
-        for column in ("gross_return", "net_return")
-    )
-    return book, gross, net
 
 
 def _monthly(daily: pl.DataFrame, config: ReportConfig) -> pl.DataFrame:
@@ -181,23 +175,10 @@ def _monthly(daily: pl.DataFrame, config: ReportConfig) -> pl.DataFrame:
     )
 
 
-def _confusion(rows: pl.DataFrame) -> np.ndarray:
-    called = rows.select(metrics.PROBABILITIES).to_numpy().argmax(axis=1)
-    came = rows["target"].cast(pl.Int64).to_numpy()
-    size = len(metrics.PROBABILITIES)
-    return np.bincount(came * size + called, minlength=size * size).reshape(size, size)
-
-
 def _importance(importances: pl.DataFrame | None) -> pl.DataFrame:
     if importances is None or importances.is_empty():
-        schema = {
-            "feature": pl.String,
-            "mean": pl.Float64,
-            "low": pl.Float64,
-            "high": pl.Float64,
-            "folds": pl.Int64,
-        }
-        return pl.DataFrame(schema=schema)
+        figures = dict.fromkeys(("mean", "low", "high"), pl.Float64)
+        return pl.DataFrame(schema={"feature": pl.String, **figures, "folds": pl.Int64})
     return (
         importances.group_by("feature")
         .agg(
@@ -208,41 +189,3 @@ def _importance(importances: pl.DataFrame | None) -> pl.DataFrame:
         )
         .sort("mean", "feature", descending=[True, False])
     )
-
-
-def _folds(
-    inputs: ReportInputs, rows: pl.DataFrame, monthly: pl.DataFrame, gate: GateResults
-) -> pl.DataFrame:
-    up = pl.col("forward_return") > 0
-    decided = (pl.col("score") != 0) & (pl.col("forward_return") != 0)
-    scored = rows.group_by("fold").agg(
-        pl.len().cast(pl.Int64).alias("scored"),
-        pl.col("session").n_unique().cast(pl.Int64).alias("test_sessions"),
-        ((pl.col("score") > 0) == up).filter(decided).mean().alias("accuracy"),
-        up.filter(pl.col("forward_return") != 0).mean().alias("up"),
-    )
-    trained = inputs.folds if inputs.folds is not None else pl.DataFrame(schema={"fold": pl.String})
-    months = pl.concat([trained["fold"], scored["fold"]]).unique().sort()
-    refused = {month for _, month in gate.standing}
-    table = (
-        pl.DataFrame({"fold": months})
-        .join(trained, on="fold", how="left", maintain_order="left")
-        .join(scored, on="fold", how="left", maintain_order="left")
-        .join(
-            monthly.rename({"month": "fold"}).drop("sessions"), on="fold", how="left", maintain_order="left"
-        )
-        .with_columns(
-            majority=pl.max_horizontal("up", 1 - pl.col("up")),
-            refused=pl.col("fold").is_in(list(refused)),
-        )
-        .drop("up")
-    )
-    known = inputs.predictions.group_by("fold").agg(
-        pl.col(c).first() for c in ("snapshot", "model_run") if c in inputs.predictions.columns
-    )
-    for column, dtype in REQUIRED_FOLD_COLUMNS.items():
-        if column not in table.columns and column in known.columns:
-            table = table.join(known.select("fold", column), on="fold", how="left", maintain_order="left")
-        elif column not in table.columns:
-            table = table.with_columns(pl.lit(None, dtype).alias(column))
-    return table

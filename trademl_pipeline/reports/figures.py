@@ -13,10 +13,12 @@ def figures(e: Evaluation) -> dict[str, Figure]:
     return {f.id: f for f in made}
 
 
-def equity(e: Evaluation) -> Figure:
+def equity(e: Evaluation) -> Figure | None:
     """Equity of the books before and after costs."""
-    holding = e.config.book.holding
-    books = [(f"held {plural(holding, 'session')}", e.book.equity, "@blue")]
+    if e.judged is None:
+        return None
+    holding, judged = e.config.book.holding, e.judged
+    books = [(f"held {plural(holding, 'session')}", judged.book.equity, "@blue")]
     if e.quick:
         books.append(("held 1 session", e.quick.book.equity, "@orange"))
     lines = []
@@ -40,9 +42,9 @@ def equity(e: Evaluation) -> Figure:
             )
     return Figure(
         "equity",
-        "Equity of the naive long/short, 1 at the start",
-        f"Before costs {percent(e.gross.total_return, 1, signed=True)}, after "
-        f"{percent(e.net.total_return, 1, signed=True)} over {plural(e.gross.sessions, 'session')}. "
+        "Equity of the naive book, 1 at the start",
+        f"Before costs {percent(judged.gross.total_return, 1, signed=True)}, after "
+        f"{percent(judged.net.total_return, 1, signed=True)} over {plural(judged.gross.sessions, 'session')}. "
         "No leverage, cash earns nothing; the scale is logarithmic.",
         lines,
         {"yaxis": {"type": "log", "tickformat": ".3~g"}, "legend": {"orientation": "h", "y": -0.14}},

@@ -5,18 +5,29 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.reports.classes import ClassScores
 from trademl_pipeline.reports.evaluation import Evaluation
 from trademl_pipeline.reports.figure import Figure, rounded
 from trademl_pipeline.reports.gate_results import PROBES
 from trademl_pipeline.reports.text import interval, month_name, percent, plural
-from trademl_pipeline.training.metrics import CLASSES
 
 TOP_FEATURES = 20
 STAGES = ("raw_bars", "features", "labels", "sequences", "model", "predictions")
 
 
-def calibration(e: Evaluation) -> Figure:
-    """Observed against predicted frequency of each class."""
+_HUES = {
+    1: ("@blue",),
+    2: ("@blue", "@orange"),
+    3: ("@orange", "@muted", "@blue"),
+    4: ("@blue", "@orange", "@green", "@red"),
+    6: ("@muted", "@yellow", "@green", "@blue", "@violet", "@red"),
+}
+
+
+def calibration(e: Evaluation) -> Figure | None:
+    """Observed against predicted frequency of each class; of yes alone where there is only yes and no."""
+    if not e.classes:
+        return None
     lines: list[dict[str, Any]] = [
         {
             "type": "scatter",
@@ -28,11 +39,11 @@ def calibration(e: Evaluation) -> Figure:
             "hoverinfo": "skip",
         }
     ]
-    largest = 0.0
+    series = _calibration_series(e.classes)
     fewest = max(20, e.scored // 500)
-    series = zip(CLASSES, ("p_sell", "p_hold", "p_buy"), ("@orange", "@muted", "@blue"), strict=True)
-    for name, column, colour in series:
-        own = e.reliability.filter(pl.col("series") == column, pl.col("n") >= fewest).sort("bin")
+    largest = 0.0
+    for (name, frame, column), colour in zip(series, _HUES[len(series)], strict=True):
+        own = frame.filter(pl.col("series") == column, pl.col("n") >= fewest).sort("bin")
         if own.is_empty():
             continue
         largest = max(largest, float(own.select(pl.max_horizontal("predicted", "observed").max()).item()))
@@ -55,8 +66,7 @@ def calibration(e: Evaluation) -> Figure:
     return Figure(
         "calibration",
         "Calibration: what was said, and how often it came",
-        f"Expected calibration error {percent(e.calibration.value)} ({interval(e.calibration, 'percent')}); "
-        f"even a perfect forecast would show {percent(e.calibration.baselines['sampling'])} on as many rows. "
+        f"{' '.join(_error(c) for c in e.classes)} "
         f"Larger markers hold more rows; bins under {plural(fewest, 'row')} are left out.",
         lines,
         {
@@ -64,24 +74,45 @@ def calibration(e: Evaluation) -> Figure:
             "yaxis": {**axis, "title": {"text": "observed frequency"}},
             "legend": {"orientation": "h", "y": -0.24},
         },
-        height=380,
+        height=380 + 20 * (len(series) > 3),
     )
 
 
-def confusion(e: Evaluation) -> Figure:
+def _calibration_series(classes: tuple[ClassScores, ...]) -> list[tuple[str, pl.DataFrame, str]]:
+    if len(classes) == 1 and not classes[0].view.binary:
+        view = classes[0].view
+        return [(n, classes[0].reliability, c) for n, c in zip(view.labels, view.columns, strict=True)]
+    return [(c.view.name, c.reliability, c.view.columns[0]) for c in classes]
+
+
+def _error(classes: ClassScores) -> str:
+    of, error = f" of {classes.view.name}" if classes.view.name else "", classes.calibration
+    return (
+        f"Expected calibration error{of} {percent(error.value)} ({interval(error, 'percent')}); "
+        f"even a perfect forecast would show {percent(error.baselines['sampling'])} on as many rows."
+    )
+
+
+def confusion(e: Evaluation) -> Figure | None:
     """What was called, given what came."""
-    total = e.confusion.sum(axis=1, keepdims=True)
-    share = e.confusion / np.maximum(total, 1)
-    text = [
-        [f"{percent(s, 0)}<br>{n:,}" for s, n in zip(a, b, strict=True)]
-        for a, b in zip(share, e.confusion, strict=True)
+    if not e.classes:
+        return None
+    one = len(e.classes) == 1
+    rows = [
+        (f"{c.view.name}: {label}" if c.view.name else label, c.confusion[k])
+        for c in e.classes
+        for k, label in enumerate(c.view.labels)
     ]
+    share = [row / max(1, row.sum()) for _, row in rows]
     heat = {
         "type": "heatmap",
-        "x": list(CLASSES),
-        "y": list(CLASSES),
+        "x": list(e.classes[0].view.labels),
+        "y": [name for name, _ in rows],
         "z": [rounded(r) for r in share],
-        "text": text,
+        "text": [
+            [f"{percent(s, 0)}<br>{n:,}" for s, n in zip(a, b, strict=True)]
+            for a, (_, b) in zip(share, rows, strict=True)
+        ],
         "texttemplate": "%{text}",
         "colorscale": [[0, "@paper"], [1, "@blue"]],
         "zmin": 0,
@@ -94,15 +125,30 @@ def confusion(e: Evaluation) -> Figure:
     return Figure(
         "confusion",
         "Confusion: shares of each row sum to 100 %",
-        f"The most probable class came in {percent(e.class_accuracy.value)} of {e.class_accuracy.n:,} rows "
-        f"({interval(e.class_accuracy, 'percent')}); always saying the commonest would score "
-        f"{percent(e.class_accuracy.baselines['majority'])}.",
+        _accuracy(e.classes[0])
+        if one
+        else "Called yes where the probability is above one half; rows are what came, columns what was called.",
         [heat],
         {
-            "xaxis": {"title": {"text": "called"}, "showgrid": False},
-            "yaxis": {"title": {"text": "came"}, "autorange": "reversed", "showgrid": False},
+            "xaxis": {"title": {"text": "called"}, "showgrid": False, "type": "category"},
+            "yaxis": {
+                "title": {"text": "came"},
+                "autorange": "reversed",
+                "showgrid": False,
+                "type": "category",
+                "automargin": True,
+            },
         },
-        height=380,
+        height=max(380, 90 + 46 * len(rows)),
+    )
+
+
+def _accuracy(classes: ClassScores) -> str:
+    score = classes.accuracy
+    return (
+        f"The most probable class came in {percent(score.value)} of {score.n:,} rows "
+        f"({interval(score, 'percent')}); always saying the commonest would score "
+        f"{percent(score.baselines['majority'])}."
     )
 
 

@@ -10,11 +10,13 @@ from trademl_pipeline.reports.evaluation import Evaluation
 from trademl_pipeline.reports.figure import Figure
 from trademl_pipeline.reports.figures import figures
 from trademl_pipeline.reports.gate_results import PROBES
+from trademl_pipeline.reports.section import Section, Table
 from trademl_pipeline.reports.style import CSS, SCRIPT
 from trademl_pipeline.reports.text import count, number
 from trademl_pipeline.reports.verdict import LABELS
 
 SHOWN_REFUSALS = 50
+BAD = frozenset({"failed", "refused", "none"})
 
 
 def page(e: Evaluation) -> str:
@@ -22,12 +24,17 @@ def page(e: Evaluation) -> str:
     from plotly.offline import get_plotlyjs
 
     drawn = figures(e)
+    parts = content.sections(e)
+    drawn |= {f.id: f for part in parts for f in part.figures}
     specs = {f.id: {"data": f.data, "layout": f.layout, "height": f.height} for f in drawn.values()}
     # "</" would end the script element early.
     data = json.dumps(specs, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
     title = f"{e.config.study}: {LABELS[e.verdict.kind].lower()}, {e.first} to {e.last}"
-    sections = (_head(e), _figures_of_merit(e), _money(e, drawn), _skill(e, drawn), _probabilities(drawn),
-                _inputs(drawn), _gate(e, drawn), _folds(e), _limits(e), _about(e))  # fmt: skip
+    own = [_section(part) for part in e.task.sections]
+    shown = _section(e.examples) if e.examples else ""
+    sections = (_head(e), _figures_of_merit(e), *own, _money(e, drawn), _skill(e, drawn),
+                _section(e.consistency), _probabilities(drawn), _section(e.drift), _inputs(drawn), shown,
+                _gate(e, drawn), _folds(e), _limits(e), _about(e))  # fmt: skip
     body = "\n".join(s for s in sections if s)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -99,6 +106,8 @@ def _money(e: Evaluation, drawn: dict[str, Figure]) -> str:
     note = f'<p class="note">{escape(content.book_rule(e))}</p>'
     head = ["", *(name for name, _ in content.books(e))]
     rows = [[_th(name), *(escape(v) for v in values)] for name, values in content.book_rows(e)]
+    if not rows:
+        return f"<h2>What it would have earned</h2>\n{note}"
     return f"<h2>What it would have earned</h2>\n{note}\n{_figure(drawn.get('equity'))}\n{_table(head, rows)}"
 
 
@@ -109,7 +118,27 @@ def _skill(e: Evaluation, drawn: dict[str, Figure]) -> str:
 
 def _probabilities(drawn: dict[str, Figure]) -> str:
     plots = _figure(drawn.get("calibration")) + _figure(drawn.get("confusion"))
-    return f'<h2>Are the probabilities right?</h2>\n<div class="pair">{plots}</div>'
+    return f'<h2>Are the probabilities right?</h2>\n<div class="pair">{plots}</div>' if plots else ""
+
+
+def _section(part: Section) -> str:
+    texts = "".join(f"<p>{escape(text)}</p>" for text in part.text)
+    code = f"<pre>{escape(part.code)}</pre>" if part.code else ""
+    tables = "".join(_plain_table(t) for t in part.tables)
+    drawn = "".join(_figure(f) for f in part.figures)
+    return f"<h2>{escape(part.title)}</h2>\n{texts}{drawn}{tables}{code}"
+
+
+def _plain_table(table: Table) -> str:
+    def cell(number: int, text: str) -> tuple[str, str]:
+        shown = f'<span class="refused">{escape(text)}</span>' if text in BAD else escape(text)
+        return (shown, "row") if number == 0 else (shown, "left wrap" if number in table.left else "")
+
+    head = [(escape(h), "left" if i in table.left else "") for i, h in enumerate(table.head)]
+    rows = [[cell(i, text) for i, text in enumerate(row)] for row in table.rows]
+    title = f"<h3>{escape(table.title)}</h3>" if table.title else ""
+    note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
+    return f"{title}{_table(head, rows)}{note}"
 
 
 def _inputs(drawn: dict[str, Figure]) -> str:
@@ -121,7 +150,10 @@ def _gate(e: Evaluation, drawn: dict[str, Figure]) -> str:
     title = "<h2>The leakage gate</h2>"
     gate = e.gate
     if gate.cells.is_empty():
-        return f"{title}\n<p>No audit was given: nothing shows that the figures are free of look-ahead.</p>"
+        return (
+            f"{title}\n<p>No audit was given: nothing shows that the figures are free of look-ahead.</p>"
+            f"{_certificates(e)}"
+        )
     head = ["probe", ("shows that", "left"), "months", "passed", "refused", ("tested, in all", "left")]
     rows = []
     for row in gate.coverage.iter_rows(named=True):
@@ -137,7 +169,20 @@ def _gate(e: Evaluation, drawn: dict[str, Figure]) -> str:
                 (escape(row["tested"]), "left quiet"),
             ]
         )
-    return f"{title}\n{_figure(drawn.get('gate'))}\n{_table(head, rows)}\n{_refusals(e)}"
+    return f"{title}\n{_figure(drawn.get('gate'))}\n{_table(head, rows)}\n{_refusals(e)}{_certificates(e)}"
+
+
+def _certificates(e: Evaluation) -> str:
+    said = f"<p>{escape(content.certificate_sentence(e))}</p>"
+    if e.certificates.is_empty():
+        return f"<h3>Certificates</h3>\n{said}"
+    rows = [
+        [_th(month), (f"<code>{escape(digest)}</code>", "left"), n]
+        for month, digest, n in content.certificate_rows(e)
+    ]
+    note = f'<p class="note">{escape(content.CERTIFICATE_NOTE)}</p>'
+    table = _table(["fold", ("certificate", "left"), "predictions"], rows)
+    return f"<h3>Certificates</h3>\n{said}{note}{table}"
 
 
 def _refusals(e: Evaluation) -> str:
@@ -169,10 +214,10 @@ def _refusals(e: Evaluation) -> str:
 
 
 def _folds(e: Evaluation) -> str:
-    head: list[Any] = list(content.FOLD_COLUMNS)
+    head: list[Any] = content.fold_columns(e)
     rows = []
     for fold in content.fold_rows(e):
-        cells: list[Any] = [escape(fold[c]) for c in content.FOLD_COLUMNS]
+        cells: list[Any] = [escape(fold[c]) for c in head]
         cells[head.index("MLflow run")] = (
             f'<code title="{escape(fold["run"])}">{escape(fold["MLflow run"])}</code>'
         )

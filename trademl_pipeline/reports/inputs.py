@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from trademl_pipeline.portfolio.long_short import LongShortConfig
+from trademl_pipeline.reports.tasks import TASKS, Task
 from trademl_pipeline.training.intervals import Bootstrap
 from trademl_pipeline.training.metrics import IC_ALARM
 
@@ -24,9 +25,10 @@ class ReportConfig:
         title: one line for people.
         horizon: sessions that an outcome reaches ahead.
         seed: seed of the intervals.
+        task: kind of study, one of `tasks.TASKS`; says which columns there are and which figures make sense.
         simulated: whether the market is simulated, with a planted signal.
-        portfolio: the naive long/short book; None decides daily and holds for the horizon. Where it holds
-            longer than one session, a book that holds for one is shown beside it.
+        portfolio: the naive book; None decides daily and holds for the horizon, by the task's own rule.
+            Where a long/short holds longer than one session, one that holds for one is shown beside it.
         trials: models tried on these data so far, on record; deflates the Sharpe ratio.
         trial_variance: variance of their annualised Sharpe ratios, if on record.
         min_symbols: fewest symbols of a session to rank.
@@ -34,12 +36,16 @@ class ReportConfig:
         ic_ceiling: a mean daily rank IC above it is an alarm.
         direction_ceiling: so is directional accuracy this far above the majority's.
         sharpe_ceiling: and a Sharpe ratio whose interval lies above it.
+        ev_ceiling: and, for breakouts, a correlation of expected and realised value above it: twice what the
+            published design hopes for.
+        confidence_threshold: least confidence of a technical signal that is kept (seed 002).
     """
 
     study: str
     title: str
     horizon: int
     seed: int
+    task: str = "direction"
     simulated: bool = False
     portfolio: LongShortConfig | None = None
     trials: int = 1
@@ -49,16 +55,31 @@ class ReportConfig:
     ic_ceiling: float = IC_ALARM
     direction_ceiling: float = 0.08
     sharpe_ceiling: float = 5.0
+    ev_ceiling: float = 0.7
+    confidence_threshold: float = 0.6
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise ReportError(f"config.task is {self.task!r}; it must be one of {', '.join(TASKS)}")
+
+    @property
+    def kind(self) -> Task:
+        """The kind of study."""
+        return TASKS[self.task]
 
     @property
     def book(self) -> LongShortConfig:
         """The book that is judged."""
-        return self.portfolio or LongShortConfig(holding=self.horizon)
+        return self.portfolio or LongShortConfig(holding=self.horizon, weighting=self.kind.weighting)
 
     @property
     def bootstrap(self) -> Bootstrap:
         """Intervals of figures whose rows reach `horizon` sessions ahead."""
-        return Bootstrap(seed=self.seed, horizon=self.horizon, draws=self.draws)
+        return self.bootstrap_over(self.horizon)
+
+    def bootstrap_over(self, horizon: int) -> Bootstrap:
+        """Intervals of figures whose rows reach another number of sessions ahead."""
+        return Bootstrap(seed=self.seed, horizon=horizon, draws=self.draws)
 
     @property
     def book_bootstrap(self) -> Bootstrap:
@@ -68,19 +89,26 @@ class ReportConfig:
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """Frames behind a report.
+    """Frames behind a report. Which columns a kind of study brings is in `tasks.spec`.
 
     Attributes:
-        predictions: symbol, session, score, p_sell, p_hold, p_buy, fold; decision_time, model_run and
-            snapshot where they are known.
-        outcomes: symbol, session, forward_return (log, over the horizon), target (0 Sell, 1 Hold, 2 Buy).
-        bars: raw bars from the first prediction to the last outcome.
+        predictions: symbol, session, score, fold and the task's own columns; decision_time, knowledge_time,
+            model_run, snapshot and certificate where they are known.
+        outcomes: symbol, session and the task's own columns; label_start and label_end where they are known.
+        bars: raw bars from the first prediction to the last outcome; earlier ones warm up baselines.
         audits: rows of the lake's `audits` table, or None.
         importances: fold, feature, importance (share of a fold's total), or None.
         folds: one row a trained fold, `fold` (month key) and any of train_start, train_end, rows, symbols,
-            sessions, best_iteration, snapshot, model_run, or None.
+            sessions, best_iteration, snapshot, model_run, parameters, train_seconds, train_loss,
+            validation_loss, train_accuracy, validation_accuracy, or None.
         oracle: symbol, session, expected_return and, where given, p_up: the best forecast of a simulated
             market.
+        members: symbol, session, fold, member, score and the task's columns: what each model of an ensemble
+            and each baseline says by itself, or None.
+        training: fold, member and any of parameters, train_seconds: what each member cost, or None.
+        attention: symbol, session, step, weight: where a model looked; step 0 is the window's oldest session.
+        sequences: symbol, session, decision_time, knowledge_time and, where given, window_start: the windows
+            behind the predictions, or None.
         metadata: what else a reader should know, name -> value, shown as given.
     """
 
@@ -91,52 +119,94 @@ class ReportInputs:
     importances: pl.DataFrame | None = None
     folds: pl.DataFrame | None = None
     oracle: pl.DataFrame | None = None
+    members: pl.DataFrame | None = None
+    training: pl.DataFrame | None = None
+    attention: pl.DataFrame | None = None
+    sequences: pl.DataFrame | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
+_KEY = ("symbol", "session")
 _NEEDED = {
-    "predictions": ("symbol", "session", "score", "p_sell", "p_hold", "p_buy", "fold"),
-    "outcomes": ("symbol", "session", "forward_return", "target"),
-    "bars": ("symbol", "session", "open", "close", "volume"),
+    "bars": (*_KEY, "open", "close", "volume"),
     "audits": ("table_name", "month", "probe", "passed", "detail", "coverage", "recorded_at"),
     "importances": ("fold", "feature", "importance"),
     "folds": ("fold",),
-    "oracle": ("symbol", "session", "expected_return"),
+    "oracle": (*_KEY, "expected_return"),
+    "training": ("fold", "member"),
+    "attention": (*_KEY, "step", "weight"),
+    "sequences": (*_KEY, "decision_time", "knowledge_time"),
+}
+_KEYS = {
+    "predictions": _KEY,
+    "outcomes": _KEY,
+    "bars": _KEY,
+    "members": (*_KEY, "member"),
+    "training": ("fold", "member"),
+    "attention": (*_KEY, "step"),
+    "sequences": _KEY,
 }
 
 
-def check(inputs: ReportInputs) -> None:
+def check(inputs: ReportInputs, task: Task) -> None:
     """Refuse missing columns, missing rows and repeated keys.
 
     Raises:
         ReportError: naming the frame.
     """
-    for name, columns in _NEEDED.items():
+    needed = {
+        "predictions": (*_KEY, "score", *task.predicted, "fold"),
+        "outcomes": (*_KEY, *task.came),
+        "members": (*_KEY, "fold", "member", "score", *task.of_members),
+        **_NEEDED,
+    }
+    for name, columns in needed.items():
         frame = getattr(inputs, name)
         if frame is None:
             continue
         missing = [c for c in columns if c not in frame.columns]
         if missing:
-            raise ReportError(f"{name} lack the columns {missing}; they have {frame.columns}")
-    for name in ("predictions", "outcomes", "bars"):
+            raise ReportError(
+                f"{name} lack the columns {missing} that the task {task.name!r} needs; they have {frame.columns}"
+            )
+    for name, key in _KEYS.items():
         frame = getattr(inputs, name)
-        if frame.is_empty():
+        if frame is None:
+            continue
+        if frame.is_empty() and name in ("predictions", "outcomes", "bars"):
             raise ReportError(f"{name} are empty; there is nothing to report on")
-        if frame.select(pl.struct("symbol", "session").is_duplicated().any()).item():
-            raise ReportError(f"{name} repeat (symbol, session) keys")
+        if frame.select(pl.struct(*key).is_duplicated().any()).item():
+            raise ReportError(f"{name} repeat ({', '.join(key)}) keys")
 
 
-def scored_rows(inputs: ReportInputs) -> pl.DataFrame:
+def scored_rows(inputs: ReportInputs, task: Task) -> pl.DataFrame:
     """Predictions that have an outcome, with it, sorted by session and symbol.
+
+    Outcomes that are named as the prediction of them come with the prefix `came_`; the outcome that the score
+    ranks is `forward_return`.
 
     Raises:
         ReportError: if no prediction has an outcome.
     """
-    outcomes = inputs.outcomes.select("symbol", "session", "forward_return", "target").drop_nulls()
-    rows = inputs.predictions.join(outcomes, on=["symbol", "session"]).sort("session", "symbol")
+    rows = with_outcomes(inputs.predictions, inputs.outcomes, task)
     if rows.is_empty():
         raise ReportError(
             f"none of {inputs.predictions.height} predictions has an outcome yet; predictions run to "
             f"{inputs.predictions['session'].max()}, outcomes to {inputs.outcomes['session'].max()}"
         )
     return rows
+
+
+def with_outcomes(predictions: pl.DataFrame, outcomes: pl.DataFrame, task: Task) -> pl.DataFrame:
+    """Predictions, or those of members, joined with what came; see `scored_rows`."""
+    decided = [task.outcome] + ["target"] * ("target" in task.came)
+    extra = [c for c in ("label_start", "label_end") if c in outcomes.columns]
+    came = (
+        outcomes.drop_nulls(decided)
+        .with_columns(forward_return=pl.col(task.outcome))
+        .select(*_KEY, *dict.fromkeys([*task.came, "forward_return", *extra]))
+    )
+    clash = [c for c in came.columns if c in predictions.columns and c not in _KEY]
+    return predictions.join(
+        came.rename({c: f"came_{c}" for c in clash}), on=list(_KEY), maintain_order="left"
+    ).sort("session", "symbol")

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from trademl_pipeline.reports import content
 from trademl_pipeline.reports.evaluation import Evaluation
 from trademl_pipeline.reports.gate_results import PROBES
+from trademl_pipeline.reports.section import Section, Table
 from trademl_pipeline.reports.text import count, number, percent
 from trademl_pipeline.reports.verdict import LABELS
-from trademl_pipeline.training.metrics import CLASSES
 
 SHOWN_FEATURES, SHOWN_REFUSALS = 20, 50
 
@@ -23,16 +23,23 @@ def document(e: Evaluation) -> str:
         _table(["", ""], content.scope(e)),
         "## The figures",
         _scores(e),
+        *_parts(e.task.sections),
         "## What it would have earned",
         content.book_rule(e),
-        _table(["", *(n for n, _ in content.books(e))], [[n, *v] for n, v in content.book_rows(e)]),
+        *_money(e),
+        *_parts([e.consistency]),
         *_probabilities(e),
+        *_parts([e.drift]),
         *_importance(e),
+        *_parts([e.examples] if e.examples else []),
         "## The leakage gate",
         *_gate(e),
+        *_certificates(e),
         "## What was trained on what",
         content.FOLD_NOTE,
-        _table(content.FOLD_COLUMNS, [[f[c] for c in content.FOLD_COLUMNS] for f in content.fold_rows(e)]),
+        _table(
+            content.fold_columns(e), [[f[c] for c in content.fold_columns(e)] for f in content.fold_rows(e)]
+        ),
         "## What this report does not show",
         _list(content.limits(e)),
     ]
@@ -59,26 +66,56 @@ def _scores(e: Evaluation) -> str:
     )
 
 
+def _parts(sections: Iterable[Section]) -> list[str]:
+    parts = []
+    for part in sections:
+        parts += [f"## {part.title}", *part.text]
+        for table in part.tables:
+            parts += [*_titled(table), _table(table.head, table.rows)] + [table.note] * bool(table.note)
+        if part.code:
+            parts.append(f"```\n{part.code}\n```")
+    return parts
+
+
+def _titled(table: Table) -> list[str]:
+    return [f"### {table.title}"] if table.title else []
+
+
+def _money(e: Evaluation) -> list[str]:
+    rows = [[name, *values] for name, values in content.book_rows(e)]
+    return [_table(["", *(name for name, _ in content.books(e))], rows)] if rows else []
+
+
 def _probabilities(e: Evaluation) -> list[str]:
-    top = e.reliability.filter(e.reliability["series"] == "top").sort("bin")
-    rows = [
-        [
-            f"{percent(r['low'], 0)} to {percent(r['high'], 0)}",
-            percent(r["predicted"]),
-            percent(r["observed"]),
-            count(r["n"]),
-        ]
-        for r in top.iter_rows(named=True)
-    ]
-    calls = [
-        [f"came {name}", *(count(n) for n in row)] for name, row in zip(CLASSES, e.confusion, strict=True)
-    ]
-    return [
+    if not e.classes:
+        return []
+    parts = [
         "## Are the probabilities right?",
         "The most probable class: what was said, and how often it came.",
-        _table(["probability", "said", "came", "rows"], rows),
-        _table(["", *(f"called {name}" for name in CLASSES)], calls),
     ]
+    for classes in e.classes:
+        if classes.view.name:
+            parts.append(f"### {classes.view.name}")
+        top = classes.reliability.filter(classes.reliability["series"] == "top").sort("bin")
+        rows = [
+            [
+                f"{percent(r['low'], 0)} to {percent(r['high'], 0)}",
+                percent(r["predicted"]),
+                percent(r["observed"]),
+                count(r["n"]),
+            ]
+            for r in top.iter_rows(named=True)
+        ]
+        labels = classes.view.labels
+        calls = [
+            [f"came {name}", *(count(n) for n in row)]
+            for name, row in zip(labels, classes.confusion, strict=True)
+        ]
+        parts += [
+            _table(["probability", "said", "came", "rows"], rows),
+            _table(["", *(f"called {name}" for name in labels)], calls),
+        ]
+    return parts
 
 
 def _importance(e: Evaluation) -> list[str]:
@@ -114,6 +151,14 @@ def _gate(e: Evaluation) -> list[str]:
     ]  # fmt: skip
     head = ["month", "table", "probe", "what was found", "largest change", "state"]
     return [*parts, "### Refusals in detail", _table(head, refused)]
+
+
+def _certificates(e: Evaluation) -> list[str]:
+    said = ["### Certificates", content.certificate_sentence(e)]
+    if e.certificates.is_empty():
+        return said
+    rows = [[month, f"`{digest}`", n] for month, digest, n in content.certificate_rows(e)]
+    return [*said, content.CERTIFICATE_NOTE, _table(["fold", "certificate", "predictions"], rows)]
 
 
 def _list(items: Iterable[str]) -> str:

@@ -15,18 +15,18 @@ class Oracle:
     """The best forecast of a simulated market, scored on the rows that the model is scored on.
 
     Attributes:
-        directional_accuracy, rank_ic: the oracle's.
+        directional_accuracy, rank_ic: the oracle's; no direction where the study's score calls none.
         direction_share: share of the oracle's excess over the majority that the model has; None if it has
             none.
         ic_share: the model's rank IC over the oracle's.
         direction_difference, ic_difference: model less oracle, drawn together.
     """
 
-    directional_accuracy: Score
+    directional_accuracy: Score | None
     rank_ic: Score | None
     direction_share: float | None
     ic_share: float | None
-    direction_difference: Score
+    direction_difference: Score | None
     ic_difference: Score | None
 
 
@@ -34,7 +34,7 @@ def score_oracle(
     oracle: pl.DataFrame | None,
     rows: pl.DataFrame,
     daily: pl.DataFrame,
-    direction: Score,
+    direction: Score | None,
     ic: Score | None,
     config: ReportConfig,
 ) -> Oracle | None:
@@ -45,7 +45,7 @@ def score_oracle(
             call.
         rows: scored predictions.
         daily: the model's rank IC by session.
-        direction: the model's directional accuracy.
+        direction: the model's directional accuracy; None where its score calls no direction.
         ic: the model's mean rank IC.
         config: how to measure.
 
@@ -60,23 +60,26 @@ def score_oracle(
     if both.is_empty():
         raise ReportError("the oracle shares no (symbol, session) with the scored predictions")
     boot = config.bootstrap
-    best = metrics.directional_accuracy(both, boot, score="oracle_call")
-    room = (best.value or 0) - best.baselines["majority"]
     best_ic = difference = None
     best_daily = metrics.rank_ic_by_session(both, score="expected_return", min_symbols=config.min_symbols)
     if ic is not None and not best_daily.is_empty():
         best_ic = metrics.rank_ic(best_daily, boot)
         paired = daily.join(best_daily.rename({"ic": "best"}).drop("n"), on="session")
         difference = metrics.rank_ic(paired.with_columns(ic=pl.col("ic") - pl.col("best")), boot)
-    excess = (direction.value or 0) - direction.baselines["majority"]
+    best, share = None, None
+    if direction is not None:
+        best = metrics.directional_accuracy(both, boot, score="oracle_call")
+        room = (best.value or 0) - best.baselines["majority"]
+        excess = (direction.value or 0) - direction.baselines["majority"]
+        share = excess / room if room > 0 else None
     return Oracle(
         directional_accuracy=best,
         rank_ic=best_ic,
-        direction_share=excess / room if room > 0 else None,
+        direction_share=share,
         ic_share=ic.value / best_ic.value
         if ic and best_ic and ic.value is not None and best_ic.value
         else None,
-        direction_difference=_direction_difference(both, config),
+        direction_difference=_direction_difference(both, config) if best else None,
         ic_difference=difference,
     )
 

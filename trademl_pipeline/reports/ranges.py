@@ -1,6 +1,6 @@
 """Small drawings beside a figure: where it lies between its interval, its baselines and the oracle."""
 
-from trademl_pipeline.reports.content import Line
+from trademl_pipeline.reports.lines import Line
 
 WIDTH, HEIGHT, EDGE = 180, 20, 8
 

@@ -12,6 +12,8 @@ COLOURS = {
         "orange": "#c4570c",
         "red": "#b3261e",
         "green": "#1d7a55",
+        "yellow": "#a67c00",
+        "violet": "#7a4fb5",
         "pass": "#bcdccf",
     },
     "dark": {
@@ -25,6 +27,8 @@ COLOURS = {
         "orange": "#f29a5c",
         "red": "#ff8b80",
         "green": "#67c79b",
+        "yellow": "#dcb94d",
+        "violet": "#b99cf0",
         "pass": "#2c5b4c",
     },
 }
@@ -82,7 +86,10 @@ visible; } .figure { margin: 26px 0 10px; } .figure h3 { margin-top: 0; } .figur
 > * { min-width: 0; } .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 0 40px; } @media (max-width:
 860px) { .pair { grid-template-columns: 1fr; } main { padding: 24px 16px 60px; } } ul.limits { padding-left:
 20px; max-width: 90ch; } ul.limits li { margin: 0 0 6px; } code { font: 13px/1.4 ui-monospace, SFMono-Regular,
-Menlo, Consolas, monospace; } footer { margin-top: 56px; color: var(--muted); font-size: 13px; }
+Menlo, Consolas, monospace; }
+pre { background: var(--panel); padding: 14px 18px; border-radius: 6px; overflow-x: auto;
+  font: 13px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
+footer { margin-top: 56px; color: var(--muted); font-size: 13px; }
 """
 )
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from trademl_pipeline.reports import content, html, markdown
+from trademl_pipeline.reports.compared import compared
 from trademl_pipeline.reports.evaluation import Evaluation, evaluate
 from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs
 from trademl_pipeline.reports.verdict import Verdict
@@ -53,8 +54,11 @@ class ValidationReport:
         """The numbers as plain data, what `summary.json` holds; NaN never occurs, missing values are None."""
         e = self.evaluation
         verdict = e.verdict
-        scores = [e.directional_accuracy, e.directional_excess, e.rank_ic, e.icir, e.class_accuracy, e.brier,
-                  e.calibration]  # fmt: skip
+        classes = [
+            f for c in e.classes[:1] * (len(e.classes) == 1) for f in (c.accuracy, c.brier, c.calibration)
+        ]
+        own = [score for _, score, _, _ in e.task.scores]
+        scores = [e.directional_accuracy, e.directional_excess, e.rank_ic, e.icir, *classes, *own]
         books = {"gross": e.gross, "net": e.net}
         if e.quick:
             books |= {"gross_held_1": e.quick.gross, "net_held_1": e.quick.net}
@@ -65,6 +69,7 @@ class ValidationReport:
         }
         return {
             "study": e.config.study,
+            "task": e.config.task,
             "title": e.config.title,
             "simulated": e.config.simulated,
             "verdict": {"kind": verdict.kind, "headline": verdict.headline, "reasons": list(verdict.reasons)},
@@ -82,7 +87,7 @@ class ValidationReport:
             if oracle
             else {},
             "recovered": {name: share for name, share in recovered.items() if share is not None},
-            "books": {name: book.to_dict() for name, book in books.items()},
+            "books": {name: book.to_dict() for name, book in books.items() if book is not None},
             "gate": {
                 "audited": not e.gate.cells.is_empty(),
                 "passed": e.gate.cells.select("table_name", "month").unique().height - len(e.gate.standing),
@@ -100,6 +105,9 @@ class ValidationReport:
                 }
                 for x in content.score_lines(e)
             ],
+            "compared": compared(e),
+            "certificates": e.certificates.rows(),
+            "sections": {part.id: part.to_dict() for part in content.sections(e)},
             "metadata": {str(k): str(v) for k, v in e.metadata.items()},
         }
 

@@ -2,9 +2,9 @@
 
 1. Alarm: a figure is better than forecasts of daily returns are (its ceiling), or on a simulated market
     better than the oracle; or the gate's latest audit refused a month whose predictions are in the figures.
-2. Edge: the 95 % interval of the mean daily rank IC lies above 0, or that of directional accuracy over the
-    majority baseline does. Two looks at 2.5 % each: of reports on worthless models, about one in twenty shows
-    an edge by luck.
+2. Edge: the 95 % interval of one of the task's two looks lies above 0: of the mean daily rank IC and of
+    directional accuracy over the majority baseline, unless the task has better ones (`Assessment.looks`). Two
+    looks at 2.5 % each: of reports on worthless models, about one in twenty shows an edge by luck.
 3. No edge: everything else, too little data included.
 """
 
@@ -35,7 +35,7 @@ class Verdict:
 def judge(evaluation: "Evaluation") -> Verdict:
     """Apply the rules to the figures of an evaluation."""
     e = evaluation
-    figures = (*_skill(e), *_oracle(e), _money(e), *_evidence(e))
+    figures = (*e.task.sentences, *_skill(e), *_oracle(e), _money(e), *_evidence(e))
     too_good, refused = _too_good(e), _refused(e)
     if too_good:
         return Verdict(
@@ -43,20 +43,31 @@ def judge(evaluation: "Evaluation") -> Verdict:
         )
     if refused:
         return Verdict("alarm", "The gate refused months that are in these figures.", (*refused, *figures))
-    ranks, directs = above_zero(e.rank_ic), above_zero(e.directional_excess)
-    if not ranks and not directs:
+    found = [name for name, score in looks(e).items() if above_zero(score)]
+    if not found:
         return Verdict("no edge", _no_edge_headline(e), figures)
-    what = "An edge" if ranks and directs else "An edge in ranking" if ranks else "An edge in direction"
+    what = "An edge" if len(found) == len(looks(e)) else f"An edge in {found[0]}"
+    return Verdict("edge", f"{what}, {_tail(e)}", figures)
+
+
+def looks(e: "Evaluation") -> "Mapping[str, Score | None]":
+    """The figures that can show an edge, by what the edge would be in."""
+    if e.task.looks is not None:
+        return e.task.looks
+    return {"ranking": e.rank_ic, "direction": e.directional_excess}
+
+
+def _tail(e: "Evaluation") -> str:
+    if e.gross is None or e.net is None:
+        return "but it calls for no trade."
     net, gross = e.net.sharpe, e.gross.sharpe
     if above_zero(net):
-        tail = "and the naive book keeps it after costs."
-    elif net.value is not None and net.value > 0:
-        tail = "but after costs it cannot be told from none."
-    elif gross.value is not None and gross.value > 0:
-        tail = "but costs eat it."
-    else:
-        tail = "but the naive book does not earn it."
-    return Verdict("edge", f"{what}, {tail}", figures)
+        return "and the naive book keeps it after costs."
+    if net.value is not None and net.value > 0:
+        return "but after costs it cannot be told from none."
+    if gross.value is not None and gross.value > 0:
+        return "but costs eat it."
+    return "but the naive book does not earn it."
 
 
 def above_zero(score: "Score | None") -> bool:
@@ -67,19 +78,20 @@ def above_zero(score: "Score | None") -> bool:
 def _too_good(e: "Evaluation") -> list[str]:
     if e.oracle:
         return _better_than_oracle(e.oracle)
-    alarms = []
-    limits, ic, excess, sharpe = e.config, e.rank_ic, e.directional_excess, e.gross.sharpe
-    if ic is not None and (ic.value or 0) > limits.ic_ceiling:
+    alarms = list(e.task.alarms)
+    limits, ic, excess = e.config, e.rank_ic, e.directional_excess
+    sharpe = e.gross.sharpe if e.gross else None
+    if ic is not None and not e.config.kind.race and (ic.value or 0) > limits.ic_ceiling:
         alarms.append(
             f"The mean daily rank IC is {number(ic.value, signed=True)}, above the ceiling of "
             f"{number(limits.ic_ceiling, 2)}, which forecasts that know only the past do not reach."
         )
-    if above_zero(excess) and (excess.value or 0) > limits.direction_ceiling:
+    if excess is not None and above_zero(excess) and (excess.value or 0) > limits.direction_ceiling:
         alarms.append(
             f"Direction is called right {points(excess.value)} points more often than by the majority "
             f"baseline, above the ceiling of {points(limits.direction_ceiling, 0)} points."
         )
-    if sharpe.low is not None and sharpe.low > limits.sharpe_ceiling:
+    if sharpe is not None and sharpe.low is not None and sharpe.low > limits.sharpe_ceiling:
         alarms.append(
             f"The Sharpe ratio before costs is {number(sharpe.value, 1)} ({interval(sharpe, digits=1)}): "
             f"the whole interval is above the ceiling of {number(limits.sharpe_ceiling, 0)}."
@@ -116,11 +128,14 @@ def _skill(e: "Evaluation") -> list[str]:
     if ic is None:
         ranking = f"Ranking: no session has the {e.config.min_symbols} symbols that a rank correlation needs."
     else:
+        chance = "no sign of skill, since outcomes end at barriers" if e.config.kind.race else "0 is chance"
         ranking = (
             f"Ranking: the daily rank IC is {number(ic.value, signed=True)} on average (95 % interval "
-            f"{interval(ic, 'signed')}; 0 is chance) over {plural(ic.sessions, 'session')}, "
+            f"{interval(ic, 'signed')}; {chance}) over {plural(ic.sessions, 'session')}, "
             f"ICIR {number(e.icir.value if e.icir else None, 2)}."
         )
+    if direction is None or excess is None:
+        return [ranking]
     return [
         ranking,
         f"Direction: {percent(direction.value)} of {count(direction.n)} calls were right (95 % interval "
@@ -140,11 +155,14 @@ def _oracle(e: "Evaluation") -> list[str]:
     if not e.oracle:
         return []
     direction, ic = e.oracle.directional_accuracy, e.oracle.rank_ic
-    best = (
-        f"Oracle: on the same rows a forecast that knows the planting calls {percent(direction.value)} right"
-    )
+    known = []
+    if direction is not None:
+        known.append(f"calls {percent(direction.value)} right")
     if ic is not None:
-        best += f", with a rank IC of {number(ic.value, signed=True)}"
+        known.append(f"has a rank IC of {number(ic.value, signed=True)}")
+    if not known:
+        return []
+    best = f"Oracle: on the same rows a forecast that knows the planting {' and '.join(known)}"
     shares = [
         f"{percent(share, 0)} of its {name}"
         for name, share in (
@@ -157,10 +175,15 @@ def _oracle(e: "Evaluation") -> list[str]:
 
 
 def _money(e: "Evaluation") -> str:
+    if e.gross is None or e.net is None:
+        return "Money: no prediction calls for a trade; there is no book to judge."
     gross, net = e.gross.sharpe, e.net.sharpe
     side = 1e4 * e.config.book.costs.a_side
+    name = {"breakout": "book of the signals", "pattern": "book of the kept signals"}.get(
+        e.config.task, "naive long/short"
+    )
     text = (
-        f"Money: the naive long/short, each decision held {plural(e.config.book.holding, 'session')}, has a "
+        f"Money: the {name}, each decision held {plural(e.config.book.holding, 'session')}, has a "
         f"Sharpe ratio of {number(gross.value, 2)} ({interval(gross, digits=2)}) before costs and "
         f"{number(net.value, 2)} ({interval(net, digits=2)}) after {side:.0f} bps a side, turning over "
         f"{percent(e.net.turnover.value, 0)} of equity a session."
@@ -192,9 +215,10 @@ def _evidence(e: "Evaluation") -> list[str]:
 
 
 def _no_edge_headline(e: "Evaluation") -> str:
-    ic = e.rank_ic
-    if ic is not None and ic.low is None:
+    found = [score for score in looks(e).values() if score is not None and score.value is not None]
+    if found and all(score.low is None for score in found):
         return "No edge shown: too few sessions for an interval."
+    ic = looks(e).get("ranking")
     if ic is not None and ic.high is not None and ic.high < 0:
         return "No edge: the ranking was worse than chance."
     return "No edge: the figures cannot be told from chance."

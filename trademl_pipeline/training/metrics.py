@@ -18,10 +18,12 @@ from trademl_pipeline.training.calibration import (
     PROBABILITIES,
     brier,
     class_accuracy,
+    correlation,
     ev_correlation,
     expected_calibration_error,
     recall,
     reliability,
+    roc_auc,
 )
 from trademl_pipeline.training.intervals import Bootstrap
 from trademl_pipeline.training.scores import (
@@ -52,6 +54,7 @@ __all__ = [
     "Score",
     "brier",
     "class_accuracy",
+    "correlation",
     "deflated_sharpe",
     "directional_accuracy",
     "directional_excess",
@@ -67,6 +70,7 @@ __all__ = [
     "ratio",
     "recall",
     "reliability",
+    "roc_auc",
     "score_from_sums",
     "session_sums",
     "sharpe",

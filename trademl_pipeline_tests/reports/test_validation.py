@@ -3,7 +3,6 @@ import json
 import re
 from dataclasses import replace
 from datetime import date
-from html.parser import HTMLParser
 
 import numpy as np
 import plotly.graph_objects as go
@@ -17,34 +16,7 @@ from trademl_pipeline.reports import ReportError, build_report, print_summary
 from trademl_pipeline.reports.figures import figures
 from trademl_pipeline.reports.style import COLOURS
 from trademl_pipeline_tests.reports.conftest import MONTHS, audit_row
-
-EMPTY_TAGS = {"meta", "br", "line", "circle", "path", "link", "img"}
-
-
-class Page(HTMLParser):
-    """Collects what a page refers to and whether its elements nest."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.open, self.references, self.scripts, self.errors, self.text = [], [], 0, [], []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.references += [v for k, v in attrs if k in ("src", "href", "srcset", "data", "action", "poster")]
-        self.scripts += tag == "script"
-        if tag not in EMPTY_TAGS:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        pass
-
-    def handle_endtag(self, tag):
-        if not self.open or self.open.pop() != tag:
-            self.errors.append((tag, self.getpos()))
-
-    def handle_data(self, data):
-        if self.open[-1:] not in (["script"], ["style"]):
-            self.text.append(data)
+from trademl_pipeline_tests.reports.page import Page
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,112 @@
+"""The figures of a task as functions of rows, so that periods and members are judged by the same ones."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import polars as pl
+
+from trademl_pipeline.reports.inputs import ReportConfig
+from trademl_pipeline.reports.tasks import ClassView, Task
+from trademl_pipeline.reports.tasks.spec import PATTERNS
+from trademl_pipeline.training import metrics
+from trademl_pipeline.training.metrics import Score
+
+K4, K3_K4 = (4,), (3, 4)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One figure.
+
+    Attributes:
+        name: what is measured.
+        style: see `text.figure`.
+        of: the figure of rows as `inputs.scored_rows` gives them; None where they do not tell it.
+        better: "high" or "low".
+    """
+
+    name: str
+    style: str
+    of: Callable[[pl.DataFrame, ReportConfig], Score | None]
+    better: str = "high"
+
+
+def measures(task: Task) -> list[Measure]:
+    """The figures by which a task's periods and members are compared, weightiest first."""
+    found = [Measure("rank IC", "signed", ranking)]
+    if task.directional:
+        found.append(Measure("directional accuracy", "percent", direction))
+    if task.name == "breakout":
+        found = [
+            Measure("EV correlation", "signed", ev),
+            Measure("K4 recall", "percent", lambda r, c: recall_of(r, c, K4)),
+            Measure("K3+K4 recall", "percent", lambda r, c: recall_of(r, c, K3_K4)),
+            *found,
+        ]
+    if task.name == "pattern":
+        found = [Measure("AUC, all patterns", "number", pooled_auc), *found]
+    if len(task.views) == 1:
+        view = task.views[0]
+        found += [
+            Measure("class accuracy", "percent", lambda r, c: _class(r, c, view, metrics.class_accuracy)),
+            Measure("Brier score", "number", lambda r, c: _class(r, c, view, metrics.brier), "low"),
+        ]
+    return found
+
+
+def ranking(rows: pl.DataFrame, config: ReportConfig) -> Score | None:
+    """Mean daily rank IC."""
+    daily = metrics.rank_ic_by_session(rows, min_symbols=config.min_symbols)
+    return None if daily.is_empty() else metrics.rank_ic(daily, config.bootstrap)
+
+
+def direction(rows: pl.DataFrame, config: ReportConfig) -> Score | None:
+    """Directional accuracy."""
+    if not has_calls(rows):
+        return None
+    return metrics.directional_accuracy(rows, config.bootstrap)
+
+
+def has_calls(rows: pl.DataFrame) -> bool:
+    """Whether any row has both a call and a direction."""
+    return not rows.filter((pl.col("score") != 0) & (pl.col("forward_return") != 0)).is_empty()
+
+
+def ev(rows: pl.DataFrame, config: ReportConfig) -> Score | None:
+    """Correlation of the expected value with the strategic value of the class that came."""
+    from trademl_pipeline.labels.breakout import STRATEGIC_VALUES
+
+    valued = rows.with_columns(
+        realised_value=pl.col("target").replace_strict(
+            dict(enumerate(STRATEGIC_VALUES)), return_dtype=pl.Float64
+        )
+    )
+    return metrics.ev_correlation(valued, config.bootstrap, expected="score", realised="realised_value")
+
+
+def recall_of(rows: pl.DataFrame, config: ReportConfig, classes: tuple[int, ...]) -> Score | None:
+    """Recall of some breakout classes, called where they are the most probable; None where none came."""
+    from trademl_pipeline.reports.tasks import TASKS
+
+    p = rows.select(TASKS["breakout"].views[0].columns).to_numpy()
+    called = rows.with_columns(predicted=pl.Series(p.argmax(axis=1), dtype=pl.Int64))
+    return metrics.recall(called, config.bootstrap, classes=classes)
+
+
+def pooled_auc(rows: pl.DataFrame, config: ReportConfig) -> Score | None:
+    """Area under the ROC curve over the rows of all patterns that can be told."""
+    parts = [
+        rows.select("session", said=f"p_{p}", came=p).drop_nulls().cast({"came": pl.Int8, "said": pl.Float64})
+        for p in PATTERNS
+    ]
+    both = pl.concat(parts)
+    if both["came"].n_unique() < 2:
+        return None
+    return metrics.roc_auc(both, config.bootstrap, score="said", target="came")
+
+
+def _class(rows: pl.DataFrame, config: ReportConfig, view: ClassView, figure: Callable) -> Score | None:
+    known = view.with_classes(rows)
+    if known.is_empty():
+        return None
+    return figure(known, config.bootstrap, probabilities=view.all_columns, target=view.target)

@@ -1,0 +1,80 @@
+"""Whether results hold over time: the same figures quarter by quarter, and half against half."""
+
+import polars as pl
+
+from trademl_pipeline.reports.inputs import ReportConfig
+from trademl_pipeline.reports.lines import with_interval
+from trademl_pipeline.reports.measures import Measure, measures
+from trademl_pipeline.reports.section import Section, Table
+from trademl_pipeline.reports.text import count, plural
+from trademl_pipeline.training.metrics import Score
+
+SHOWN = 4
+_LONGEST_BY_QUARTER = 16
+_SHORTEST_BY_QUARTER = 4
+
+
+def consistency(rows: pl.DataFrame, config: ReportConfig) -> Section:
+    """Figures by period: months of a short range, quarters of a longer one, years of a long one."""
+    shown = measures(config.kind)[:SHOWN]
+    labelled = rows.with_columns(period=_period(rows))
+    table, found = [], []
+    for (period,), own in labelled.group_by("period", maintain_order=True):
+        scores = [m.of(own, config) for m in shown]
+        found.append(scores[0])
+        table.append(_row(str(period), own, shown, scores))
+    first, second = _halves(rows)
+    halves = [
+        _row(name, own, shown, [m.of(own, config) for m in shown])
+        for name, own in (("earlier half", first), ("later half", second))
+        if not own.is_empty()
+    ]
+    head = ["", "sessions", "rows", *(m.name for m in shown)]
+    return Section(
+        "consistency",
+        "Do the results hold over time?",
+        text=[_sentence(shown[0], found)],
+        tables=[
+            Table(
+                head,
+                table,
+                note="95 % intervals in brackets; a period of few sessions has a wide one or none.",
+            ),
+            Table(head, halves, title="Half against half"),
+        ],
+    )
+
+
+def _period(rows: pl.DataFrame) -> pl.Expr:
+    day = pl.col("session")
+    year = day.dt.year().cast(pl.String)
+    quarter = year + "-Q" + day.dt.quarter().cast(pl.String)
+    quarters = rows.select(quarter.n_unique()).item()
+    if quarters > _LONGEST_BY_QUARTER:
+        return year
+    return quarter if quarters >= _SHORTEST_BY_QUARTER else day.dt.strftime("%Y-%m")
+
+
+def _halves(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    sessions = rows["session"].unique().sort()
+    middle = sessions[len(sessions) // 2]
+    return rows.filter(pl.col("session") < middle), rows.filter(pl.col("session") >= middle)
+
+
+def _row(name: str, own: pl.DataFrame, shown: list[Measure], scores: list[Score | None]) -> list[str]:
+    texts = [with_interval(s, m.style) for m, s in zip(shown, scores, strict=True)]
+    return [name, count(own["session"].n_unique()), count(own.height), *texts]
+
+
+def _sentence(measure: Measure, found: list[Score | None]) -> str:
+    told = [s for s in found if s is not None and s.value is not None]
+    if not told:
+        return f"The {measure.name} can be told in no period."
+    level = told[0].baselines.get("chance", 0.0)
+    above = sum(s.value > level for s in told if s.value is not None)
+    sure = sum(s.low is not None and s.low > level for s in told)
+    worse = sum(s.high is not None and s.high < level for s in told)
+    return (
+        f"The {measure.name} lies above chance in {above} of {plural(len(told), 'period')}, with the whole interval "
+        f"above it in {sure} and below it in {worse}. By luck alone about half lie above, and one in forty surely."
+    )
