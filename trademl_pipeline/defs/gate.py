@@ -6,7 +6,9 @@ output. The checks of an asset are then there to be seen, and to be run again on
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -38,6 +40,22 @@ PROBES = {
 }
 
 Audit = Callable[[pl.DataFrame], AuditReport]
+
+
+# Called with each month of an in-process run and its metadata (None: refused), so that a shell can show progress.
+_watcher: ContextVar[Callable[[str, dict[str, Any] | None], None] | None] = ContextVar(
+    "watcher", default=None
+)
+
+
+@contextmanager
+def watching(watcher: Callable[[str, dict[str, Any] | None], None]) -> Iterator[None]:
+    """Tell `watcher` of each month as it is done, in the runs that are executed in this process within."""
+    token = _watcher.set(watcher)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
 
 
 class GateRefusedError(Exception):
@@ -79,10 +97,12 @@ def publish(
     audit: Audit,
     *,
     beside: Sequence[tuple[TableSchema, pl.DataFrame]] = (),
+    append: Sequence[tuple[TableSchema, pl.DataFrame]] = (),
 ) -> Published:
     """Publish one month if the audit of what was written, run inside the transaction, passes.
 
-    `beside` are further tables of the same month that land in the same transaction.
+    `beside` are further tables of the same month, and `append` ledgers with the rows they gain, that land in the same
+    transaction.
 
     Raises:
         GateRefusedError: when a probe found a violation; the lake holds what it held before.
@@ -106,18 +126,20 @@ def publish(
         )
         return frame.select(list(AUDITS.columns))
 
+    recorded: list[str] = []
+
+    def evidence(verdicts: Mapping[str, Any]) -> tuple[TableSchema, pl.DataFrame]:
+        recorded.append(schema.name)
+        return AUDITS, rows(verdicts[schema.name])
+
     try:
         items = [(schema, frame, month), *((other, more, month) for other, more in beside)]
-        result = lake.publish_many(
-            items,
-            audits={schema.name: gate},
-            evidence=lambda verdicts: (AUDITS, rows(verdicts[schema.name])),
-        )[0]
+        result = lake.publish_many(items, audits={schema.name: gate}, evidence=evidence, append=append)[0]
     except GateRefusedError as refused:
         lake.append(AUDITS, rows(refused.report))
         _report_evaluations(context, month, refused.report)
         raise
-    if result.unchanged:
+    if not recorded:
         lake.append(AUDITS, rows(reports[-1]))
     if len(context.partition_keys) > 1:
         _report_evaluations(context, month, reports[-1])
@@ -192,6 +214,7 @@ def each_month(context: dg.AssetExecutionContext, body: Callable[[str], dict[str
     """
     done: dict[str, dict[str, Any]] = {}
     refused: dict[str, Exception] = {}
+    watcher = _watcher.get()
     months = list(context.partition_keys)
     for number, month in enumerate(months, 1):
         try:
@@ -199,7 +222,11 @@ def each_month(context: dg.AssetExecutionContext, body: Callable[[str], dict[str
         except MONTH_ERRORS as error:
             refused[month] = error
             context.log.error(f"{context.asset_key.to_user_string()} {month[:7]}: {error}")
+            if watcher is not None:
+                watcher(month, None)
             continue
+        if watcher is not None:
+            watcher(month, done[month])
         context.log.info(
             f"{context.asset_key.to_user_string()} {month[:7]}: {done[month].get('dagster/row_count', 0)} rows "
             f"({number} of {len(months)} months)"

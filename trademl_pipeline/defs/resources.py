@@ -1,23 +1,21 @@
 """Resources: the lake, the bars, the tracker and the folder for reports. All values come from the environment,
 which the Makefile and the CLI set (see docs/architecture.md for the list)."""
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
+from trademl_pipeline.defs.bars import bars_resource
 from trademl_pipeline.lake import Lake, LakeConfig
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-    from trademl_pipeline.market.sources import BarSource
 
 DEFAULT_HOME = "data/simulated"
 
@@ -45,49 +43,6 @@ class LakeResource(dg.ConfigurableResource):
         if self.data_path:
             environment["TRADEML_LAKE_DATA"] = self.data_path
         return Lake(LakeConfig.from_env(home(), environment))
-
-
-class BarsResource(dg.ConfigurableResource):
-    """Where bars come from.
-
-    `source` is `simulated` (embedded, no network) or `files` (Parquet or CSV at `path`).
-    """
-
-    source: str = Field(default="simulated", description="simulated or files")
-    path: str = Field(default="", description="file or folder, for source=files")
-    columns: str = Field(default="{}", description='JSON map of our names to the file\'s, {"close": "Close"}')
-    symbols: str = Field(default="", description="comma-separated symbols, or a number: that many symbols")
-    seed: int = Field(default=7, description="seed of the simulated market")
-
-    def open(self) -> "BarSource":
-        """The source; one object per configuration and process, since it may hold a simulated history."""
-        return _source(self.source, self.path, self.columns, self.symbols, self.seed)
-
-
-@lru_cache(maxsize=4)
-def _source(source: str, path: str, columns: str, symbols: str, seed: int) -> "BarSource":
-    from trademl_pipeline.market import FileSource, SimulatedMarket
-
-    count = int(symbols) if symbols.isdigit() else None
-    named = [s.strip() for s in symbols.split(",") if s.strip()]
-    listed = named if named and count is None else None
-    if source == "simulated":
-        return SimulatedMarket(seed=seed, n_symbols=count) if count else SimulatedMarket(seed=seed)
-    if source == "files":
-        if not path:
-            raise dg.DagsterInvalidConfigError(
-                "TRADEML_SOURCE is 'files' but TRADEML_DATA is empty: set it to a Parquet or CSV file or folder",
-                [],
-                {},
-            )
-        try:
-            mapping = json.loads(columns)
-        except json.JSONDecodeError as error:
-            raise dg.Failure(
-                f'TRADEML_COLUMNS is not JSON ({error}); write e.g. {{"close": "Close"}}'
-            ) from error
-        return FileSource(path, columns=mapping, symbols=listed, max_symbols=count)
-    raise dg.Failure(f"TRADEML_SOURCE is {source!r}; it may be 'simulated' or 'files'")
 
 
 class GateResource(dg.ConfigurableResource):
@@ -202,12 +157,7 @@ def resources() -> dict[str, Any]:
 
     return {
         "lake": LakeResource(),
-        "bars": BarsResource(
-            source=from_env("TRADEML_SOURCE", "simulated"),
-            path=from_env("TRADEML_DATA", ""),
-            columns=from_env("TRADEML_COLUMNS", "{}"),
-            symbols=from_env("TRADEML_SYMBOLS", ""),
-        ),
+        "bars": bars_resource(),
         "gate": GateResource(),
         "artifacts": ArtifactsResource(),
         "tracking": TrackingResource(uri=from_env("TRADEML_MLFLOW_URI", "")),

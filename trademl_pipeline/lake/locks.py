@@ -49,6 +49,15 @@ class Locks:
             yield
 
     @contextlib.contextmanager
+    def merging(self, table: str, month: str) -> Iterator[None]:
+        """Hold the turn to read a month, merge new rows into it and publish it.
+
+        Another lock than the month's own, which the publish within takes.
+        """
+        with self._hold([f"merge-{_number(f'{table}/{month}') % _STRIPES:04d}"]):
+            yield
+
+    @contextlib.contextmanager
     def attaching(self) -> Iterator[None]:
         """Hold the turn to open the catalog, which makes it where there is none."""
         with self._hold([_ATTACH]):

@@ -61,6 +61,7 @@ def publish(
     partitions: Sequence[Partition],
     audits: Mapping[str, Audit],
     evidence: Evidence | None = None,
+    appended: Sequence[tuple[TableSchema, pl.DataFrame]] = (),
 ) -> list[PublishResult]:
     """Replace all the partitions in one transaction; see `Lake.publish_many`.
 
@@ -72,7 +73,8 @@ def publish(
     with engine.locks.partitions((p.schema.name, p.month) for p in partitions):
         try:
             return engine.run(
-                doing, lambda attempt: _attempt(engine, partitions, audits, evidence, verdicts, attempt)
+                doing,
+                lambda attempt: _attempt(engine, partitions, audits, evidence, appended, verdicts, attempt),
             )
         except _RefusedError as carrier:
             refused = carrier.original
@@ -117,6 +119,7 @@ def _attempt(
     partitions: Sequence[Partition],
     audits: Mapping[str, Audit],
     evidence: Evidence | None,
+    appended: Sequence[tuple[TableSchema, pl.DataFrame]],
     verdicts: dict[str, Any],
     attempt: int,
 ) -> list[PublishResult]:
@@ -136,16 +139,20 @@ def _attempt(
             unchanged.append(same)
         for partition in partitions:
             _audit(connection, partition, audits, verdicts)
-        if all(unchanged):
+        if all(unchanged) and not appended:
             snapshot = current_snapshot(connection)
             connection.rollback()
         else:
+            ledgers = list(appended)
             if evidence is not None:
                 schema, rows = evidence(verdicts)
+                ledgers.append((schema, check_frame(schema, rows, None, allow_empty=False)))
+            for schema, rows in ledgers:
                 tables.ensure_table(connection, schema)
-                _insert(connection, schema, check_frame(schema, rows, None, allow_empty=False))
-            written = [p for p, same in zip(partitions, unchanged, strict=True) if not same]
-            _describe_commit(connection, "publish", [_detail(p) for p in written])
+                _insert(connection, schema, rows)
+            written = [_detail(p) for p, same in zip(partitions, unchanged, strict=True) if not same]
+            written += [{"table": schema.name, "rows": rows.height} for schema, rows in appended]
+            _describe_commit(connection, "publish", written)
             if not audited:
                 stack.enter_context(engine.locks.commit_turn())
             connection.commit()

@@ -6,6 +6,7 @@ leaves the month as it was.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -85,6 +86,7 @@ class Lake:
         *,
         audits: Mapping[str, Audit] | None = None,
         evidence: Evidence | None = None,
+        append: Sequence[tuple[TableSchema, pl.DataFrame]] = (),
         allow_empty: Collection[str] = (),
     ) -> list[PublishResult]:
         """Replace one month of each of several tables in one transaction: all of them or none.
@@ -92,6 +94,7 @@ class Lake:
         audits: table name -> audit of that table's month; they run when all the tables are written, in the
         order of `items`. evidence: gets what the audits returned, by table name, and gives a ledger's schema
         and the rows to append to it in the same transaction; not asked where nothing has changed.
+        append: ledgers and the rows that they gain in the same transaction; frames without rows are left out.
         allow_empty: names of the tables whose frame may be empty. Otherwise as `publish`.
 
         Returns: one result per item, in their order.
@@ -114,7 +117,22 @@ class Lake:
             check_month(month)
             checked = check_frame(schema, frame, month, allow_empty=schema.name in allow_empty)
             partitions.append(Partition(schema, checked, month, data_version(schema, checked)))
-        return publishing.publish(self._engine, partitions, audits, evidence)
+        appended = []
+        for schema, rows in append:
+            if not schema.is_ledger:
+                raise ValueError(f"table {schema.name} is no ledger: give it among the items, with its month")
+            if rows.height:
+                appended.append((schema, check_frame(schema, rows, None, allow_empty=False)))
+        return publishing.publish(self._engine, partitions, audits, evidence, appended)
+
+    def merging(self, schema: TableSchema, month: str) -> AbstractContextManager[None]:
+        """Hold a month of a table from reading it to publishing what was made of it and of new rows.
+
+        Writers that merge the same month wait for one another; those that only publish it do not.
+
+        Raises: LakeBusyError.
+        """
+        return self._engine.locks.merging(schema.name, check_month(month))
 
     def append(self, schema: TableSchema, frame: pl.DataFrame) -> PublishResult:
         """Add rows to a ledger (a table whose schema has its own `month` column), replacing nothing.

@@ -73,3 +73,41 @@ class EmptyMonthError(MarketError):
             f"source {source!r} has no bars {asked} ({start} to {end}{note}); {have}. "
             "Ask for months in that span, or point the source at the missing data"
         )
+
+
+class VendorError(MarketError):
+    """Base of what can go wrong between a vendor of market data and us. No message ever holds a key."""
+
+
+class MissingPackageError(VendorError):
+    """The client library of a vendor is not installed."""
+
+    def __init__(self, vendor: str, package: str) -> None:
+        super().__init__(
+            f"source {vendor!r} needs the package {package}: pip install 'trademl-pipeline[vendors]'"
+        )
+
+
+class MissingKeyError(VendorError):
+    """A vendor needs keys that are not set; `variables` are the environment variables to set."""
+
+    def __init__(self, vendor: str, variables: Sequence[str], where: str) -> None:
+        self.variables = list(variables)
+        exports = "; ".join(f"export {name}=..." for name in self.variables)
+        super().__init__(f"source {vendor!r} needs {' and '.join(self.variables)}: {exports}. {where}")
+
+
+class VendorRefusedError(VendorError):
+    """The vendor understood the request and refuses it: keys, subscription, or a bad request."""
+
+
+class VendorBusyError(VendorError):
+    """The vendor asked to slow down until the attempts were used up, or for longer than we wait."""
+
+
+class VendorUnavailableError(VendorError):
+    """The vendor could not be reached, or broke off, in all attempts."""
+
+
+class VendorFormatError(VendorError):
+    """The vendor's answer is not what its interface promises."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
+from trademl_pipeline.lake.bar_tables import DAILY
 from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, FIRST_DAY, LAST_DAY, close_utc
 from trademl_pipeline.market.columns import Layout, expressions, in_range, recognise, session, stamps, undated
 from trademl_pipeline.market.errors import (
@@ -73,6 +74,11 @@ class FileSource:
         SourceFileError: there is no such file, no bars in the folder, or a setting makes no sense.
     """
 
+    timeframe = DAILY
+    remote = False
+    # A file is its owner's whole statement: what it says now stands.
+    revisions = "latest"
+
     def __init__(
         self,
         path: str | Path,
@@ -110,6 +116,10 @@ class FileSource:
             UnknownSymbolError: a symbol that was asked for at construction is not in the files.
         """
         return self._selection
+
+    def selection(self) -> list[str] | None:
+        """The selected symbols; None where no selection was made."""
+        return None if self._asked is None and self._max_symbols is None else self._selection
 
     def span(self) -> tuple[date, date]:
         """First and last day with a row of a selected symbol.
@@ -219,7 +229,7 @@ class FileSource:
 
     def _wanted(self, symbols: Sequence[str] | None) -> list[str] | None:
         if symbols is None:
-            return None if self._asked is None and self._max_symbols is None else self._selection
+            return self.selection()
         unknown = sorted(set(symbols) - set(self._selection))
         if unknown:
             raise UnknownSymbolError(self.name, unknown, self._selection)

@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.lake.bar_tables import DAILY
 from trademl_pipeline.market import scoring
 from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, calendar_frame, on_or_after, session_index
 from trademl_pipeline.market.errors import EmptyMonthError, UnknownSymbolError
@@ -60,6 +61,10 @@ class SimulatedMarket:
 
     name = "simulated"
 
+    timeframe = DAILY
+    remote = False
+    revisions = "latest"
+
     def __init__(
         self,
         seed: int = 7,
@@ -95,6 +100,10 @@ class SimulatedMarket:
     def symbols(self) -> list[str]:
         """Every symbol that is ever listed, delisted ones included."""
         return [self._names[i] for i in np.flatnonzero(self._listed.any(axis=0))]
+
+    def selection(self) -> list[str] | None:
+        """None: a fetch of all is the whole market."""
+        return None
 
     def span(self) -> tuple[date, date]:
         """First and last session of the history."""

@@ -1,7 +1,7 @@
 """The protocol of every source of bars, and the fetch of one month through it."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Protocol, runtime_checkable
 
 import polars as pl
@@ -14,11 +14,22 @@ class BarSource(Protocol):
     """Anything that can be asked for bars.
 
     A source hands over what it has, bad rows included, in the columns of `schema.SOURCE_COLUMNS`; judging
-    them is the work of `quality.split_bars`. It names itself in `name`, which also fills the `source`
-    column where the data does not say better.
+    them is the work of `quality.split_bars`.
+
+    name: of the source; it also fills the column `source` where the data does not say better.
+    timeframe: of its bars, one of `lake.bar_tables.TIMEFRAMES`.
+    calendar: that its sessions are on, such as "XNYS" or "24/7".
+    delay: time after a bar's end at which the bar is known.
+    remote: whether a fetch goes over a network, so that a range of months is better fetched in one go.
+    revisions: what becomes of values that differ from those held, "first" or "latest" (market/versions.py).
     """
 
     name: str
+    timeframe: str
+    calendar: str
+    delay: timedelta
+    remote: bool
+    revisions: str
 
     def fetch(self, symbols: Sequence[str] | None, start: date, end: date) -> pl.DataFrame:
         """Bars of the symbols (None: all) in [start, end], both calendar days inclusive.
@@ -31,6 +42,10 @@ class BarSource(Protocol):
 
     def symbols(self) -> list[str]:
         """All symbols that the source has, sorted."""
+        ...
+
+    def selection(self) -> list[str] | None:
+        """The symbols that a fetch of all stands for; None where that is everything there is."""
         ...
 
     def span(self) -> tuple[date, date]:

@@ -7,8 +7,9 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from trademl_pipeline.defs.bars import BarsResource
 from trademl_pipeline.defs.market.raw_bars import raw_bars
-from trademl_pipeline.defs.resources import BarsResource, LakeResource
+from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.schemas import QUARANTINED_BARS, RAW_BARS
 from trademl_pipeline.market.calendar import sessions

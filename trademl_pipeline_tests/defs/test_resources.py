@@ -3,7 +3,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from trademl_pipeline.defs.resources import BarsResource, LakeResource, TrackingResource
+from trademl_pipeline.defs.bars import BarsResource
+from trademl_pipeline.defs.resources import LakeResource, TrackingResource
 from trademl_pipeline.market import FileSource, SimulatedMarket
 
 

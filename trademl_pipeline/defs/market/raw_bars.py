@@ -1,78 +1,144 @@
-"""Daily bars as traded, one row per symbol and session.
+"""Bars as traded, one row per symbol and bar, by month; one asset for each time frame.
 
-Source: the simulated market, or files of the user's own (`TRADEML_SOURCE`). Bars that break a rule go to the table
-`quarantined_bars` with the reason, in the same transaction; an empty month is refused and leaves the month as it was.
-A month of 300 symbols takes about a second.
+Source: the simulated market, files of the user's own, or a vendor (`TRADEML_SOURCE`). Bars that break a rule go to the
+table `quarantined_bars` with the reason, and every value that was ever given for a bar to `bar_versions`, in the same
+transaction. A range of months is downloaded in pieces first, so that a run that breaks off resumes. An empty month is
+refused and leaves the month as it was. A month of 300 symbols takes about a second.
 """
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
-import polars as pl
 
+from trademl_pipeline.defs.bars import BarsResource
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish, run_time
 from trademl_pipeline.defs.metadata import OWNERS, month_metadata, table_metadata
 from trademl_pipeline.defs.partitions import MONTHS, ONE_RUN
-from trademl_pipeline.defs.resources import BarsResource, LakeResource
+from trademl_pipeline.defs.resources import LakeResource, home
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schemas import QUARANTINED_BARS, RAW_BARS
+from trademl_pipeline.lake.bar_tables import DAILY, BarTables, bar_tables
 from trademl_pipeline.leakage import AuditReport, audit_knowledge
-from trademl_pipeline.market.quality import split_bars
-from trademl_pipeline.market.sources import fetch_month
+from trademl_pipeline.market.calendar import month_bounds
+from trademl_pipeline.market.errors import MarketError
+from trademl_pipeline.market.ingest import Fetched, fetch, merged, quarantine
+from trademl_pipeline.market.sources import BarSource
+from trademl_pipeline.market.staging import Staged
+from trademl_pipeline.market.versions import Merged
 
 PROBES = ("knowledge",)
+# What a run fetches: all of its months, or only what the lake lacks of them.
+FETCH_TAG, MISSING = "trademl/fetch", "missing"
 
 
-def audit_bars(bars: pl.DataFrame) -> AuditReport:
+def audit_bars(bars: Any) -> AuditReport:
     """A bar cannot be known before it happened."""
     return audit_knowledge(bars, decision_time="knowledge_time", knowledge_time="event_time")
 
 
-@dg.asset(
-    description=__doc__,
-    partitions_def=MONTHS,
-    backfill_policy=ONE_RUN,
-    group_name="market",
-    kinds={"duckdb", "parquet", "polars"},
-    owners=OWNERS,
-    metadata=table_metadata(RAW_BARS),
-)
-def raw_bars(context: dg.AssetExecutionContext, bars: BarsResource, lake: LakeResource) -> None:
-    """Fetch, split good from bad, publish."""
-    source, store = bars.open(), lake.open()
-    ingested_at = run_time(context)
+@contextmanager
+def _prepared(source: BarSource, months: list[str], only_missing: bool, log: Any) -> Iterator[BarSource]:
+    """The source to take months from: a vendor's whole range is downloaded first, and kept until it is published."""
+    if only_missing or not source.remote:
+        yield source
+        return
+    staged = Staged(source, home() / "staging", month_bounds(months[0])[0], month_bounds(months[-1])[1])
+    with staged.held():
+        try:
+            staged.download(lambda done, total, what: log.info(f"downloaded {done} of {total} pieces {what}"))
+        except MarketError as error:
+            raise dg.Failure(f"{source.name}: {error}") from error
+        try:
+            yield staged
+        finally:
+            # What was refused is fetched anew next time: it may be the download that was wrong.
+            staged.discard()
 
-    def month_of(month: str) -> dict[str, Any]:
-        fetched = fetch_month(source, month)
-        good, bad = split_bars(fetched, ingested_at=ingested_at)
-        published = publish(
-            context,
-            store,
-            RAW_BARS,
-            good,
-            month,
-            audit_bars,
-            beside=[(QUARANTINED_BARS, bad)],
+
+def _metadata(merge: Merged, fetched: Fetched, source: BarSource) -> dict[str, Any]:
+    bad = fetched.split.quarantined
+    metadata: dict[str, Any] = {
+        "source": source.name,
+        "quarantined_rows": int(bad.height),
+        "new_rows": merge.new,
+        "restated_rows": merge.restated,
+        "late_rows": merge.late,
+        "withdrawn_rows": merge.withdrawn,
+        "fetched_rows": int(bad.height + fetched.split.good.height),
+    }
+    if bad.height:
+        reasons = bad.group_by("reason").len().sort("len", descending=True).head(10)
+        metadata["quarantine"] = dg.MetadataValue.md(
+            "\n".join(["| reason | rows |", "|---|---|"] + [f"| {r} | {n} |" for r, n in reasons.iter_rows()])
         )
-        metadata = month_metadata(published, good)
-        metadata["quarantined_rows"] = int(bad.height)
-        metadata["source"] = source.name
-        if bad.height:
-            reasons = bad.group_by("reason").len().sort("len", descending=True).head(10)
-            metadata["quarantine"] = dg.MetadataValue.md(
-                "\n".join(
-                    ["| reason | rows |", "|---|---|"] + [f"| {r} | {n} |" for r, n in reasons.iter_rows()]
+    return metadata
+
+
+def _say(log: Any, name: str, month: str, merge: Merged, refused: int, revisions: str) -> None:
+    if refused:
+        log.warning(f"{name} {month[:7]}: {refused} rows quarantined")
+    told = {"restated": merge.restated, "late": merge.late, "withdrawn": merge.withdrawn}
+    if revisions == "first" and any(told.values()):
+        said = ", ".join(f"{n} {what}" for what, n in told.items() if n)
+        log.warning(
+            f"{name} {month[:7]}: {said}; {name} keeps what was known first, the versions are in the ledger "
+            "(TRADEML_REVISIONS=latest takes them over)"
+        )
+
+
+def bars_assets(timeframe: str) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
+    """The asset and the gate checks of one time frame's bars."""
+    tables: BarTables = bar_tables(timeframe)
+    name = tables.bars.name
+
+    @dg.asset(
+        name=name,
+        description=__doc__,
+        partitions_def=MONTHS,
+        backfill_policy=ONE_RUN,
+        group_name="market",
+        kinds={"duckdb", "parquet", "polars"},
+        owners=OWNERS,
+        metadata=table_metadata(tables.bars),
+    )
+    def bars_asset(context: dg.AssetExecutionContext, bars: BarsResource, lake: LakeResource) -> None:
+        """Fetch, split good from bad, merge, publish."""
+        try:
+            opened = bars.open(timeframe)
+        except MarketError as error:
+            raise dg.Failure(str(error)) from error
+        store, ingested_at = lake.open(), run_time(context)
+        only_missing = MISSING in (context.run.tags.get(FETCH_TAG), os.environ.get("TRADEML_FETCH"))
+
+        def month_of(source: BarSource, month: str) -> dict[str, Any]:
+            fetched = fetch(source, store, tables, month, ingested_at=ingested_at, only_missing=only_missing)
+            with store.merging(tables.bars, month):
+                merge = merged(
+                    fetched, store, tables, month, ingested_at=ingested_at, revisions=source.revisions
                 )
-            )
-            context.log.warning(f"raw_bars {month[:7]}: {bad.height} rows quarantined")
-        return metadata
+                published = publish(
+                    context,
+                    store,
+                    tables.bars,
+                    merge.bars,
+                    month,
+                    audit_bars,
+                    beside=[(tables.quarantined, quarantine(fetched, store, tables, month))],
+                    append=[(tables.versions, merge.versions)],
+                )
+            _say(context.log, name, month, merge, fetched.split.quarantined.height, source.revisions)
+            return {**month_metadata(published, merge.bars), **_metadata(merge, fetched, source)}
 
-    each_month(context, month_of)
+        with _prepared(opened, list(context.partition_keys), only_missing, context.log) as source:
+            each_month(context, lambda month: month_of(source, month))
+
+    def audit_month(store: Lake, month: str) -> AuditReport:
+        """The same audit on what the lake holds."""
+        return audit_bars(store.read(tables.bars, months=(month, month)))
+
+    return [bars_asset, gate_checks(name, name, PROBES, audit_month)]
 
 
-def audit_month(store: Lake, month: str) -> AuditReport:
-    """The same audit on what the lake holds."""
-    return audit_bars(store.read(RAW_BARS, months=(month, month)))
-
-
-raw_bars_gate = gate_checks("raw_bars", RAW_BARS.name, PROBES, audit_month)
+raw_bars, raw_bars_gate = bars_assets(DAILY)

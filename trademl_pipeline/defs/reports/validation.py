@@ -11,13 +11,13 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from trademl_pipeline.defs.bars import BarsResource
 from trademl_pipeline.defs.figures import bars_figure
 from trademl_pipeline.defs.gate import run_time
 from trademl_pipeline.defs.metadata import OWNERS
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH, until
 from trademl_pipeline.defs.resources import (
     ArtifactsResource,
-    BarsResource,
     LakeResource,
     TrackingResource,
     home,
