@@ -2,11 +2,26 @@
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-BLUE, GREY = "#2a6fb0", "#8a8f98"
+from trademl_pipeline.leakage import Violation
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BLUE, GREY, RED = "#2a6fb0", "#8a8f98", "#b03a2e"
+PANELS = 3
+
+# What the value beside the published one was computed on, by probe.
+KNOWN = {
+    "truncation": "without what came later",
+    "perturbation": "with another future",
+    "adjustment": "after a later split",
+    "incremental": "computed anew",
+}
 
 
 def bars_figure(
@@ -28,8 +43,56 @@ def bars_figure(
         axes.set_ylabel(label)
         axes.tick_params(axis="x", rotation=90)
     axes.tick_params(labelsize=7)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    return _picture(figure, label)
+
+
+def leak_figure(violations: Sequence[Violation]) -> dg.MarkdownMetadataValue | None:
+    """Published values around a leak beside those computed on what was known then; None where no probe kept values.
+
+    One panel a column, at most `PANELS`.
+    """
+    from matplotlib.figure import Figure
+
+    first = {v.column: v for v in reversed(violations) if v.trace is not None}
+    shown = list(reversed(first.values()))[:PANELS]
+    if not shown:
+        return None
+    figure = Figure(figsize=(4.2 * len(shown), 2.6), dpi=100)
+    for axes, violation in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+        trace = violation.trace
+        assert trace is not None
+        axes.plot(
+            trace.sessions, _gaps(trace.published), color=RED, marker="o", markersize=3, label="published"
+        )
+        axes.plot(
+            trace.sessions,
+            _gaps(trace.known),
+            color=BLUE,
+            marker=".",
+            linestyle="--",
+            label=KNOWN[violation.probe],
+        )
+        axes.axvline(violation.first_leak, color=GREY, linewidth=0.8, linestyle=":")
+        as_of = f", as of {violation.cutoff}" if violation.cutoff else ""
+        axes.set_title(
+            f"{violation.column}, {violation.symbol}: from {violation.first_leak}{as_of}", fontsize=7
+        )
+        axes.tick_params(axis="x", rotation=60)
+        axes.legend(fontsize=6, frameon=False)
+        axes.tick_params(labelsize=6)
+    figure.tight_layout()
+    return _picture(figure, "values around the leak")
+
+
+def _gaps(values: Sequence[float | None]) -> list[float]:
+    return [float("nan") if v is None else v for v in values]
+
+
+def _picture(figure: "Figure", label: str) -> dg.MarkdownMetadataValue:
+    """A figure as an image inside Markdown."""
+    for axes in figure.axes:
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", bbox_inches="tight")
     encoded = base64.b64encode(picture.getvalue()).decode()

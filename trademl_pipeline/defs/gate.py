@@ -18,13 +18,14 @@ import polars as pl
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 from dagster._core.events import DagsterEvent, DagsterEventType
 
+from trademl_pipeline.defs.figures import leak_figure
 from trademl_pipeline.defs.partitions import MONTHS
 from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.folds import FoldError
 from trademl_pipeline.lake import Lake, PublishResult
 from trademl_pipeline.lake.errors import LakeError
 from trademl_pipeline.lake.schemas import AUDITS, UTC_TIME, TableSchema
-from trademl_pipeline.leakage import AuditError, AuditReport
+from trademl_pipeline.leakage import AuditError, AuditReport, Violation
 from trademl_pipeline.market import MarketError
 from trademl_pipeline.training.dataset import DatasetError
 from trademl_pipeline.training.inner_split import FitError
@@ -151,7 +152,7 @@ def _report_evaluations(context: dg.AssetExecutionContext, month: str, report: A
 
     They are events of the run, so that a later run of the month adds results and does not collide with these.
     """
-    for probe, passed, metadata in _by_probe(report.to_frame()):
+    for probe, passed, metadata in _by_probe(report.to_frame(), report.violations):
         evaluation = AssetCheckEvaluation(
             asset_key=context.asset_key,
             check_name=probe,
@@ -172,8 +173,10 @@ def _report_evaluations(context: dg.AssetExecutionContext, month: str, report: A
         )
 
 
-def _by_probe(audits: pl.DataFrame) -> Iterable[tuple[str, bool, dict[str, Any]]]:
-    """Rows of the audit ledger, folded to one result per probe."""
+def _by_probe(
+    audits: pl.DataFrame, violations: Sequence[Violation] = ()
+) -> Iterable[tuple[str, bool, dict[str, Any]]]:
+    """Rows of the audit ledger, folded to one result per probe; with a figure where violations bring values."""
     for (probe,), rows in audits.group_by("probe", maintain_order=True):
         bad = rows.filter(~pl.col("passed"))
         coverage = json.loads(rows["coverage"][0] or "{}")
@@ -181,6 +184,9 @@ def _by_probe(audits: pl.DataFrame) -> Iterable[tuple[str, bool, dict[str, Any]]
         if bad.height:
             metadata["violations"] = dg.MetadataValue.md(violations_table(bad))
             metadata["violation_rows"] = int(bad.height)
+            figure = leak_figure([v for v in violations if v.probe == probe])
+            if figure is not None:
+                metadata["figure"] = figure
         # A probe that could not run has shown nothing, whatever its row says.
         yield str(probe), bool(bad.height == 0 and "skipped" not in coverage), metadata
 
@@ -249,6 +255,9 @@ def _failure(context: dg.AssetExecutionContext, refused: dict[str, Exception], m
         if isinstance(error, GateRefusedError):
             bad = error.report.to_frame().filter(~pl.col("passed"))
             metadata[f"refusal {month[:7]}"] = dg.MetadataValue.md(violations_table(bad))
+            figure = leak_figure(error.report.violations)
+            if figure is not None:
+                metadata[f"figure {month[:7]}"] = figure
         else:
             metadata[f"error {month[:7]}"] = dg.MetadataValue.text(f"{type(error).__name__}: {error}")
     first = next(iter(refused.values()))
@@ -286,11 +295,15 @@ def gate_checks(
         own = store.read(AUDITS).filter(
             (pl.col("run_id") == context.run.run_id) & (pl.col("table_name") == table)
         )
-        frames = []
+        frames: list[pl.DataFrame] = []
+        violations: list[Violation] = []
         for month in _months(context):
             made = own.filter(pl.col("month") == month)
-            frames.append(made if made.height else audit_month(store, month).to_frame())
-        for probe, passed, metadata in _by_probe(pl.concat(frames, how="diagonal_relaxed")):
+            if made.is_empty():
+                report = audit_month(store, month)
+                made, violations = report.to_frame(), [*violations, *report.violations]
+            frames.append(made)
+        for probe, passed, metadata in _by_probe(pl.concat(frames, how="diagonal_relaxed"), violations):
             if probe in wanted:
                 yield dg.AssetCheckResult(
                     asset_key=dg.AssetKey(asset), check_name=probe, passed=passed, metadata=metadata

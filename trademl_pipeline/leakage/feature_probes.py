@@ -1,5 +1,7 @@
 """The four probes of `audit_features`, over one extractor and one panel."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,10 +20,15 @@ from trademl_pipeline.leakage.corrupt import (
 from trademl_pipeline.leakage.errors import ExtractorError
 from trademl_pipeline.leakage.extractor import Extractor, View, alone, as_of, whole
 from trademl_pipeline.leakage.findings import Findings
-from trademl_pipeline.leakage.report import AuditReport
+from trademl_pipeline.leakage.report import AuditReport, Violation
 from trademl_pipeline.leakage.sweep import Cells, Sweep, make_plan
 from trademl_pipeline.leakage.tables import Table
+from trademl_pipeline.leakage.traces import SHOWN, trace_of
 from trademl_pipeline.leakage.views import Panel
+
+# Told as the audit goes on: probe, cut-offs (months, splits) done, and how many there are.
+Progress = Callable[[str, int, int], None]
+ViewAt = Callable[[Any], View]
 
 # A computation that starts a declared warm-up earlier agrees to 1e-6 of a feature's size, see the definition
 # of warm-up.
@@ -55,6 +62,7 @@ class FeatureAudit:
         rtol: float,
         atol: float,
         seed: int,
+        progress: Progress | None = None,
     ) -> None:
         self.panel = panel
         self.extractor = extractor
@@ -64,6 +72,7 @@ class FeatureAudit:
         self.exhaustive = exhaustive
         self.warmup = warmup
         self.seed = seed
+        self.progress: Progress = progress or (lambda probe, done, total: None)
         self.strict = Tolerance.of(base, rtol, atol)
         self.loose = Tolerance.of(base, max(rtol, WARMUP_RTOL), atol, scaled=True)
         self.restated = Tolerance.of(base, max(rtol, ADJUSTMENT_RTOL), atol, scaled=True)
@@ -86,9 +95,10 @@ class FeatureAudit:
             sweep = self._sweep(findings, as_of, lambda t: as_of(self.panel, t), "on the bars up to")
             sweep.run(self.cutoffs)
         else:
-            for t in self.cutoffs:
+            for number, t in enumerate(self.cutoffs, 1):
                 self._whole_cutoff(findings, as_of(self.panel, t), t, "on the bars up to")
-        return self._report(findings, before, sweep)
+                self.progress("truncation", number, len(self.cutoffs))
+        return self._report(findings, before, sweep, lambda t: as_of(self.panel, t))
 
     def perturbation(self) -> AuditReport:
         """Make up everything after each cut-off: all of it at a few, a stretch of it at every session."""
@@ -100,8 +110,10 @@ class FeatureAudit:
         spread = self.cutoffs
         if self.exhaustive:
             spread = [self.cutoffs[i] for i in np.linspace(0, len(self.cutoffs) - 1, SPREAD).astype(int)]
-        for t in dict.fromkeys(spread):
+        for number, t in enumerate(dict.fromkeys(spread), 1):
             self._whole_cutoff(findings, self._made_up(self.panel, t), t, "with a made-up future after")
+            if not self.exhaustive:
+                self.progress("perturbation", number, len(spread))
         if self.exhaustive and not findings.exhausted(1):
             sweep = self._sweep(
                 findings,
@@ -113,7 +125,7 @@ class FeatureAudit:
                 always_confirm=True,
             )
             sweep.run(self.cutoffs)
-        return self._report(findings, before, sweep)
+        return self._report(findings, before, sweep, lambda t: self._made_up(self.panel, t))
 
     def adjustment(self) -> AuditReport:
         """Restate all history for later splits."""
@@ -149,10 +161,12 @@ class FeatureAudit:
                 diff = diff.only(steady)
             findings.columns_changed(self.base, table, None)
             findings.add(diff, None)
+            self.progress("adjustment", list(powers).index(what) + 1, len(powers))
         return self._report(
             findings,
             before,
             None,
+            lambda _: self._restated(split_adjusted(bars, powers["one split for all"])),
             splits=list(powers),
             decided_by_rounding=unstable,
             bars_returned=beside or None,
@@ -174,8 +188,9 @@ class FeatureAudit:
             last = months[0][1]
             view = as_of(self.panel, last)
             findings.add(self._carried(view, self.extractor(view, "on the first month")), last)
-            return self._report(findings, before, None, months=1, warmup="not declared")
-        for first, last in months:
+            return self._report(findings, before, None, None, months=1, warmup="not declared")
+        starts = {last: first for first, last in months}
+        for number, (first, last) in enumerate(months, 1):
             view = alone(self.panel, first, last, self.warmup)
             days = self.panel.axis.sessions
             table = self.extractor(view, f"on {days[first]} to {days[last]} with its warm-up alone")
@@ -188,8 +203,15 @@ class FeatureAudit:
             findings.add(diff, last)
             if self.extractor.stateful:
                 findings.add(self._carried(view, table), last)
+            self.progress("incremental", number, len(months))
         return self._report(
-            findings, before, None, months=len(months), warmup=self.warmup, decided_by_rounding=unstable
+            findings,
+            before,
+            None,
+            lambda t: alone(self.panel, starts[t], t, self.warmup or 0),
+            months=len(months),
+            warmup=self.warmup,
+            decided_by_rounding=unstable,
         )
 
     def _carried(self, view: View, table: Table) -> Difference:
@@ -227,6 +249,7 @@ class FeatureAudit:
             plan,
             self.seed,
             options.get("always_confirm", False),
+            progress=lambda done, total: self.progress(findings.probe, done, total),
         )
 
     def _made_up(self, panel: Panel, cutoff: int, low: int = 0, high: int | None = None) -> View:
@@ -283,9 +306,33 @@ class FeatureAudit:
         with_rows = np.unique(self.panel.axis.symbol_of(self.base.keys))
         return len(self.panel.axis.symbols) - len(with_rows) or None
 
+    def _traced(self, violations: tuple[Violation, ...], view: ViewAt | None) -> tuple[Violation, ...]:
+        """The violations, the first of them with the values around the leak."""
+        days, tables, out = self.panel.axis.sessions, {}, []
+        for v in violations:
+            trace = None
+            if (
+                view is not None
+                and v.symbol is not None
+                and v.column in self.base.columns
+                and len(tables) < SHOWN
+            ):
+                at = None if v.cutoff is None else days.index(v.cutoff)
+                if at not in tables:
+                    tables[at] = self.extractor(view(at), f"around {v.first_leak}")
+                trace = trace_of(self.base, tables[at], self.panel.axis, v.column, v.symbol, v.first_leak)
+            out.append(replace(v, trace=trace))
+        return tuple(out)
+
     def _report(
-        self, findings: Findings, before: tuple[int, int], sweep: Sweep | None, **more: Any
+        self,
+        findings: Findings,
+        before: tuple[int, int],
+        sweep: Sweep | None,
+        view: ViewAt | None,
+        **more: Any,
     ) -> AuditReport:
+        """Violations and coverage; `view` gives what a cut-off was computed on."""
         days = self.panel.axis.sessions
         coverage: dict[str, Any] = {
             "columns": len(self.base.columns),
@@ -323,7 +370,7 @@ class FeatureAudit:
             **more,
         }
         kept = {k: v for k, v in coverage.items() if v not in (None, [])}
-        return AuditReport(findings.violations(), {findings.probe: kept})
+        return AuditReport(self._traced(findings.violations(), view), {findings.probe: kept})
 
 
 def _has_gaps(bars: pl.DataFrame) -> bool:

@@ -28,7 +28,7 @@ import polars as pl
 from trademl_pipeline.leakage.compare import Tolerance
 from trademl_pipeline.leakage.errors import AuditInputError
 from trademl_pipeline.leakage.extractor import Extractor
-from trademl_pipeline.leakage.feature_probes import FeatureAudit
+from trademl_pipeline.leakage.feature_probes import FeatureAudit, Progress
 from trademl_pipeline.leakage.liveness import alive_or_why_not
 from trademl_pipeline.leakage.report import AuditReport
 from trademl_pipeline.leakage.tables import check_bars
@@ -49,6 +49,7 @@ def audit_features(
     atol: float = 1e-9,
     seed: int = 0,
     sessions: Sequence[date] | None = None,
+    progress: Progress | None = None,
 ) -> AuditReport:
     """Audit a function from bars to features for knowledge of the future.
 
@@ -79,6 +80,8 @@ def audit_features(
         sessions: first and last session to audit, both inclusive (longer sequences give their first and
             last); None: all. Bars before serve as history, so that a partition can be audited with its
             warm-up.
+        progress: called with the probe, the number of cut-offs (months, splits) done and that of all, as the
+            audit goes on.
 
     Returns:
         The report. `report.assert_clean()` raises with the violations; the coverage tells what was tested.
@@ -100,7 +103,9 @@ def audit_features(
         base = extractor.base(panel, rtol, atol)
         tolerance = Tolerance.of(base, rtol, atol)
         alive = alive_or_why_not(extractor, panel, base, window, tolerance, seed)
-        audit = FeatureAudit(panel, extractor, base, window, chosen, exhaustive, warmup, rtol, atol, seed)
+        audit = FeatureAudit(
+            panel, extractor, base, window, chosen, exhaustive, warmup, rtol, atol, seed, progress
+        )
         audit.alive = alive
         run = {
             "truncation": audit.truncation,

@@ -7,10 +7,12 @@ both computations share.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 
 from trademl_pipeline.leakage.report import AuditReport, Violation
+from trademl_pipeline.leakage.traces import Trace, frame_trace
 
 PROBE = "incremental"
 ROWS = "<rows>"
@@ -83,10 +85,19 @@ def audit_published(
                 max_delta=delta,
                 detail=f"published {row[column]}, computed {row[f'{column}@new']}; {bad.height} rows differ",
                 count=bad.height,
+                trace=_trace(published, recomputed, column, row),
             )
         )
     coverage = {"rows": both.height, "columns": len(columns), "cells": both.height * len(columns)}
     return AuditReport(tuple(violations), {PROBE: coverage})
+
+
+def _trace(
+    published: pl.DataFrame, recomputed: pl.DataFrame, column: str, row: dict[str, Any]
+) -> Trace | None:
+    if "symbol" not in row or "session" not in row:
+        return None
+    return frame_trace(published, recomputed, column, row["symbol"], row["session"])
 
 
 def _differs(both: pl.DataFrame, column: str, rtol: float, atol: float) -> pl.Expr:

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from trademl_pipeline.leakage.errors import LeakageError
+from trademl_pipeline.leakage.traces import Trace
 
 VERDICT = "no leak within the declared clocks and the tested mutants"
 
@@ -47,6 +48,7 @@ class Violation:
             is no number.
         detail: one sentence: what moved, from what to what, what to look for.
         count: cells, rows or trades that this violation stands for.
+        trace: the values around the leak, where the probe compares values.
     """
 
     probe: str
@@ -57,6 +59,7 @@ class Violation:
     max_delta: float | None = None
     detail: str = ""
     count: int = 1
+    trace: Trace | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -204,6 +204,7 @@ class Sweep:
         what: of the input, for messages, such as "on the bars up to".
         strict, loose: tolerances for the sure computation, and for one that starts later.
         always_confirm: the cheap view is not the sure one even with full history.
+        progress: told the number of cut-offs done and of all, after each.
         too_short: cut-offs at which the extractor refused so short a history, and had published nothing for
             it.
     """
@@ -220,6 +221,7 @@ class Sweep:
     plan: Plan
     seed: int = 0
     always_confirm: bool = False
+    progress: Callable[[int, int], None] | None = None
     benign: int = 0
     too_short: int = 0
     stopped: int | None = None
@@ -237,6 +239,8 @@ class Sweep:
                 previous[group] = cutoff
             if self.plan.stride == 1 and len(groups) > 1:
                 groups, previous = [(None, self.panel)], {0: min(previous.values())}
+            if self.progress is not None:
+                self.progress(number + 1, len(cutoffs))
             if self.findings.exhausted(ENOUGH):
                 self.stopped = cutoff
                 return

@@ -70,6 +70,7 @@ def test_a_refusal_names_the_column_the_session_and_the_change(leaking: Workplac
     assert "truncation" in table
     assert "gap" in table
     assert "2013-09-" in table
+    assert said.metadata["figure 2013-09"].value.startswith("![values around the leak](data:image/png")
     audits = leaking.lake().read(AUDITS).filter(~pl.col("passed") & (pl.col("month") == LEAK))
     assert set(audits["column"]) == {"gap"}
     assert audits["first_leak"].is_not_null().all()
@@ -80,6 +81,10 @@ def test_a_refusal_is_a_failed_check_of_its_month(leaking: Workplace):
     assert leaking.checks("features_indicators", "truncation", LEAK)[0] == "FAILED"
     assert leaking.checks("features_indicators", "perturbation", LEAK)[0] == "FAILED"
     assert leaking.checks("features_indicators", "knowledge", LEAK)[0] == "SUCCEEDED"
+    key = dg.AssetCheckKey(dg.AssetKey("features_indicators"), "truncation")
+    record = leaking.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)[0]
+    shown = record.event.dagster_event.event_specific_data.metadata
+    assert shown["figure"].value.startswith("![values around the leak](data:image/png")
 
 
 def test_the_other_months_of_a_range_are_published(leaking: Workplace):
