@@ -145,6 +145,27 @@ QUARANTINED_BARS = TableSchema(
 )
 
 
+REFERENCE_BARS = TableSchema(
+    name="reference_bars",
+    columns={**RAW_BARS.columns, "kind": pl.String},
+    key=_PANEL_KEY,
+    nullable=frozenset({"volume"}),
+    month_column="session",
+    description="Bars of what symbols are compared with: index and sector funds, the VIX, and an index built from "
+    "raw_bars. kind is fund, sector, volatility or synthetic; a volatility index has no volume.",
+)
+
+QUARANTINED_REFERENCES = TableSchema(
+    name="quarantined_references",
+    columns=QUARANTINED_BARS.columns,
+    key=(),
+    nullable="all",
+    order=QUARANTINED_BARS.order,
+    may_be_empty=True,
+    description="Reference bars that were refused, with the reasons.",
+)
+
+
 def label_table(
     target: str,
     values: Mapping[str, Any] | None = None,

@@ -87,12 +87,15 @@ class Symbols:
 class Paths:
     """The hidden world; arrays of shape (session, symbol) unless said otherwise.
 
-    index_log_volatility: y, shape (session,). log_volatility: x. signal: z. state: phase. returns: r.
+    index_log_volatility: y, shape (session,). index_factor: f, shape (session,). sector_factor: s, shape
+    (session, sector). log_volatility: x. signal: z. state: phase. returns: r.
     shapes: standard normals left over for the form of the bars, shape (session, symbol, 3).
     chances: uniforms left over for corporate actions, shape (session, symbol, 2).
     """
 
     index_log_volatility: np.ndarray
+    index_factor: np.ndarray
+    sector_factor: np.ndarray
     log_volatility: np.ndarray
     signal: np.ndarray
     state: np.ndarray
@@ -158,12 +161,23 @@ def draw_paths(spec: MarketSpec, seed: int, symbols: Symbols, first: int, count:
 
     before = np.vstack([np.zeros((1, n)), signal[:-1]])
     factor = spec.index_drift + spec.index_volatility * np.exp(index_log) * common[:, 1]
-    sector = spec.sector_volatility * common[:, 3:][:, symbols.sector]
+    sectors = spec.sector_volatility * common[:, 3:]
     own = symbols.sigma * np.exp(own_log)
     own *= spec.strength * before + np.sqrt(1 - spec.strength**2) * normal[:, :, 2]
-    returns = chain.drift[state] + chain.noise[state] * (symbols.beta * factor[:, None] + sector + own)
+    returns = chain.drift[state] + chain.noise[state] * (
+        symbols.beta * factor[:, None] + sectors[:, symbols.sector] + own
+    )
     return Paths(
-        index_log, own_log, signal, state, returns, common[:, 2], normal[:, :, 3:], uniform[:, :, 3:]
+        index_log,
+        factor,
+        sectors,
+        own_log,
+        signal,
+        state,
+        returns,
+        common[:, 2],
+        normal[:, :, 3:],
+        uniform[:, :, 3:],
     )
 
 

@@ -38,7 +38,11 @@ class SplitBars(NamedTuple):
 
 
 def split_bars(
-    frame: pl.DataFrame, *, ingested_at: datetime, calendar: str | None = DEFAULT_CALENDAR
+    frame: pl.DataFrame,
+    *,
+    ingested_at: datetime,
+    calendar: str | None = DEFAULT_CALENDAR,
+    volume_required: bool = True,
 ) -> SplitBars:
     """Judge every row of a source's frame.
 
@@ -47,6 +51,7 @@ def split_bars(
             order.
         ingested_at: the moment to record, with time zone.
         calendar: the exchange calendar that sessions must be on; None checks none.
+        volume_required: whether a bar without a volume is bad; an index has none.
 
     Returns:
         good: sorted by (symbol, session), unique, validated against the table's schema;
@@ -69,7 +74,7 @@ def split_bars(
     )
     bars = bars.with_columns(on_calendar.alias("_on_calendar"))
 
-    rules = _rules(calendar)
+    rules = _rules(calendar, volume_required)
     broken = pl.any_horizontal(condition for condition, _ in rules)
     bars = bars.with_columns(broken.fill_null(True).alias("_broken"))
     bad = bars.filter("_broken")
@@ -85,7 +90,8 @@ def split_bars(
     quarantined = (
         pl.concat([bad, doubles]).with_columns(stamp).select(list(QUARANTINED_BARS.columns)).sort(ROW)
     )
-    return SplitBars(_validated(good.with_columns(stamp).select(list(BAR_DTYPES))), quarantined)
+    good = _validated(good.with_columns(stamp).select(list(BAR_DTYPES)), volume_required)
+    return SplitBars(good, quarantined)
 
 
 def _shown(*columns: str) -> pl.Expr:
@@ -98,7 +104,7 @@ def _less(a: str, b: str) -> pl.Expr:
     return (pl.col(a) < pl.col(b)) & pl.col(a).is_finite() & pl.col(b).is_finite()
 
 
-def _rules(calendar: str | None) -> list[tuple[pl.Expr, pl.Expr]]:
+def _rules(calendar: str | None, volume_required: bool) -> list[tuple[pl.Expr, pl.Expr]]:
     """Pairs of (the row is bad, what to say). A comparison with null is null: another rule speaks of that."""
     col = pl.col
     rules = [
@@ -114,11 +120,13 @@ def _rules(calendar: str | None) -> list[tuple[pl.Expr, pl.Expr]]:
         ),
     ]
     for name in (*PRICE_COLUMNS, "volume"):
-        rules.append((~col(name).is_finite().fill_null(False), pl.format("not_finite: {}", _shown(name))))
+        absent_is_bad = name != "volume" or volume_required
+        finite = col(name).is_finite().fill_null(not absent_is_bad)
+        rules.append((~finite, pl.format("not_finite: {}", _shown(name))))
     for name in PRICE_COLUMNS:
         rules.append((col(name) <= 0, pl.format("not_positive: {}", _shown(name))))
     rules += [
-        (col("volume") < 0, pl.format("negative_volume: {}", _shown("volume"))),
+        ((col("volume") < 0).fill_null(False), pl.format("negative_volume: {}", _shown("volume"))),
         (
             _less("high", "open") | _less("high", "close"),
             pl.format("high_too_low: {}", _shown("high", "open", "close")),
@@ -192,8 +200,8 @@ def _split_duplicates(bars: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return good, refused.drop(helpers)
 
 
-@lru_cache(maxsize=1)
-def _table() -> Any:
+@lru_cache(maxsize=2)
+def _table(volume_required: bool) -> Any:
     # pandera costs a second to import, which loading the definitions must not pay.
     import pandera.polars as pa
 
@@ -203,16 +211,19 @@ def _table() -> Any:
         "volume": not_negative,
         "dividend": not_negative,
     }
-    columns = {name: pa.Column(dtype, checks.get(name), nullable=False) for name, dtype in BAR_DTYPES.items()}
+    columns = {
+        name: pa.Column(dtype, checks.get(name), nullable=name == "volume" and not volume_required)
+        for name, dtype in BAR_DTYPES.items()
+    }
     return pa.DataFrameSchema(columns, strict=True, ordered=True, name="raw_bars")
 
 
-def _validated(good: pl.DataFrame) -> pl.DataFrame:
+def _validated(good: pl.DataFrame, volume_required: bool) -> pl.DataFrame:
     """Good rows, checked once more against the table as pandera sees it: what the rules missed stops here."""
     from pandera.errors import SchemaError
 
     try:
-        return _table().validate(good)
+        return _table(volume_required).validate(good)
     except SchemaError as error:
         column = str(getattr(error.schema, "name", ""))
         raise BarsSchemaError(

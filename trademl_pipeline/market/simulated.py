@@ -31,6 +31,7 @@ from trademl_pipeline.market.paths import (
 )
 from trademl_pipeline.market.phases import CLASSES, find_plantings
 from trademl_pipeline.market.schema import BAR_DTYPES, SOURCE_COLUMNS
+from trademl_pipeline.market.simulated_references import write_references
 from trademl_pipeline.market.tape import Tape, write_index, write_tape
 
 INDEX_SYMBOL = "SIMX"
@@ -148,6 +149,24 @@ class SimulatedMarket:
             adjusted=pl.lit(False),
         )
         return self._stamped(frame)
+
+    def reference_bars(self) -> pl.DataFrame:
+        """What the simulated market's symbols are compared with, in the columns of `schema.SOURCE_COLUMNS`.
+
+        SPY and a fund for each sector, made of the factors that move the symbols, and ^VIX and ^VIX3M, the
+        volatility that the index factor's state foretells; see `simulated_references`. Null volume: an index.
+        """
+        frames = [
+            pl.DataFrame({"session": self._sessions["session"], **columns}).with_columns(
+                pl.col("volume").fill_nan(None),
+                symbol=pl.lit(symbol),
+                split_factor=pl.lit(1.0),
+                dividend=pl.lit(0.0),
+                adjusted=pl.lit(False),
+            )
+            for symbol, columns in write_references(self.spec, self._paths).items()
+        ]
+        return self._stamped(pl.concat(frames)).sort("symbol", "session")
 
     def sectors(self) -> pl.DataFrame:
         """symbol, sector: which sector moves each symbol."""

@@ -1,0 +1,204 @@
+"""What symbols are compared with: real series where there are any, and the index built from the bars.
+
+Real series come from a second file or folder, or from the simulated market's own factors, or, where neither is
+given, from rows of known funds among the bars themselves (SPY, XLK, ^VIX, ...). The synthetic index is always
+there beside them.
+"""
+
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from trademl_pipeline.lake.schemas import REFERENCE_BARS
+from trademl_pipeline.market import symbols as lists
+from trademl_pipeline.market.calendar import FIRST_DAY, month_bounds
+from trademl_pipeline.market.errors import EmptyMonthError, UniverseError
+from trademl_pipeline.market.index_builder import IndexSpec, build_index
+from trademl_pipeline.market.quality import SplitBars, split_bars
+from trademl_pipeline.market.schema import DEFECT, ROW, SOURCE_COLUMNS
+from trademl_pipeline.market.simulated import SimulatedMarket
+from trademl_pipeline.market.simulated_references import SECTOR_FUND
+from trademl_pipeline.market.sources import BarSource, fetch_month
+
+FUND, SECTOR, VOLATILITY, SYNTHETIC = "fund", "sector", "volatility", "synthetic"
+# Cboe computes the VIX until a quarter of an hour after the stock market's close.
+VOLATILITY_LAG = timedelta(minutes=15)
+SECTOR_MAP = pl.Schema({"symbol": pl.String, "sector": pl.String, "start_date": pl.Date})
+
+
+def kind_of(symbol: str) -> str:
+    """The kind of a reference series: sector, volatility or fund."""
+    if symbol in lists.SECTOR_FUNDS:
+        return SECTOR
+    return VOLATILITY if symbol in lists.VOLATILITY_INDICES else FUND
+
+
+def reference_rows(
+    source: BarSource, series: BarSource | None, bars: pl.DataFrame, month: str
+) -> pl.DataFrame:
+    """The month's real reference series as their source has them.
+
+    Args:
+        source: where the bars come from; a simulated market has references of its own.
+        series: where the references come from, if that was said.
+        bars: the month's bars, for known funds among them.
+        month: "YYYY-MM-01".
+
+    Returns:
+        The columns of `schema.SOURCE_COLUMNS`, with `row` and `defect` where the source has them. No row where
+        there is no series in that month.
+    """
+    if series is not None:
+        try:
+            found = fetch_month(series, month)
+        except EmptyMonthError:
+            return bars.select(SOURCE_COLUMNS).clear()
+    elif isinstance(source, SimulatedMarket):
+        first, last = month_bounds(month)
+        found = source.reference_bars().filter(pl.col("session").is_between(first, last))
+    else:
+        found = bars.filter(pl.col("symbol").is_in(lists.REFERENCES)).select(SOURCE_COLUMNS)
+        return found
+    late = (
+        pl.when(pl.col("symbol").is_in(lists.VOLATILITY_INDICES)).then(VOLATILITY_LAG).otherwise(timedelta(0))
+    )
+    kept = [c for c in (*SOURCE_COLUMNS, ROW, DEFECT) if c in found.columns]
+    return found.select(kept).with_columns(pl.col("event_time") + late, pl.col("knowledge_time") + late)
+
+
+def split_references(rows: pl.DataFrame, *, ingested_at: datetime) -> SplitBars:
+    """Judge reference rows as bars are judged, but that a volume may be missing, and tell their kind.
+
+    Returns:
+        good: in the schema REFERENCE_BARS; quarantined: as `quality.split_bars`.
+    """
+    good, bad = split_bars(rows, ingested_at=ingested_at, volume_required=False)
+    kinds = pl.col("symbol").map_elements(kind_of, return_dtype=pl.String)
+    return SplitBars(good.with_columns(kinds.alias("kind")).select(list(REFERENCE_BARS.columns)), bad)
+
+
+def synthetic_rows(
+    bars: pl.DataFrame,
+    month: str,
+    base: float,
+    *,
+    spec: IndexSpec | None = None,
+    spells: pl.DataFrame | None = None,
+    shares: pl.DataFrame | None = None,
+    ingested_at: datetime,
+) -> pl.DataFrame:
+    """The index of one month, in the schema REFERENCE_BARS; no row where it has no member.
+
+    Args:
+        bars: the month's bars and those of its warm-up; funds and indices among them are left out.
+        month: "YYYY-MM-01".
+        base: its level before the month.
+        spec, spells, shares: as in `index_builder.build_index`.
+    """
+    spec = spec or IndexSpec()
+    first, last = month_bounds(month)
+    built = build_index(constituents(bars), spec, first=first, base=base, spells=spells, shares=shares)
+    return (
+        built.filter(pl.col("session") <= last)
+        .with_columns(
+            pl.lit(1.0).alias("split_factor"),
+            pl.lit(0.0).alias("dividend"),
+            pl.lit(False).alias("adjusted"),
+            pl.lit(f"constituents:{spec.weighting}").alias("source"),
+            pl.lit(ingested_at).dt.convert_time_zone("UTC").dt.cast_time_unit("us").alias("ingested_at"),
+            pl.lit(SYNTHETIC).alias("kind"),
+        )
+        .select(list(REFERENCE_BARS.columns))
+    )
+
+
+def constituents(bars: pl.DataFrame) -> pl.DataFrame:
+    """The bars without those of funds and indices."""
+    return bars.filter(~pl.col("symbol").is_in((*lists.REFERENCES, *lists.VOLATILITY_INDICES)))
+
+
+def sector_map(source: BarSource, path: str | Path | None = None) -> pl.DataFrame:
+    """Which fund stands for the sector of a symbol, and since when.
+
+    Args:
+        source: a simulated market knows its sectors; for others the built-in map of the named universes holds.
+        path: CSV with symbol, sector (the fund's symbol) and optionally start_date, which goes before the
+            built-in map for the symbols that it names.
+
+    Returns:
+        symbol, sector, start_date; sorted. Symbols that nothing is known of are not in it.
+
+    Raises:
+        UniverseError: the file is missing or wrong.
+    """
+    if isinstance(source, SimulatedMarket):
+        sectors = source.sectors()
+        known = sectors.with_columns(
+            pl.col("sector").replace_strict(SECTOR_FUND), pl.lit(FIRST_DAY).alias("start_date")
+        )
+    else:
+        known = _built_in()
+    if path:
+        own = _sector_file(Path(path))
+        known = pl.concat([known.join(own, on="symbol", how="anti"), own])
+    return known.sort("symbol", "start_date")
+
+
+def _built_in() -> pl.DataFrame:
+    rows: list[tuple[str, str, date]] = []
+    for symbol, fund in lists.SECTOR_OF.items():
+        if symbol in lists.MOVED:
+            before, since = lists.MOVED[symbol]
+            rows += [(symbol, before, FIRST_DAY), (symbol, fund, since)]
+        else:
+            rows.append((symbol, fund, FIRST_DAY))
+    return pl.DataFrame(rows, schema=SECTOR_MAP, orient="row")
+
+
+def _sector_file(path: Path) -> pl.DataFrame:
+    try:
+        frame = pl.read_csv(path, infer_schema=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise UniverseError(f"the map of sectors {path} cannot be read: {error}") from error
+    missing = [c for c in ("symbol", "sector") if c not in frame.columns]
+    if missing:
+        raise UniverseError(
+            f"the map of sectors {path} has no column {', '.join(missing)}; it has {', '.join(frame.columns)}. "
+            "Write symbol, sector (the symbol of the sector's fund) and, where a name moved, start_date"
+        )
+    if "start_date" not in frame.columns:
+        frame = frame.with_columns(pl.lit(None, pl.String).alias("start_date"))
+    dates = pl.col("start_date").str.strip_chars().replace("", None)
+    bad = frame.filter(dates.is_not_null() & dates.str.to_date("%Y-%m-%d", strict=False).is_null())
+    if bad.height:
+        raise UniverseError(
+            f"the map of sectors {path}: start_date is {bad['start_date'][0]!r}; write dates as YYYY-MM-DD"
+        )
+    own = frame.select("symbol", "sector", dates.str.to_date("%Y-%m-%d").fill_null(FIRST_DAY))
+    if own.select(pl.any_horizontal(pl.col("symbol", "sector").is_null()).any()).item():
+        raise UniverseError(f"the map of sectors {path} has a row without symbol or sector")
+    twice = own.filter(own.select("symbol", "start_date").is_duplicated())
+    if twice.height:
+        raise UniverseError(f"the map of sectors {path} names {twice['symbol'][0]} twice for one day")
+    return own
+
+
+def shares_file(path: str | Path) -> pl.DataFrame:
+    """Shares outstanding from a CSV: symbol, shares, and optionally start_date, the day the number was known.
+
+    Raises:
+        UniverseError: the file is missing or wrong.
+    """
+    try:
+        frame = pl.read_csv(path, schema_overrides={"symbol": pl.String}, try_parse_dates=True)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise UniverseError(f"the shares outstanding in {path} cannot be read: {error}") from error
+    wrong = [c for c in ("symbol", "shares") if c not in frame.columns]
+    if wrong or not frame["shares"].dtype.is_numeric():
+        raise UniverseError(
+            f"{path} needs the columns symbol and shares, a number; it has {', '.join(frame.columns)}"
+        )
+    if "start_date" in frame.columns and frame["start_date"].dtype != pl.Date:
+        raise UniverseError(f"{path}: start_date holds {frame['start_date'][0]!r}; write dates as YYYY-MM-DD")
+    return frame
