@@ -18,6 +18,7 @@ def build_definitions() -> dg.Definitions:
     from trademl_pipeline.defs.jobs import month_job_name, study_jobs, train_job_name
     from trademl_pipeline.defs.labels.labels import label_assets
     from trademl_pipeline.defs.market.raw_bars import raw_bars, raw_bars_gate
+    from trademl_pipeline.defs.market.reference_bars import reference_bars, reference_bars_gate
     from trademl_pipeline.defs.models.model import model_assets
     from trademl_pipeline.defs.predictions.predictions import prediction_assets
     from trademl_pipeline.defs.reports.validation import report_assets
@@ -29,6 +30,7 @@ def build_definitions() -> dg.Definitions:
     from trademl_pipeline.studies import STUDIES
 
     parts: list[dg.AssetsDefinition | dg.AssetChecksDefinition] = [raw_bars, raw_bars_gate]
+    parts += [reference_bars, reference_bars_gate]
     jobs, schedules, sensors = [], [], [report_failures]
     for set_name in sorted({study.feature_set for study in STUDIES.values()}):
         parts += feature_assets(set_name)

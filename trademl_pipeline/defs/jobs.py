@@ -34,7 +34,13 @@ def month_job_name(study: str) -> str:
 def prepare_assets(study: StudySpec) -> list[str]:
     """The inputs of a study's models, each after what it reads."""
     name = study.name
-    return ["raw_bars", f"features_{study.feature_set}", f"labels_{name}", f"sequences_{name}"]
+    return [
+        "raw_bars",
+        "reference_bars",
+        f"features_{study.feature_set}",
+        f"labels_{name}",
+        f"sequences_{name}",
+    ]
 
 
 def study_jobs(study: StudySpec) -> list[UnresolvedAssetJobDefinition]:

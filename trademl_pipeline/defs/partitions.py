@@ -21,11 +21,12 @@ FEWEST_SESSIONS_A_MONTH = 15
 ALL_HISTORY = 480
 
 
-# All months of a backfill in one run, each audited. Two names for it, since the daemon puts assets of equal policies
-# that follow one another into the same run, where a step that refused one month would keep the steps behind it from
-# the other months; neighbours in the graph therefore take turns.
+# All months of a backfill in one run, each audited. Several names for it, since the daemon puts assets of equal
+# policies that follow one another into the same run, where a step that refused one month would keep the steps behind
+# it from the other months; neighbours in the graph therefore take turns.
 ONE_RUN = dg.BackfillPolicy.single_run()
 ONE_RUN_APART = dg.BackfillPolicy.multi_run(max_partitions_per_run=ALL_HISTORY)
+ONE_RUN_BESIDE = dg.BackfillPolicy.multi_run(max_partitions_per_run=ALL_HISTORY + 1)
 RUN_PER_MONTH = dg.BackfillPolicy.multi_run(1)
 
 

@@ -11,6 +11,7 @@ import dagster as dg
 from pydantic import Field
 
 from trademl_pipeline.defs.bars import bars_resource
+from trademl_pipeline.defs.references import reference_resource
 from trademl_pipeline.lake import Lake, LakeConfig
 
 if TYPE_CHECKING:
@@ -158,6 +159,7 @@ def resources() -> dict[str, Any]:
     return {
         "lake": LakeResource(),
         "bars": bars_resource(),
+        "references": reference_resource(),
         "gate": GateResource(),
         "artifacts": ArtifactsResource(),
         "tracking": TrackingResource(uri=from_env("TRADEML_MLFLOW_URI", "")),

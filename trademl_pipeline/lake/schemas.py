@@ -166,6 +166,16 @@ QUARANTINED_REFERENCES = TableSchema(
 )
 
 
+SECTORS = TableSchema(
+    name="sectors",
+    columns={"symbol": pl.String, "sector": pl.String, "start_date": pl.Date},
+    key=("symbol", "start_date"),
+    may_be_empty=True,
+    description="Which fund of reference_bars stands for a symbol's sector, since when, as known in the month. Symbols "
+    "of which nothing is known are not in it.",
+)
+
+
 def label_table(
     target: str,
     values: Mapping[str, Any] | None = None,

@@ -12,7 +12,7 @@ import polars as pl
 
 from trademl_pipeline.lake.schemas import REFERENCE_BARS
 from trademl_pipeline.market import symbols as lists
-from trademl_pipeline.market.calendar import FIRST_DAY, month_bounds
+from trademl_pipeline.market.calendar import FIRST_DAY, month_bounds, month_sessions, offset
 from trademl_pipeline.market.errors import EmptyMonthError, UniverseError
 from trademl_pipeline.market.index_builder import IndexSpec, build_index
 from trademl_pipeline.market.quality import SplitBars, split_bars
@@ -35,12 +35,12 @@ def kind_of(symbol: str) -> str:
 
 
 def reference_rows(
-    source: BarSource, series: BarSource | None, bars: pl.DataFrame, month: str
+    market: SimulatedMarket | None, series: BarSource | None, bars: pl.DataFrame, month: str
 ) -> pl.DataFrame:
     """The month's real reference series as their source has them.
 
     Args:
-        source: where the bars come from; a simulated market has references of its own.
+        market: the simulated market that the bars come from, which has references of its own; None for others.
         series: where the references come from, if that was said.
         bars: the month's bars, for known funds among them.
         month: "YYYY-MM-01".
@@ -54,9 +54,9 @@ def reference_rows(
             found = fetch_month(series, month)
         except EmptyMonthError:
             return bars.select(SOURCE_COLUMNS).clear()
-    elif isinstance(source, SimulatedMarket):
+    elif market is not None:
         first, last = month_bounds(month)
-        found = source.reference_bars().filter(pl.col("session").is_between(first, last))
+        found = market.reference_bars().filter(pl.col("session").is_between(first, last))
     else:
         found = bars.filter(pl.col("symbol").is_in(lists.REFERENCES)).select(SOURCE_COLUMNS)
         return found
@@ -113,16 +113,21 @@ def synthetic_rows(
     )
 
 
+def warmup_start(month: str, spec: IndexSpec) -> date:
+    """First session whose bars decide the month's index."""
+    return offset(month_sessions(month)[0], -spec.warmup)
+
+
 def constituents(bars: pl.DataFrame) -> pl.DataFrame:
     """The bars without those of funds and indices."""
     return bars.filter(~pl.col("symbol").is_in((*lists.REFERENCES, *lists.VOLATILITY_INDICES)))
 
 
-def sector_map(source: BarSource, path: str | Path | None = None) -> pl.DataFrame:
+def sector_map(market: SimulatedMarket | None, path: str | Path | None = None) -> pl.DataFrame:
     """Which fund stands for the sector of a symbol, and since when.
 
     Args:
-        source: a simulated market knows its sectors; for others the built-in map of the named universes holds.
+        market: a simulated market knows its sectors; for others (None) the built-in map of the named universes holds.
         path: CSV with symbol, sector (the fund's symbol) and optionally start_date, which goes before the
             built-in map for the symbols that it names.
 
@@ -132,8 +137,8 @@ def sector_map(source: BarSource, path: str | Path | None = None) -> pl.DataFram
     Raises:
         UniverseError: the file is missing or wrong.
     """
-    if isinstance(source, SimulatedMarket):
-        sectors = source.sectors()
+    if market is not None:
+        sectors = market.sectors()
         known = sectors.with_columns(
             pl.col("sector").replace_strict(SECTOR_FUND), pl.lit(FIRST_DAY).alias("start_date")
         )
@@ -143,6 +148,17 @@ def sector_map(source: BarSource, path: str | Path | None = None) -> pl.DataFram
         own = _sector_file(Path(path))
         known = pl.concat([known.join(own, on="symbol", how="anti"), own])
     return known.sort("symbol", "start_date")
+
+
+def sectors_of(sectors: pl.DataFrame, bars: pl.DataFrame, month: str) -> pl.DataFrame:
+    """The map of the month's symbols as known in the month: moves that lie ahead are hidden."""
+    last = month_bounds(month)[1]
+    held = bars.select(pl.col("symbol").unique())
+    return (
+        sectors.filter(pl.col("start_date") <= last)
+        .join(held, on="symbol", how="semi")
+        .sort("symbol", "start_date")
+    )
 
 
 def _built_in() -> pl.DataFrame:

@@ -1,7 +1,8 @@
 """Bars in two times: when a bar happened, and when each of its values became known.
 
 The ledger `bar_versions` keeps every value that a source has ever given for a bar. The promise: **what was
-once readable as known at t stays readable as known at t, with the same values.** A fetch is merged into what the lake holds:
+once readable as known at t stays readable as known at t, with the same values.** A fetch is merged into what the
+lake holds:
 
 - a bar seen for the first time becomes version 0, known when its source says (event_time + delay);
 - other values for a bar already held become its next version, known when they were ingested: the value

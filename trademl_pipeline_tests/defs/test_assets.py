@@ -26,7 +26,7 @@ def metadata(workplace: Workplace, asset: str, month: str) -> dict:
     return dict(event.asset_materialization.metadata)
 
 
-@pytest.mark.parametrize("asset", INPUTS)
+@pytest.mark.parametrize("asset", [*INPUTS, "reference_bars"])
 def test_every_month_of_a_range_is_materialized_and_audited_by_itself(workplace: Workplace, asset: str):
     assert workplace.materialized(asset) >= set(MONTHS)
     # Other tests leave refusals of one month behind.

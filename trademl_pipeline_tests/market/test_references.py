@@ -92,7 +92,7 @@ def test_without_a_file_the_funds_among_the_bars_are_taken(series: FileSource) -
             "source": ["x", "x"],
         }
     )
-    assert reference_rows(series, None, bars, MONTH)["symbol"].to_list() == ["SPY"]
+    assert reference_rows(None, None, bars, MONTH)["symbol"].to_list() == ["SPY"]
 
 
 def test_the_synthetic_index_is_made_of_names_only(market: SimulatedMarket) -> None:
@@ -156,7 +156,7 @@ def test_the_simulated_vix_foretells_volatility() -> None:
 
 
 def test_sectors_of_real_names_change_when_they_did(series: FileSource) -> None:
-    sectors = sector_map(series)
+    sectors = sector_map(None)
     assert sectors.filter(pl.col("symbol") == "META").drop("symbol").rows() == [
         ("XLK", date(1990, 1, 1)),
         ("XLC", date(2018, 9, 24)),
@@ -167,7 +167,7 @@ def test_sectors_of_real_names_change_when_they_did(series: FileSource) -> None:
 def test_a_map_of_ones_own_goes_first(series: FileSource, tmp_path: Path) -> None:
     path = tmp_path / "sectors.csv"
     path.write_text("symbol,sector,start_date\nMETA,XLK,\nACME,XLI,2010-01-04\n")
-    sectors = sector_map(series, path)
+    sectors = sector_map(None, path)
     assert sectors.filter(pl.col("symbol") == "META").height == 1
     assert sectors.filter(pl.col("symbol") == "ACME").row(0) == ("ACME", "XLI", date(2010, 1, 4))
 
@@ -185,11 +185,11 @@ def test_a_wrong_map_is_named(series: FileSource, tmp_path: Path, text: str, wor
     path = tmp_path / "sectors.csv"
     path.write_text(text)
     with pytest.raises(UniverseError) as error:
-        sector_map(series, path)
+        sector_map(None, path)
     for word in [*words, "sectors.csv"]:
         assert word in str(error.value)
     with pytest.raises(UniverseError, match=r"none\.csv"):
-        sector_map(series, tmp_path / "none.csv")
+        sector_map(None, tmp_path / "none.csv")
 
 
 def test_shares(tmp_path: Path) -> None:

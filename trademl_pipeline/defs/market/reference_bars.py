@@ -1,0 +1,205 @@
+"""What symbols are compared with: index and sector funds, the VIX, and an index built from the bars.
+
+Real series come from a file of their own (`TRADEML_REFERENCE`), from the simulated market's factors, or from funds
+among the bars. The synthetic index (`^INDEX`) is chained from the members' returns with weights as of each session, and
+goes on from the level of the month before. Bars that break a rule go to `quarantined_references`; the map from symbols
+to sector funds lands in `sectors`. A month of 1,500 symbols takes about a second.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from trademl_pipeline.defs.bars import BarsResource
+from trademl_pipeline.defs.gate import each_month, gate_checks, publish, run_time
+from trademl_pipeline.defs.history import require_months
+from trademl_pipeline.defs.metadata import OWNERS, month_metadata, table_metadata
+from trademl_pipeline.defs.partitions import MONTHS, ONE_RUN_BESIDE, months_back, trailing
+from trademl_pipeline.defs.references import ReferenceResource, simulated_market
+from trademl_pipeline.defs.resources import GateResource, LakeResource
+from trademl_pipeline.lake import Lake
+from trademl_pipeline.lake.errors import MissingTableError
+from trademl_pipeline.lake.schemas import QUARANTINED_REFERENCES, RAW_BARS, REFERENCE_BARS, SECTORS
+from trademl_pipeline.leakage import AuditReport, audit_features, audit_knowledge
+from trademl_pipeline.leakage.published import audit_published
+from trademl_pipeline.market.calendar import month_key, month_sessions
+from trademl_pipeline.market.errors import MarketError
+from trademl_pipeline.market.index_builder import IndexSpec
+from trademl_pipeline.market.references import (
+    SYNTHETIC,
+    reference_rows,
+    sectors_of,
+    split_references,
+    synthetic_rows,
+    warmup_start,
+)
+from trademl_pipeline.market.symbols import INDEX_SYMBOL
+
+PROBES = ("truncation", "incremental", "knowledge")
+INDEX_BASE = 1000.0
+_INDEX_COLUMNS = ("open", "high", "low", "close", "volume")
+
+
+def index_bars(store: Lake, month: str, spec: IndexSpec) -> pl.DataFrame:
+    """The bars that the month's index is made of: its warm-up and itself."""
+    start = warmup_start(month, spec)
+    require_months(store, RAW_BARS.name, month_key(start), month, reader=f"reference_bars {month[:7]}")
+    bars = store.read(RAW_BARS, months=(month_key(start), month))
+    return bars.filter(pl.col("session") >= start)
+
+
+def level_before(store: Lake, month: str, references: ReferenceResource, ingested_at: datetime) -> float:
+    """The index's level at the end of the month before: as published, or built anew where it is not.
+
+    A published level of an index with other weights does not count.
+    """
+    try:
+        published = [m for m in store.months(REFERENCE_BARS) if m < month]
+    except MissingTableError:
+        published = []
+    wanted = [m for m in store.months(RAW_BARS) if m < month]
+    source = f"constituents:{references.spec().weighting}"
+    missing: list[str] = []
+    level = INDEX_BASE
+    for before in reversed(wanted):
+        if before in published:
+            rows = store.read(REFERENCE_BARS, months=[before], symbols=[INDEX_SYMBOL])
+            rows = rows.filter(pl.col("source") == source)
+            if rows.height:
+                level = float(rows["close"][-1])
+                break
+        missing.append(before)
+    for before in reversed(missing):
+        rows = build_month(
+            index_bars(store, before, references.spec()), before, level, references, ingested_at
+        )
+        level = float(rows["close"][-1]) if rows.height else level
+    return level
+
+
+def build_month(
+    bars: pl.DataFrame, month: str, base: float, references: ReferenceResource, ingested_at: datetime
+) -> pl.DataFrame:
+    """The month's rows of the synthetic index."""
+    return synthetic_rows(
+        bars,
+        month,
+        base,
+        spec=references.spec(),
+        spells=references.spells(month),
+        shares=references.shares_outstanding(),
+        ingested_at=ingested_at,
+    )
+
+
+def audit_reference_month(
+    written: pl.DataFrame,
+    bars: pl.DataFrame,
+    month: str,
+    base: float,
+    references: ReferenceResource,
+    gate: GateResource,
+) -> AuditReport:
+    """T on the index and its rows against a computation anew; K on every row, real series included."""
+    known = audit_knowledge(written, decision_time="knowledge_time", knowledge_time="event_time")
+    index = written.filter(pl.col("kind") == SYNTHETIC)
+    if index.is_empty():
+        nothing = {"rows": 0, "note": "no symbol traded on two sessions, so there is no index"}
+        return known + AuditReport((), {"truncation": nothing, "incremental": nothing})
+    moment = index["ingested_at"][0]
+
+    def rebuilt(constituents: pl.DataFrame) -> pl.DataFrame:
+        rows = build_month(constituents, month, base, references, moment)
+        return rows.select("symbol", "session", *_INDEX_COLUMNS)
+
+    def extract(days: pl.DataFrame, constituents: pl.DataFrame) -> pl.DataFrame:
+        return rebuilt(constituents).join(
+            days.select("symbol", "session"), on=["symbol", "session"], how="semi"
+        )
+
+    return (
+        audit_features(
+            extract,
+            index.select("symbol", "session", "event_time"),
+            sources={"constituents": bars},
+            probes=("truncation",),
+            cutoffs=gate.cutoffs,
+            seed=gate.seed,
+        )
+        + audit_published(index, rebuilt(bars))
+        + known
+    )
+
+
+@dg.asset(
+    description=__doc__,
+    partitions_def=MONTHS,
+    backfill_policy=ONE_RUN_BESIDE,
+    deps=[dg.AssetDep("raw_bars", partition_mapping=trailing(months_back(IndexSpec().warmup)))],
+    group_name="market",
+    kinds={"duckdb", "parquet", "polars"},
+    owners=OWNERS,
+    metadata=table_metadata(REFERENCE_BARS),
+)
+def reference_bars(
+    context: dg.AssetExecutionContext,
+    bars: BarsResource,
+    references: ReferenceResource,
+    lake: LakeResource,
+    gate: GateResource,
+) -> None:
+    """Fetch real series, build the index, audit, publish."""
+    store, market, ingested_at = lake.open(), simulated_market(bars), run_time(context)
+    try:
+        series, sectors, spec = references.series(), references.sector_map(market), references.spec()
+    except MarketError as error:
+        raise dg.Failure(f"reference_bars: {error}", allow_retries=False) from error
+
+    def month_of(month: str) -> dict[str, Any]:
+        held = index_bars(store, month, spec)
+        own = held.filter(pl.col("session") >= month_sessions(month)[0])
+        good, bad = split_references(reference_rows(market, series, own, month), ingested_at=ingested_at)
+        base = level_before(store, month, references, ingested_at)
+        index = build_month(held, month, base, references, ingested_at)
+        frame = pl.concat([good.filter(pl.col("symbol") != INDEX_SYMBOL), index])
+        mapped = sectors_of(sectors, own, month)
+        published = publish(
+            context,
+            store,
+            REFERENCE_BARS,
+            frame,
+            month,
+            lambda written: audit_reference_month(written, held, month, base, references, gate),
+            beside=[(QUARANTINED_REFERENCES, bad), (SECTORS, mapped)],
+        )
+        unmapped = own["symbol"].n_unique() - mapped["symbol"].n_unique()
+        if bad.height:
+            context.log.warning(f"reference_bars {month[:7]}: {bad.height} rows quarantined")
+        return {
+            **month_metadata(published, frame),
+            "series": dg.MetadataValue.md(_series_table(frame)),
+            "quarantined_rows": int(bad.height),
+            "symbols_without_sector": int(unmapped),
+        }
+
+    each_month(context, month_of)
+
+
+def _series_table(frame: pl.DataFrame) -> str:
+    counts = frame.group_by("kind", "symbol").agg(pl.len(), pl.col("close").last()).sort("kind", "symbol")
+    lines = ["| kind | symbol | sessions | last |", "|---|---|---|---|"]
+    return "\n".join(lines + [f"| {k} | {s} | {n} | {close:.2f} |" for k, s, n, close in counts.iter_rows()])
+
+
+def audit_month(store: Lake, month: str) -> AuditReport:
+    """The same audit on what the lake holds."""
+    references = ReferenceResource.from_environment()
+    written = store.read(REFERENCE_BARS, months=(month, month))
+    held = index_bars(store, month, references.spec())
+    base = level_before(store, month, references, written["ingested_at"][0])
+    return audit_reference_month(written, held, month, base, references, GateResource())
+
+
+reference_bars_gate = gate_checks("reference_bars", REFERENCE_BARS.name, PROBES, audit_month)
