@@ -39,6 +39,12 @@ HomeOption = Annotated[
 StartOption = Annotated[
     str, typer.Option("--start", help="First month of history, YYYY-MM; default: the data's own")
 ]
+ReferenceOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--reference", help="Parquet or CSV bars of SPY, sector funds, ^VIX and ^VIX3M, file or folder"
+    ),
+]
 
 
 def _fail(message: str) -> typer.Exit:
@@ -47,7 +53,12 @@ def _fail(message: str) -> typer.Exit:
 
 
 def _data_set(
-    data: Path | None, symbols: str, columns: list[str] | None, home: Path | None, start: str
+    data: Path | None,
+    symbols: str,
+    columns: list[str] | None,
+    home: Path | None,
+    start: str,
+    reference: Path | None,
 ) -> DataSet:
     mapping: dict[str, str] = {}
     for pair in columns or []:
@@ -65,7 +76,7 @@ def _data_set(
         if not data.exists():
             raise UsageError(f"there is no file or folder {data}; --data takes Parquet or CSV bars")
         first = f"{FileSource(data, columns=mapping).span()[0]:%Y-%m}-01"
-    return DataSet(data=data, symbols=symbols, columns=mapping, start=first, home=home)
+    return DataSet(data=data, symbols=symbols, columns=mapping, start=first, home=home, reference=reference)
 
 
 @app.command()
@@ -79,6 +90,7 @@ def run(
     column: ColumnsOption = None,
     home: HomeOption = None,
     start: StartOption = "",
+    reference: ReferenceOption = None,
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Go on with the other months when the gate refuses one")
     ] = False,
@@ -89,7 +101,7 @@ def run(
     if study not in STUDIES:
         raise _fail(f"there is no study {study!r}; studies: {', '.join(sorted(STUDIES))}")
     try:
-        chosen = _data_set(data, symbols, column, home, start)
+        chosen = _data_set(data, symbols, column, home, start, reference)
         environment = chosen.environment()
         first, last = month_range(months) if months else _default_months(chosen)
         if first <= chosen.start:
@@ -151,10 +163,11 @@ def ui(
     column: ColumnsOption = None,
     home: HomeOption = None,
     start: StartOption = "",
+    reference: ReferenceOption = None,
 ) -> None:
     """Open the Dagster UI with its daemon on the state folder of a data set."""
     try:
-        environment = _data_set(data, symbols, column, home, start).environment()
+        environment = _data_set(data, symbols, column, home, start, reference).environment()
     except (UsageError, ValueError) as error:
         raise _fail(str(error)) from error
     console.print(f"Dagster UI: http://{host}:{port}   state: {environment['TRADEML_HOME']}", highlight=False)
@@ -180,12 +193,13 @@ def env(
     column: ColumnsOption = None,
     home: HomeOption = None,
     start: StartOption = "",
+    reference: ReferenceOption = None,
 ) -> None:
     """Print the environment of a data set as shell exports, for use with Dagster's own commands."""
     import shlex
 
     try:
-        environment = _data_set(data, symbols, column, home, start).environment()
+        environment = _data_set(data, symbols, column, home, start, reference).environment()
     except (UsageError, ValueError) as error:
         raise _fail(str(error)) from error
     for name, value in sorted(environment.items()):

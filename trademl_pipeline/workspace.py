@@ -54,6 +54,8 @@ class DataSet:
         columns: our column names to the file's.
         start: first month, `YYYY-MM-01`.
         home: state folder; None derives it from the data's name and the selection.
+        reference: Parquet or CSV of index and sector funds and the VIX; None is what TRADEML_REFERENCE says, or the
+            simulator's own, or the funds among the bars.
     """
 
     data: Path | None = None
@@ -61,6 +63,7 @@ class DataSet:
     columns: dict[str, str] = field(default_factory=dict)
     start: str = SIMULATED_START
     home: Path | None = None
+    reference: Path | None = None
 
     def folder(self) -> Path:
         """The state folder, absolute."""
@@ -68,7 +71,9 @@ class DataSet:
             return self.home.resolve()
         name = self.data.resolve().stem if self.data else "simulated"
         chosen = json.dumps([self.symbols, self.columns, str(self.data.resolve()) if self.data else ""])
-        plain = self.data is None and not self.symbols
+        if self.reference is not None:
+            chosen += str(self.reference.resolve())
+        plain = self.data is None and not self.symbols and self.reference is None
         suffix = "" if plain else "-" + hashlib.sha256(chosen.encode()).hexdigest()[:8]
         return ROOT / "data" / f"{name}{suffix}"
 
@@ -76,10 +81,15 @@ class DataSet:
         """The variables that Dagster's processes need, on top of the caller's own.
 
         Raises:
-            UsageError: when the data path does not exist.
+            UsageError: when the path of the data or the reference does not exist.
         """
         if self.data is not None and not self.data.exists():
             raise UsageError(f"there is no file or folder {self.data}; --data takes Parquet or CSV bars")
+        if self.reference is not None and not self.reference.exists():
+            raise UsageError(
+                f"there is no file or folder {self.reference}; --reference takes Parquet or CSV bars of SPY, sector "
+                "funds, ^VIX and ^VIX3M"
+            )
         folder = self.folder()
         for part in ("dagster", "lake", "mlflow", "reports"):
             (folder / part).mkdir(parents=True, exist_ok=True)
@@ -96,4 +106,5 @@ class DataSet:
             "TRADEML_COLUMNS": json.dumps(self.columns),
             "TRADEML_SYMBOLS": self.symbols,
             "TRADEML_START": self.start,
+            **({"TRADEML_REFERENCE": str(self.reference.resolve())} if self.reference else {}),
         }

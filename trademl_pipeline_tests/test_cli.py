@@ -18,6 +18,7 @@ runner = CliRunner()
         (["run", "--start", "2016-01", "--months", "2015-06"], ["history begins", "252 sessions"]),
         (["run", "--data", "/does/not/exist.parquet"], ["/does/not/exist.parquet"]),
         (["run", "--column", "close"], ["ours=theirs"]),
+        (["run", "--reference", "/does/not/exist.parquet"], ["/does/not/exist.parquet", "--reference"]),
     ],
 )
 def test_what_cannot_work_is_said_before_anything_starts(arguments, words, tmp_path: Path):

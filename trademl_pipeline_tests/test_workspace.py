@@ -32,8 +32,9 @@ def test_data_sets_and_selections_never_share_a_folder(tmp_path: Path):
         DataSet(data=file, symbols="20").folder(),
         DataSet(data=file, columns={"close": "Close"}).folder(),
         DataSet(data=other).folder(),
+        DataSet(data=file, reference=other).folder(),
     }
-    assert len(folders) == 6
+    assert len(folders) == 7
     assert DataSet(data=file).folder() == DataSet(data=file).folder()
 
 
@@ -44,6 +45,16 @@ def test_the_environment_is_absolute_and_makes_its_folders(tmp_path: Path):
     for part in ("dagster", "lake", "mlflow", "reports"):
         assert (tmp_path / "state" / part).is_dir()
     assert Path(environment["TRADEML_DAGSTER_STORAGE"]).is_absolute()
+
+
+def test_the_reference_series_reach_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = tmp_path / "funds.parquet"
+    file.touch()
+    monkeypatch.delenv("TRADEML_REFERENCE", raising=False)
+    assert DataSet(home=tmp_path, reference=file).environment()["TRADEML_REFERENCE"] == str(file)
+    assert "TRADEML_REFERENCE" not in DataSet(home=tmp_path).environment()
+    with pytest.raises(UsageError, match=r"none\.parquet; --reference takes"):
+        DataSet(home=tmp_path, reference=tmp_path / "none.parquet").environment()
 
 
 def test_data_that_is_not_there_is_named(tmp_path: Path):
