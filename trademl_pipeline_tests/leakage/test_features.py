@@ -1,3 +1,4 @@
+import itertools
 import json
 from datetime import date, timedelta
 
@@ -407,3 +408,34 @@ def test_columns_and_symbols_without_a_value_are_named_in_the_coverage():
     coverage = audit_features(extract, BARS, cutoffs=3).coverage["truncation"]
     assert coverage["empty_columns"] == ["nothing"]
     assert coverage["symbols_without_output"] == 1
+
+
+def test_what_was_published_takes_the_place_of_a_second_call():
+    # A list would be state of the extractor, which the audit puts back.
+    panel, calls = bars(3, 40), itertools.count()
+
+    def extract(frame: pl.DataFrame) -> pl.DataFrame:
+        next(calls)
+        return frame.select("symbol", "session", x=pl.col("close").pct_change().over("symbol"))
+
+    made = extract(panel)
+    plain = audit_features(extract, panel, probes="truncation", cutoffs=1)
+    before = next(calls)
+    report = audit_features(extract, panel, probes="truncation", cutoffs=1, published=made)
+    assert plain.passed
+    assert report.passed
+    # One call made the rows, and one of `before`'s and of these is this test's own.
+    assert next(calls) - before - 1 == before - 1 - 1
+    assert report.coverage["incremental"]["rows"] == made.height
+
+
+def test_published_rows_that_are_not_what_is_computed_are_refused():
+    panel = bars(3, 40)
+
+    def extract(frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.select("symbol", "session", x=pl.col("close").pct_change().over("symbol"))
+
+    edited = extract(panel).with_columns(pl.col("x") * 1.01)
+    report = audit_features(extract, panel, probes="truncation", cutoffs=2, published=edited)
+    assert {v.probe for v in report.violations} == {"incremental"}
+    assert {v.column for v in report.violations} == {"x"}
