@@ -5,12 +5,14 @@ from dataclasses import dataclass, replace
 from trademl_pipeline.portfolio.long_short import LongShort, long_short
 from trademl_pipeline.portfolio.performance import Performance, performance
 from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs
+from trademl_pipeline.reports.text import plural
 
 
 @dataclass(frozen=True)
 class Book:
-    """A traded book and how it did."""
+    """A traded book and how it did; `name` says in which it differs from others."""
 
+    name: str
     book: LongShort
     gross: Performance
     net: Performance
@@ -18,21 +20,36 @@ class Book:
 
 def judged_book(inputs: ReportInputs, config: ReportConfig) -> Book | None:
     """The book that is judged; None where the study calls for no trade at all."""
-    return _book(inputs, config, config.book.holding)
+    name = "the signals" if config.kind.unchosen else held(config.book.holding)
+    return _book(inputs, config, name)
 
 
-def quick_book(inputs: ReportInputs, config: ReportConfig) -> Book | None:
-    """The same book held for one session, where a long/short is held longer."""
-    if config.book.holding == 1 or config.book.weighting == "sign":
+def other_book(inputs: ReportInputs, config: ReportConfig) -> Book | None:
+    """What the judged book is to be read beside; None where there is nothing to compare.
+
+    Of signals that were chosen: the same book without the choice. Of a long/short held longer than one session:
+    the same book held for one.
+    """
+    name = config.kind.unchosen
+    if name:
+        return _book(inputs, config, name, chosen=False)
+    if config.book.holding == 1:
         return None
-    return _book(inputs, config, 1)
+    return _book(inputs, config, held(1), holding=1)
 
 
-def _book(inputs: ReportInputs, config: ReportConfig, holding: int) -> Book | None:
-    acted_on = config.kind.tradable(inputs.predictions, config.confidence_threshold)
+def held(sessions: int) -> str:
+    """ "held 5 sessions"."""
+    return f"held {plural(sessions, 'session')}"
+
+
+def _book(
+    inputs: ReportInputs, config: ReportConfig, name: str, *, holding: int | None = None, chosen: bool = True
+) -> Book | None:
+    acted_on = config.kind.tradable(inputs.predictions, config.confidence_threshold if chosen else None)
     if acted_on.is_empty():
         return None
-    book = long_short(acted_on, inputs.bars, replace(config.book, holding=holding))
+    book = long_short(acted_on, inputs.bars, replace(config.book, holding=holding or config.book.holding))
     gross, net = (
         performance(
             book.equity,
@@ -43,4 +60,4 @@ def _book(inputs: ReportInputs, config: ReportConfig, holding: int) -> Book | No
         )
         for column in ("gross_return", "net_return")
     )
-    return Book(book, gross, net)
+    return Book(name, book, gross, net)

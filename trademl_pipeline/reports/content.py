@@ -12,18 +12,9 @@ from trademl_pipeline.training.metrics import Score
 
 
 def score_lines(e: Evaluation) -> list[Line]:
-    """The figures of merit, the task's own first."""
-    best = e.oracle
-    lines = [Line(name, score, style, better=better) for name, score, style, better in e.task.scores]
-    if e.directional_accuracy:
-        oracle = best.directional_accuracy if best else None
-        name = "Directional accuracy"
-        lines.append(Line(name, e.directional_accuracy, "percent", oracle=oracle.value if oracle else None))
-    if e.rank_ic:
-        oracle_ic = best.rank_ic.value if best and best.rank_ic else None
-        lines.append(Line("Daily rank IC, mean", e.rank_ic, "signed", oracle=oracle_ic))
-    if e.icir:
-        lines.append(Line("ICIR, daily", e.icir, "number", digits=2))
+    """The figures of merit; where ranks show no skill, the task's own first."""
+    own, ranks = list(e.task.lines), _ranking_lines(e)
+    lines = own + ranks if e.config.kind.race else ranks + own
     if len(e.classes) == 1:
         classes = e.classes[0]
         lines += [
@@ -39,6 +30,29 @@ def score_lines(e: Evaluation) -> list[Line]:
     return lines
 
 
+def _ranking_lines(e: Evaluation) -> list[Line]:
+    best, lines = e.oracle, []
+    if e.directional_accuracy:
+        oracle = best.directional_accuracy if best else None
+        name = "Directional accuracy"
+        lines.append(Line(name, e.directional_accuracy, "percent", oracle=oracle.value if oracle else None))
+    if e.rank_ic:
+        oracle_ic = best.rank_ic.value if best and best.rank_ic else None
+        lines.append(Line("Daily rank IC, mean", e.rank_ic, "signed", oracle=oracle_ic))
+    if e.icir:
+        lines.append(Line("ICIR, daily", e.icir, "number", digits=2))
+    return lines
+
+
+def lower_is_better(e: Evaluation) -> str:
+    """Which figures of merit are better when low, as a sentence; "" where there is none."""
+    names = [line.name for line in score_lines(e) if line.better == "low"]
+    if not names:
+        return ""
+    listed = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+    return f"Lower is better: {listed}."
+
+
 def sections(e: Evaluation) -> list[Section]:
     """Every part that is made of sections, in the order of the report."""
     return [*e.task.sections, e.consistency, e.drift, *([e.examples] if e.examples else [])]
@@ -46,16 +60,12 @@ def sections(e: Evaluation) -> list[Section]:
 
 def books(e: Evaluation) -> list[tuple[str, Performance]]:
     """The books side by side, with their headings."""
-    if e.gross is None or e.net is None:
-        return []
-    held = f"held {plural(e.config.book.holding, 'session')}"
-    columns = [(f"{held}, before costs", e.gross), (f"{held}, after costs", e.net)]
-    if e.quick:
-        columns += [
-            ("held 1 session, before costs", e.quick.gross),
-            ("held 1 session, after costs", e.quick.net),
-        ]
-    return columns
+    shown = [book for book in (e.judged, e.other) if book is not None]
+    return [
+        (f"{book.name}, {when}", p)
+        for book in shown
+        for when, p in (("before costs", book.gross), ("after costs", book.net))
+    ]
 
 
 def book_rows(e: Evaluation) -> list[tuple[str, list[str]]]:

@@ -10,7 +10,7 @@ import polars as pl
 
 from trademl_pipeline.market.calendar import month_expr
 from trademl_pipeline.portfolio.performance import Performance
-from trademl_pipeline.reports.books import Book, judged_book, quick_book
+from trademl_pipeline.reports.books import Book, judged_book, other_book
 from trademl_pipeline.reports.classes import ClassScores, class_scores
 from trademl_pipeline.reports.drift import drift
 from trademl_pipeline.reports.fold_table import certificates, fold_table
@@ -20,7 +20,8 @@ from trademl_pipeline.reports.measures import has_calls
 from trademl_pipeline.reports.oracle import Oracle, score_oracle
 from trademl_pipeline.reports.periods import consistency
 from trademl_pipeline.reports.section import Assessment, Section
-from trademl_pipeline.reports.tasks.assess import assess, examples
+from trademl_pipeline.reports.tasks.assess import assess
+from trademl_pipeline.reports.tasks.examples import examples
 from trademl_pipeline.reports.verdict import Verdict, judge
 from trademl_pipeline.training import metrics
 from trademl_pipeline.training.metrics import Score
@@ -44,7 +45,7 @@ class Evaluation:
         classes: one entry a set of class probabilities; empty where the study gives none.
         importance: feature, mean, low, high (over folds), folds; largest first.
         judged: the book that is judged; None where the study called for no trade.
-        quick: the same book held for one session, where a long/short is held longer.
+        other: the book to read it beside, if any: held for one session, or without the choice of signals.
         gate: what the gate recorded.
         certificates: fold, certificate, predictions; what the predictions carry, empty where they carry none.
         folds: one row a fold: what it was trained on, and how it did.
@@ -71,7 +72,7 @@ class Evaluation:
     classes: tuple[ClassScores, ...]
     importance: pl.DataFrame
     judged: Book | None
-    quick: Book | None
+    other: Book | None
     gate: GateResults
     certificates: pl.DataFrame
     folds: pl.DataFrame
@@ -96,6 +97,11 @@ class Evaluation:
     def net(self) -> Performance | None:
         """The judged book after costs."""
         return self.judged.net if self.judged else None
+
+    @property
+    def quick(self) -> Book | None:
+        """The other book where it is the judged one held for one session."""
+        return None if self.config.kind.unchosen else self.other
 
     @property
     def class_accuracy(self) -> Score | None:
@@ -144,7 +150,7 @@ def evaluate(inputs: ReportInputs, config: ReportConfig) -> Evaluation:
         classes=tuple(c for c in classes if c is not None),
         importance=_importance(inputs.importances),
         judged=judged_book(inputs, config),
-        quick=quick_book(inputs, config),
+        other=other_book(inputs, config),
         gate=gate,
         certificates=certificates(inputs.predictions),
         folds=fold_table(inputs, rows, daily, gate, config),

@@ -24,7 +24,7 @@ class Figure:
     height: int = 320
 
 
-def rounded(values: Sequence[float] | np.ndarray | pl.Series) -> list[float | None]:
+def rounded(values: Sequence[float | None] | Sequence[float] | np.ndarray | pl.Series) -> list[float | None]:
     """Six significant digits; None for what is missing or infinite."""
     return [float(f"{v:.6g}") if v is not None and np.isfinite(v) else None for v in values]
 

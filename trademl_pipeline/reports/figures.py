@@ -17,10 +17,10 @@ def equity(e: Evaluation) -> Figure | None:
     """Equity of the books before and after costs."""
     if e.judged is None:
         return None
-    holding, judged = e.config.book.holding, e.judged
-    books = [(f"held {plural(holding, 'session')}", judged.book.equity, "@blue")]
-    if e.quick:
-        books.append(("held 1 session", e.quick.book.equity, "@orange"))
+    judged = e.judged
+    books = [(judged.name, judged.book.equity, "@blue")]
+    if e.other:
+        books.append((e.other.name, e.other.book.equity, "@orange"))
     lines = []
     for name, frame, colour in books:
         days = [frame["session"][0], *frame["until"]]

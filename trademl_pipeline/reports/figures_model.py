@@ -66,7 +66,7 @@ def calibration(e: Evaluation) -> Figure | None:
     return Figure(
         "calibration",
         "Calibration: what was said, and how often it came",
-        f"{' '.join(_error(c) for c in e.classes)} "
+        f"{_errors(e.classes)} "
         f"Larger markers hold more rows; bins under {plural(fewest, 'row')} are left out.",
         lines,
         {
@@ -85,12 +85,18 @@ def _calibration_series(classes: tuple[ClassScores, ...]) -> list[tuple[str, pl.
     return [(c.view.name, c.reliability, c.view.columns[0]) for c in classes]
 
 
-def _error(classes: ClassScores) -> str:
-    of, error = f" of {classes.view.name}" if classes.view.name else "", classes.calibration
-    return (
-        f"Expected calibration error{of} {percent(error.value)} ({interval(error, 'percent')}); "
-        f"even a perfect forecast would show {percent(error.baselines['sampling'])} on as many rows."
+def _errors(classes: tuple[ClassScores, ...]) -> str:
+    if len(classes) == 1:
+        error = classes[0].calibration
+        return (
+            f"Expected calibration error {percent(error.value)} ({interval(error, 'percent')}); "
+            f"even a perfect forecast would show {percent(error.baselines['sampling'])} on as many rows."
+        )
+    said = "; ".join(
+        f"{c.view.name} {percent(c.calibration.value)} ({percent(c.calibration.baselines['sampling'])})"
+        for c in classes
     )
+    return f"Expected calibration errors, in brackets what even a perfect forecast would show: {said}."
 
 
 def confusion(e: Evaluation) -> Figure | None:

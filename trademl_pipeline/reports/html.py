@@ -1,6 +1,7 @@
 """The report as one HTML page that needs nothing else: style, script and plotly.js are inside."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
@@ -16,7 +17,9 @@ from trademl_pipeline.reports.text import count, number
 from trademl_pipeline.reports.verdict import LABELS
 
 SHOWN_REFUSALS = 50
-BAD = frozenset({"failed", "refused", "none"})
+BAD = frozenset({"failed", "refused"})
+WIDE, LONG = 5, 36
+WITH_INTERVAL = re.compile(r"(.+?) \((.+ to .+)\)")
 
 
 def page(e: Evaluation) -> str:
@@ -96,8 +99,8 @@ def _figures_of_merit(e: Evaluation) -> str:
     key = (
         f'<p class="note">{ranges.KEY_FIGURE}figure and interval{ranges.KEY_BASELINE}without skill'
         + (f"{ranges.KEY_ORACLE}oracle" if oracle else "")
-        + ". Lower is better for the Brier score and the calibration error. Intervals draw whole sessions in "
-        "blocks, so that overlapping outcomes and common days do not make them narrow.</p>"
+        + f". {escape(content.lower_is_better(e))} Intervals draw whole sessions in blocks, so that overlapping "
+        "outcomes and common days do not make them narrow.</p>"
     )
     return f"<h2>The figures</h2>\n{_table(head, rows)}\n{key}"
 
@@ -130,9 +133,18 @@ def _section(part: Section) -> str:
 
 
 def _plain_table(table: Table) -> str:
+    folded = len(table.head) > WIDE
+
     def cell(number: int, text: str) -> tuple[str, str]:
-        shown = f'<span class="refused">{escape(text)}</span>' if text in BAD else escape(text)
-        return (shown, "row") if number == 0 else (shown, "left wrap" if number in table.left else "")
+        if text in BAD:
+            shown = f'<span class="refused">{escape(text)}</span>'
+        elif folded and (parts := WITH_INTERVAL.fullmatch(text)):
+            shown = f'{escape(parts[1])}<span class="under">{escape(parts[2])}</span>'
+        else:
+            shown = escape(text)
+        if number == 0:
+            return shown, "row"
+        return shown, ("left text" if len(text) > LONG else "left") if number in table.left else ""
 
     head = [(escape(h), "left" if i in table.left else "") for i, h in enumerate(table.head)]
     rows = [[cell(i, text) for i, text in enumerate(row)] for row in table.rows]

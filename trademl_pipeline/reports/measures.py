@@ -44,7 +44,7 @@ def measures(task: Task) -> list[Measure]:
             *found,
         ]
     if task.name == "pattern":
-        found = [Measure("AUC, all patterns", "number", pooled_auc), *found]
+        found = [Measure("AUC over all patterns", "number", pooled_auc), *found]
     if len(task.views) == 1:
         view = task.views[0]
         found += [

@@ -38,7 +38,7 @@ def consistency(rows: pl.DataFrame, config: ReportConfig) -> Section:
             Table(
                 head,
                 table,
-                note="95 % intervals in brackets; a period of few sessions has a wide one or none.",
+                note="Ranges are 95 % intervals; a period of few sessions has a wide one or none.",
             ),
             Table(head, halves, title="Half against half"),
         ],

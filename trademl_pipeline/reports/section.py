@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trademl_pipeline.reports.figure import Figure
+from trademl_pipeline.reports.lines import Line
 from trademl_pipeline.training.metrics import Score
 
 
@@ -71,17 +72,19 @@ class Assessment:
 
     Attributes:
         sections: the task's own parts of the report.
-        scores: figures of merit for the table at the top: (name, score, style, better).
+        lines: figures of merit for the table at the top.
         looks: figures whose interval above 0 makes an edge: name -> score. None leaves ranking and direction.
         sentences: reasons for the verdict, weightiest first.
         alarms: reasons to suspect a leak.
-        accuracy: figure of merit that the comparison of studies shows as accuracy, with a baseline in it; None
-            leaves the directional accuracy.
+        accuracy: what the comparison of studies shows as accuracy, with a baseline in it; None leaves the
+            directional accuracy.
+        apart: what is told better than chance though it shows no edge, as a clause; "" where nothing is.
     """
 
     sections: Sequence[Section] = ()
-    scores: Sequence[tuple[str, Score, str, str]] = ()
+    lines: Sequence[Line] = ()
     looks: Mapping[str, Score | None] | None = None
     sentences: Sequence[str] = ()
     alarms: Sequence[str] = ()
     accuracy: Score | None = None
+    apart: str = ""

@@ -75,6 +75,8 @@ bottom;
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 tbody th { font-weight: 500; }
 .left, thead th.left { text-align: left; } td.wrap { white-space: normal; min-width: 22em; }
+td.text { white-space: normal; min-width: 15em; }
+.under { display: block; color: var(--muted); font-size: 12.5px; }
 td.narrow { white-space: normal; min-width: 12em; max-width: 17em; font-size: 13.5px; }
 .quiet { color: var(--muted); } .refused { color: var(--red); font-weight: 600; }
 .range { display: block; width: 180px; height: 20px; overflow: visible; }

@@ -57,11 +57,12 @@ class ValidationReport:
         classes = [
             f for c in e.classes[:1] * (len(e.classes) == 1) for f in (c.accuracy, c.brier, c.calibration)
         ]
-        own = [score for _, score, _, _ in e.task.scores]
+        own = [line.score for line in e.task.lines]
         scores = [e.directional_accuracy, e.directional_excess, e.rank_ic, e.icir, *classes, *own]
         books = {"gross": e.gross, "net": e.net}
-        if e.quick:
-            books |= {"gross_held_1": e.quick.gross, "net_held_1": e.quick.net}
+        if e.other:
+            name = e.other.name.removesuffix(" session").replace(" ", "_")
+            books |= {f"gross_{name}": e.other.gross, f"net_{name}": e.other.net}
         oracle = e.oracle
         recovered = {
             "lead in direction": oracle.direction_share if oracle else None,

@@ -76,9 +76,9 @@ def above_zero(score: "Score | None") -> bool:
 
 
 def _too_good(e: "Evaluation") -> list[str]:
-    if e.oracle:
-        return _better_than_oracle(e.oracle)
     alarms = list(e.task.alarms)
+    if e.oracle:
+        return [*alarms, *_better_than_oracle(e.oracle)]
     limits, ic, excess = e.config, e.rank_ic, e.directional_excess
     sharpe = e.gross.sharpe if e.gross else None
     if ic is not None and not e.config.kind.race and (ic.value or 0) > limits.ic_ceiling:
@@ -188,9 +188,10 @@ def _money(e: "Evaluation") -> str:
         f"{number(net.value, 2)} ({interval(net, digits=2)}) after {side:.0f} bps a side, turning over "
         f"{percent(e.net.turnover.value, 0)} of equity a session."
     )
-    if e.quick:
-        before, after = e.quick.gross.sharpe.value, e.quick.net.sharpe.value
-        text += f" Held one session: {number(before, 2)} before and {number(after, 2)} after costs."
+    if e.other:
+        before, after = e.other.gross.sharpe.value, e.other.net.sharpe.value
+        name = f"{e.other.name[0].upper()}{e.other.name[1:]}"
+        text += f" {name}: {number(before, 2)} before and {number(after, 2)} after costs."
     return text
 
 
@@ -221,4 +222,6 @@ def _no_edge_headline(e: "Evaluation") -> str:
     ic = looks(e).get("ranking")
     if ic is not None and ic.high is not None and ic.high < 0:
         return "No edge: the ranking was worse than chance."
+    if e.task.apart:
+        return f"No edge: {e.task.apart} better than by chance, but what followed pays no better."
     return "No edge: the figures cannot be told from chance."

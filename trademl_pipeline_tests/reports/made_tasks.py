@@ -6,7 +6,7 @@ import polars as pl
 from trademl_pipeline.labels.breakout import STRATEGIC_VALUES
 from trademl_pipeline.market.calendar import month_expr
 from trademl_pipeline.reports import ReportInputs
-from trademl_pipeline.reports.tasks.spec import PATTERNS
+from trademl_pipeline.reports.tasks.spec import PATTERNS, TASKS
 
 SEED = 11
 
@@ -31,7 +31,10 @@ def returns_ahead(made, horizon):
 
 
 def with_evidence(frame):
+    close = pl.col("session").cast(pl.Datetime("us", "UTC")).dt.offset_by("21h")
     return frame.with_columns(
+        decision_time=close,
+        knowledge_time=close,
         fold=month_expr(),
         model_run=pl.lit("0123456789abcdef"),
         snapshot=pl.lit(41),
@@ -146,3 +149,52 @@ def task_inputs(made, task, skill=0.0, *, seed=SEED, **changes) -> ReportInputs:
     frames = FRAMES[task](made, skill, np.random.default_rng(seed))
     frames["predictions"] = with_evidence(frames["predictions"])
     return ReportInputs(bars=made.bars, **(frames | changes))
+
+
+def members_of(predictions, task, rng, names=("lightgbm", "xgboost", "mamba_attention")):
+    """Copies of the study's predictions, each with noise of its own in the score, and its columns as they are."""
+    parts = []
+    for k, name in enumerate(names):
+        noise = k * 0.5 * predictions["score"].std() * rng.standard_normal(predictions.height)
+        part = predictions.select("symbol", "session", "fold", "score", *TASKS[task].of_members).with_columns(
+            member=pl.lit(name)
+        )
+        parts.append(part.with_columns(pl.col("score") + pl.Series(noise)))
+    return pl.concat(parts)
+
+
+def attention_of(predictions, window=60):
+    """Attention to late sessions for the first predictions."""
+    weight = np.exp(np.linspace(-3, 0, window))
+    weight /= weight.sum()
+    steps = pl.DataFrame({"step": np.arange(window), "weight": weight})
+    return predictions.head(200).select("symbol", "session").join(steps, how="cross")
+
+
+def extras(inputs, task):
+    """Members, their cost, attention, and folds with a training record."""
+    rng = np.random.default_rng(SEED)
+    members = members_of(inputs.predictions, task, rng)
+    months = inputs.predictions["fold"].unique().sort()
+    training = (
+        members.select("fold", "member")
+        .unique()
+        .with_columns(
+            parameters=pl.col("member").str.len_chars().cast(pl.Int64) * 1000, train_seconds=pl.lit(2.5)
+        )
+    )
+    folds = pl.DataFrame({"fold": months}).with_columns(
+        train_start=pl.lit("2017-01-03").str.to_date(),
+        train_end=pl.lit("2018-12-20").str.to_date(),
+        rows=pl.lit(12345),
+        parameters=pl.lit(401_000),
+        train_seconds=pl.lit(12.5),
+        train_loss=pl.Series(0.60 - 0.01 * rng.random(len(months))),
+        validation_loss=pl.Series(0.65 + 0.02 * rng.random(len(months))),
+    )
+    return {
+        "members": members,
+        "training": training,
+        "attention": attention_of(inputs.predictions),
+        "folds": folds,
+    }

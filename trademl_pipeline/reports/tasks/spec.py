@@ -63,6 +63,7 @@ class Task:
         views: class probabilities.
         race: the outcome ends when a barrier is met, so that its median depends on where the barriers stand
             and ranks above chance without any skill; such a rank IC neither shows an edge nor alarms.
+        unchosen: what the book holds where it chooses nothing, for studies that choose; else "".
         members_lack: columns that the predictions have and a member's do not.
     """
 
@@ -75,6 +76,7 @@ class Task:
     weighting: Weighting = "quantile"
     views: tuple[ClassView, ...] = ()
     race: bool = False
+    unchosen: str = ""
     members_lack: tuple[str, ...] = ()
 
     @property
@@ -82,12 +84,23 @@ class Task:
         """Columns that a member's predictions have beside symbol, session, fold, member and score."""
         return tuple(c for c in self.predicted if c not in self.members_lack)
 
-    def tradable(self, predictions: pl.DataFrame, threshold: float) -> pl.DataFrame:
-        """The predictions that the book acts on; `threshold` is the least confidence of a kept signal."""
-        if "signal" in self.predicted:
+    def tradable(self, predictions: pl.DataFrame, threshold: float | None) -> pl.DataFrame:
+        """The predictions that the book acts on, with their score.
+
+        Args:
+            predictions: all of them.
+            threshold: least confidence of a kept signal; None gives every signal that could have been acted on,
+                with the same weight: every snapshot long, every technical signal its way.
+        """
+        if self.name == "breakout":
+            if threshold is None:
+                return predictions.with_columns(score=pl.lit(1.0))
             return predictions.filter(pl.col("signal").is_in(LONG_SIGNALS) & (pl.col("score") > 0))
         if self.name == "pattern":
-            return predictions.filter((pl.col("direction") != 0) & (pl.col("confidence") >= threshold))
+            kept = predictions.filter(pl.col("direction") != 0)
+            if threshold is None:
+                return kept.with_columns(score=pl.col("direction").cast(pl.Float64))
+            return kept.filter(pl.col("confidence") >= threshold)
         return predictions
 
 
@@ -119,6 +132,7 @@ TASKS: Final[dict[str, Task]] = {
             weighting="sign",
             views=(_BREAKOUT,),
             race=True,
+            unchosen="every snapshot",
             members_lack=("ev", "signal"),
         ),
         Task(
@@ -127,6 +141,7 @@ TASKS: Final[dict[str, Task]] = {
             ("forward_return", *PATTERNS),
             weighting="sign",
             views=_PATTERNS,
+            unchosen="all signals",
             members_lack=("direction",),
         ),
         Task(

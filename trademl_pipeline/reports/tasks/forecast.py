@@ -1,0 +1,191 @@
+"""Forecasts of return and volatility over 1 and 30 sessions, beside the published targets and plain baselines."""
+
+from typing import Final
+
+import polars as pl
+
+from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs
+from trademl_pipeline.reports.lines import Line
+from trademl_pipeline.reports.section import Assessment, Section, Table
+from trademl_pipeline.reports.tasks.published import FORECAST_TARGETS, Target
+from trademl_pipeline.reports.text import count, figure, plural
+from trademl_pipeline.training import forecast_scores, metrics
+from trademl_pipeline.training.metrics import Score
+
+HORIZONS: Final = (1, 30)
+DECAY: Final = 0.94
+_WARM: Final = 20
+_HEAD = ("", "figure", "95 % interval", "without skill", "n")
+_TARGET_HEAD = ("", "figure", "without skill", "published baseline", "target", "stretch", "reached")
+
+
+def assess(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> Assessment:
+    """The evaluation table of both horizons.
+
+    Args:
+        rows: scored predictions.
+        inputs: bars, for the volatility baseline.
+        config: how to measure.
+    """
+    ewma = ewma_volatility(inputs.bars)
+    tables, text, scores, lines, hoped = [], [], {}, [], []
+    for horizon in HORIZONS:
+        found = horizon_lines(rows, ewma, horizon, config)
+        if not found:
+            text.append(f"No outcome over {plural(horizon, 'session')} is known yet.")
+            continue
+        targets = {t.name: t for t in FORECAST_TARGETS[horizon]}
+        body = [[x.name, x.value, x.interval, x.baselines, count(x.score.n)] for x in found]
+        tables.append(Table(_HEAD, body, title=f"Over {plural(horizon, 'session')}"))
+        hoped += [_row(line, targets[line.name], horizon) for line in found if line.name in targets]
+        text.append(_sentence(found, targets, horizon))
+        scores |= {f"{line.name}, {horizon}": line.score for line in found}
+        lines += [
+            Line(f"{x.name}, {plural(horizon, 'session')}", x.score, x.style, x.better, digits=x.digits)
+            for x in found
+            if x.name in ("Correlation", "MAPE of price")
+            or (horizon > 1 and x.name == "Directional accuracy")
+        ]
+    note = (
+        f"“Last price” says that the price stays; “always up” that it rises. The volatility baseline is an "
+        f"exponentially weighted one with decay {DECAY:.2f} a session, known at the decision. The published targets "
+        "come without n, interval or baseline on the same rows; a mean absolute percentage error of price is small "
+        "for anything that says the last price, so the line below it, the error less the last price's, is the one "
+        "to read."
+    )
+    if hoped:
+        tables.append(Table(_TARGET_HEAD, hoped, title="Beside the published targets", left=frozenset({6})))
+    section = Section(
+        "forecast",
+        "Both horizons, beside what was hoped for",
+        text=[*text, note],
+        tables=tables,
+        scores=scores,
+    )
+    return Assessment(sections=[section], lines=lines)
+
+
+def horizon_lines(rows: pl.DataFrame, ewma: pl.DataFrame, horizon: int, config: ReportConfig) -> list[Line]:
+    """The figures of one horizon; none where no outcome is known."""
+    said, came = f"mean_{horizon}", f"return_{horizon}"
+    known = rows.drop_nulls([said, came])
+    if known.is_empty():
+        return []
+    boot = config.bootstrap_over(horizon)
+    prices = known.with_columns(
+        last=pl.lit(1.0), predicted_price=pl.col(said).exp(), actual_price=pl.col(came).exp()
+    )
+    lines = []
+    if not known.filter((pl.col(said) != 0) & (pl.col(came) != 0)).is_empty():
+        lines += [
+            Line(
+                "Directional accuracy",
+                metrics.directional_accuracy(known, boot, score=said, outcome=came),
+                "percent",
+            ),
+            Line(
+                "Lead over the majority, points",
+                metrics.directional_excess(known, boot, score=said, outcome=came),
+                "points",
+            ),
+        ]
+    return [
+        *lines,
+        Line("MAPE of price", metrics.mape(prices, boot, last="last"), "percent", "low", digits=2),
+        Line(
+            "MAPE less the last price's, points",
+            forecast_scores.error_over_last_price(known, boot, predicted=said, outcome=came),
+            "points",
+            "low",
+            digits=3,
+        ),
+        Line(
+            "Sharpe of the sign",
+            forecast_scores.sign_sharpe(known, boot, score=said, outcome=came, horizon=horizon),
+            "number",
+            digits=2,
+        ),
+        Line("Correlation", metrics.correlation(known, boot, predicted=said, actual=came), "signed"),
+        *_volatility(rows, ewma, horizon, config),
+    ]
+
+
+def _volatility(rows: pl.DataFrame, ewma: pl.DataFrame, horizon: int, config: ReportConfig) -> list[Line]:
+    said, came = f"volatility_{horizon}", f"came_volatility_{horizon}"
+    known = rows.drop_nulls([said, came])
+    if known.is_empty():
+        return []
+    boot = config.bootstrap_over(horizon)
+    lines = [
+        Line(
+            "Volatility: correlation", metrics.correlation(known, boot, predicted=said, actual=came), "signed"
+        )
+    ]
+    both = known.join(ewma, on=["symbol", "session"]).filter(pl.col("ewma") > 0)
+    if not both.is_empty():
+        baseline = metrics.correlation(both, None, predicted="ewma", actual=came).value
+        if baseline is not None:
+            score = lines[0].score
+            lines[0] = Line(
+                lines[0].name,
+                Score(**{**vars(score), "baselines": {**score.baselines, "EWMA": baseline}}),
+                "signed",
+            )
+        gap = forecast_scores.qlike_difference(both, boot, predicted=said, baseline="ewma", outcome=came)
+        lines.append(Line("Volatility: QLIKE less the EWMA's", gap, "signed", "low"))
+    return lines
+
+
+def ewma_volatility(bars: pl.DataFrame) -> pl.DataFrame:
+    """Volatility a session as RiskMetrics (1996) would say it at each close: the baseline of a volatility forecast.
+
+    The root of the exponentially weighted mean of squared log returns, decay 0.94, from the first bar given.
+
+    Args:
+        bars: symbol, session, close; split_factor and dividend where given.
+
+    Returns:
+        symbol, session, ewma; a symbol's first 20 returns have none.
+    """
+    split = pl.col("split_factor") if "split_factor" in bars.columns else pl.lit(1.0)
+    dividend = pl.col("dividend") if "dividend" in bars.columns else pl.lit(0.0)
+    growth = (pl.col("close") + dividend) * split / pl.col("close").shift(1).over("symbol")
+    squares = pl.col("growth").log() ** 2
+    return (
+        bars.sort("symbol", "session")
+        .with_columns(growth=growth)
+        .with_columns(
+            ewma=squares.ewm_mean(alpha=1 - DECAY, ignore_nulls=True).sqrt().over("symbol"),
+            returns=pl.col("growth").is_not_null().cum_sum().over("symbol"),
+        )
+        .filter(pl.col("returns") >= _WARM)
+        .select("symbol", "session", "ewma")
+    )
+
+
+def _row(line: Line, target: Target, horizon: int) -> list[str]:
+    sign = "<" if target.better == "low" else ""
+    digits = 0 if line.style == "percent" else 1
+    style = "number" if line.style == "signed" else line.style
+    marks = [sign + figure(mark, style, digits) for mark in (target.target, target.stretch)]
+    name = f"{line.name}, {plural(horizon, 'session')}"
+    return [name, line.text, line.baselines, target.baseline, *marks, _reached(line, target)]
+
+
+def _reached(line: Line, target: Target) -> str:
+    reached = target.reached(line.score.value)
+    return reached if reached in ("no", "–") or not _free(line, target) else f"{reached}, as without skill"
+
+
+def _free(line: Line, target: Target) -> bool:
+    return any(target.reached(v) in ("target", "stretch") for v in line.score.baselines.values())
+
+
+def _sentence(lines: list[Line], targets: dict[str, Target], horizon: int) -> str:
+    told = [(line, targets[line.name]) for line in lines if line.name in targets]
+    reached = [(x, t) for x, t in told if t.reached(x.score.value) in ("target", "stretch")]
+    free = [x.name for x, t in reached if _free(x, t)]
+    said = f"Over {plural(horizon, 'session')}, {len(reached)} of {len(told)} published targets are reached"
+    if free:
+        return f"{said}; a forecast without skill reaches {' and '.join(free)} too."
+    return said + "."

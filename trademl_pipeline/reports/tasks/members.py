@@ -1,0 +1,169 @@
+"""The models of an ensemble and the baselines beside it, each judged by itself on the same rows."""
+
+import polars as pl
+
+from trademl_pipeline.reports.figure import Figure, rounded
+from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs, with_outcomes
+from trademl_pipeline.reports.lines import with_interval
+from trademl_pipeline.reports.measures import Measure, measures
+from trademl_pipeline.reports.section import Section, Table
+from trademl_pipeline.reports.tasks.published import DIRECTION_REPORTED
+from trademl_pipeline.reports.text import NONE, count, figure, number, plural
+from trademl_pipeline.training import metrics
+from trademl_pipeline.training.metrics import Score
+
+THE_STUDY = "the study"
+_TITLES = {"hybrid": "The architectures on the same folds", "breakout": "The models on the same folds"}
+
+
+def members(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> Section | None:
+    """The table of members; None where none are given or they share no row.
+
+    Args:
+        rows: scored predictions of the study.
+        inputs: members and what training them cost.
+        config: how to measure.
+    """
+    if inputs.members is None or inputs.members.is_empty():
+        return None
+    scored = with_outcomes(inputs.members, inputs.outcomes, config.kind)
+    shared = _shared(rows, scored)
+    if shared.is_empty():
+        return None
+    on = ["symbol", "session"]
+    study = rows.join(shared, on=on, how="semi")
+    own = {
+        name: part.join(shared, on=on, how="semi", maintain_order="left")
+        for (name,), part in scored.sort("session", "symbol").group_by("member", maintain_order=True)
+    }
+    shown = measures(config.kind)
+    found = {name: [m.of(part, config) for m in shown] for name, part in {THE_STUDY: study, **own}.items()}
+    cost = _cost(inputs)
+    published = config.task == "direction"
+    head = [
+        "",
+        "rows",
+        *(m.name for m in shown),
+        "IC less the study's",
+        *(["published"] if published else []),
+        *cost,
+    ]
+    body = []
+    for name, scores in sorted(found.items(), key=lambda item: _rank(item[0], item[1][0])):
+        texts = [with_interval(s, m.style) for m, s in zip(shown, scores, strict=True)]
+        lead = NONE if name == THE_STUDY else with_interval(_lead(own[name], study, config), "signed")
+        reported = [_reported(name)] if published else []
+        body.append(
+            [name, count(study.height), *texts, lead, *reported, *(c.get(name, NONE) for c in cost.values())]
+        )
+    body.append(_without_skill(shown, found[THE_STUDY], len(head)))
+    n = len(own)
+    text = (
+        f"{plural(n, 'model')}, each by itself, and the study's own prediction, on the {count(study.height)} rows "
+        "that all of them predicted. "
+        "The best of several models looks better than it is: the interval knows of one model only."
+    )
+    return Section(
+        "members",
+        _TITLES.get(config.task, "The models, one by one"),
+        text=[text],
+        tables=[Table(head, body, note="Ranges are 95 % intervals.")],
+        figures=[_figure(found, shown[0])],
+        scores={
+            f"{name}: {m.name}": s
+            for name, scores in found.items()
+            for m, s in zip(shown, scores, strict=True)
+            if s is not None
+        },
+    )
+
+
+def _shared(rows: pl.DataFrame, scored: pl.DataFrame) -> pl.DataFrame:
+    """Keys that the study and every member predicted."""
+    names = scored["member"].n_unique()
+    keys = scored.group_by("symbol", "session").agg(pl.len()).filter(pl.col("len") == names)
+    return keys.join(rows, on=["symbol", "session"], how="semi").select("symbol", "session")
+
+
+def _lead(member: pl.DataFrame, study: pl.DataFrame, config: ReportConfig) -> Score | None:
+    daily, best = (metrics.rank_ic_by_session(r, min_symbols=config.min_symbols) for r in (member, study))
+    paired = daily.join(best.select("session", study="ic"), on="session").with_columns(
+        ic=pl.col("ic") - pl.col("study")
+    )
+    return None if paired.is_empty() else metrics.rank_ic(paired.sort("session"), config.bootstrap)
+
+
+def _cost(inputs: ReportInputs) -> dict[str, dict[str, str]]:
+    """Columns of what training cost, over all folds."""
+    if inputs.training is None or inputs.training.is_empty():
+        return {}
+    columns = {}
+    if "parameters" in inputs.training.columns:
+        most = inputs.training.group_by("member").agg(pl.col("parameters").max()).rows()
+        columns["parameters"] = {name: count(value) for name, value in most}
+    if "train_seconds" in inputs.training.columns:
+        mean = inputs.training.group_by("member").agg(pl.col("train_seconds").mean()).rows()
+        columns["seconds a fold"] = {name: number(value, 1) for name, value in mean}
+    return columns
+
+
+def _rank(name: str, score: Score | None) -> tuple[bool, float]:
+    """The study first, then from best to worst."""
+    return name != THE_STUDY, -(score.value if score and score.value is not None else -9.0)
+
+
+def _reported(name: str) -> str:
+    known = "ensemble" if name == THE_STUDY else name.lower()
+    return next((text for key, text in DIRECTION_REPORTED.items() if known.startswith(key)), NONE)
+
+
+def _without_skill(shown: list[Measure], scores: list[Score | None], width: int) -> list[str]:
+    texts = [
+        figure(max(s.baselines.values()) if m.better == "high" else min(s.baselines.values()), m.style)
+        if s is not None and s.baselines
+        else NONE
+        for m, s in zip(shown, scores, strict=True)
+    ]
+    row = ["without skill", "", *texts]
+    return [*row, *[""] * (width - len(row))]
+
+
+def _figure(found: dict[str, list[Score | None]], measure: Measure) -> Figure:
+    names, values, ups, downs = [], [], [], []
+    for name, scores in sorted(found.items(), key=lambda item: _rank(item[0], item[1][0]), reverse=True):
+        score = scores[0]
+        if score is None or score.value is None:
+            continue
+        names.append(name)
+        values.append(score.value)
+        ups.append(score.high - score.value if score.high is not None else 0.0)
+        downs.append(score.value - score.low if score.low is not None else 0.0)
+    dots = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": rounded(values),
+        "y": names,
+        "marker": {"size": 10, "color": ["@orange" if n == THE_STUDY else "@blue" for n in names]},
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": rounded(ups),
+            "arrayminus": rounded(downs),
+            "color": "@muted",
+            "thickness": 1.5,
+            "width": 0,
+        },
+        "hovertemplate": "%{y}: %{x:.3f}<extra></extra>",
+    }
+    return Figure(
+        "members",
+        f"{measure.name[0].upper()}{measure.name[1:]} of each model, with 95 % intervals",
+        "On the same rows; the study's own prediction in orange.",
+        [dots],
+        {
+            "xaxis": {"tickformat": ".3~g", "zeroline": True},
+            "yaxis": {"type": "category", "automargin": True},
+            "showlegend": False,
+        },
+        height=100 + 30 * max(1, len(names)),
+    )

@@ -1,0 +1,90 @@
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from trademl_pipeline.reports import ReportError, build_report
+from trademl_pipeline.reports.content import sections
+from trademl_pipeline.reports.tasks import TASKS
+from trademl_pipeline.reports.tasks.training import training_section
+from trademl_pipeline_tests.reports.made_tasks import extras, task_inputs
+
+
+def with_extras(made, task, skill=0.3):
+    inputs = task_inputs(made, task, skill)
+    return replace(inputs, **extras(inputs, task))
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+def test_members_of_every_task_are_judged_beside_the_study(made, config, task):
+    report = build_report(with_extras(made, task), replace(config, task=task))
+    table = report.summary()["sections"]["members"]["tables"][0]
+    names = [row[0] for row in table["rows"]]
+    assert names[0] == "the study"
+    assert names[-1] == "without skill"
+    assert set(names[1:-1]) == {"lightgbm", "xgboost", "mamba_attention"}
+    by_name = {row[0]: dict(zip(table["head"], row, strict=True)) for row in table["rows"]}
+    assert by_name["lightgbm"]["parameters"] == "8,000"
+    assert by_name["lightgbm"]["seconds a fold"] == "2.5"
+    # The first member is the study itself, without noise of its own.
+    assert by_name["lightgbm"]["rank IC"] == by_name["the study"]["rank IC"]
+    assert by_name["lightgbm"]["IC less the study's"].startswith("0.000")
+    report.to_html()
+    report.to_markdown()
+
+
+def test_models_of_the_published_design_stand_beside_what_it_reports(made, config):
+    inputs = with_extras(made, "direction")
+    table = build_report(inputs, config).summary()["sections"]["members"]["tables"][0]
+    at = table["head"].index("published")
+    assert {row[0]: row[at] for row in table["rows"]}["xgboost"] == "46 to 50 %"
+
+
+def test_members_are_compared_on_shared_rows_only(made, config):
+    inputs = with_extras(made, "direction")
+    fewer = inputs.members.filter((pl.col("member") != "xgboost") | (pl.col("symbol") != "S00"))
+    section = next(
+        s
+        for s in sections(build_report(replace(inputs, members=fewer), config).evaluation)
+        if s.id == "members"
+    )
+    expected = inputs.predictions.filter(pl.col("symbol") != "S00").height
+    assert section.tables[0].rows[0][1] == f"{expected:,}"
+
+
+def test_member_that_lacks_a_column_is_refused(made, config):
+    inputs = with_extras(made, "direction")
+    with pytest.raises(ReportError, match=r"members lack the columns \['p_hold'\]"):
+        build_report(replace(inputs, members=inputs.members.drop("p_hold")), config)
+    twice = pl.concat([inputs.members, inputs.members.head(1)])
+    with pytest.raises(ReportError, match=r"members repeat \(symbol, session, member\)"):
+        build_report(replace(inputs, members=twice), config)
+
+
+def test_examples_are_as_sure_and_as_right_as_they_are_called(made, config):
+    inputs = with_extras(made, "direction")
+    report = build_report(inputs, config)
+    part = report.evaluation.examples
+    assert [f.id for f in part.figures] == ["attention"]
+    heat = part.figures[0].data[0]
+    assert heat["x"] == list(range(-59, 1))
+    assert heat["y"][-1] == "mean of 200 windows"
+    assert len(heat["y"]) == len(part.tables[0].rows) + 1
+    rows = inputs.predictions.join(inputs.outcomes, on=["symbol", "session"])
+    for why, symbol, session, *_ in part.tables[0].rows:
+        row = rows.filter(pl.col("symbol") == symbol, pl.col("session").cast(pl.String) == session)
+        right = row["score"][0] * row["forward_return"][0] > 0
+        assert right == {"surest, and right": True, "surest, and wrong": False}.get(why, right)
+
+
+def test_gap_between_training_and_validation_is_told():
+    folds = pl.DataFrame(
+        {"fold": ["2019-01-01", "2019-02-01"], "train_loss": [0.5, 0.6], "validation_loss": [0.7, 0.5]}
+    )
+    section = training_section(folds)
+    assert "+0.050 on average, and on the worse side in 1 of 2 folds" in section.text[0]
+    assert np.isclose(float(folds["validation_loss"].std()), 0.1414, atol=1e-3)
+    assert "standard deviation 0.141" in section.text[0]
+    assert training_section(folds.drop("train_loss")) is None
+    assert training_section(None) is None
