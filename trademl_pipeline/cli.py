@@ -21,6 +21,7 @@ console = Console()
 
 DEFAULT_FOLDS = 12
 HISTORY_MONTHS = 14
+OURS_THEIRS = "ours=theirs, e.g. --column close=Close"
 
 DataOption = Annotated[
     Path | None,
@@ -60,12 +61,7 @@ def _data_set(
     start: str,
     reference: Path | None,
 ) -> DataSet:
-    mapping: dict[str, str] = {}
-    for pair in columns or []:
-        ours, sep, theirs = pair.partition("=")
-        if not sep or not ours or not theirs:
-            raise UsageError(f"--column {pair!r} is not ours=theirs, e.g. --column close=Close")
-        mapping[ours] = theirs
+    mapping = _pairs("--column", columns, OURS_THEIRS)
     if start:
         first = month_key(start)
     elif data is None:
@@ -205,6 +201,74 @@ def env(
     for name, value in sorted(environment.items()):
         if name.startswith(("TRADEML_", "DAGSTER_")):
             typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+def _pairs(option: str, given: list[str] | None, what: str) -> dict[str, str]:
+    """Options of the form a=b as a mapping."""
+    found: dict[str, str] = {}
+    for pair in given or []:
+        name, sep, value = pair.partition("=")
+        if not sep or not name or not value:
+            raise UsageError(f"{option} {pair!r} is not {what}")
+        found[name] = value
+    return found
+
+
+@app.command()
+def audit(
+    function: Annotated[str, typer.Argument(help="Your function from bars to features, file.py:function")],
+    bars: Annotated[
+        Path, typer.Option("--bars", help="Parquet or CSV with symbol, session and what it reads")
+    ],
+    probes: Annotated[
+        str,
+        typer.Option("--probes", help="Comma-separated: truncation, perturbation, adjustment, incremental"),
+    ] = "",
+    cutoffs: Annotated[
+        str, typer.Option("--cutoffs", help="all sessions, or a number of sampled ones")
+    ] = "all",
+    warmup: Annotated[
+        int | None, typer.Option("--warmup", help="Sessions of history a value needs; tested by incremental")
+    ] = None,
+    source: Annotated[
+        list[str] | None, typer.Option("--source", help="A further frame, name=file; may be repeated")
+    ] = None,
+    column: ColumnsOption = None,
+    pandas: Annotated[
+        bool, typer.Option("--pandas", help="The function takes and returns pandas frames")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of all draws")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print plain data")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown")] = False,
+) -> None:
+    """Audit your own features for knowledge of the future. Exit code 0: clean, 1: leak, 2: nothing could be tested."""
+    from trademl_pipeline.leakage.command import run_audit
+    from trademl_pipeline.leakage.features import PROBES
+
+    try:
+        if cutoffs != "all" and not cutoffs.isdigit():
+            raise UsageError(f"--cutoffs {cutoffs!r} is neither all nor a number")
+        code = run_audit(
+            function,
+            bars,
+            sources={
+                name: Path(file)
+                for name, file in _pairs(
+                    "--source", source, "name=file, e.g. --source vix=vix.parquet"
+                ).items()
+            },
+            columns=_pairs("--column", column, OURS_THEIRS),
+            probes=[p.strip() for p in probes.split(",") if p.strip()] or PROBES,
+            cutoffs=cutoffs if cutoffs == "all" else int(cutoffs),
+            warmup=warmup,
+            seed=seed,
+            pandas=pandas,
+            style="json" if as_json else "markdown" if as_markdown else "terminal",
+            console=console,
+        )
+    except UsageError as error:
+        raise _fail(str(error)) from error
+    raise typer.Exit(code)
 
 
 if __name__ == "__main__":
