@@ -26,6 +26,9 @@ class BarsResource(dg.ConfigurableResource):
     path: str = Field(default="", description="file or folder, for source=files")
     columns: str = Field(default="{}", description='JSON map of our names to the file\'s, {"close": "Close"}')
     symbols: str = Field(default="", description="comma-separated symbols, or a number: that many symbols")
+    calendar: str = Field(
+        default="XNYS", description="exchange calendar of a file's sessions; 24/7 for crypto"
+    )
     seed: int = Field(default=7, description="seed of the simulated market")
     revisions: str = Field(default="", description="first or latest; empty: as is usual for the source")
 
@@ -44,7 +47,7 @@ class BarsResource(dg.ConfigurableResource):
 
     def _make(self, timeframe: str) -> "BarSource":
         # One object per configuration and process, since it may hold a simulated history.
-        source = _local(self.source, self.path, self.columns, self.symbols, self.seed)
+        source = _local(self.source, self.path, self.columns, self.symbols, self.calendar, self.seed)
         if timeframe != source.timeframe:
             raise dg.Failure(f"source {self.source!r} has bars of {source.timeframe}, none of {timeframe}")
         return source
@@ -117,7 +120,12 @@ def bars_resource() -> BarsResource:
     source = os.environ.get("TRADEML_SOURCE", "simulated")
     shared = given(symbols="TRADEML_SYMBOLS", revisions="TRADEML_REVISIONS")
     if source not in ("alpaca", "binance", "yahoo"):
-        local = given(source="TRADEML_SOURCE", path="TRADEML_DATA", columns="TRADEML_COLUMNS")
+        local = given(
+            source="TRADEML_SOURCE",
+            path="TRADEML_DATA",
+            columns="TRADEML_COLUMNS",
+            calendar="TRADEML_CALENDAR",
+        )
         return BarsResource(**shared, **local)
     # A number cannot be bound to a variable without its being set.
     shared["delay"] = float(os.environ.get("TRADEML_DELAY_MINUTES") or 0)
@@ -130,7 +138,7 @@ def bars_resource() -> BarsResource:
 
 
 @lru_cache(maxsize=4)
-def _local(source: str, path: str, columns: str, symbols: str, seed: int) -> "BarSource":
+def _local(source: str, path: str, columns: str, symbols: str, calendar: str, seed: int) -> "BarSource":
     from trademl_pipeline.market import FileSource, SimulatedMarket
 
     count = int(symbols) if symbols.isdigit() else None
@@ -151,7 +159,7 @@ def _local(source: str, path: str, columns: str, symbols: str, seed: int) -> "Ba
             raise dg.Failure(
                 f'TRADEML_COLUMNS is not JSON ({error}); write e.g. {{"close": "Close"}}'
             ) from error
-        return FileSource(path, columns=mapping, symbols=listed, max_symbols=count)
+        return FileSource(path, columns=mapping, symbols=listed, max_symbols=count, calendar=calendar)
     raise dg.Failure(
         f"TRADEML_SOURCE is {source!r}; it may be 'simulated', 'files', 'alpaca', 'binance' or 'yahoo'"
     )

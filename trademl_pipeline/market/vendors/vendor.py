@@ -7,11 +7,11 @@ import polars as pl
 
 from trademl_pipeline.lake.bar_tables import DAILY, TIMEFRAMES
 from trademl_pipeline.lake.schemas import UTC_TIME
-from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, FIRST_DAY, calendar_frame, time_zone
+from trademl_pipeline.market.bar_times import timed_bars
+from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, FIRST_DAY, calendar_frame
 from trademl_pipeline.market.errors import EmptyMonthError, UnknownSymbolError, VendorRefusedError
 from trademl_pipeline.market.schema import DEFAULTS, SOURCE_COLUMNS
 
-AROUND_THE_CLOCK = "24/7"
 LENGTHS = {
     DAILY: timedelta(days=1),
     "4h": timedelta(hours=4),
@@ -131,23 +131,7 @@ class VendorSource:
 
         cut: bars hold trades of the regular session only, so that the last ends with the close.
         """
-        frame = frame.with_columns(
-            pl.col("start").dt.convert_time_zone(time_zone(self.calendar)).dt.date().alias("session"),
-            (pl.col("start") + LENGTHS[self.timeframe]).alias("event_time"),
-        )
-        if self.calendar == AROUND_THE_CLOCK:
-            return frame
-        days = calendar_frame(calendar=self.calendar).select("session", "open_utc", "close_utc")
-        frame = frame.join(days, on="session", how="left")
-        outside = (pl.col("event_time") <= pl.col("open_utc")) | (pl.col("start") >= pl.col("close_utc"))
-        frame = frame.filter(~outside.fill_null(False))
-        if cut:
-            frame = frame.with_columns(
-                pl.min_horizontal("event_time", pl.col("close_utc").fill_null(pl.col("event_time"))).alias(
-                    "event_time"
-                )
-            )
-        return frame.drop("open_utc", "close_utc")
+        return timed_bars(frame, LENGTHS[self.timeframe], self.calendar, cut=cut)
 
 
 def with_actions(frame: pl.DataFrame, actions: pl.DataFrame) -> pl.DataFrame:
