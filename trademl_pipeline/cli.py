@@ -7,14 +7,25 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from trademl_pipeline.lake.bar_tables import DAILY, TIMEFRAMES
 from trademl_pipeline.market.calendar import offset_month
-from trademl_pipeline.workspace import ROOT, SIMULATED_START, DataSet, UsageError, month_key, month_range
+from trademl_pipeline.workspace import (
+    ROOT,
+    SIMULATED_START,
+    SOURCES,
+    VENDORS,
+    DataSet,
+    UsageError,
+    month_key,
+    month_range,
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 console = Console()
@@ -46,6 +57,13 @@ ReferenceOption = Annotated[
         "--reference", help="Parquet or CSV bars of SPY, sector funds, ^VIX and ^VIX3M, file or folder"
     ),
 ]
+SourceOption = Annotated[
+    str,
+    typer.Option("--source", help=f"Where bars come from: {', '.join(SOURCES)}; default: what --data says"),
+]
+UniverseOption = Annotated[
+    str, typer.Option("--universe", help="Universe to take symbols from, e.g. TIER_1, MAG7, CRYPTO_8")
+]
 
 
 def _fail(message: str) -> typer.Exit:
@@ -59,11 +77,23 @@ def _data_set(
     columns: list[str] | None,
     home: Path | None,
     start: str,
-    reference: Path | None,
+    reference: Path | None = None,
+    source: str = "",
+    universe: str = "",
 ) -> DataSet:
+    if source and source not in SOURCES:
+        raise UsageError(f"there is no source {source!r}; use one of {', '.join(SOURCES)}")
+    if source == "files" and data is None:
+        raise UsageError("source files needs --data: a Parquet or CSV file or folder")
+    if data is not None and source not in ("", "files"):
+        raise UsageError(f"--data is for source files, not for {source}: leave one of the two out")
+    if universe:
+        symbols = _members(universe, symbols)
     mapping = _pairs("--column", columns, OURS_THEIRS)
     if start:
         first = month_key(start)
+    elif source in VENDORS:
+        raise UsageError(f"say from when on to have bars of {source}: --start 2015-01")
     elif data is None:
         first = SIMULATED_START
     else:
@@ -72,7 +102,101 @@ def _data_set(
         if not data.exists():
             raise UsageError(f"there is no file or folder {data}; --data takes Parquet or CSV bars")
         first = f"{FileSource(data, columns=mapping).span()[0]:%Y-%m}-01"
-    return DataSet(data=data, symbols=symbols, columns=mapping, start=first, home=home, reference=reference)
+    return DataSet(
+        data=data,
+        symbols=symbols,
+        columns=mapping,
+        start=first,
+        home=home,
+        source=source if source in VENDORS else "",
+        universe=universe,
+        reference=reference,
+    )
+
+
+def _members(universe: str, symbols: str) -> str:
+    """Everyone who ever belonged to a universe: what one fetches, and never what one trades."""
+    from trademl_pipeline.market import MarketError
+    from trademl_pipeline.market.universes import universe as members
+
+    if symbols:
+        raise UsageError("--universe and --symbols both say what to fetch: leave one of the two out")
+    try:
+        return ",".join(members(universe))
+    except MarketError as error:
+        raise UsageError(str(error)) from error
+
+
+@app.command()
+def ingest(
+    source: Annotated[str, typer.Option("--source", help=f"One of {', '.join(SOURCES)}")] = "",
+    universe: UniverseOption = "",
+    symbols: SymbolsOption = "",
+    start: Annotated[str, typer.Option("--start", help="First month, YYYY-MM")] = "",
+    end: Annotated[str, typer.Option("--end", help="Last month, YYYY-MM; default: this month")] = "",
+    timeframe: Annotated[str, typer.Option("--timeframe", help="1Day, 4h, 1h or 1min")] = DAILY,
+    data: DataOption = None,
+    column: ColumnsOption = None,
+    home: HomeOption = None,
+    feed: Annotated[
+        str, typer.Option("--feed", help="Alpaca's feed: iex (free), sip, delayed_sip, otc")
+    ] = "",
+    revisions: Annotated[
+        str,
+        typer.Option(
+            "--revisions", help="What becomes of changed values: first (keep what was known first) or latest"
+        ),
+    ] = "",
+    missing: Annotated[
+        bool, typer.Option("--missing", help="Fetch only what the lake lacks, not the whole range")
+    ] = False,
+) -> None:
+    """Fetch bars into the lake, every month judged and audited; the same command goes on where it broke off.
+
+    Exits with 0 when all is published, 1 when the source failed or a month was refused, 2 when something is to be set
+    first, 130 when it was stopped.
+    """
+    try:
+        if timeframe not in TIMEFRAMES:
+            raise UsageError(f"there is no time frame {timeframe!r}; use one of {', '.join(TIMEFRAMES)}")
+        if revisions not in ("", "first", "latest"):
+            raise UsageError(f"--revisions is {revisions!r}; it may be first or latest")
+        chosen = _data_set(data, symbols, column, home, start, None, source, universe)
+        environment = chosen.environment()
+        last = month_key(end) if end else _last_month(chosen)
+        if last < chosen.start:
+            raise UsageError(
+                f"{chosen.start[:7]} to {last[:7]} runs backwards: write the earlier month first"
+            )
+    except (UsageError, ValueError) as error:
+        raise _fail(str(error)) from error
+    environment |= {"TRADEML_ALPACA_FEED": feed} if feed else {}
+    environment |= {"TRADEML_REVISIONS": revisions} if revisions else {}
+    command = [
+        sys.executable,
+        "-m",
+        "trademl_pipeline.defs.ingest",
+        chosen.start,
+        last,
+        "--timeframe",
+        timeframe,
+    ]
+    if missing:
+        command.append("--missing")
+    code = subprocess.run(command, env=environment, check=False).returncode
+    if code == 0:
+        console.print(f"In the lake of {environment['TRADEML_HOME']}", soft_wrap=True, highlight=False)
+    raise typer.Exit(code)
+
+
+def _last_month(chosen: DataSet) -> str:
+    """The last month there are bars of: of the file, of the simulated market, or this month."""
+    from trademl_pipeline.market import FileSource, SimulatedMarket
+
+    if chosen.source in VENDORS:
+        return f"{datetime.now(UTC):%Y-%m}-01"
+    held = FileSource(chosen.data, columns=chosen.columns) if chosen.data else SimulatedMarket()
+    return f"{held.span()[1]:%Y-%m}-01"
 
 
 @app.command()
@@ -87,6 +211,8 @@ def run(
     home: HomeOption = None,
     start: StartOption = "",
     reference: ReferenceOption = None,
+    source: SourceOption = "",
+    universe: UniverseOption = "",
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Go on with the other months when the gate refuses one")
     ] = False,
@@ -97,7 +223,7 @@ def run(
     if study not in STUDIES:
         raise _fail(f"there is no study {study!r}; studies: {', '.join(sorted(STUDIES))}")
     try:
-        chosen = _data_set(data, symbols, column, home, start, reference)
+        chosen = _data_set(data, symbols, column, home, start, reference, source, universe)
         environment = chosen.environment()
         first, last = month_range(months) if months else _default_months(chosen)
         if first <= chosen.start:
@@ -107,6 +233,9 @@ def run(
             )
     except (UsageError, ValueError) as error:
         raise _fail(str(error)) from error
+    if chosen.source in VENDORS:
+        # What `trademl ingest` has fetched is not fetched again.
+        environment.setdefault("TRADEML_FETCH", "missing")
     command = [sys.executable, "-m", "trademl_pipeline.defs.launch", study, first, last]
     if keep_going:
         command.append("--keep-going")
@@ -117,6 +246,9 @@ def run(
 
 def _default_months(chosen: DataSet) -> tuple[str, str]:
     """The last full folds: of the file's span, or the first year after the simulated market's history."""
+    if chosen.source in VENDORS:
+        last = offset_month(_last_month(chosen), -1)
+        return max(offset_month(last, 1 - DEFAULT_FOLDS), offset_month(chosen.start, HISTORY_MONTHS)), last
     if chosen.data is None:
         first = offset_month(chosen.start, 24)
         return first, offset_month(first, DEFAULT_FOLDS - 1)
@@ -160,10 +292,12 @@ def ui(
     home: HomeOption = None,
     start: StartOption = "",
     reference: ReferenceOption = None,
+    source: SourceOption = "",
+    universe: UniverseOption = "",
 ) -> None:
     """Open the Dagster UI with its daemon on the state folder of a data set."""
     try:
-        environment = _data_set(data, symbols, column, home, start, reference).environment()
+        environment = _data_set(data, symbols, column, home, start, reference, source, universe).environment()
     except (UsageError, ValueError) as error:
         raise _fail(str(error)) from error
     console.print(f"Dagster UI: http://{host}:{port}   state: {environment['TRADEML_HOME']}", highlight=False)
@@ -190,12 +324,14 @@ def env(
     home: HomeOption = None,
     start: StartOption = "",
     reference: ReferenceOption = None,
+    source: SourceOption = "",
+    universe: UniverseOption = "",
 ) -> None:
     """Print the environment of a data set as shell exports, for use with Dagster's own commands."""
     import shlex
 
     try:
-        environment = _data_set(data, symbols, column, home, start, reference).environment()
+        environment = _data_set(data, symbols, column, home, start, reference, source, universe).environment()
     except (UsageError, ValueError) as error:
         raise _fail(str(error)) from error
     for name, value in sorted(environment.items()):

@@ -13,6 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SIMULATED_START = "2013-01-01"
+VENDORS = ("alpaca", "binance", "yahoo")
+SOURCES = ("simulated", "files", *VENDORS)
 MONTH = re.compile(r"^(\d{4})-(0[1-9]|1[0-2])$")
 
 
@@ -49,8 +51,10 @@ class DataSet:
     """Bars and the folder of everything made from them.
 
     Attributes:
-        data: Parquet or CSV file or folder; None is the simulated market.
-        symbols: comma-separated names or a number; empty is all.
+        data: Parquet or CSV file or folder; None is the simulated market, or a vendor.
+        source: a vendor's name, such as "yahoo"; empty is what `data` says.
+        universe: name of the universe that `symbols` were taken from, for the folder's name.
+        symbols: comma-separated names or a number; empty is all, which no vendor can give.
         columns: our column names to the file's.
         start: first month, `YYYY-MM-01`.
         home: state folder; None derives it from the data's name and the selection.
@@ -64,12 +68,16 @@ class DataSet:
     start: str = SIMULATED_START
     home: Path | None = None
     reference: Path | None = None
+    source: str = ""
+    universe: str = ""
 
     def folder(self) -> Path:
         """The state folder, absolute."""
         if self.home is not None:
             return self.home.resolve()
-        name = self.data.resolve().stem if self.data else "simulated"
+        if self.source in VENDORS and self.universe:
+            return ROOT / "data" / f"{self.source}-{self.universe}"
+        name = self.data.resolve().stem if self.data else self.source or "simulated"
         chosen = json.dumps([self.symbols, self.columns, str(self.data.resolve()) if self.data else ""])
         if self.reference is not None:
             chosen += str(self.reference.resolve())
@@ -81,7 +89,8 @@ class DataSet:
         """The variables that Dagster's processes need, on top of the caller's own.
 
         Raises:
-            UsageError: when the path of the data or the reference does not exist.
+            UsageError: when the path of the data or the reference does not exist, or a vendor is not told what to
+                fetch.
         """
         if self.data is not None and not self.data.exists():
             raise UsageError(f"there is no file or folder {self.data}; --data takes Parquet or CSV bars")
@@ -91,6 +100,10 @@ class DataSet:
                 "funds, ^VIX and ^VIX3M"
             )
         folder = self.folder()
+        if self.source in VENDORS and not self.symbols:
+            raise UsageError(
+                f"source {self.source} needs to know what to fetch: --universe TIER_1, or --symbols AAPL,MSFT"
+            )
         for part in ("dagster", "lake", "mlflow", "reports"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         return {
@@ -101,10 +114,11 @@ class DataSet:
             "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
             "TRADEML_HOME": str(folder),
             "TRADEML_DAGSTER_STORAGE": str(folder / "dagster"),
-            "TRADEML_SOURCE": "files" if self.data else "simulated",
+            "TRADEML_SOURCE": self.source or ("files" if self.data else "simulated"),
             "TRADEML_DATA": str(self.data.resolve()) if self.data else "",
             "TRADEML_COLUMNS": json.dumps(self.columns),
             "TRADEML_SYMBOLS": self.symbols,
             "TRADEML_START": self.start,
             **({"TRADEML_REFERENCE": str(self.reference.resolve())} if self.reference else {}),
+            "TRADEML_YAHOO_CACHE": os.environ.get("TRADEML_YAHOO_CACHE", str(folder / "yfinance")),
         }

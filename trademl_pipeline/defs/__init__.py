@@ -15,23 +15,31 @@ warnings.filterwarnings("ignore", message="Asset job .* materializes assets with
 def build_definitions() -> dg.Definitions:
     """Everything of the code location: the shared stages, then each study's."""
     from trademl_pipeline.defs.features.features import feature_assets
-    from trademl_pipeline.defs.jobs import month_job_name, study_jobs, train_job_name
+    from trademl_pipeline.defs.jobs import ingest_jobs, month_job_name, study_jobs, train_job_name
     from trademl_pipeline.defs.labels.labels import label_assets
-    from trademl_pipeline.defs.market.raw_bars import raw_bars, raw_bars_gate
+    from trademl_pipeline.defs.market.raw_bars import bars_assets, raw_bars, raw_bars_gate
     from trademl_pipeline.defs.market.reference_bars import reference_bars, reference_bars_gate
     from trademl_pipeline.defs.models.model import model_assets
     from trademl_pipeline.defs.predictions.predictions import prediction_assets
     from trademl_pipeline.defs.reports.validation import report_assets
     from trademl_pipeline.defs.resources import resources
-    from trademl_pipeline.defs.schedules import next_fold_sensor, retrain_schedule
+    from trademl_pipeline.defs.schedules import ingest_schedule, next_fold_sensor, retrain_schedule
     from trademl_pipeline.defs.sensors import report_failures
     from trademl_pipeline.defs.sequences.sequences import sequence_assets
     from trademl_pipeline.labels import TARGETS
+    from trademl_pipeline.lake.bar_tables import TIMEFRAMES, bar_tables
     from trademl_pipeline.studies import STUDIES
 
     parts: list[dg.AssetsDefinition | dg.AssetChecksDefinition] = [raw_bars, raw_bars_gate]
     parts += [reference_bars, reference_bars_gate]
-    jobs, schedules, sensors = [], [], [report_failures]
+    for timeframe in TIMEFRAMES[1:]:
+        parts += bars_assets(timeframe)
+    jobs = list(ingest_jobs())
+    schedules = [
+        ingest_schedule(job, bar_tables(timeframe).bars.name)
+        for job, timeframe in zip(jobs, TIMEFRAMES, strict=True)
+    ]
+    sensors = [report_failures]
     for set_name in sorted({study.feature_set for study in STUDIES.values()}):
         parts += feature_assets(set_name)
     for target in TARGETS.values():

@@ -3,6 +3,7 @@
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from trademl_pipeline.lake.bar_tables import DAILY, TIMEFRAMES, bar_tables
 from trademl_pipeline.studies import StudySpec
 
 
@@ -29,6 +30,23 @@ def report_job_name(study: str) -> str:
 def month_job_name(study: str) -> str:
     """Everything of one month, from bars to report."""
     return f"month_{study}"
+
+
+def ingest_job_name(timeframe: str = DAILY) -> str:
+    """Bars of one time frame alone."""
+    return f"ingest_{bar_tables(timeframe).bars.name}"
+
+
+def ingest_jobs() -> list[UnresolvedAssetJobDefinition]:
+    """One job for each time frame's bars."""
+    return [
+        dg.define_asset_job(
+            ingest_job_name(timeframe),
+            selection=dg.AssetSelection.assets(bar_tables(timeframe).bars.name),
+            description=f"Fetch, judge and publish bars of {timeframe}.",
+        )
+        for timeframe in TIMEFRAMES
+    ]
 
 
 def prepare_assets(study: StudySpec) -> list[str]:

@@ -32,7 +32,7 @@ console = Console()
 defs = build_definitions()
 
 
-def _failures(result: dg.ExecuteInProcessResult) -> list[str]:
+def failures(result: dg.ExecuteInProcessResult) -> list[str]:
     """One line for each failed step: what the step itself said."""
     lines = []
     for event in result.get_step_failure_events():
@@ -64,7 +64,7 @@ def _execute(
         raise_on_error=False,
         asset_selection=[dg.AssetKey(asset) for asset in assets] or None,
     )
-    failed = _failures(result)
+    failed = failures(result)
     if not result.success and not failed:
         failed = [f"run {result.run_id} failed; open it in the UI (`make ui`)"]
     return failed

@@ -1,4 +1,7 @@
-"""The monthly retrain: when a month has closed its data is taken in, and the next month's fold is trained on it."""
+"""Each morning, the bars that are missing; each month, all of the month that has closed.
+
+The retrain schedule takes in the month that has closed, and the next month's fold is then trained on it.
+"""
 
 from datetime import timedelta
 
@@ -6,12 +9,49 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from trademl_pipeline.defs.jobs import month_job_name, train_job_name
-from trademl_pipeline.market.calendar import month_key, offset_month
+from trademl_pipeline.defs.market.raw_bars import FETCH_TAG, MISSING
+from trademl_pipeline.market.calendar import close_utc, month_key, month_range, month_sessions, offset_month
 from trademl_pipeline.studies import StudySpec
 
 # 06:00 in New York on the 1st: the last session of the month has closed, the first of the next has not opened.
 CRON = "0 6 1 * *"
 TIMEZONE = "America/New_York"
+
+
+# Well after the close, when vendors have put right what they put right, and before the next open.
+DAILY_CRON = "0 6 * * *"
+# A lake that has been left alone for longer is brought up to date by hand: trademl ingest --missing.
+MOST_MONTHS = 24
+
+
+def ingest_schedule(job: UnresolvedAssetJobDefinition, table: str) -> dg.ScheduleDefinition:
+    """Each morning, what the lake lacks of the months since the last that it has."""
+
+    @dg.schedule(
+        name=job.name.replace("ingest_", "daily_", 1),
+        job=job,
+        cron_schedule=DAILY_CRON,
+        execution_timezone=TIMEZONE,
+        description=f"Fetch the bars that {table} lacks, from its last month on to yesterday's.",
+    )
+    def daily(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+        at = context.scheduled_execution_time
+        held = context.instance.get_materialized_partitions(dg.AssetKey(table))
+        now = month_key(at.date())
+        if close_utc(month_sessions(now)[0]) > at:
+            # The month has begun, and none of its sessions has ended.
+            now = offset_month(now, -1)
+        first = max(max((m for m in held if m <= now), default=now), offset_month(now, 1 - MOST_MONTHS))
+        return [
+            dg.RunRequest(
+                run_key=f"{job.name}-{month}-{at:%Y-%m-%d}",
+                partition_key=month,
+                tags={FETCH_TAG: MISSING},
+            )
+            for month in month_range(first, now)
+        ]
+
+    return daily
 
 
 def retrain_schedule(study: StudySpec, month_job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:

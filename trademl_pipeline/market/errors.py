@@ -94,7 +94,9 @@ class MissingKeyError(VendorError):
     def __init__(self, vendor: str, variables: Sequence[str], where: str) -> None:
         self.variables = list(variables)
         exports = "; ".join(f"export {name}=..." for name in self.variables)
-        super().__init__(f"source {vendor!r} needs {' and '.join(self.variables)}: {exports}. {where}")
+        super().__init__(
+            f"source {vendor!r} needs {' and '.join(self.variables)}; set them: {exports} ({where})"
+        )
 
 
 class VendorRefusedError(VendorError):

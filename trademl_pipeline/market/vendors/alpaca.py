@@ -86,7 +86,7 @@ class AlpacaSource(VendorSource):
             )
         absent = [name for name, value in zip(KEY_VARIABLES, (key_id, secret), strict=True) if not value]
         if absent and not self.crypto:
-            raise MissingKeyError(self.name, absent, "Keys are free: https://app.alpaca.markets, API keys")
+            raise MissingKeyError(self.name, absent, "keys are free, at https://app.alpaca.markets")
         self.feed, self._url, self._patience = feed, url, patience
         self._key_id, self._secret = key_id or None, secret or None
         self._redact = redactor([key_id, secret])

@@ -16,11 +16,7 @@ import polars as pl
 
 from trademl_pipeline.lake.bar_tables import DAILY
 from trademl_pipeline.market.bar_times import AROUND_THE_CLOCK
-from trademl_pipeline.market.errors import (
-    UnknownSymbolError,
-    VendorFormatError,
-    VendorRefusedError,
-)
+from trademl_pipeline.market.errors import VendorFormatError, VendorRefusedError
 from trademl_pipeline.market.vendors.patience import PATIENT, Patience, TokenBucket
 from trademl_pipeline.market.vendors.vendor import LENGTHS, VendorSource
 
@@ -63,7 +59,7 @@ class BinanceSource(VendorSource):
         """Bars of the symbols (None: all) that start in [start, end], both calendar days in UTC and inclusive.
 
         Raises:
-            UnknownSymbolError: Binance does not know a pair.
+            UnknownSymbolError: a symbol is none of this source's.
             EmptyMonthError: there is no complete bar in the range.
             VendorError: Binance is busy, cannot be reached, refuses, or answers in another format.
         """
@@ -108,7 +104,9 @@ class BinanceSource(VendorSource):
         if response.status_code != 200:
             said = page if isinstance(page, dict) else {}
             if said.get("code") == _INVALID_SYMBOL:
-                raise UnknownSymbolError(self.name, [symbol], self._symbols)
+                raise VendorRefusedError(
+                    f"binance does not know the pair {symbol!r}; it writes pairs like BTCUSDT, base before quote"
+                )
             raise VendorRefusedError(
                 f"binance refuses klines of {symbol}: HTTP {response.status_code} "
                 f"{said.get('msg') or response.text[:200]}"

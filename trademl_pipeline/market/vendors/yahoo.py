@@ -87,6 +87,8 @@ class YahooSource(VendorSource):
     def _symbol(self, yfinance: Any, session: Any, symbol: str, start: date, end: date) -> pl.DataFrame:
         """One symbol's rows as traded, with `session` and `event_time`."""
         ticker = yfinance.Ticker(symbol.replace(".", "-").upper(), session=session)
+        # Else yfinance asks for it, one request more for each symbol.
+        ticker._tz = time_zone(self.calendar)
         tomorrow = self.moment().date() + timedelta(days=1)
         daily = self._history(yfinance, ticker, symbol, "1d", start, tomorrow)
         day = pl.col("stamp").dt.convert_time_zone(time_zone(self.calendar)).dt.date().alias("session")
@@ -211,12 +213,11 @@ def _paid_as_traded(actions: pl.DataFrame) -> pl.DataFrame:
 def _four_hours(bars: pl.DataFrame, calendar: str) -> pl.DataFrame:
     """1 h bars put together by four, counted from the first of each day."""
     day = pl.col("start").dt.convert_time_zone(time_zone(calendar)).dt.date()
+    since = pl.col("start") - pl.col("start").min().over("day")
     return (
         bars.sort("start")
         .with_columns(day.alias("day"))
-        .with_columns(
-            ((pl.col("start") - pl.col("start").min().over("day")) // timedelta(hours=4)).alias("part")
-        )
+        .with_columns((since.dt.total_minutes() // 240).alias("part"))
         .group_by("day", "part", maintain_order=True)
         .agg(
             pl.col("start", "open").first(),
@@ -244,6 +245,20 @@ def _yfinance(cache: Path | None) -> Any:
     return yfinance
 
 
+def _check_chart(response: Any) -> None:
+    """Refuse an answer that is no chart: yfinance would take it for a symbol without prices."""
+    try:
+        chart = response.json()["chart"]
+        known = "result" in chart and "error" in chart
+    except (ValueError, KeyError, TypeError):
+        known = False
+    if response.status_code == 200 and not known:
+        raise VendorFormatError(
+            f"yahoo's answer is no chart with result and error: {response.text[:200]!r}. Its interface has changed; "
+            "nothing was taken"
+        )
+
+
 @lru_cache
 def _session_class() -> Any:
     """A curl_cffi session, the one kind that Yahoo lets in, that asks patiently for data."""
@@ -267,7 +282,7 @@ def _session_class() -> Any:
             if _DATA not in url:
                 # Cookies: yfinance has other ways where one of these fails.
                 return send()
-            return patiently(
+            response = patiently(
                 send,
                 vendor=vendor,
                 patience=patience,
@@ -275,5 +290,7 @@ def _session_class() -> Any:
                 transient=(curl.exceptions.RequestException,),
                 redact=lambda text: text,
             )
+            _check_chart(response)
+            return response
 
     return PatientSession

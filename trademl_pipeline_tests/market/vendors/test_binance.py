@@ -113,9 +113,11 @@ def test_a_server_that_is_gone_is_named(binance: Binance):
         source(binance, "BTCUSDT").fetch(None, *FEBRUARY)
 
 
-def test_an_unknown_pair_is_named_with_its_neighbours(binance: Binance):
-    with pytest.raises(UnknownSymbolError, match="'BTCUSD'"):
+def test_an_unknown_pair_is_named(binance: Binance):
+    with pytest.raises(VendorRefusedError, match="pair 'BTCUSD'"):
         source(binance, "BTCUSD", "BTCUSDT").fetch(None, *FEBRUARY)
+    with pytest.raises(UnknownSymbolError, match="'ETHUSDT'"):
+        source(binance, "BTCUSDT").fetch(["ETHUSDT"], *FEBRUARY)
 
 
 def test_nothing_there_is_an_empty_month(binance: Binance):
