@@ -13,7 +13,7 @@ from trademl_pipeline.portfolio.performance import Performance
 from trademl_pipeline.reports.books import Book, judged_book, other_book
 from trademl_pipeline.reports.classes import ClassScores, class_scores
 from trademl_pipeline.reports.drift import drift
-from trademl_pipeline.reports.fold_table import certificates, fold_table
+from trademl_pipeline.reports.fold_table import certificates, fold_table, training_cost
 from trademl_pipeline.reports.gate_results import GateResults, gate_results
 from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs, check, scored_rows
 from trademl_pipeline.reports.measures import has_calls
@@ -48,6 +48,7 @@ class Evaluation:
         other: the book to read it beside, if any: held for one session, or without the choice of signals.
         gate: what the gate recorded.
         certificates: fold, certificate, predictions; what the predictions carry, empty where they carry none.
+        cost: train_seconds over all folds and members, parameters of the largest fold; None where not known.
         folds: one row a fold: what it was trained on, and how it did.
         oracle: None on real data.
         task: what only this kind of study has.
@@ -75,6 +76,7 @@ class Evaluation:
     other: Book | None
     gate: GateResults
     certificates: pl.DataFrame
+    cost: Mapping[str, float | None]
     folds: pl.DataFrame
     oracle: Oracle | None
     task: Assessment
@@ -153,6 +155,7 @@ def evaluate(inputs: ReportInputs, config: ReportConfig) -> Evaluation:
         other=other_book(inputs, config),
         gate=gate,
         certificates=certificates(inputs.predictions),
+        cost=training_cost(inputs),
         folds=fold_table(inputs, rows, daily, gate, config),
         oracle=score_oracle(inputs.oracle, rows, daily, direction, ic, config),
         task=assess(rows, inputs, config),

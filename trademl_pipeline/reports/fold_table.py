@@ -102,3 +102,21 @@ def certificates(predictions: pl.DataFrame) -> pl.DataFrame:
         .agg(pl.len().cast(pl.Int64).alias("predictions"))
         .sort("fold", "certificate", nulls_last=True)
     )
+
+
+def training_cost(inputs: ReportInputs) -> dict[str, float | None]:
+    """What training took: by member where that is known, else by fold.
+
+    Returns:
+        train_seconds (over all folds and members) and parameters (of the largest fold, all members together); None
+        where it is not known.
+    """
+    frame = inputs.training if inputs.training is not None else inputs.folds
+    cost: dict[str, float | None] = {"train_seconds": None, "parameters": None}
+    if frame is None or frame.is_empty():
+        return cost
+    by_fold = frame.group_by("fold").agg(pl.col(c).sum() for c in cost if c in frame.columns)
+    for column, how in (("train_seconds", pl.Series.sum), ("parameters", pl.Series.max)):
+        if column in by_fold.columns and frame[column].count():
+            cost[column] = float(how(by_fold[column]))  # pyright: ignore[reportArgumentType]
+    return cost

@@ -1,7 +1,7 @@
 """What a validation report is made from, checked and joined."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
@@ -69,8 +69,9 @@ class ReportConfig:
 
     @property
     def book(self) -> LongShortConfig:
-        """The book that is judged."""
-        return self.portfolio or LongShortConfig(holding=self.horizon, weighting=self.kind.weighting)
+        """The book that is judged; what a study that chooses its trades weighs is the task's to say."""
+        book = self.portfolio or LongShortConfig(holding=self.horizon, weighting=self.kind.weighting)
+        return replace(book, weighting=self.kind.weighting) if self.kind.unchosen else book
 
     @property
     def bootstrap(self) -> Bootstrap:
@@ -200,7 +201,7 @@ def scored_rows(inputs: ReportInputs, task: Task) -> pl.DataFrame:
 def with_outcomes(predictions: pl.DataFrame, outcomes: pl.DataFrame, task: Task) -> pl.DataFrame:
     """Predictions, or those of members, joined with what came; see `scored_rows`."""
     decided = [task.outcome] + ["target"] * ("target" in task.came)
-    extra = [c for c in ("label_start", "label_end") if c in outcomes.columns]
+    extra = [c for c in ("label_start", "label_end", *task.may_come) if c in outcomes.columns]
     came = (
         outcomes.drop_nulls(decided)
         .with_columns(forward_return=pl.col(task.outcome))

@@ -19,37 +19,37 @@ def document(e: Evaluation) -> str:
         f"# {e.config.title}",
         f"Validation report of `{e.config.study}`, {e.first} to {e.last}.",
         f"**{LABELS[verdict.kind].upper()}: {verdict.headline}**",
-        _list(verdict.reasons),
-        _table(["", ""], content.scope(e)),
+        bullets(verdict.reasons),
+        table_of(["", ""], content.scope(e)),
         "## The figures",
         _scores(e),
-        *_parts(e.task.sections),
+        *parts_of(e.task.sections),
         "## What it would have earned",
         content.book_rule(e),
         *_money(e),
-        *_parts([e.consistency]),
+        *parts_of([e.consistency]),
         *_probabilities(e),
-        *_parts([e.drift]),
+        *parts_of([e.drift]),
         *_importance(e),
-        *_parts([e.examples] if e.examples else []),
+        *parts_of([e.examples] if e.examples else []),
         "## The leakage gate",
         *_gate(e),
         *_certificates(e),
         "## What was trained on what",
         content.FOLD_NOTE,
-        _table(
+        table_of(
             content.fold_columns(e), [[f[c] for c in content.fold_columns(e)] for f in content.fold_rows(e)]
         ),
         "## What this report does not show",
-        _list(content.limits(e)),
+        bullets(content.limits(e)),
     ]
     if e.metadata:
-        parts += ["## About this run", _table(["", ""], [[k, str(v)] for k, v in e.metadata.items()])]
+        parts += ["## About this run", table_of(["", ""], [[k, str(v)] for k, v in e.metadata.items()])]
     return "\n\n".join(parts) + "\n"
 
 
 def _scores(e: Evaluation) -> str:
-    return _table(
+    return table_of(
         ["", "figure", "95 % interval", "without skill", "oracle", "n", "sessions"],
         [
             [
@@ -66,12 +66,13 @@ def _scores(e: Evaluation) -> str:
     )
 
 
-def _parts(sections: Iterable[Section]) -> list[str]:
+def parts_of(sections: Iterable[Section]) -> list[str]:
+    """Sections as blocks of Markdown, without their figures."""
     parts = []
     for part in sections:
         parts += [f"## {part.title}", *part.text]
         for table in part.tables:
-            parts += [*_titled(table), _table(table.head, table.rows)] + [table.note] * bool(table.note)
+            parts += [*_titled(table), table_of(table.head, table.rows)] + [table.note] * bool(table.note)
         if part.code:
             parts.append(f"```\n{part.code}\n```")
     return parts
@@ -83,7 +84,7 @@ def _titled(table: Table) -> list[str]:
 
 def _money(e: Evaluation) -> list[str]:
     rows = [[name, *values] for name, values in content.book_rows(e)]
-    return [_table(["", *(name for name, _ in content.books(e))], rows)] if rows else []
+    return [table_of(["", *(name for name, _ in content.books(e))], rows)] if rows else []
 
 
 def _probabilities(e: Evaluation) -> list[str]:
@@ -112,8 +113,8 @@ def _probabilities(e: Evaluation) -> list[str]:
             for name, row in zip(labels, classes.confusion, strict=True)
         ]
         parts += [
-            _table(["probability", "said", "came", "rows"], rows),
-            _table(["", *(f"called {name}" for name in labels)], calls),
+            table_of(["probability", "said", "came", "rows"], rows),
+            table_of(["", *(f"called {name}" for name in labels)], calls),
         ]
     return parts
 
@@ -125,7 +126,7 @@ def _importance(e: Evaluation) -> list[str]:
         [f"`{r['feature']}`", percent(r["mean"]), f"{percent(r['low'])} to {percent(r['high'])}"]
         for r in e.importance.head(SHOWN_FEATURES).iter_rows(named=True)
     ]
-    return ["## What the model uses", _table(["feature", "share of gain", "least to greatest fold"], rows)]
+    return ["## What the model uses", table_of(["feature", "share of gain", "least to greatest fold"], rows)]
 
 
 def _gate(e: Evaluation) -> list[str]:
@@ -141,7 +142,7 @@ def _gate(e: Evaluation) -> list[str]:
         ]
         for r in gate.coverage.iter_rows(named=True)
     ]
-    parts = [_table(["probe", "shows that", "months", "passed", "refused", "tested, in all"], rows)]
+    parts = [table_of(["probe", "shows that", "months", "passed", "refused", "tested, in all"], rows)]
     if gate.refusals.is_empty():
         return [*parts, "Nothing was refused."]
     refused = [
@@ -150,7 +151,7 @@ def _gate(e: Evaluation) -> list[str]:
         for r in gate.refusals.head(SHOWN_REFUSALS).iter_rows(named=True)
     ]  # fmt: skip
     head = ["month", "table", "probe", "what was found", "largest change", "state"]
-    return [*parts, "### Refusals in detail", _table(head, refused)]
+    return [*parts, "### Refusals in detail", table_of(head, refused)]
 
 
 def _certificates(e: Evaluation) -> list[str]:
@@ -158,14 +159,17 @@ def _certificates(e: Evaluation) -> list[str]:
     if e.certificates.is_empty():
         return said
     rows = [[month, f"`{digest}`", n] for month, digest, n in content.certificate_rows(e)]
-    return [*said, content.CERTIFICATE_NOTE, _table(["fold", "certificate", "predictions"], rows)]
+    return [*said, content.CERTIFICATE_NOTE, table_of(["fold", "certificate", "predictions"], rows)]
 
 
-def _list(items: Iterable[str]) -> str:
+def bullets(items: Iterable[str]) -> str:
+    """A list."""
     return "\n".join(f"- {item}" for item in items)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table_of(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; the first column to the left, the others to the right."""
+
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
 

@@ -1,6 +1,6 @@
-"""The results as a table for the terminal, from `summary.json`."""
+"""The results as a table for the terminal, from `summary.json`; of one study, or of several in one table."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -8,6 +8,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from trademl_pipeline.reports.comparison import build_comparison, row_of
+
+_WIDE = 130
 _COLOURS = {"edge": "green", "no edge": "yellow", "alarm": "red"}
 
 
@@ -19,6 +22,53 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
         console: where to; standard output where None.
     """
     (console or Console()).print(results(summary))
+
+
+def print_comparison(summaries: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+    """Print one table over all studies.
+
+    Args:
+        summaries: contents of their `summary.json`, in the order to be shown.
+        console: where to; standard output where None.
+
+    Raises:
+        ReportError: as `build_comparison` does.
+    """
+    console = console or Console()
+    console.print(comparison(summaries, folded=console.width < _WIDE))
+
+
+def comparison(summaries: Sequence[Mapping[str, Any]], *, folded: bool = False) -> RenderableType:
+    """All studies in one table as something that rich can print; `folded` puts intervals below their figures."""
+    compared = build_comparison(summaries)
+    rows = [row_of(s) for s in summaries]
+    oracle = any(s["recovered"] for s in summaries)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("study", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    names = ("accuracy", "without skill", "rank IC", "n", *(["of the oracle"] if oracle else []), "gate")
+    for name in names:
+        table.add_column(name, justify="right")
+    for row in rows:
+        verdict = Text(row.kind.upper(), style=f"bold {_COLOURS[row.kind]}")
+        cells = [row.accuracy, row.baseline, row.ic, row.n, *([row.recovered] if oracle else [])]
+        if folded:
+            cells = [cell.replace(" (", "\n(") for cell in cells]
+        gate = Text(row.gate, style="red" if "refused" in row.gate else "")
+        table.add_row(Text(row.study, style="bold"), verdict, *(Text(cell) for cell in cells), gate)
+    colour = _COLOURS[compared.kind]
+    notes = [Text("Ranges are 95 % intervals.", style="dim")]
+    if any("*" in row.ic for row in rows):
+        notes.append(
+            Text(
+                "* Its outcome ends at a barrier and can be ranked without skill; judged by mean returns.",
+                style="dim",
+            )
+        )
+    if any(s["simulated"] for s in summaries):
+        notes.append(Text("Simulated market with planted signals: not a forecast of earnings.", style="dim"))
+    body = Group(Text(compared.headline, style=f"bold {colour}"), Text(), table, Text(), *notes)
+    return Panel(body, title="Studies", title_align="left", border_style=colour, expand=False)
 
 
 def results(summary: Mapping[str, Any]) -> RenderableType:

@@ -35,9 +35,9 @@ def count(value: Any) -> str:
     return NONE if value is None else f"{int(value):,}"
 
 
-def plural(n: int, noun: str) -> str:
-    """1 -> "1 month", 3 -> "3 months"."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+def plural(n: int, noun: str, many: str | None = None) -> str:
+    """1 -> "1 month", 3 -> "3 months"; `many` where an s does not do: "3 studies"."""
+    return f"{n:,} {noun if n == 1 else many or noun + 's'}"
 
 
 def interval(score: Score | None, style: str = "number", digits: int | None = None) -> str:

@@ -4,13 +4,11 @@
     ...)) paths = report.write(folder)
 
 The files are `report.html` (one page that needs nothing else), `report.md` and `summary.json` (the numbers,
-for the terminal table and for other programs). Each is written beside its place and renamed into it, so a
-reader never meets half a file.
+for the terminal table and for other programs).
 """
 
 import json
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,15 +18,7 @@ from trademl_pipeline.reports.compared import compared
 from trademl_pipeline.reports.evaluation import Evaluation, evaluate
 from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs
 from trademl_pipeline.reports.verdict import Verdict
-
-
-@dataclass(frozen=True)
-class ReportPaths:
-    """Where a report was written."""
-
-    html: Path
-    markdown: Path
-    summary: Path
+from trademl_pipeline.reports.writing import ReportPaths, write_report
 
 
 @dataclass(frozen=True)
@@ -118,15 +108,8 @@ class ValidationReport:
         Raises:
             OSError: if the folder cannot be made or written to.
         """
-        target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
         summary = json.dumps(self.summary(), indent=1, allow_nan=False, ensure_ascii=False)
-        return ReportPaths(
-            html=_write(target / "report.html", self.to_html()),
-            markdown=_write(target / "report.md", self.to_markdown()),
-            # Last, since what reads the summary takes the other two to be there.
-            summary=_write(target / "summary.json", summary),
-        )
+        return write_report(folder, self.to_html(), self.to_markdown(), summary)
 
 
 def build_report(inputs: ReportInputs, config: ReportConfig) -> ValidationReport:
@@ -152,13 +135,3 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
         else value
         for name, value in row.items()
     }
-
-
-def _write(path: Path, text: str) -> Path:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path

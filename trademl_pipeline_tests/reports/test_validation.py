@@ -229,7 +229,7 @@ def test_files_are_written_whole_or_not_at_all(worthless, tmp_path, monkeypatch)
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("trademl_pipeline.reports.validation.os.replace", fail)
+    monkeypatch.setattr("trademl_pipeline.reports.writing.os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         worthless.write(tmp_path / "direction")
     assert paths.markdown.read_text() == before

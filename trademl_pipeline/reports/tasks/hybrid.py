@@ -117,11 +117,17 @@ def _volatility_lines(rows: pl.DataFrame, inputs: ReportInputs, config: ReportCo
 
 
 def _risk_lines(rows: pl.DataFrame, config: ReportConfig) -> list[Line]:
-    moved = rows.drop_nulls(["risk"]).with_columns(moved=pl.col("forward_return").abs())
-    if moved.is_empty():
+    """Against the deepest loss on the way where it is known, else against the size of the move."""
+    if "drawdown_24" in rows.columns:
+        name, fell = "Risk: correlation with the deepest loss", pl.col("drawdown_24").abs()
+    else:
+        name, fell = "Risk: correlation with the size of the move", pl.col("forward_return").abs()
+    told = rows.with_columns(fell=fell, risk=pl.col("risk").abs()).drop_nulls(["risk", "fell"])
+    if told.is_empty():
         return []
-    score = metrics.correlation(moved, config.bootstrap, predicted="risk", actual="moved")
-    return [Line("Risk: correlation with the size of the move", score, "signed")]
+    return [
+        Line(name, metrics.correlation(told, config.bootstrap, predicted="risk", actual="fell"), "signed")
+    ]
 
 
 def _confidence_lines(rows: pl.DataFrame, config: ReportConfig) -> list[Line]:

@@ -56,6 +56,7 @@ class Task:
         name: as in `ReportConfig.task`.
         predicted: columns of the predictions beside symbol, session, fold and score.
         came: columns of the outcomes beside symbol and session.
+        may_come: further columns of the outcomes that are used where they are there.
         outcome: the outcome that the score ranks, a log return.
         horizon: sessions that this outcome reaches ahead; None where the study says it.
         directional: the sign of the score is a call on the sign of the outcome.
@@ -70,6 +71,7 @@ class Task:
     name: str
     predicted: tuple[str, ...]
     came: tuple[str, ...]
+    may_come: tuple[str, ...] = ()
     outcome: str = "forward_return"
     horizon: int | None = None
     directional: bool = True
@@ -157,6 +159,7 @@ TASKS: Final[dict[str, Task]] = {
                 "confidence",
             ),
             ("forward_return", "return_1", "return_4", "return_24", "target", "volatility_24"),
+            may_come=("drawdown_24",),
             views=(_DIRECTION,),
         ),
     )
