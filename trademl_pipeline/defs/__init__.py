@@ -20,12 +20,14 @@ def build_definitions() -> dg.Definitions:
     from trademl_pipeline.defs.market.raw_bars import bars_assets, raw_bars, raw_bars_gate
     from trademl_pipeline.defs.market.reference_bars import reference_bars, reference_bars_gate
     from trademl_pipeline.defs.models.model import model_assets
+    from trademl_pipeline.defs.patterns.patterns import pattern_assets
     from trademl_pipeline.defs.predictions.predictions import prediction_assets
     from trademl_pipeline.defs.reports.validation import report_assets
     from trademl_pipeline.defs.resources import resources
     from trademl_pipeline.defs.schedules import ingest_schedule, next_fold_sensor, retrain_schedule
     from trademl_pipeline.defs.sensors import report_failures
     from trademl_pipeline.defs.sequences.sequences import sequence_assets
+    from trademl_pipeline.features import FEATURE_SETS
     from trademl_pipeline.labels import TARGETS
     from trademl_pipeline.lake.bar_tables import TIMEFRAMES, bar_tables
     from trademl_pipeline.studies import STUDIES
@@ -40,8 +42,9 @@ def build_definitions() -> dg.Definitions:
         for job, timeframe in zip(jobs, TIMEFRAMES, strict=True)
     ]
     sensors = [report_failures]
-    for set_name in sorted({study.feature_set for study in STUDIES.values()}):
+    for set_name in FEATURE_SETS:
         parts += feature_assets(set_name)
+    parts += pattern_assets()
     for target in TARGETS.values():
         parts += label_assets(target)
     for study in STUDIES.values():

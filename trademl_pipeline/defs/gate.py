@@ -142,7 +142,7 @@ def publish(
         raise
     if not recorded:
         lake.append(AUDITS, rows(reports[-1]))
-    if len(context.partition_keys) > 1:
+    if "dagster/partition" not in context.run.tags:
         _report_evaluations(context, month, reports[-1])
     return Published(result, reports[-1])
 

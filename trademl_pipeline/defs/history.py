@@ -1,7 +1,10 @@
 """No month is computed over a hole in the months it reads."""
 
+import polars as pl
+
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import LakeError, MissingTableError
+from trademl_pipeline.lake.schemas import AUDITS, TableSchema
 from trademl_pipeline.market.calendar import month_range
 
 
@@ -9,14 +12,15 @@ class MissingMonthsError(LakeError):
     """Months that a partition reads have not been published, since nobody asked for them or the gate refused them."""
 
 
-def require_months(store: Lake, table: str, first: str, last: str, *, reader: str) -> None:
+def require_months(store: Lake, table: TableSchema | str, first: str, last: str, *, reader: str) -> None:
     """Refuse to go on where a month between `first` and `last` is missing.
 
     History begins with the first month that is there: months before it count as never having been, not as missing.
 
     Args:
         store: the lake.
-        table: table that is about to be read.
+        table: table that is about to be read. Of a schema that says `may_be_empty`, a month without rows is there if
+            the gate has passed it as it is.
         first: first month wanted, `YYYY-MM-01`.
         last: last month wanted.
         reader: what wants to read, for the message.
@@ -24,15 +28,34 @@ def require_months(store: Lake, table: str, first: str, last: str, *, reader: st
     Raises:
         MissingMonthsError: naming the months and what to materialize.
     """
+    schema, table = (None, table) if isinstance(table, str) else (table, table.name)
     try:
         present = store.months(table)
     except MissingTableError:
         present = []
     expected = month_range(max(first, present[0]), last) if present else [last]
     missing = [month for month in expected if month not in set(present)]
+    if missing and schema is not None and schema.may_be_empty:
+        empty = published_empty(store, table, missing)
+        missing = [month for month in missing if month not in empty]
     if missing:
         named = ", ".join(month[:7] for month in missing[:6]) + (" and more" if len(missing) > 6 else "")
         raise MissingMonthsError(
             f"{reader} reads {table} from {first[:7]} to {last[:7]}, but {len(missing)} of those months are not "
             f"published: {named}. Materialize {table} for them first; where the gate refused them, its checks say why"
         )
+
+
+def published_empty(store: Lake, table: str, months: list[str]) -> set[str]:
+    """Those months without rows that were published so: some audit of them passed as a whole.
+
+    The lake has no row that could tell a month without any from one that was never made; the ledger of the gate has.
+    """
+    try:
+        audits = store.read(AUDITS, months=months, columns=["table_name", "month", "run_id", "passed"])
+    except MissingTableError:
+        return set()
+    runs = (
+        audits.filter(pl.col("table_name") == table).group_by("month", "run_id").agg(pl.col("passed").all())
+    )
+    return set(runs.filter(pl.col("passed"))["month"])

@@ -21,12 +21,22 @@ FEWEST_SESSIONS_A_MONTH = 15
 ALL_HISTORY = 480
 
 
-# All months of a backfill in one run, each audited. Several names for it, since the daemon puts assets of equal
-# policies that follow one another into the same run, where a step that refused one month would keep the steps behind
-# it from the other months; neighbours in the graph therefore take turns.
-ONE_RUN = dg.BackfillPolicy.single_run()
-ONE_RUN_APART = dg.BackfillPolicy.multi_run(max_partitions_per_run=ALL_HISTORY)
-ONE_RUN_BESIDE = dg.BackfillPolicy.multi_run(max_partitions_per_run=ALL_HISTORY + 1)
+def one_run(turn: int) -> dg.BackfillPolicy:
+    """All months of a backfill in one run, each audited.
+
+    The daemon puts assets of equal policies that follow one another into the same run, where a step that refused one
+    month would keep the steps behind it from all others. So each asset takes another turn than those that it reads:
+    limits beyond what any history holds are the same policy under different names.
+    """
+    if turn == 0:
+        return dg.BackfillPolicy.single_run()
+    return dg.BackfillPolicy.multi_run(max_partitions_per_run=ALL_HISTORY + turn - 1)
+
+
+# Bars, and the windows into what is made of them; what is computed of bars and references; references.
+ONE_RUN = one_run(0)
+ONE_RUN_APART = one_run(1)
+ONE_RUN_BESIDE = one_run(2)
 RUN_PER_MONTH = dg.BackfillPolicy.multi_run(1)
 
 

@@ -264,8 +264,40 @@ def feature_table(set_name: str, feature_names: Sequence[str]) -> TableSchema:
     )
 
 
-def sequence_table(study: str) -> TableSchema:
-    """Table `sequences_<study>`: one row per decision, saying which sessions its window spans."""
+PATTERNS = TableSchema(
+    name="patterns",
+    columns={
+        "symbol": pl.String,
+        "session": pl.Date,
+        "decision_time": UTC_TIME,
+        "knowledge_time": UTC_TIME,
+        "pattern": pl.String,
+        "start": pl.Date,
+        "activation": pl.Date,
+        "days_since_activation": pl.Int32,
+        "upper": pl.Float64,
+        "lower": pl.Float64,
+        "power": pl.Float64,
+        "baseline_bbw": pl.Float64,
+        "baseline_volume_ratio": pl.Float64,
+        "baseline_volatility": pl.Float64,
+    },
+    key=_PANEL_KEY,
+    month_column="session",
+    may_be_empty=True,
+    description="Snapshots of consolidation patterns: one row for each session on which one is active.",
+)
+
+
+def sequence_table(study: str, *, snapshots: bool = False) -> TableSchema:
+    """Table `sequences_<study>`: one row per decision, saying which sessions its window spans.
+
+    Args:
+        study: name of the study.
+        snapshots: decisions are active sessions of consolidation patterns, whose start and activation the rows name;
+            a month may have none.
+    """
+    pattern = {"pattern": pl.String, "pattern_start": pl.Date, "activation": pl.Date} if snapshots else {}
     return TableSchema(
         name=f"sequences_{study}",
         columns={
@@ -273,11 +305,13 @@ def sequence_table(study: str) -> TableSchema:
             "session": pl.Date,
             "window_start": pl.Date,
             "n_valid": pl.Int32,
+            **pattern,
             "decision_time": UTC_TIME,
             "knowledge_time": UTC_TIME,
         },
         key=_PANEL_KEY,
         month_column="session",
+        may_be_empty=snapshots,
         description=f"Windows of the study {study!r}: window_start is the session of the first of n_valid "
         "rows.",
     )

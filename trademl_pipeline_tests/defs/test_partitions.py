@@ -4,7 +4,15 @@ import dagster as dg
 import pytest
 
 from trademl_pipeline.definitions import defs
-from trademl_pipeline.defs.partitions import MONTHS, earlier, months_back, same_month, trailing
+from trademl_pipeline.defs.partitions import (
+    ALL_HISTORY,
+    MONTHS,
+    earlier,
+    months_back,
+    one_run,
+    same_month,
+    trailing,
+)
 from trademl_pipeline.market.calendar import month_sessions
 
 MONTH = "2016-06-01"
@@ -59,6 +67,24 @@ def test_every_edge_into_a_model_reads_earlier_months_only():
     assert into
     for child, parent, mapping in into:
         assert max(upstream_months(mapping, MONTH)) == "2016-05-01", (child, parent)
+
+
+def test_neighbours_of_range_runs_have_different_policies():
+    """Else a step that refuses one month would keep the steps behind it, in the same run, from all others."""
+    nodes, seen = graph(), set()
+    for child, parent, _ in edges():
+        policies = nodes.get(child).backfill_policy, nodes.get(parent).backfill_policy
+        if all(policy.max_partitions_per_run != 1 for policy in policies):
+            seen.add((child, parent))
+            assert policies[0] != policies[1], (child, parent)
+    stages = {(c.to_user_string().split("_")[0], p.to_user_string().split("_")[0]) for c, p in seen}
+    assert {("features", "raw"), ("labels", "raw"), ("patterns", "raw"), ("sequences", "features")} <= stages
+
+
+def test_every_turn_is_a_policy_of_its_own_that_holds_all_history():
+    policies = [one_run(turn) for turn in range(4)]
+    assert len(set(policies)) == 4
+    assert all(p.max_partitions_per_run is None or p.max_partitions_per_run >= ALL_HISTORY for p in policies)
 
 
 def test_nothing_that_trains_depends_on_predictions_or_reports():

@@ -439,3 +439,19 @@ def test_published_rows_that_are_not_what_is_computed_are_refused():
     report = audit_features(extract, panel, probes="truncation", cutoffs=2, published=edited)
     assert {v.probe for v in report.violations} == {"incremental"}
     assert {v.column for v in report.violations} == {"x"}
+
+
+def test_a_rare_count_that_comes_out_the_same_by_chance_is_not_called_looked_up():
+    """Two flagged rows among a hundred, on which a made-up history happened to agree."""
+    from trademl_pipeline.features.panel import feature_month, warmup_start
+    from trademl_pipeline.market import SimulatedMarket
+    from trademl_pipeline.market.calendar import month_sessions
+
+    month, market = "2013-11-01", SimulatedMarket(seed=3, n_symbols=8)
+    sessions = month_sessions(month)
+    bars = market.fetch(market.symbols(), warmup_start("breakout", month), sessions[-1])
+
+    def extract(frame: pl.DataFrame) -> pl.DataFrame:
+        return feature_month(frame, "breakout", month).select("symbol", "session", "touches_lower")
+
+    audit_features(extract, bars, probes=("truncation",), cutoffs=2, sessions=sessions).assert_clean()

@@ -5,24 +5,21 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from trademl_pipeline.defs.gate import each_month, gate_checks, publish
-from trademl_pipeline.defs.history import require_months
-from trademl_pipeline.defs.metadata import OWNERS, column_lineage, month_metadata, table_metadata
-from trademl_pipeline.defs.partitions import MONTHS, ONE_RUN_APART, months_back, trailing
-from trademl_pipeline.defs.resources import GateResource, LakeResource
-from trademl_pipeline.features import FEATURE_SETS, feature_inputs, warmup
+from trademl_pipeline.defs.inputs import KEY_COLUMNS, bars_from
+from trademl_pipeline.defs.metadata import column_lineage
+from trademl_pipeline.defs.partitions import ONE_RUN_APART, months_back, trailing
+from trademl_pipeline.defs.stage import Sample, Stage, stage_assets
+from trademl_pipeline.features import FEATURE_SETS, FEATURES, feature_inputs, warmup
 from trademl_pipeline.features.panel import feature_month, warmup_start
-from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.schemas import RAW_BARS, feature_table
 from trademl_pipeline.leakage import AuditReport, audit_features, audit_knowledge
-from trademl_pipeline.leakage.published import audit_published
-from trademl_pipeline.market.calendar import month_key, month_sessions
+from trademl_pipeline.market.calendar import month_sessions
 
 PROBES = ("truncation", "perturbation", "incremental", "knowledge")
 
 
 def audit_feature_month(
-    published: pl.DataFrame, bars: pl.DataFrame, set_name: str, month: str, cutoffs: int, seed: int
+    published: pl.DataFrame, bars: pl.DataFrame, set_name: str, month: str, sample: Sample
 ) -> AuditReport:
     """T and P at sampled sessions of the month, the rows against a computation anew, K on every row.
 
@@ -33,26 +30,15 @@ def audit_feature_month(
     def extract(frame: pl.DataFrame) -> pl.DataFrame:
         return feature_month(frame, set_name, month).drop("decision_time", "knowledge_time")
 
-    return (
-        audit_features(
-            extract,
-            bars,
-            probes=("truncation", "perturbation"),
-            cutoffs=cutoffs,
-            sessions=month_sessions(month),
-            seed=seed,
-        )
-        + audit_published(published, extract(bars))
-        + audit_knowledge(published)
-    )
-
-
-def feature_bars(store: Lake, set_name: str, month: str) -> pl.DataFrame:
-    """The bars that the month's features may read: its warm-up and itself."""
-    start = warmup_start(set_name, month)
-    require_months(store, RAW_BARS.name, month_key(start), month, reader=f"features_{set_name} {month[:7]}")
-    bars = store.read(RAW_BARS, months=(month_key(start), month))
-    return bars.filter(pl.col("session") >= start)
+    return audit_features(
+        extract,
+        bars,
+        probes=("truncation", "perturbation"),
+        cutoffs=sample.cutoffs,
+        sessions=month_sessions(month),
+        seed=sample.seed,
+        published=published,
+    ) + audit_knowledge(published)
 
 
 def bar_columns(feature: str) -> list[str]:
@@ -68,11 +54,22 @@ def bar_columns(feature: str) -> list[str]:
     return list(found)
 
 
-def feature_assets(set_name: str) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
-    """The asset and the gate checks of one feature set."""
+def described(feature: str) -> str:
+    """Formula, unit and warm-up of a feature, for its column."""
+    said = FEATURES[feature]
+    return f"{said.formula} ({said.unit}; warm-up {said.warmup} sessions; {said.source})"
+
+
+def feature_figures(set_name: str, frame: pl.DataFrame) -> dict[str, Any]:
+    """What the month's values look like."""
+    missing = frame.select(pl.mean_horizontal(pl.col(FEATURE_SETS[set_name]).is_null().mean())).item()
+    return {"null_share": float(missing or 0.0)}
+
+
+def feature_stage(set_name: str) -> Stage:
+    """One feature set as a stage."""
     names = FEATURE_SETS[set_name]
     schema = feature_table(set_name, names)
-    asset_name = schema.name
     lineage = column_lineage(
         {
             "symbol": [("raw_bars", "symbol")],
@@ -82,42 +79,27 @@ def feature_assets(set_name: str) -> list[dg.AssetsDefinition | dg.AssetChecksDe
             **{name: [("raw_bars", column) for column in bar_columns(name)] for name in names},
         }
     )
-
-    @dg.asset(
-        name=asset_name,
-        description=f"Feature set `{set_name}`: {len(names)} causal values per symbol and session.\n\nEach month is "
-        f"computed alone from its warm-up of {warmup(set_name)} sessions. Formulas: docs/features.md.",
-        partitions_def=MONTHS,
-        backfill_policy=ONE_RUN_APART,
+    return Stage(
+        schema=schema,
+        description=f"Feature set `{set_name}`: {len(names)} causal values per symbol and session.\n\nEach month "
+        f"is computed alone from its warm-up of {warmup(set_name)} sessions. Formulas: docs/features.md.",
+        group="features",
         deps=[dg.AssetDep("raw_bars", partition_mapping=trailing(months_back(warmup(set_name))))],
-        group_name="features",
-        kinds={"duckdb", "parquet", "polars"},
-        owners=OWNERS,
-        metadata=table_metadata(schema, lineage),
+        backfill=ONE_RUN_APART,
+        probes=PROBES,
+        read=lambda store, month: {
+            "bars": bars_from(store, warmup_start(set_name, month), month, reader=schema.name)
+        },
+        compute=lambda inputs, month: feature_month(inputs["bars"], set_name, month),
+        audit=lambda written, inputs, month, sample: audit_feature_month(
+            written, inputs["bars"], set_name, month, sample
+        ),
+        figures=lambda store, inputs, frame, month: feature_figures(set_name, frame),
+        lineage=lineage,
+        columns={**KEY_COLUMNS, **{name: described(name) for name in names}},
     )
-    def features(context: dg.AssetExecutionContext, lake: LakeResource, gate: GateResource) -> None:
-        store = lake.open()
 
-        def month_of(month: str) -> dict[str, Any]:
-            bars = feature_bars(store, set_name, month)
-            frame = feature_month(bars, set_name, month)
-            published = publish(
-                context,
-                store,
-                schema,
-                frame,
-                month,
-                lambda written: audit_feature_month(written, bars, set_name, month, gate.cutoffs, gate.seed),
-            )
-            missing = frame.select(pl.mean_horizontal(pl.col(list(names)).is_null().mean())).item()
-            return {**month_metadata(published, frame), "null_share": float(missing or 0.0)}
 
-        each_month(context, month_of)
-
-    def audit_month(store: Lake, month: str) -> AuditReport:
-        settings = GateResource()
-        bars = feature_bars(store, set_name, month)
-        written = store.read(schema, months=(month, month))
-        return audit_feature_month(written, bars, set_name, month, settings.cutoffs, settings.seed)
-
-    return [features, gate_checks(asset_name, schema.name, PROBES, audit_month)]
+def feature_assets(set_name: str) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
+    """The asset and the gate checks of one feature set."""
+    return stage_assets(feature_stage(set_name))

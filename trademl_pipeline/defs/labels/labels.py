@@ -5,17 +5,15 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from trademl_pipeline.defs.history import require_months
+from trademl_pipeline.defs.inputs import bars_from
 from trademl_pipeline.defs.metadata import column_lineage
 from trademl_pipeline.defs.partitions import ONE_RUN_APART, months_back, trailing
 from trademl_pipeline.defs.stage import Sample, Stage, stage_assets
 from trademl_pipeline.labels import Target
 from trademl_pipeline.labels.month import bars_start, by_known_session, label_month
-from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schemas import RAW_BARS
 from trademl_pipeline.leakage import AuditReport, audit_features, audit_knowledge
 from trademl_pipeline.leakage.published import audit_published
-from trademl_pipeline.market.calendar import month_key, month_sessions
+from trademl_pipeline.market.calendar import month_sessions
 
 PROBES = ("truncation", "incremental", "knowledge")
 BAR_COLUMNS = ("open", "high", "low", "close", "volume", "split_factor", "dividend")
@@ -31,14 +29,6 @@ COLUMNS = {
 }
 
 
-def label_bars(store: Lake, target: Target, month: str) -> pl.DataFrame:
-    """The bars that the labels known in a month may read."""
-    start = bars_start(target, month)
-    require_months(store, RAW_BARS.name, month_key(start), month, reader=f"{target.table.name} {month[:7]}")
-    bars = store.read(RAW_BARS, months=(month_key(start), month))
-    return bars.filter(pl.col("session") >= start)
-
-
 def audit_label_month(
     published: pl.DataFrame, bars: pl.DataFrame, target: Target, month: str, sample: Sample
 ) -> AuditReport:
@@ -49,22 +39,16 @@ def audit_label_month(
         rows = frame.filter(pl.col("session").is_between(sessions[0], sessions[-1]))
         return by_known_session(label_month(frame, target, month), target, rows)
 
-    recomputed = label_month(bars, target, month)
-    same = audit_published(published, recomputed)
-    if recomputed.is_empty():
-        # The first months of a history: features warm up, and there is nothing that could know the future.
-        nothing = {"rows": 0, "note": "no label became known in this month"}
-        return same + AuditReport((), {"truncation": nothing, "knowledge": nothing})
+    audited = audit_features(
+        known, bars, probes=("truncation",), cutoffs=sample.cutoffs, sessions=sessions, seed=sample.seed
+    ) + audit_published(published, label_month(bars, target, month))
+    if published.is_empty():
+        # The first months of a history, or no pattern that ended: there is no clock to look at.
+        return audited + AuditReport((), {"knowledge": {"rows": 0, "note": "no label became known"}})
     # The clock: a label is not known before its last session has closed.
     closes = bars.group_by(pl.col("session").alias("label_end")).agg(pl.col("event_time").max())
     clock = published.join(closes, on="label_end", how="left")
-    return (
-        audit_features(
-            known, bars, probes=("truncation",), cutoffs=sample.cutoffs, sessions=sessions, seed=sample.seed
-        )
-        + same
-        + audit_knowledge(clock, decision_time="knowledge_time", knowledge_time="event_time")
-    )
+    return audited + audit_knowledge(clock, decision_time="knowledge_time", knowledge_time="event_time")
 
 
 def class_shares(target: Target, frame: pl.DataFrame) -> dict[str, Any]:
@@ -79,8 +63,8 @@ def class_shares(target: Target, frame: pl.DataFrame) -> dict[str, Any]:
     return shares
 
 
-def label_assets(target: Target) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
-    """The asset and the gate checks of one target."""
+def label_stage(target: Target) -> Stage:
+    """One target as a stage."""
     lineage = column_lineage(
         {
             "symbol": [("raw_bars", "symbol")],
@@ -90,27 +74,30 @@ def label_assets(target: Target) -> list[dg.AssetsDefinition | dg.AssetChecksDef
         }
     )
     where = "Pattern snapshots only. " if target.decisions == "snapshots" else ""
-    return stage_assets(
-        Stage(
-            schema=target.table,
-            description=f"{target.title}.\n\n{where}A label reads up to {target.horizon} sessions ahead. It is filed "
-            "under the month of its last session, in which it became known, so no partition needs a later month. "
-            f"Definition: {target.source}.",
-            group="labels",
-            deps=[
-                dg.AssetDep(
-                    "raw_bars", partition_mapping=trailing(months_back(target.lookback + target.horizon))
-                )
-            ],
-            backfill=ONE_RUN_APART,
-            probes=PROBES,
-            read=lambda store, month: {"bars": label_bars(store, target, month)},
-            compute=lambda inputs, month: label_month(inputs["bars"], target, month),
-            audit=lambda written, inputs, month, sample: audit_label_month(
-                written, inputs["bars"], target, month, sample
-            ),
-            figures=lambda store, inputs, frame, month: class_shares(target, frame),
-            lineage=lineage,
-            columns={**COLUMNS, **target.described},
-        )
+    return Stage(
+        schema=target.table,
+        description=f"{target.title}.\n\n{where}A label reads up to {target.horizon} sessions ahead. It is filed "
+        "under the month of its last session, in which it became known, so no partition needs a later month. "
+        f"Definition: {target.source}.",
+        group="labels",
+        deps=[
+            dg.AssetDep("raw_bars", partition_mapping=trailing(months_back(target.lookback + target.horizon)))
+        ],
+        backfill=ONE_RUN_APART,
+        probes=PROBES,
+        read=lambda store, month: {
+            "bars": bars_from(store, bars_start(target, month), month, reader=target.table.name)
+        },
+        compute=lambda inputs, month: label_month(inputs["bars"], target, month),
+        audit=lambda written, inputs, month, sample: audit_label_month(
+            written, inputs["bars"], target, month, sample
+        ),
+        figures=lambda store, inputs, frame, month: class_shares(target, frame),
+        lineage=lineage,
+        columns={**COLUMNS, **target.described},
     )
+
+
+def label_assets(target: Target) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
+    """The asset and the gate checks of one target."""
+    return stage_assets(label_stage(target))

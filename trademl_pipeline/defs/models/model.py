@@ -62,7 +62,7 @@ def fold_rows(
         sequence_table(study.name),
         label_table(study.name),
     ):
-        require_months(store, table.name, *history, reader=f"model_{study.name} {month[:7]}")
+        require_months(store, table, *history, reader=f"model_{study.name} {month[:7]}")
     sequences = store.read(sequence_table(study.name), months=history, snapshot=snapshot)
     labels = store.read(label_table(study.name), months=history, snapshot=snapshot)
     if sequences.is_empty() or labels.is_empty():

@@ -5,115 +5,139 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from trademl_pipeline.defs.gate import each_month, gate_checks, publish
 from trademl_pipeline.defs.history import require_months
-from trademl_pipeline.defs.metadata import OWNERS, column_lineage, month_metadata, table_metadata
-from trademl_pipeline.defs.partitions import MONTHS, ONE_RUN, months_back, trailing
-from trademl_pipeline.defs.resources import GateResource, LakeResource
+from trademl_pipeline.defs.inputs import KEY_COLUMNS
+from trademl_pipeline.defs.metadata import column_lineage
+from trademl_pipeline.defs.partitions import ONE_RUN, months_back, same_month, trailing
+from trademl_pipeline.defs.stage import Inputs, Sample, Stage, stage_assets
 from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schemas import feature_table, sequence_table
+from trademl_pipeline.lake.schemas import PATTERNS, TableSchema, feature_table, sequence_table
 from trademl_pipeline.leakage import AuditReport, audit_features, audit_knowledge
-from trademl_pipeline.leakage.published import audit_published
 from trademl_pipeline.market.calendar import month_key, month_sessions, offset
-from trademl_pipeline.sequences import window_index
+from trademl_pipeline.sequences.month import CLOCKS, PATTERN_COLUMNS, sequence_month
 from trademl_pipeline.studies import StudySpec
 
 PROBES = ("truncation", "incremental", "knowledge")
-CLOCKS = ("decision_time", "knowledge_time")
+
+COLUMNS = {
+    **KEY_COLUMNS,
+    "session": "Session at whose close the decision is taken; the last of the window.",
+    "window_start": "First session of the window.",
+    "n_valid": "Rows in the window; fewer than its length only after a symbol's first row.",
+    "pattern": "Pattern of the snapshot: <symbol>@<activation>.",
+    "pattern_start": "First qualifying session of the pattern.",
+    "activation": "Session from which on the pattern was active.",
+}
 
 
-def window_rows(store: Lake, study: StudySpec, month: str) -> pl.DataFrame:
-    """Keys and clocks of the feature rows that the month's windows may span."""
+def on_snapshots(study: StudySpec) -> bool:
+    """Whether a study decides on snapshots of consolidation patterns only, not on every session."""
+    return getattr(study, "decisions", "sessions") == "snapshots"
+
+
+def study_sequences(study: StudySpec) -> TableSchema:
+    """The table of a study's windows."""
+    return sequence_table(study.name, snapshots=on_snapshots(study))
+
+
+def window_inputs(store: Lake, study: StudySpec, month: str) -> Inputs:
+    """Keys and clocks of the feature rows that the month's windows may span, and its snapshots if they decide."""
     start = offset(month_sessions(month)[0], -(study.window - 1))
     table = feature_table(study.feature_set, FEATURE_SETS[study.feature_set])
-    require_months(store, table.name, month_key(start), month, reader=f"sequences_{study.name} {month[:7]}")
+    reader = f"sequences_{study.name} {month[:7]}"
+    require_months(store, table.name, month_key(start), month, reader=reader)
     rows = store.read(table, months=(month_key(start), month), columns=["symbol", "session", *CLOCKS])
-    return rows.filter(pl.col("session") >= start)
+    inputs = {"rows": rows.filter(pl.col("session") >= start)}
+    if on_snapshots(study):
+        require_months(store, PATTERNS, month, month, reader=reader)
+        inputs["snapshots"] = store.read(PATTERNS, months=(month, month))
+    return inputs
 
 
-def sequence_month(rows: pl.DataFrame, study: StudySpec, month: str) -> pl.DataFrame:
-    """The windows that end in the month, with the latest knowledge time of any row inside."""
-    sessions = month_sessions(month)
-    windows = window_index(rows, study.window).drop("row")
-    clocks = rows.sort("symbol", "session").select(
-        "symbol",
-        "session",
-        "decision_time",
-        pl.col("knowledge_time").cum_max().over("symbol"),
-    )
-    return (
-        windows.filter(pl.col("session").is_between(sessions[0], sessions[-1]))
-        .join(clocks, on=["symbol", "session"], how="left")
-        .select(list(sequence_table(study.name).columns))
-        .sort("symbol", "session")
+def windows_of_month(inputs: Inputs, study: StudySpec, month: str) -> pl.DataFrame:
+    """The study's windows that end in the month."""
+    return sequence_month(
+        inputs["rows"],
+        study.window,
+        month,
+        stride=getattr(study, "stride", 1),
+        snapshots=inputs.get("snapshots"),
     )
 
 
 def audit_sequence_month(
-    published: pl.DataFrame, rows: pl.DataFrame, study: StudySpec, month: str, cutoffs: int, seed: int
+    published: pl.DataFrame, inputs: Inputs, study: StudySpec, month: str, sample: Sample
 ) -> AuditReport:
     """Windows must not move when later rows are deleted, and span nothing known after the decision."""
+    sessions = month_sessions(month)
 
-    def windows(frame: pl.DataFrame) -> pl.DataFrame:
-        return sequence_month(frame, study, month).select("symbol", "session", "window_start", "n_valid")
+    def on_every_session(found: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+        inside = rows.filter(pl.col("session").is_between(sessions[0], sessions[-1]))
+        values = found.drop("pattern", *CLOCKS, strict=False)
+        return inside.select("symbol", "session").join(values, on=["symbol", "session"], how="left")
 
-    return (
-        audit_features(
-            windows, rows, probes=("truncation",), cutoffs=cutoffs, sessions=month_sessions(month), seed=seed
-        )
-        + audit_published(published, sequence_month(rows, study, month))
-        + audit_knowledge(published)
+    def windows(rows: pl.DataFrame, **sources: pl.DataFrame) -> pl.DataFrame:
+        return on_every_session(windows_of_month({"rows": rows, **sources}, study, month), rows)
+
+    audited = audit_features(
+        windows,
+        inputs["rows"],
+        sources={name: frame for name, frame in inputs.items() if name != "rows"},
+        probes=("truncation",),
+        cutoffs=sample.cutoffs,
+        sessions=sessions,
+        seed=sample.seed,
+        published=on_every_session(published, inputs["rows"]),
+    )
+    if published.is_empty():
+        return audited + AuditReport((), {"knowledge": {"rows": 0, "note": "no decision in the month"}})
+    return audited + audit_knowledge(published)
+
+
+def full_share(study: StudySpec, frame: pl.DataFrame) -> dict[str, Any]:
+    """Share of the windows that are not padded."""
+    full = float((frame["n_valid"] == study.window).sum()) / max(frame.height, 1)
+    return {"full_windows_share": full}
+
+
+def sequence_stage(study: StudySpec) -> Stage:
+    """A study's windows as a stage."""
+    schema, upstream, snapshots = study_sequences(study), f"features_{study.feature_set}", on_snapshots(study)
+    named = {"pattern": "pattern", "pattern_start": "start", "activation": "activation"}
+    lineage = column_lineage(
+        {
+            **{c: [(upstream, c)] for c in ("symbol", "session", *CLOCKS)},
+            **{c: [(upstream, "session")] for c in ("window_start", "n_valid")},
+            **({c: [(PATTERNS.name, named[c])] for c in PATTERN_COLUMNS} if snapshots else {}),
+        }
+    )
+    deps = [dg.AssetDep(upstream, partition_mapping=trailing(months_back(study.window - 1)))]
+    if snapshots:
+        deps.append(dg.AssetDep(PATTERNS.name, partition_mapping=same_month()))
+    stride = getattr(study, "stride", 1)
+    decisions = "snapshot of a consolidation pattern" if snapshots else "decision"
+    every = f", every {stride} sessions" if stride > 1 else ""
+    return Stage(
+        schema=schema,
+        description=f"{study.title}: the window of up to {study.window} sessions behind every {decisions}{every}."
+        f"\n\nAn index into `{upstream}`, not a copy of it; windows are padded only before a symbol's first row.",
+        group="sequences",
+        deps=deps,
+        backfill=ONE_RUN,
+        probes=PROBES,
+        read=lambda store, month: window_inputs(store, study, month),
+        compute=lambda inputs, month: windows_of_month(inputs, study, month),
+        audit=lambda written, inputs, month, sample: audit_sequence_month(
+            written, inputs, study, month, sample
+        ),
+        figures=lambda store, inputs, frame, month: full_share(study, frame),
+        lineage=lineage,
+        columns={c: text for c, text in COLUMNS.items() if c in schema.columns},
+        tags={"study": study.name},
     )
 
 
 def sequence_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """The asset and the gate checks of a study's windows."""
-    schema = sequence_table(study.name)
-    upstream = f"features_{study.feature_set}"
-    lineage = column_lineage(
-        {
-            **{c: [(upstream, c)] for c in ("symbol", "session", *CLOCKS)},
-            **{c: [(upstream, "session")] for c in ("window_start", "n_valid")},
-        }
-    )
-
-    @dg.asset(
-        name=schema.name,
-        description=f"{study.title}: the window of up to {study.window} sessions behind every decision.\n\nAn index "
-        f"into `{upstream}`, not a copy of it; windows are padded only before a symbol's first row.",
-        partitions_def=MONTHS,
-        backfill_policy=ONE_RUN,
-        deps=[dg.AssetDep(upstream, partition_mapping=trailing(months_back(study.window - 1)))],
-        group_name="sequences",
-        kinds={"duckdb", "parquet", "polars"},
-        owners=OWNERS,
-        tags={"study": study.name},
-        metadata=table_metadata(schema, lineage),
-    )
-    def sequences(context: dg.AssetExecutionContext, lake: LakeResource, gate: GateResource) -> None:
-        store = lake.open()
-
-        def month_of(month: str) -> dict[str, Any]:
-            rows = window_rows(store, study, month)
-            frame = sequence_month(rows, study, month)
-            published = publish(
-                context,
-                store,
-                schema,
-                frame,
-                month,
-                lambda written: audit_sequence_month(written, rows, study, month, gate.cutoffs, gate.seed),
-            )
-            full = float((frame["n_valid"] == study.window).sum()) / max(frame.height, 1)
-            return {**month_metadata(published, frame), "full_windows_share": full}
-
-        each_month(context, month_of)
-
-    def audit_month(store: Lake, month: str) -> AuditReport:
-        settings = GateResource()
-        written = store.read(schema, months=(month, month))
-        rows = window_rows(store, study, month)
-        return audit_sequence_month(written, rows, study, month, settings.cutoffs, settings.seed)
-
-    return [sequences, gate_checks(schema.name, schema.name, PROBES, audit_month)]
+    return stage_assets(sequence_stage(study))

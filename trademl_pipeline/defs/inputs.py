@@ -1,0 +1,28 @@
+"""Reading what the stages before have published, and what becomes of its columns."""
+
+from datetime import date
+
+import polars as pl
+
+from trademl_pipeline.defs.history import require_months
+from trademl_pipeline.lake import Lake
+from trademl_pipeline.lake.schemas import RAW_BARS
+from trademl_pipeline.market.calendar import month_key
+
+KEY_COLUMNS = {
+    "symbol": "Name of the instrument.",
+    "session": "Session at whose close the values are known.",
+    "decision_time": "When one decides with the row: an hour after the session's close.",
+    "knowledge_time": "First moment at which the latest of the row's inputs was known.",
+}
+
+
+def bars_from(store: Lake, start: date, month: str, *, reader: str) -> pl.DataFrame:
+    """Raw bars from a session to the end of a month, none of its months missing.
+
+    Raises:
+        MissingMonthsError: naming the months and what to materialize.
+    """
+    require_months(store, RAW_BARS.name, month_key(start), month, reader=f"{reader} {month[:7]}")
+    bars = store.read(RAW_BARS, months=(month_key(start), month))
+    return bars.filter(pl.col("session") >= start)

@@ -1,0 +1,58 @@
+"""One month of a study's windows as it is published: which rows of the feature table each decision sees."""
+
+import polars as pl
+
+from trademl_pipeline.market.calendar import index_of, month_sessions
+from trademl_pipeline.sequences.index import KEY, window_index
+
+CLOCKS = ("decision_time", "knowledge_time")
+PATTERN_COLUMNS = ("pattern", "pattern_start", "activation")
+
+
+def sequence_month(
+    rows: pl.DataFrame,
+    window: int,
+    month: str,
+    *,
+    stride: int = 1,
+    snapshots: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """The windows that end in the month, with the latest knowledge time of anything they read.
+
+    Args:
+        rows: symbol, session, decision_time and knowledge_time of the feature rows, from `window` - 1 sessions before
+            the month on.
+        window: sessions in a window.
+        month: partition key, `YYYY-MM-01`.
+        stride: sessions from one decision to the next. They are counted on the exchange's calendar, so that all symbols
+            decide on the same sessions, whichever months are computed.
+        snapshots: rows of the table `patterns` in the month: decide on those only, and say whose pattern it is.
+
+    Returns:
+        symbol, session, window_start, n_valid, with snapshots also pattern, pattern_start and activation, then
+        decision_time, knowledge_time; sorted by symbol and session.
+    """
+    sessions = month_sessions(month)
+    clocks = rows.sort(KEY).select(*KEY, "decision_time", pl.col("knowledge_time").cum_max().over("symbol"))
+    windows = (
+        window_index(rows, window)
+        .drop("row")
+        .filter(pl.col("session").is_between(sessions[0], sessions[-1]))
+        .join(clocks, on=KEY, how="left")
+    )
+    if stride > 1:
+        windows = windows.filter(index_of(windows["session"]) % stride == 0)
+    pattern: tuple[str, ...] = ()
+    if snapshots is not None:
+        pattern = PATTERN_COLUMNS
+        found = snapshots.select(
+            *KEY,
+            "pattern",
+            pl.col("start").alias("pattern_start"),
+            "activation",
+            pl.col("knowledge_time").alias("_known"),
+        )
+        windows = windows.join(found, on=KEY, how="inner").with_columns(
+            pl.max_horizontal("knowledge_time", "_known").alias("knowledge_time")
+        )
+    return windows.select(*KEY, "window_start", "n_valid", *pattern, *CLOCKS).sort(KEY)
