@@ -12,9 +12,10 @@ DEV    := $(VENV)/.installed-dev
 DATA    ?=
 SYMBOLS ?=
 MONTHS  ?=
+STUDY   ?=
 ARGS    ?=
 PORT    ?= 3000
-RUN_FLAGS = $(if $(DATA),--data "$(DATA)") $(if $(SYMBOLS),--symbols "$(SYMBOLS)") $(if $(MONTHS),--months "$(MONTHS)") $(ARGS)
+RUN_FLAGS = $(STUDY) $(if $(DATA),--data "$(DATA)") $(if $(SYMBOLS),--symbols "$(SYMBOLS)") $(if $(MONTHS),--months "$(MONTHS)") $(ARGS)
 
 .PHONY: run ui test test-fast lint check bench clean
 

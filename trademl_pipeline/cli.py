@@ -30,9 +30,11 @@ from trademl_pipeline.workspace import (
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 console = Console()
 
-DEFAULT_FOLDS = 12
+ALL_STUDIES, ALL_SYMBOLS = "all", "ALL"
+DEFAULT_FOLDS, DEFAULT_FOLDS_OF_ALL = 12, 6
 HISTORY_MONTHS = 14
 OURS_THEIRS = "ours=theirs, e.g. --column close=Close"
+FEWEST_SYMBOLS = 3
 
 DataOption = Annotated[
     Path | None,
@@ -201,9 +203,9 @@ def _last_month(chosen: DataSet) -> str:
 
 @app.command()
 def run(
-    study: Annotated[str, typer.Argument(help="Study to run")] = "direction",
+    study: Annotated[str, typer.Argument(help="Study to run, or all of them")] = ALL_STUDIES,
     months: Annotated[
-        str, typer.Option("--months", help="Folds to run, YYYY-MM:YYYY-MM; default: the last 12 that fit")
+        str, typer.Option("--months", help="Folds to run, YYYY-MM:YYYY-MM; default: the last that fit")
     ] = "",
     data: DataOption = None,
     symbols: SymbolsOption = "",
@@ -213,60 +215,115 @@ def run(
     reference: ReferenceOption = None,
     source: SourceOption = "",
     universe: UniverseOption = "",
+    size: Annotated[str, typer.Option("--size", help="Size of the models, e.g. small or base")] = "",
+    epochs: Annotated[int, typer.Option("--epochs", min=0, help="Epochs of every network; 0: by size")] = 0,
+    refit: Annotated[
+        str,
+        typer.Option("--refit", help="month or quarter: how often models are trained; default: the study's"),
+    ] = "",
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Go on with the other months when the gate refuses one")
     ] = False,
 ) -> None:
     """Ingest, compute, train every fold, predict and report; ends with the table of results."""
     from trademl_pipeline.studies import STUDIES
+    from trademl_pipeline.studies.spec import REFIT_MONTHS
 
-    if study not in STUDIES:
-        raise _fail(f"there is no study {study!r}; studies: {', '.join(sorted(STUDIES))}")
+    names = list(STUDIES) if study == ALL_STUDIES else [study]
     try:
+        if study not in (*STUDIES, ALL_STUDIES):
+            raise UsageError(
+                f"there is no study {study!r}; studies: {ALL_STUDIES}, {', '.join(sorted(STUDIES))}"
+            )
+        if refit and refit not in REFIT_MONTHS:
+            raise UsageError(f"--refit {refit!r} is not known; it may be {', '.join(REFIT_MONTHS)}")
+        for name in names:
+            if size and size not in STUDIES[name].sizes:
+                raise UsageError(f"{name} has no size {size!r}; it has {', '.join(STUDIES[name].sizes)}")
+        if len(names) == 1 and not universe and not symbols and STUDIES[study].universe != ALL_SYMBOLS:
+            universe = STUDIES[study].universe if data is not None or source in VENDORS else ""
+        if data is not None and universe:
+            symbols, universe = _universe_symbols(data, column, universe), ""
         chosen = _data_set(data, symbols, column, home, start, reference, source, universe)
-        environment = chosen.environment()
-        first, last = month_range(months) if months else _default_months(chosen)
+        environment = chosen.environment() | {"TRADEML_REFIT": refit}
+        first, last = month_range(months) if months else _default_months(chosen, study == ALL_STUDIES)
         if first <= chosen.start:
             raise UsageError(
                 f"the first fold is {first[:7]}, but history begins in {chosen.start[:7]}: a fold needs at least "
-                f"{STUDIES[study].folds.min_train} sessions before it (about {HISTORY_MONTHS} months)"
+                f"{STUDIES[names[0]].folds.min_train} sessions before it (about {HISTORY_MONTHS} months)"
             )
     except (UsageError, ValueError) as error:
         raise _fail(str(error)) from error
     if chosen.source in VENDORS:
         # What `trademl ingest` has fetched is not fetched again.
         environment.setdefault("TRADEML_FETCH", "missing")
-    command = [sys.executable, "-m", "trademl_pipeline.defs.launch", study, first, last]
-    if keep_going:
-        command.append("--keep-going")
+    command = [sys.executable, "-m", "trademl_pipeline.defs.launch", ",".join(names), first, last]
+    command += ["--size", size] if size else []
+    command += ["--epochs", str(epochs)] if epochs else []
+    command += ["--keep-going"] if keep_going else []
     code = subprocess.run(command, env=environment, check=False).returncode
-    _print_results(chosen.folder() / "reports" / study / last[:7])
+    _print_results(chosen.folder() / "reports", names, last[:7])
     raise typer.Exit(code)
 
 
-def _default_months(chosen: DataSet) -> tuple[str, str]:
-    """The last full folds: of the file's span, or the first year after the simulated market's history."""
+def _universe_symbols(data: Path, columns: list[str] | None, name: str) -> str:
+    """The data's symbols that belong to a universe, comma-separated; empty where all of them do.
+
+    Raises:
+        UsageError: there is no such universe, or too few of its symbols are in the data.
+    """
+    if name == ALL_SYMBOLS or not data.exists():
+        return ""
+    from trademl_pipeline.market import FileSource, MarketError
+    from trademl_pipeline.market.universes import universe
+
+    has = set(FileSource(data, columns=_pairs("--column", columns, OURS_THEIRS)).symbols())
+    try:
+        found = [symbol for symbol in universe(name, known=sorted(has)) if symbol in has]
+    except MarketError as error:
+        raise UsageError(str(error)) from error
+    if len(found) < FEWEST_SYMBOLS:
+        raise UsageError(
+            f"{data} has {len(found)} symbols of the universe {name}; name others with --symbols or --universe "
+            "(--universe ALL takes every symbol)"
+        )
+    console.print(f"Universe {name}: {len(found)} of its symbols are in {data.name}", highlight=False)
+    return ",".join(found)
+
+
+def _default_months(chosen: DataSet, several: bool) -> tuple[str, str]:
+    """The last full folds: of the file's span, or after two years of the simulated market."""
+    folds = DEFAULT_FOLDS_OF_ALL if several else DEFAULT_FOLDS
     if chosen.source in VENDORS:
         last = offset_month(_last_month(chosen), -1)
-        return max(offset_month(last, 1 - DEFAULT_FOLDS), offset_month(chosen.start, HISTORY_MONTHS)), last
+        return max(offset_month(last, 1 - folds), offset_month(chosen.start, HISTORY_MONTHS)), last
     if chosen.data is None:
         first = offset_month(chosen.start, 24)
-        return first, offset_month(first, DEFAULT_FOLDS - 1)
+        return first, offset_month(first, folds - 1)
     from trademl_pipeline.market import FileSource
 
     end = FileSource(chosen.data, columns=chosen.columns).span()[1]
     last = f"{end:%Y-%m}-01"
-    return max(offset_month(last, 1 - DEFAULT_FOLDS), offset_month(chosen.start, HISTORY_MONTHS)), last
+    return max(offset_month(last, 1 - folds), offset_month(chosen.start, HISTORY_MONTHS)), last
 
 
-def _print_results(folder: Path) -> None:
-    summary = folder / "summary.json"
-    if not summary.exists():
+def _print_results(reports: Path, names: list[str], month: str) -> None:
+    found = [reports / name / month / "summary.json" for name in names]
+    summaries = [json.loads(path.read_text()) for path in found if path.exists()]
+    if not summaries:
         return
-    from trademl_pipeline.reports import print_summary
+    from trademl_pipeline.reports import print_comparison, print_summary
 
-    print_summary(json.loads(summary.read_text()), console)
-    console.print(f"Report: {summary.parent / 'report.html'}", soft_wrap=True, highlight=False)
+    if len(names) > 1:
+        print_comparison(summaries, console)
+    else:
+        print_summary(summaries[0], console)
+    for path in found:
+        if path.exists():
+            console.print(f"Report: {path.with_name('report.html')}", soft_wrap=True, highlight=False)
+    comparison = reports / "comparison" / month / "report.html"
+    if len(names) > 1 and comparison.exists():
+        console.print(f"Comparison: {comparison}", soft_wrap=True, highlight=False)
 
 
 def prepare_instance(environment: dict[str, str]) -> None:

@@ -15,14 +15,21 @@ warnings.filterwarnings("ignore", message="Asset job .* materializes assets with
 def build_definitions() -> dg.Definitions:
     """Everything of the code location: the shared stages, then each study's."""
     from trademl_pipeline.defs.features.features import feature_assets
-    from trademl_pipeline.defs.jobs import ingest_jobs, month_job_name, study_jobs, train_job_name
+    from trademl_pipeline.defs.jobs import (
+        comparison_job,
+        ingest_jobs,
+        month_job_name,
+        prepare_all_job,
+        study_jobs,
+        train_job_name,
+    )
     from trademl_pipeline.defs.labels.labels import label_assets
     from trademl_pipeline.defs.market.raw_bars import bars_assets, raw_bars, raw_bars_gate
     from trademl_pipeline.defs.market.reference_bars import reference_bars, reference_bars_gate
     from trademl_pipeline.defs.models.model import model_assets
     from trademl_pipeline.defs.patterns.patterns import pattern_assets
     from trademl_pipeline.defs.predictions.predictions import prediction_assets
-    from trademl_pipeline.defs.reports.validation import report_assets
+    from trademl_pipeline.defs.reports.validation import comparison_asset, report_assets
     from trademl_pipeline.defs.resources import resources
     from trademl_pipeline.defs.schedules import ingest_schedule, next_fold_sensor, retrain_schedule
     from trademl_pipeline.defs.sensors import report_failures
@@ -41,6 +48,7 @@ def build_definitions() -> dg.Definitions:
         ingest_schedule(job, bar_tables(timeframe).bars.name)
         for job, timeframe in zip(jobs, TIMEFRAMES, strict=True)
     ]
+    jobs += [prepare_all_job(list(STUDIES.values())), comparison_job()]
     sensors = [report_failures]
     for set_name in FEATURE_SETS:
         parts += feature_assets(set_name)
@@ -51,12 +59,13 @@ def build_definitions() -> dg.Definitions:
         parts += sequence_assets(study)
         parts += model_assets(study)
         parts += prediction_assets(study)
+        parts += report_assets(study)
         by_name = {job.name: job for job in study_jobs(study)}
         month_job, train_job = by_name[month_job_name(study.name)], by_name[train_job_name(study.name)]
         jobs += by_name.values()
         schedules.append(retrain_schedule(study, month_job))
         sensors.append(next_fold_sensor(study, month_job, train_job))
-    parts += report_assets(list(STUDIES.values()))
+    parts.append(comparison_asset(list(STUDIES.values())))
     return dg.Definitions(
         # A run is a process of its own, and its steps follow one another: a process for each step would cost two
         # seconds a step and give nothing. Folds run in parallel as runs.

@@ -16,7 +16,6 @@ from trademl_pipeline.lake.schemas import (
     TableSchema,
     certificate_table,
     model_table,
-    prediction_table,
 )
 from trademl_pipeline.leakage import AuditReport, certificate
 from trademl_pipeline.leakage.certificate import Certificate, Content, content_of
@@ -43,6 +42,7 @@ class Certified:
 def make_certificate(
     context: dg.AssetExecutionContext,
     store: Lake,
+    schema: TableSchema,
     study: str,
     month: str,
     predictions: pl.DataFrame,
@@ -59,6 +59,7 @@ def make_certificate(
     Args:
         context: of the run.
         store: the lake.
+        schema: table of the predictions.
         study: name of the study.
         month: month key.
         predictions: the rows to be published, without their certificate.
@@ -70,7 +71,6 @@ def make_certificate(
         read: tables and months that were read for the predictions.
         learned_from: tables and months that the model learned from, at its own snapshot.
     """
-    schema = prediction_table(study)
     behind = {RAW_BARS.name, model_table(study).name, *(table.name for table, _ in (*read, *learned_from))}
     audits = store.read(AUDITS).filter(pl.col("table_name").is_in(list(behind)) & (pl.col("month") <= month))
     made = certificate.make_certificate(

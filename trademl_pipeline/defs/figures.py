@@ -46,6 +46,23 @@ def bars_figure(
     return _picture(figure, label)
 
 
+def lines_figure(values: Mapping[str, Sequence[float]], x: str, y: str) -> dg.MarkdownMetadataValue:
+    """A line per name, over 1, 2, 3, ..."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, 2.6), dpi=110)
+    axes = figure.subplots()
+    for name, series in values.items():
+        axes.plot(range(1, len(series) + 1), series, label=name, linewidth=1.2, marker=".", markersize=3)
+    axes.set_xlabel(x, fontsize=8)
+    axes.set_ylabel(y, fontsize=8)
+    axes.tick_params(labelsize=7)
+    axes.legend(fontsize=6, frameon=False)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return _picture(figure, f"{y} by {x}")
+
+
 def leak_figure(violations: Sequence[Violation]) -> dg.MarkdownMetadataValue | None:
     """Published values around a leak beside those computed on what was known then; None where no probe kept values.
 

@@ -27,7 +27,6 @@ from trademl_pipeline.lake.errors import LakeError
 from trademl_pipeline.lake.schemas import AUDITS, UTC_TIME, TableSchema
 from trademl_pipeline.leakage import AuditError, AuditReport, Violation
 from trademl_pipeline.market import MarketError
-from trademl_pipeline.training.dataset import DatasetError
 from trademl_pipeline.training.inner_split import FitError
 
 PROBES = {
@@ -37,6 +36,7 @@ PROBES = {
     "folds": "Training labels must end, with the embargo, before the first decision of the fold.",
     "fit_ledger": "Every fitted object must have seen rows of the fold's training set only.",
     "adjustment": "Values must not move when a later split rescales all history.",
+    "model": "A network's outputs must not move with padding or with its neighbours in the batch.",
     "incremental": "The month must equal itself computed alone with the declared warm-up.",
 }
 
@@ -70,7 +70,7 @@ class GateRefusedError(Exception):
 
 
 # What one month of a range may fail with while the other months go on.
-MONTH_ERRORS = (GateRefusedError, AuditError, LakeError, MarketError, FoldError, FitError, DatasetError)
+MONTH_ERRORS = (GateRefusedError, AuditError, LakeError, MarketError, FoldError, FitError)
 
 
 @dataclass(frozen=True)

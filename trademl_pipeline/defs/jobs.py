@@ -1,5 +1,7 @@
 """Jobs of a study: prepare history, train and predict one fold, report, and all of a closed month."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
@@ -51,14 +53,29 @@ def ingest_jobs() -> list[UnresolvedAssetJobDefinition]:
 
 def prepare_assets(study: StudySpec) -> list[str]:
     """The inputs of a study's models, each after what it reads."""
-    name = study.name
-    return [
-        "raw_bars",
-        "reference_bars",
-        f"features_{study.feature_set}",
-        f"labels_{name}",
-        f"sequences_{name}",
-    ]
+    return ["raw_bars", "reference_bars", study.features.name, study.labels.name, study.windows.name]
+
+
+PREPARE_ALL = "prepare_all"
+
+
+def prepare_all_job(studies: Sequence[StudySpec]) -> UnresolvedAssetJobDefinition:
+    """The inputs of all studies, each shared one once."""
+    assets = dict.fromkeys(asset for study in studies for asset in prepare_assets(study))
+    return dg.define_asset_job(
+        PREPARE_ALL,
+        selection=dg.AssetSelection.assets(*assets),
+        description="Ingest and compute the inputs of all studies over a range of months in one run.",
+    )
+
+
+def comparison_job() -> UnresolvedAssetJobDefinition:
+    """The page that compares the studies."""
+    return dg.define_asset_job(
+        "compare_studies",
+        selection=dg.AssetSelection.assets("validation_report"),
+        description="Compare the studies that have a report of the month.",
+    )
 
 
 def study_jobs(study: StudySpec) -> list[UnresolvedAssetJobDefinition]:
@@ -66,7 +83,7 @@ def study_jobs(study: StudySpec) -> list[UnresolvedAssetJobDefinition]:
     name = study.name
     inputs = prepare_assets(study)
     fold = [f"model_{name}", f"predictions_{name}"]
-    report = ["validation_report"]
+    report = [f"report_{name}"]
     described = {
         prepare_job_name(name): (inputs, "Ingest and compute the inputs of a range of months in one run."),
         fold_job_name(name): (fold, "Train one walk-forward fold and predict its month."),

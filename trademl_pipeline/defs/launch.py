@@ -1,13 +1,14 @@
 """Run a study month by month in this process, recorded in the Dagster instance like any other run.
 
-`python -m trademl_pipeline.defs.launch <study> <first fold> <last fold>`; the CLI's `trademl run` starts it with the
-environment of a data set. History up to the last fold is ingested and computed in one run (each month audited), then
-each fold trains and predicts in a run of its own, then the report is made.
+`python -m trademl_pipeline.defs.launch <study,...> <first fold> <last fold>`; the CLI's `trademl run` starts it with
+the environment of a data set. History up to the last fold is ingested and computed in one run (each month audited),
+then each fold of each study trains and predicts in a run of its own, then the reports are made.
 """
 
 import argparse
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import dagster as dg
 from rich.console import Console
@@ -21,11 +22,11 @@ from rich.progress import (
 )
 
 from trademl_pipeline.defs import build_definitions
-from trademl_pipeline.defs.jobs import fold_job_name, prepare_assets, prepare_job_name, report_job_name
+from trademl_pipeline.defs.jobs import PREPARE_ALL, fold_job_name, prepare_assets, report_job_name
 from trademl_pipeline.defs.partitions import FIRST_MONTH, MONTHS
 from trademl_pipeline.studies import STUDIES
 
-QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 console = Console()
@@ -54,13 +55,14 @@ def _execute(
     partition: str | None = None,
     tags: dict[str, str] | None = None,
     assets: Sequence[str] = (),
+    config: dict[str, Any] | None = None,
 ) -> list[str]:
     """Run one job, or some assets of it; returns what failed, empty when nothing did."""
     result = defs.resolve_job_def(job).execute_in_process(
         instance=instance,
         partition_key=partition,
         tags=tags,
-        run_config=QUIET,
+        run_config=QUIET | (config or {}),
         raise_on_error=False,
         asset_selection=[dg.AssetKey(asset) for asset in assets] or None,
     )
@@ -70,31 +72,19 @@ def _execute(
     return failed
 
 
-def run_study(study: str, first: str, last: str, keep_going: bool) -> int:
-    """Prepare history, run the folds `first` to `last`, report; returns the exit code."""
+def run_studies(
+    studies: Sequence[str], first: str, last: str, *, keep_going: bool, size: str = "", epochs: int = 0
+) -> int:
+    """Prepare history, run the folds `first` to `last` of each study, report; returns the exit code."""
     folds = list(MONTHS.get_partition_keys_in_range(dg.PartitionKeyRange(first, last)))
-    months = len(list(MONTHS.get_partition_keys_in_range(dg.PartitionKeyRange(FIRST_MONTH, last))))
+    settings = {k: v for k, v in (("size", size), ("epochs", epochs)) if v}
     failed = 0
     with dg.DagsterInstance.get() as instance:
         began = time.perf_counter()
-        console.print(
-            f"Preparing {months} months, {FIRST_MONTH[:7]} to {last[:7]} (bars, features, labels, windows)"
-        )
-        tags = {RANGE_START: FIRST_MONTH, RANGE_END: last}
-        job = prepare_job_name(study)
-        if keep_going:
-            # In one run, a refusal would keep the steps behind it from every month, not from the refused one only.
-            inputs = prepare_assets(STUDIES[study])
-            problems = [p for asset in inputs for p in _execute(job, instance, tags=tags, assets=[asset])]
-        else:
-            problems = _execute(job, instance, tags=tags)
-        _show(problems)
+        problems = _prepare(instance, studies, last, keep_going)
         if problems and not keep_going:
             return 1
         failed += len(problems)
-        console.print(
-            f"  {months} months in {time.perf_counter() - began:.1f} s, each audited before it was published"
-        )
         with Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -103,19 +93,48 @@ def run_study(study: str, first: str, last: str, keep_going: bool) -> int:
             TimeRemainingColumn(),
             console=console,
         ) as progress:
-            task = progress.add_task("Folds", total=len(folds))
+            task = progress.add_task("Folds", total=len(folds) * len(studies))
             for month in folds:
-                progress.update(task, description=f"Fold {month[:7]}")
-                problems = _execute(fold_job_name(study), instance, partition=month)
-                _show(problems)
-                failed += len(problems)
-                if problems and not keep_going:
-                    return 1
-                progress.advance(task)
-        problems = _execute(report_job_name(study), instance, partition=last)
-        _show(problems)
+                for study in studies:
+                    progress.update(task, description=f"{study} {month[:7]}")
+                    config = {"ops": {f"model_{study}": {"config": settings}}} if settings else None
+                    problems = _execute(fold_job_name(study), instance, partition=month, config=config)
+                    _show(problems)
+                    failed += len(problems)
+                    if problems and not keep_going:
+                        return 1
+                    progress.advance(task)
+        for study in studies:
+            problems = _execute(report_job_name(study), instance, partition=last)
+            _show(problems)
+            failed += len(problems)
+        if len(studies) > 1:
+            problems = _execute("compare_studies", instance, partition=last)
+            _show(problems)
+            failed += len(problems)
         console.print(f"Done in {time.perf_counter() - began:.1f} s")
-    return 1 if failed or problems else 0
+    return 1 if failed else 0
+
+
+def _prepare(instance: dg.DagsterInstance, studies: Sequence[str], last: str, keep_going: bool) -> list[str]:
+    months = len(list(MONTHS.get_partition_keys_in_range(dg.PartitionKeyRange(FIRST_MONTH, last))))
+    began = time.perf_counter()
+    console.print(
+        f"Preparing {months} months, {FIRST_MONTH[:7]} to {last[:7]} (bars, features, labels, windows)"
+    )
+    tags = {RANGE_START: FIRST_MONTH, RANGE_END: last}
+    inputs = list(dict.fromkeys(asset for study in studies for asset in prepare_assets(STUDIES[study])))
+    if keep_going:
+        # In one run, a refusal would keep the steps behind it from every month, not from the refused one only.
+        problems = [p for asset in inputs for p in _execute(PREPARE_ALL, instance, tags=tags, assets=[asset])]
+    else:
+        problems = _execute(PREPARE_ALL, instance, tags=tags, assets=inputs)
+    _show(problems)
+    if not problems:
+        console.print(
+            f"  {months} months in {time.perf_counter() - began:.1f} s, each audited before it was published"
+        )
+    return problems
 
 
 def _show(problems: Sequence[str]) -> None:
@@ -126,12 +145,21 @@ def _show(problems: Sequence[str]) -> None:
 def main() -> int:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("study")
+    parser.add_argument("studies", help="names, separated by commas")
     parser.add_argument("first", help="first fold, YYYY-MM-01")
     parser.add_argument("last", help="last fold, YYYY-MM-01")
+    parser.add_argument("--size", default="")
+    parser.add_argument("--epochs", type=int, default=0)
     parser.add_argument("--keep-going", action="store_true")
-    arguments = parser.parse_args()
-    return run_study(arguments.study, arguments.first, arguments.last, arguments.keep_going)
+    given = parser.parse_args()
+    return run_studies(
+        given.studies.split(","),
+        given.first,
+        given.last,
+        keep_going=given.keep_going,
+        size=given.size,
+        epochs=given.epochs,
+    )
 
 
 if __name__ == "__main__":

@@ -317,11 +317,22 @@ def sequence_table(study: str, *, snapshots: bool = False) -> TableSchema:
     )
 
 
-def prediction_table(study: str) -> TableSchema:
-    """Table `predictions_<study>`: class probabilities per decision and the evidence they carry.
+_DIRECTION: dict[str, Any] = dict.fromkeys(("p_sell", "p_hold", "p_buy", "score"), pl.Float64)
 
-    score = p_buy - p_sell; fold is the month key, model_run the MLflow run id, snapshot the lake snapshot
-    that the model was trained on, certificate the digest of its row in `certificates_<study>`.
+
+def prediction_table(
+    study: str, values: Mapping[str, Any] | None = None, *, may_be_empty: bool = False
+) -> TableSchema:
+    """Table `predictions_<study>`: what is predicted for each decision and the evidence it carries.
+
+    fold is the month key, model_run the MLflow run id, snapshot the lake snapshot that the model was trained on,
+    certificate the digest of its row in `certificates_<study>`.
+
+    Args:
+        study: name of the study.
+        values: columns that its task publishes, with their types; None takes those of a direction: p_sell, p_hold,
+            p_buy and score = p_buy - p_sell.
+        may_be_empty: whether a month may hold no decision, as one without an active pattern.
     """
     return TableSchema(
         name=f"predictions_{study}",
@@ -330,10 +341,7 @@ def prediction_table(study: str) -> TableSchema:
             "session": pl.Date,
             "decision_time": UTC_TIME,
             "knowledge_time": UTC_TIME,
-            "p_sell": pl.Float64,
-            "p_hold": pl.Float64,
-            "p_buy": pl.Float64,
-            "score": pl.Float64,
+            **(values or _DIRECTION),
             "fold": pl.String,
             "model_run": pl.String,
             "snapshot": pl.Int64,
@@ -341,21 +349,42 @@ def prediction_table(study: str) -> TableSchema:
         },
         key=_PANEL_KEY,
         month_column="session",
+        may_be_empty=may_be_empty,
         description=f"Out-of-sample predictions of the study {study!r}, one walk-forward fold per month.",
     )
 
 
-def model_table(study: str) -> TableSchema:
-    """Table `model_<study>`: one row per trained fold, saying what it saw and where its files lie.
+def member_table(study: str, values: Mapping[str, Any]) -> TableSchema:
+    """Table `members_<study>`: what each member of the ensemble predicted by itself, baselines included."""
+    return TableSchema(
+        name=f"members_{study}",
+        columns={
+            "symbol": pl.String,
+            "session": pl.Date,
+            "fold": pl.String,
+            "member": pl.String,
+            **values,
+        },
+        key=(*_PANEL_KEY, "member"),
+        month_column="session",
+        may_be_empty=True,
+        description=f"Out-of-sample predictions of every member of the study {study!r}.",
+    )
 
-    artifact is a path relative to the data set's state folder, artifact_sha256 the digest of that file,
-    snapshot the lake snapshot the training set was read at, ledger_digest the digest of the fold's fit
-    ledger.
+
+def model_table(study: str) -> TableSchema:
+    """Table `model_<study>`: one row per fold, saying what its model saw and where the files lie.
+
+    fitted is the fold that was trained, an earlier one where models are not refitted every month; artifact is a path
+    relative to the data set's state folder, artifact_sha256 the digest of that file, snapshot the lake snapshot the
+    training set was read at, ledger_digest the digest of the fold's fit ledger. best_iteration and validation_loss are
+    the first member's. only_symbols names those it was trained on, where the run asked for some only.
     """
     return TableSchema(
         name=f"model_{study}",
         columns={
             "fold": pl.String,
+            "fitted": pl.String,
             "train_start": pl.Date,
             "train_end": pl.Date,
             "test_start": pl.Date,
@@ -364,6 +393,9 @@ def model_table(study: str) -> TableSchema:
             "rows": pl.Int64,
             "sessions": pl.Int64,
             "symbols": pl.Int64,
+            "size": pl.String,
+            "parameters": pl.Int64,
+            "train_seconds": pl.Float64,
             "best_iteration": pl.Int64,
             "validation_loss": pl.Float64,
             "snapshot": pl.Int64,
@@ -371,9 +403,11 @@ def model_table(study: str) -> TableSchema:
             "artifact": pl.String,
             "artifact_sha256": pl.String,
             "ledger_digest": pl.String,
+            "only_symbols": pl.String,
         },
         key=("fold",),
         nullable=frozenset({"validation_loss"}),
+        unversioned=frozenset({"train_seconds"}),
         description=f"Trained folds of the study {study!r}.",
     )
 

@@ -17,7 +17,7 @@ from trademl_pipeline.features.patterns import BOUNDARIES, active_rows, pattern_
 from trademl_pipeline.features.prepare import prepare
 from trademl_pipeline.features.registry import FEATURE_SETS
 from trademl_pipeline.features.rules import PatternRules
-from trademl_pipeline.sequences.index import feature_matrix, gather, window_index
+from trademl_pipeline.sequences.index import KEY, feature_matrix, gather, window_index
 
 # Steps of the view that do not depend on hindsight: computed once.
 SHARED = (
@@ -74,13 +74,21 @@ class PatternWindows:
         return x, mask, pattern_mask
 
 
-def pattern_windows(bars: pl.DataFrame, length: int = 50, rules: PatternRules = RULES) -> PatternWindows:
+def pattern_windows(
+    bars: pl.DataFrame,
+    length: int = 50,
+    rules: PatternRules = RULES,
+    *,
+    features: pl.DataFrame | None = None,
+) -> PatternWindows:
     """All snapshots of all consolidation patterns, with what their windows need.
 
     Args:
         bars: as for `features.compute`; rows without a usable price are no sessions and are left out.
         length: sessions in a window.
         rules: thresholds of the patterns.
+        features: symbol, session and the set `breakout` as it was published, to be used instead of computing it
+            again; a session without a row there is missing throughout.
     """
     panel = prepare(bars)
     names = FEATURE_SETS["breakout"]
@@ -92,4 +100,6 @@ def pattern_windows(bars: pl.DataFrame, length: int = 50, rules: PatternRules = 
         marked["activation_row"],
     )
     view = pattern_view(panel.hstack(values.select(SHARED)), rules)
+    if features is not None:
+        values = panel.select(KEY).join(features, on=list(KEY), how="left", maintain_order="left")
     return PatternWindows(index, feature_matrix(values, names), feature_matrix(view), length)

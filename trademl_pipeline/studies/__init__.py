@@ -1,8 +1,14 @@
 """Study declarations: what a user edits to add a study."""
 
+from trademl_pipeline.studies.breakout import BREAKOUT
 from trademl_pipeline.studies.direction import DIRECTION
+from trademl_pipeline.studies.hybrid import HYBRID
+from trademl_pipeline.studies.mamba_forecast import MAMBA_FORECAST
+from trademl_pipeline.studies.pattern_confidence import PATTERN_CONFIDENCE
 from trademl_pipeline.studies.spec import FoldPlan, StudySpec, StudySpecError
 
-STUDIES: dict[str, StudySpec] = {study.name: study for study in (DIRECTION,)}
+STUDIES: dict[str, StudySpec] = {
+    study.name: study for study in (MAMBA_FORECAST, BREAKOUT, PATTERN_CONFIDENCE, DIRECTION, HYBRID)
+}
 
-__all__ = ["STUDIES", "FoldPlan", "StudySpec", "StudySpecError"]
+__all__ = ["DIRECTION", "STUDIES", "FoldPlan", "StudySpec", "StudySpecError"]

@@ -1,9 +1,27 @@
-"""What a study is: one frozen declaration from which every asset, check and job of it is made."""
+"""What a study is: one frozen declaration from which every asset, check, job and schedule of it is made."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Literal, get_args
+
+from trademl_pipeline.features import FEATURE_SETS
+from trademl_pipeline.labels.targets import TARGETS
+from trademl_pipeline.lake.schemas import (
+    TableSchema,
+    feature_table,
+    member_table,
+    model_table,
+    prediction_table,
+    sequence_table,
+)
+from trademl_pipeline.portfolio.long_short import LongShortConfig
+from trademl_pipeline.training.members import BOOSTED, MemberSpec
+from trademl_pipeline.training.study import Ensemble, FitPlan
+from trademl_pipeline.training.tasks import TASKS, Task
 
 STUDY_NAME_RULE = "lower-case letters, digits and underscores, starting with a letter"
+Decisions = Literal["sessions", "snapshots"]
+Refit = Literal["month", "quarter"]
+REFIT_MONTHS: dict[Refit, int] = {"month": 1, "quarter": 3}
 
 
 class StudySpecError(ValueError):
@@ -18,11 +36,15 @@ class FoldPlan:
         min_train: least number of sessions of training labels before the first fold (sessions).
         window: sessions of training labels a sliding fold keeps; None expands from the first session.
         embargo: sessions left empty between the last label a model learns from and its first decision.
+        refit: how often models are trained; months between go on with the quarter's.
+        calendar: exchange calendar whose sessions are counted.
     """
 
     min_train: int = 252
     window: int | None = None
     embargo: int = 5
+    refit: Refit = "month"
+    calendar: str = "XNYS"
 
     def __post_init__(self) -> None:
         if self.min_train < 1:
@@ -34,6 +56,8 @@ class FoldPlan:
                 f"folds.window is {self.window} sessions, less than folds.min_train ({self.min_train}); "
                 "a sliding window must hold at least the minimal training set"
             )
+        if self.refit not in REFIT_MONTHS:
+            raise StudySpecError(f"folds.refit is {self.refit!r}; it may be {', '.join(REFIT_MONTHS)}")
 
 
 @dataclass(frozen=True)
@@ -44,46 +68,130 @@ class StudySpec:
         name: used in asset keys (`sequences_<name>`, `model_<name>`, ...).
         title: one line for people.
         feature_set: name in `features.FEATURE_SETS`.
+        target: name in `labels.TARGETS`.
+        fit: task, members, ensemble, selection and calibration.
         window: sessions per input window.
-        lags: sessions back from the decision whose features a tree sees, 0 being the decision's own.
-        horizon: sessions ahead that the label reads.
-        k: width of the Hold band in units of the volatility expected over the horizon.
+        stride: every how many sessions of a symbol a row trains; predictions are made at every decision.
+        decisions: at every session, or at the snapshots of active consolidation patterns only.
+        universe: named universe of real data, see `market.universes`; the simulated market trades all it has.
         folds: the walk-forward plan.
-        model: keyword arguments of the model's config.
+        judged_over: sessions of the label's `forward_return`, against which reports rank, where they are not the
+            target's horizon.
+        book: decision rule and costs of the book that judges the study.
+        sizes: names that run config and the command line may choose from; the first is the default.
         validation_sessions: last sessions of a fold's training labels kept for early stopping.
-        seed: seeds the model and every sample the gate draws.
+        seed: seeds the models and every sample the gate draws.
     """
 
     name: str
     title: str
     feature_set: str
+    target: str
+    fit: FitPlan
     window: int
-    lags: tuple[int, ...]
-    horizon: int
-    k: float
+    stride: int = 1
+    decisions: Decisions = "sessions"
+    universe: str = "ALL"
     folds: FoldPlan = field(default_factory=FoldPlan)
-    model: dict[str, Any] = field(default_factory=dict)
+    judged_over: int | None = None
+    book: LongShortConfig | None = None
+    sizes: tuple[str, ...] = ("small", "base")
     validation_sessions: int = 63
     seed: int = 7
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier() or self.name != self.name.lower():
             raise StudySpecError(f"name is {self.name!r}; use {STUDY_NAME_RULE}")
-        for name, value, least in (
-            ("window", self.window, 1),
-            ("horizon", self.horizon, 1),
-            ("validation_sessions", self.validation_sessions, 1),
-        ):
-            if value < least:
-                raise StudySpecError(f"{name} is {value}; it must be at least {least}")
-        if self.k <= 0:
-            raise StudySpecError(f"k is {self.k}; the Hold band needs a width above 0")
-        if not self.lags or min(self.lags) < 0 or max(self.lags) >= self.window:
-            raise StudySpecError(
-                f"lags is {self.lags}; give at least one lag, each from 0 to window - 1 ({self.window - 1})"
-            )
+        self._known("feature_set", self.feature_set, FEATURE_SETS)
+        self._known("target", self.target, TARGETS)
+        self._known("fit.task", self.fit.task, TASKS)
+        self._known("fit.ensemble", self.fit.ensemble, get_args(Ensemble))
+        self._known("decisions", self.decisions, get_args(Decisions))
+        for name in ("window", "stride", "validation_sessions"):
+            if getattr(self, name) < 1:
+                raise StudySpecError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.validation_sessions >= self.folds.min_train:
             raise StudySpecError(
                 f"validation_sessions is {self.validation_sessions}, not less than folds.min_train "
                 f"({self.folds.min_train}); nothing would be left to train on"
             )
+        missing = set(TASKS[self.fit.task].labels) - set(TARGETS[self.target].values)
+        if missing:
+            raise StudySpecError(
+                f"fit.task {self.fit.task!r} learns {sorted(missing)}, which target {self.target!r} does not have; "
+                "choose a target that fits the task"
+            )
+        self._members()
+
+    def _members(self) -> None:
+        members = self.fit.members
+        names = [m.name for m in members]
+        if not self.fit.voters:
+            raise StudySpecError("fit.members has no member that is not a baseline; nothing would predict")
+        if len(set(names)) < len(names):
+            raise StudySpecError(f"fit.members names {names} are not unique")
+        if not self.sizes:
+            raise StudySpecError("sizes is empty; name at least one, such as 'small'")
+        for member in members:
+            lacking = [size for size in self.sizes if size not in member.efforts]
+            if lacking:
+                raise StudySpecError(f"fit.members {member.name}: efforts lacks the sizes {lacking}")
+            if not member.lags or min(member.lags) < 0 or max(member.lags) >= self.window:
+                raise StudySpecError(
+                    f"fit.members {member.name}: lags is {member.lags}; give at least one lag, each from 0 to "
+                    f"window - 1 ({self.window - 1})"
+                )
+            if member.kind in BOOSTED and TASKS[self.fit.task].kind != "class":
+                raise StudySpecError(
+                    f"fit.members {member.name}: {member.kind} predicts classes, task {self.fit.task!r} has none"
+                )
+
+    def _known(self, name: str, value: str, choices) -> None:
+        if value not in choices:
+            raise StudySpecError(f"{name} is {value!r}; it may be {', '.join(map(repr, choices))}")
+
+    @property
+    def horizon(self) -> int:
+        """Sessions that the outcome by which the study is judged reaches ahead."""
+        return self.judged_over or TARGETS[self.target].horizon
+
+    @property
+    def task(self) -> Task:
+        """What the models are asked."""
+        return TASKS[self.fit.task]
+
+    @property
+    def features(self) -> TableSchema:
+        """Table of the features."""
+        return feature_table(self.feature_set, FEATURE_SETS[self.feature_set])
+
+    @property
+    def labels(self) -> TableSchema:
+        """Table of the labels."""
+        return TARGETS[self.target].table
+
+    @property
+    def windows(self) -> TableSchema:
+        """Table of the decisions and their windows."""
+        return sequence_table(self.name)
+
+    @property
+    def models(self) -> TableSchema:
+        """Table of the folds."""
+        return model_table(self.name)
+
+    @property
+    def predictions(self) -> TableSchema:
+        """Table of the predictions."""
+        snapshots = self.decisions == "snapshots"
+        return prediction_table(self.name, self.task.published, may_be_empty=snapshots)
+
+    @property
+    def members(self) -> TableSchema:
+        """Table of every member's predictions."""
+        return member_table(self.name, self.task.published)
+
+    @property
+    def networks(self) -> tuple[MemberSpec, ...]:
+        """Members that are networks."""
+        return tuple(m for m in self.fit.members if m.is_network)

@@ -255,6 +255,36 @@ class CorrelationLoss(nn.Module):
         return uncorrelated + self.anchor * _mean(cross_entropy, known)
 
 
+class PatternLoss(nn.Module):
+    """Correlation-optimised confidence of each pattern, and three side tasks at a small weight (seed 002).
+
+    signal_quality: binary cross-entropy; regime: cross-entropy; log_volatility: absolute error. A side task without
+    a target in the batch, or not among the targets at all, adds nothing.
+
+    Args:
+        side: weight of each side task.
+        anchor: see `CorrelationLoss`.
+    """
+
+    def __init__(self, side: float = 0.1, anchor: float = 0.5):
+        super().__init__()
+        self.side, self.confidence = side, CorrelationLoss(anchor)
+
+    def forward(self, outputs: Tensors, targets: Tensors) -> torch.Tensor:
+        """Scalar."""
+        total = self.confidence(outputs, targets)
+        if "signal_quality" in targets:
+            quality, known = _known(targets["signal_quality"], outputs["signal_quality"].dtype)
+            entropy = F.binary_cross_entropy_with_logits(outputs["signal_quality"], quality, reduction="none")
+            total = total + self.side * _mean(entropy, known)
+        if "regime" in targets:
+            total = total + self.side * _cross_entropy(outputs["regime"], targets["regime"], None)
+        if "log_volatility" in targets:
+            size, known = _known(targets["log_volatility"], outputs["log_volatility"].dtype)
+            total = total + self.side * _mean((outputs["log_volatility"] - size).abs(), known)
+        return total
+
+
 def _known(target: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """The target with NaN as 0, and where it was not NaN."""
     known = ~target.isnan()

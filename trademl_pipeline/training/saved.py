@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from trademl_pipeline.training.inner_split import FitError
+from trademl_pipeline.training.linear import LinearModel
 from trademl_pipeline.training.trees import TreeModel
 
 FORMAT = 1
-NETWORK, TREES = "network", "trees"
+NETWORK, TREES, LINEAR = "network", "trees", "linear"
 _CARD, _WEIGHTS = "model.json", "weights.pt"
 
 
@@ -25,13 +26,13 @@ class SavedModel:
     """A fitted model that takes raw features.
 
     Attributes:
-        kind: ``network`` or ``trees``.
-        name: of the network (``models.registry``) or ``lightgbm``, ``xgboost``.
+        kind: ``network``, ``trees`` or ``linear``.
+        name: of the network (``models.registry``) or ``lightgbm``, ``xgboost``, ``linear``.
         features: names of the columns, in order.
-        length: steps of a window; 1 for trees.
+        length: steps of a window; 1 for trees and the linear model.
         inputs: further inputs of a network by name, with their width.
         metadata: fold, snapshot, code version, config and what else the caller wants kept; plain data.
-        model: ``models.prepared.Prepared`` or ``TreeModel``.
+        model: ``models.prepared.Prepared``, ``TreeModel`` or ``LinearModel``.
     """
 
     kind: str
@@ -43,11 +44,11 @@ class SavedModel:
     model: Any
 
     def predict(self, x: np.ndarray, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name, (batch, …) each; for trees ``probabilities``.
+        """Outputs by name, (batch, …) each; for trees ``probabilities``, for the linear model its columns.
 
         Args:
             x: raw features, (batch, length, features) for networks, (batch, features) or (batch, 1, features)
-                for trees. NaN is missing. Leading steps that are NaN throughout are padding.
+                for the others. NaN is missing. Leading steps that are NaN throughout are padding.
             inputs: further inputs, (batch, width).
 
         Raises:
@@ -56,6 +57,9 @@ class SavedModel:
         x = np.asarray(x)
         if self.kind == TREES:
             return {"probabilities": self.model.predict_proba(x.reshape(len(x), -1))}
+        if self.kind == LINEAR:
+            values = self.model.predict(x.reshape(len(x), -1))
+            return {name: values[:, i] for i, name in enumerate(self.model.columns)}
         if x.ndim != 3 or x.shape[1:] != (self.length, len(self.features)):
             raise FitError(
                 f"{self.name} takes (batch, {self.length}, {len(self.features)}) features, got {x.shape}"
@@ -97,6 +101,8 @@ class SavedModel:
         }
         if self.kind == TREES:
             card["trees"] = self.model.to_text()
+        elif self.kind == LINEAR:
+            card["linear"] = self.model.to_text()
         else:
             import torch
 
@@ -148,6 +154,8 @@ def load_model(folder: Path) -> SavedModel:
         )
     if card["kind"] == TREES:
         model: Any = TreeModel.from_text(card["trees"])
+    elif card["kind"] == LINEAR:
+        model = LinearModel.from_text(card["linear"])
     else:
         import torch
 

@@ -1,7 +1,7 @@
 """A data set in a temporary folder, with the assets run in this process on an instance of its own."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
@@ -11,6 +11,7 @@ from trademl_pipeline import studies
 from trademl_pipeline.defs import build_definitions
 from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.lake import Lake
+from trademl_pipeline_tests.small import small_direction
 
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 SYMBOLS = "6"
@@ -55,15 +56,6 @@ class Workplace:
         return [r.status.value for r in records if r.partition == month]
 
 
-def small_study() -> studies.StudySpec:
-    return replace(
-        studies.DIRECTION,
-        folds=studies.FoldPlan(min_train=120, embargo=5),
-        validation_sessions=21,
-        model={"max_rounds": 15, "early_stopping": 5},
-    )
-
-
 @pytest.fixture(scope="package")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Environment variables of a simulated data set of six symbols."""
@@ -79,7 +71,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def workplace(environment: Path) -> Iterator[Workplace]:
     """Bars, features, labels and windows of fifteen months, one fold and its report, made once."""
     with pytest.MonkeyPatch.context() as patch, dg.instance_for_test() as instance:
-        patch.setitem(studies.STUDIES, "direction", small_study())
+        patch.setitem(studies.STUDIES, "direction", small_direction())
         made = Workplace(environment, instance, build_definitions())
         for job, where in (
             ("prepare_direction", {"months": (FIRST, LAST)}),

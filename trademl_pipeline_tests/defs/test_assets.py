@@ -7,12 +7,13 @@ import polars as pl
 import pytest
 
 from trademl_pipeline.defs.certificates import certificates, values_version
-from trademl_pipeline.defs.models.model import fold_rows
+from trademl_pipeline.defs.models.fold import fold_rows
 from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.lake.schemas import AUDITS, feature_table, prediction_table
 from trademl_pipeline.leakage.certificate import Certificate
 from trademl_pipeline.market.calendar import month_range
-from trademl_pipeline_tests.defs.conftest import FIRST, LAST, Workplace, small_study
+from trademl_pipeline_tests.defs.conftest import FIRST, LAST, Workplace
+from trademl_pipeline_tests.small import small_direction
 
 MONTHS = month_range(FIRST, LAST)
 FEATURES = feature_table("indicators", FEATURE_SETS["indicators"])
@@ -59,10 +60,9 @@ def test_rows_and_figures_of_each_month_show_in_the_ui(workplace: Workplace):
 
 
 def test_a_fold_learns_only_from_labels_that_end_before_the_embargo(workplace: Workplace):
-    study = small_study()
-    fold, train, test = fold_rows(workplace.lake(), study, LAST)
-    assert train["label_end"].max() <= fold.train_end < fold.test_start
-    assert test["session"].min() == fold.test_start
+    rows = fold_rows(workplace.lake(), small_direction(), LAST)
+    assert rows.train["label_end"].max() <= rows.fold.train_end < rows.fold.test_start
+    assert rows.test["session"].min() == rows.fold.test_start
 
 
 def test_predictions_name_their_fold_run_snapshot_and_certificate(workplace: Workplace):
@@ -101,8 +101,8 @@ def test_every_month_of_predictions_carries_a_certificate_that_holds(workplace: 
 def test_the_training_set_can_be_rebuilt_from_the_snapshot_on_record(workplace: Workplace):
     lake = workplace.lake()
     record = lake.read("model_direction", months=(LAST, LAST))
-    _, now, _ = fold_rows(lake, small_study(), LAST)
-    _, then, _ = fold_rows(lake, small_study(), LAST, int(record["snapshot"][0]))
+    now = fold_rows(lake, small_direction(), LAST).train
+    then = fold_rows(lake, small_direction(), LAST, int(record["snapshot"][0])).train
     assert then.height == record["rows"][0]
     assert now.equals(then)
 
@@ -117,9 +117,9 @@ def test_a_fold_and_its_report_have_mlflow_runs_that_finished(workplace: Workpla
     assert run.data.params["dataset_snapshot"]
     assert run.data.metrics["train_rows"] > 0
     files = {a.path for a in client.list_artifacts(run.info.run_id)}
-    assert files == {"model.json", "fit_ledger.parquet", "importance.json"}
+    assert files == {"study", "fit_ledger.parquet", "importance.json", "training_log.json"}
     names = {e.name for e in client.search_experiments()}
-    assert {"trademl/model_direction", "trademl/validation_report"} <= names
+    assert {"trademl/model_direction", "trademl/report_direction"} <= names
 
 
 def test_the_report_is_written_with_the_oracle_beside_the_model(workplace: Workplace):

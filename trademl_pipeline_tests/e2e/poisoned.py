@@ -1,7 +1,6 @@
 """A code location like the real one, small, whose feature `gap` reads tomorrow in one month while a file says so."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +11,7 @@ from trademl_pipeline import studies
 from trademl_pipeline.defs import build_definitions
 from trademl_pipeline.features import compute
 from trademl_pipeline.market.calendar import month_expr
+from trademl_pipeline_tests.small import small_direction
 
 POISON = Path(os.environ["TRADEML_HOME"]) / "poison"
 
@@ -28,11 +28,7 @@ def leaky(bars: pl.DataFrame, name: str) -> pl.DataFrame:
 for module in (stage, panel):
     module.compute = leaky
 
-studies.STUDIES["direction"] = replace(
-    studies.DIRECTION,
-    folds=studies.FoldPlan(min_train=80, embargo=5),
-    validation_sessions=21,
-    model={"max_rounds": 20, "early_stopping": 5},
-)
+studies.STUDIES.clear()
+studies.STUDIES["direction"] = small_direction(min_train=80, rounds=20)
 
 defs = build_definitions()

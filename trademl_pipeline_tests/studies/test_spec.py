@@ -1,52 +1,83 @@
+from dataclasses import replace
+
 import pytest
 
 from trademl_pipeline.features import FEATURE_SETS
-from trademl_pipeline.studies import STUDIES, FoldPlan, StudySpec, StudySpecError
+from trademl_pipeline.labels import TARGETS
+from trademl_pipeline.studies import DIRECTION, STUDIES, FoldPlan, StudySpecError
+from trademl_pipeline.training.members import Effort, MemberSpec
 
-GOOD = {
-    "name": "direction",
-    "title": "t",
-    "feature_set": "indicators",
-    "window": 60,
-    "lags": (0,),
-    "horizon": 5,
-    "k": 0.5,
-}
+TREES = DIRECTION.fit.members[0]
 
 
-def test_every_declared_study_names_a_feature_set_that_exists():
-    assert STUDIES
-    for study in STUDIES.values():
-        assert study.feature_set in FEATURE_SETS
+def test_the_five_studies_are_there():
+    assert list(STUDIES) == ["mamba_forecast", "breakout", "pattern_confidence", "direction", "hybrid"]
 
 
-def test_no_study_embargoes_less_than_its_labels_reach():
-    for study in STUDIES.values():
-        assert study.folds.embargo >= study.horizon
+@pytest.mark.parametrize("study", STUDIES.values(), ids=lambda study: study.name)
+def test_a_study_names_features_targets_and_sizes_that_exist(study):
+    assert study.feature_set in FEATURE_SETS
+    assert set(study.task.labels) <= set(TARGETS[study.target].values)
+    assert study.folds.min_train >= 252
+    for member in study.fit.members:
+        assert set(study.sizes) <= set(member.efforts)
+
+
+@pytest.mark.parametrize("study", STUDIES.values(), ids=lambda study: study.name)
+def test_every_network_and_its_settings_can_be_built(study):
+    from trademl_pipeline.models.registry import build
+    from trademl_pipeline.training.schedule import TrainConfig
+
+    for member in study.networks:
+        TrainConfig(**member.training)
+        for effort in member.efforts.values():
+            if effort.preset in ("small", "old", "base", "small_single", "small_ensemble"):
+                build(member.kind, len(FEATURE_SETS[study.feature_set]), effort.preset, **member.settings)
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "named"),
+    ("changes", "named"),
     [
-        ("name", "Direction", "name"),
-        ("name", "1st", "name"),
-        ("window", 0, "window"),
-        ("horizon", 0, "horizon"),
-        ("k", 0.0, "k"),
-        ("lags", (), "lags"),
-        ("lags", (-1,), "lags"),
-        ("lags", (60,), "lags"),
-        ("validation_sessions", 252, "validation_sessions"),
+        ({"name": "Direction"}, "name"),
+        ({"name": "1st"}, "name"),
+        ({"feature_set": "nothing"}, "feature_set"),
+        ({"target": "nothing"}, "target"),
+        ({"target": "pattern"}, "fit.task"),
+        ({"decisions": "never"}, "decisions"),
+        ({"window": 0}, "window"),
+        ({"stride": 0}, "stride"),
+        ({"sizes": ()}, "sizes"),
+        ({"sizes": ("huge",)}, "efforts"),
+        ({"validation_sessions": 252}, "validation_sessions"),
+        ({"fit": replace(DIRECTION.fit, task="nothing")}, "fit.task"),
+        ({"fit": replace(DIRECTION.fit, ensemble="nothing")}, "fit.ensemble"),
+        ({"fit": replace(DIRECTION.fit, members=())}, "fit.members"),
+        ({"fit": replace(DIRECTION.fit, members=(TREES, TREES))}, "fit.members"),
+        ({"fit": replace(DIRECTION.fit, members=(replace(TREES, lags=()),))}, "lags"),
+        ({"fit": replace(DIRECTION.fit, members=(replace(TREES, lags=(60,)),))}, "lags"),
+        ({"fit": replace(DIRECTION.fit, members=(replace(TREES, baseline=True),))}, "fit.members"),
     ],
 )
-def test_a_value_that_cannot_work_is_refused_by_its_field(field, value, named):
+def test_a_value_that_cannot_work_is_refused_by_its_field(changes, named):
     with pytest.raises(StudySpecError, match=named):
-        StudySpec(**{**GOOD, field: value})
+        replace(DIRECTION, **changes)
+
+
+def test_trees_are_refused_where_there_are_no_classes():
+    trees = MemberSpec("trees", "lightgbm", {"small": Effort(), "base": Effort()})
+    study = STUDIES["hybrid"]
+    with pytest.raises(StudySpecError, match="classes"):
+        replace(study, fit=replace(study.fit, members=(*study.fit.members, trees)))
 
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [({"min_train": 0}, "min_train"), ({"embargo": -1}, "embargo"), ({"window": 100}, "window")],
+    [
+        ({"min_train": 0}, "min_train"),
+        ({"embargo": -1}, "embargo"),
+        ({"window": 100}, "window"),
+        ({"refit": "week"}, "refit"),
+    ],
 )
 def test_a_fold_plan_that_cannot_work_is_refused_by_its_field(arguments, named):
     with pytest.raises(StudySpecError, match=named):

@@ -1,12 +1,11 @@
 from datetime import date
 
-import numpy as np
 import polars as pl
 import pytest
 
 from trademl_pipeline.folds import WalkForward
 from trademl_pipeline.market.calendar import month_sessions, sessions
-from trademl_pipeline.training.dataset import DatasetError, decisions, flat_rows, training_rows
+from trademl_pipeline.training.dataset import decisions, training_rows
 
 SESSIONS = sessions(date(2015, 1, 2), date(2015, 6, 30))
 
@@ -31,20 +30,18 @@ def labels(horizon: int = 5) -> pl.DataFrame:
     )
 
 
-def test_lags_stop_at_the_symbols_first_row():
-    frame = panel()
-    rows = flat_rows(frame.select("symbol", "session", "n_valid"), frame, ["f"], (0, 2))
-    assert rows.names == ("f", "f@2")
-    first_of_b = len(SESSIONS)
-    assert np.isnan(rows.x[first_of_b, 1])
-    assert np.isnan(rows.x[first_of_b + 1, 1])
-    assert rows.x[first_of_b + 2, 1] == first_of_b
-
-
-def test_a_decision_without_features_is_an_error_that_names_the_month():
-    frame = panel()
-    with pytest.raises(DatasetError, match="2015-06"):
-        flat_rows(frame.select("symbol", "session", "n_valid"), frame.head(-1), ["f"], (0,))
+def test_a_stride_trains_on_every_session_by_turns():
+    plan = WalkForward(min_train=60, embargo=5)
+    fold = plan.fold("2015-06-01", SESSIONS[0])
+    everyone = panel(tuple(f"S{i:02d}" for i in range(40)))
+    ends = everyone.select("symbol", "session").join(
+        labels().filter(pl.col("symbol") == "A").drop("symbol"), on="session"
+    )
+    every = training_rows(everyone, ends, plan, fold)[0]
+    some = training_rows(everyone, ends, plan, fold, stride=5)[0]
+    assert some.height == pytest.approx(every.height / 5, rel=0.05)
+    assert set(some["session"]) == set(every["session"])
+    assert some.join(every, on=["symbol", "session"], how="anti").is_empty()
 
 
 def test_training_rows_end_before_the_embargo_and_know_their_labels_time():

@@ -1,38 +1,62 @@
-"""The model of one walk-forward fold."""
+"""The models of one walk-forward fold: every member of the study, its ensemble and its calibration."""
 
 import hashlib
 import json
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import polars as pl
+from pydantic import Field
 
-from trademl_pipeline.defs.figures import bars_figure
+from trademl_pipeline.defs.figures import bars_figure, lines_figure
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish
-from trademl_pipeline.defs.history import require_months
 from trademl_pipeline.defs.metadata import OWNERS, month_metadata, table_metadata
+from trademl_pipeline.defs.models.fold import FoldRows, fold_rows, plan_of, windows_of_keys
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH, earlier
 from trademl_pipeline.defs.resources import ArtifactsResource, LakeResource, TrackingResource, home
-from trademl_pipeline.features import FEATURE_SETS
-from trademl_pipeline.folds import Fold, FoldError, WalkForward
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import LakeError
-from trademl_pipeline.lake.schemas import feature_table, label_table, model_table, sequence_table
-from trademl_pipeline.leakage import AuditReport, audit_fit_ledger, audit_folds
+from trademl_pipeline.leakage import AuditReport, audit_fit_ledger, audit_folds, audit_model
 from trademl_pipeline.market.calendar import offset_month
 from trademl_pipeline.studies import StudySpec
-from trademl_pipeline.training.dataset import flat_rows, training_rows
+from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.tree_config import LightGBMConfig
+from trademl_pipeline.training.members import Setting
+from trademl_pipeline.training.study import CARD, FittedStudy, fit_study, load_study
+from trademl_pipeline.training.trials import TrialLedger
+from trademl_pipeline.training.windows import Windows
 
-PROBES = ("folds", "fit_ledger")
-MODEL_FILE, LEDGER_FILE = "model.json", "fit_ledger.parquet"
+LEDGER_FILE = "fit_ledger.parquet"
+# Rows on which a network is tried with other padding and other neighbours.
+ROWS_PROBED = 16
 
 
 class ModelMissingError(LakeError):
     """The fold of a month has no model, or its files are not those that were published."""
+
+
+class TrainSettings(dg.Config):
+    """Overrides of one run; left empty, the study's own settings hold."""
+
+    size: str = Field(default="", description="size of the study's members, e.g. small or base")
+    epochs: int = Field(default=0, description="epochs of every network; 0: as the size says")
+    symbols: str = Field(default="", description="comma-separated symbols to train on; empty: all")
+
+    def size_of(self, study: StudySpec) -> str:
+        """The size asked for.
+
+        Raises:
+            dg.Failure: the study has no such size.
+        """
+        size = self.size or os.environ.get("TRADEML_SIZE", "") or study.sizes[0]
+        if size not in study.sizes:
+            raise dg.Failure(f"{study.name} has no size {size!r}; it has {', '.join(study.sizes)}")
+        return size
 
 
 # One fold is one pod with one GPU where the run launcher is Kubernetes; elsewhere the tags are ignored and the pool
@@ -44,79 +68,88 @@ GPU_TAGS = {
 }
 
 
-def plan_of(study: StudySpec) -> WalkForward:
-    """The walk-forward plan of a study."""
-    folds = study.folds
-    return WalkForward(min_train=folds.min_train, window=folds.window, embargo=folds.embargo)
+def probes_of(study: StudySpec) -> tuple[str, ...]:
+    """Probes of a study's models; trees have neither padding nor neighbours."""
+    return ("folds", "fit_ledger", "model") if study.networks else ("folds", "fit_ledger")
 
 
-def fold_rows(
-    store: Lake, study: StudySpec, month: str, snapshot: int | None = None
-) -> tuple[Fold, pl.DataFrame, pl.DataFrame]:
-    """The fold of a month with its training rows and the decisions it must not touch."""
-    before = offset_month(month, -1)
-    history = ("1900-01-01", before)
-    # A fold that learned over a hole would not be the fold its month asks for.
-    for table in (
-        feature_table(study.feature_set, FEATURE_SETS[study.feature_set]),
-        sequence_table(study.name),
-        label_table(study.name),
-    ):
-        require_months(store, table, *history, reader=f"model_{study.name} {month[:7]}")
-    sequences = store.read(sequence_table(study.name), months=history, snapshot=snapshot)
-    labels = store.read(label_table(study.name), months=history, snapshot=snapshot)
-    if sequences.is_empty() or labels.is_empty():
-        raise FoldError(
-            f"fold {month[:7]}: there are no windows or labels before it; materialize sequences_{study.name} and "
-            f"{label_table(study.name).name} for the months before {month[:7]}"
-        )
-    plan = plan_of(study)
-    fold = plan.fold(month, sequences["session"].min())  # pyright: ignore[reportArgumentType]
-    return fold, *training_rows(sequences, labels, plan, fold)
+def audit_fold(
+    study: StudySpec, rows: FoldRows, ledger: FitLedger, fitted: FittedStudy, windows: Windows
+) -> AuditReport:
+    """L on the fold's split, F on everything that was fitted for it, M on every network."""
+    report = audit_folds(rows.train, rows.test, embargo=rows.fold.embargo) + audit_fit_ledger(
+        ledger, rows.fold, train=rows.train
+    )
+    networks = [fitted.members[member.name] for member in study.networks]
+    if not networks:
+        return report
+    import torch
+
+    some = windows.take(np.array(probed(windows)))
+    position = [list(study.features.columns)[4:].index(name) for name in fitted.names]
+    x, mask = some.batch(np.arange(len(some)))
+    batch, real = torch.from_numpy(x[:, :, position].copy()), torch.from_numpy(mask)
+    for member in networks:
+        found = audit_model(member.saved.model, batch, real, causal=False, seed=study.seed)
+        own = tuple(replace(v, column=f"{member.name}: {v.column}") for v in found.violations)
+        report = report + AuditReport(own, found.coverage)
+    return report
 
 
-def audit_fold(train: pl.DataFrame, test: pl.DataFrame, ledger: FitLedger, fold: Fold) -> AuditReport:
-    """L on the fold's split, F on everything that was fitted for it."""
-    return audit_folds(train, test, embargo=fold.embargo) + audit_fit_ledger(ledger, fold, train=train)
+def probed(windows: Windows) -> list[int]:
+    """Windows for the model probe: the shortest ones, which have padding, and others from all over."""
+    order = windows.n_valid.argsort(kind="stable")
+    spread = range(0, len(windows), max(1, len(windows) // ROWS_PROBED))
+    return sorted({*order[: ROWS_PROBED // 2].tolist(), *list(spread)[: ROWS_PROBED // 2]})
 
 
 def load_ledger(record: pl.DataFrame) -> FitLedger:
     """The fit ledger of a published model, by its row in the model table."""
-    path = (home() / record["artifact"][0]).with_name(LEDGER_FILE)
+    path = (home() / record["artifact"][0]).parent.parent / LEDGER_FILE
     if not path.exists():
         raise ModelMissingError(f"the fit ledger {path} is gone; materialize the model of that month again")
     return FitLedger.from_frame(pl.read_parquet(path))
 
 
-def _write(folder: Path, name: str, data: bytes) -> Path:
-    """Write a file whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{name}.{os.getpid()}"
-    partial.write_bytes(data)
-    os.replace(partial, folder / name)
-    return folder / name
+def load_models(study: StudySpec, record: pl.DataFrame, month: str) -> FittedStudy:
+    """The published models of a fold, their files checked against the digests on record.
+
+    Raises:
+        ModelMissingError: there is none, or its files are gone or are others.
+    """
+    again = f"materialize {study.models.name} for {month[:7]}"
+    if record.is_empty():
+        raise ModelMissingError(f"{study.name} {month[:7]}: there is no model of that month; {again} first")
+    path = home() / Path(record["artifact"][0])
+    if not path.exists():
+        raise ModelMissingError(f"the model {path} is gone; {again} again")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != record["artifact_sha256"][0]:
+        raise ModelMissingError(
+            f"the model {path} is not the one that was published for {month[:7]}; {again} again"
+        )
+    try:
+        return load_study(path.parent)
+    except (FileNotFoundError, FitError) as error:
+        raise ModelMissingError(f"{error}; {again} again") from error
 
 
 def model_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """The asset and the gate checks of a study's models."""
-    schema = model_table(study.name)
-    features_name = f"features_{study.feature_set}"
+    schema = study.models
 
     @dg.asset(
         name=schema.name,
-        description=f"{study.title}: LightGBM trained for one month on what was known before it.\n\nTraining labels "
-        f"end {study.folds.embargo} sessions before the month's first decision (at least "
-        f"{study.folds.min_train} sessions of them); everything fitted goes through the fit ledger. A fold of 60 "
-        "symbols takes a few seconds.",
+        description=f"{study.title}: {', '.join(m.name for m in study.fit.members)}, trained for one month on what "
+        f"was known before it.\n\nTraining labels end {study.folds.embargo} sessions before the month's first decision "
+        f"(at least {study.folds.min_train} sessions of them); everything fitted goes through the fit ledger.",
         partitions_def=MONTHS,
         backfill_policy=RUN_PER_MONTH,
         deps=[
-            dg.AssetDep(features_name, partition_mapping=earlier()),
-            dg.AssetDep(label_table(study.name).name, partition_mapping=earlier()),
-            dg.AssetDep(sequence_table(study.name).name, partition_mapping=earlier()),
+            dg.AssetDep(table.name, partition_mapping=earlier())
+            for table in (study.features, study.labels, study.windows)
         ],
         group_name="models",
-        kinds={"lightgbm", "mlflow"},
+        kinds=kinds_of(study),
         owners=OWNERS,
         tags={"study": study.name},
         pool="gpu",
@@ -125,114 +158,221 @@ def model_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetChecksD
     )
     def model(
         context: dg.AssetExecutionContext,
+        config: TrainSettings,
         lake: LakeResource,
         tracking: TrackingResource,
         artifacts: ArtifactsResource,
     ) -> None:
-        from trademl_pipeline.training.trees import fit_lightgbm
-
         store = lake.open()
 
         def month_of(month: str) -> dict[str, Any]:
-            snapshot = store.snapshot()
-            fold, train, test = fold_rows(store, study, month, snapshot)
-            table = feature_table(study.feature_set, FEATURE_SETS[study.feature_set])
-            features = store.read(table, months=("1900-01-01", offset_month(month, -1)), snapshot=snapshot)
-            rows = flat_rows(train, features, FEATURE_SETS[study.feature_set], study.lags)
-            config = LightGBMConfig(
-                n_classes=3,
-                validation_sessions=study.validation_sessions,
-                embargo=study.folds.embargo,
-                **study.model,
-            )
-            ledger = FitLedger(month)
-            context.log.info(
-                f"fold {month[:7]}: {train.height} rows, {train['session'].n_unique()} sessions, "
-                f"labels up to {train['label_end'].max()}"
-            )
-            with tracking.run(
-                schema.name, month, {"study": study.name, "dagster_run": context.run.run_id}
-            ) as run:
-                run.log_params(
-                    {
-                        **vars(config),
-                        "seed": study.seed,
-                        "lags": study.lags,
-                        "horizon": study.horizon,
-                        "k": study.k,
-                        "feature_set": study.feature_set,
-                        "dataset_snapshot": snapshot,
-                        "train_start": fold.train_start,
-                        "train_end": fold.train_end,
-                        "embargo": fold.embargo,
-                    }
-                )
-                fitted = fit_lightgbm(
-                    rows.keys,
-                    rows.x,
-                    rows.names,
-                    config,
-                    seed=study.seed,
-                    threads=os.cpu_count() or 1,
-                    ledger=ledger,
-                )
-                ledger.freeze()
-                # A refused model must not overwrite the files of the one that is published.
-                folder = artifacts.models(study.name, month) / run.run_id
-                text = fitted.to_text().encode()
-                path = _write(folder, MODEL_FILE, text)
-                ledger.to_frame().write_parquet(folder / LEDGER_FILE)
-                importance = dict(sorted(fitted.importance.items(), key=lambda item: -item[1]))
-                _write(folder, "importance.json", json.dumps(importance, indent=1).encode())
-                record = pl.DataFrame(
-                    {
-                        "fold": [month],
-                        "train_start": [fold.train_start],
-                        "train_end": [fold.train_end],
-                        "test_start": [fold.test_start],
-                        "test_end": [fold.test_end],
-                        "embargo": [fold.embargo],
-                        "rows": [train.height],
-                        "sessions": [train["session"].n_unique()],
-                        "symbols": [train["symbol"].n_unique()],
-                        "best_iteration": [fitted.rounds],
-                        "validation_loss": [fitted.validation_loss],
-                        "snapshot": [snapshot],
-                        "model_run": [run.run_id],
-                        "artifact": [str(path.relative_to(home()))],
-                        "artifact_sha256": [hashlib.sha256(text).hexdigest()],
-                        "ledger_digest": [ledger.digest(month)],
-                    },
-                    schema=schema.polars_schema,
-                )
-                metrics = {"rounds": float(fitted.rounds), "train_rows": float(train.height)}
-                if fitted.validation_loss is not None:
-                    metrics["validation_loss"] = fitted.validation_loss
-                run.log_metrics(metrics)
-                published = publish(
-                    context, store, schema, record, month, lambda _: audit_fold(train, test, ledger, fold)
-                )
-                run.log_artifact(folder)
-            top = list(importance.items())[:15]
-            return {
-                **month_metadata(published, record),
-                "mlflow_run": run.run_id,
-                "train_rows": int(train.height),
-                "train_sessions": int(train["session"].n_unique()),
-                "last_label_end": str(train["label_end"].max()),
-                "rounds": int(fitted.rounds),
-                "validation_loss": fitted.validation_loss,
-                "dataset_snapshot": int(snapshot),
-                "importance": bars_figure(dict(top), "share of gain", horizontal=True),
-            }
+            return _train(context, config, store, tracking, artifacts, study, month)
 
         each_month(context, month_of)
 
     def audit_month(store: Lake, month: str) -> AuditReport:
         record = store.read(schema, months=(month, month))
-        if record.is_empty():
-            raise ModelMissingError(f"{schema.name} has no model of {month[:7]}; materialize it first")
-        fold, train, test = fold_rows(store, study, month, int(record["snapshot"][0]))
-        return audit_fold(train, test, load_ledger(record), fold)
+        fitted = load_models(study, record, month)
+        snapshot = int(record["snapshot"][0])
+        rows = recorded_rows(store, study, month, record)
+        windows = windows_of_keys(store, study, rows.train, offset_month(rows.fold.month, -1), snapshot)
+        return audit_fold(study, rows, load_ledger(record), fitted, windows)
 
-    return [model, gate_checks(schema.name, schema.name, PROBES, audit_month)]
+    return [model, gate_checks(schema.name, schema.name, probes_of(study), audit_month)]
+
+
+def recorded_rows(store: Lake, study: StudySpec, month: str, record: pl.DataFrame) -> FoldRows:
+    """The rows that a published model was trained on, read at the snapshot it names."""
+    only = frozenset(filter(None, (record["only_symbols"][0] or "").split(",")))
+    return fold_rows(
+        store, study, month, int(record["snapshot"][0]), fitted=record["fitted"][0], symbols=only
+    )
+
+
+def _train(
+    context: dg.AssetExecutionContext,
+    config: TrainSettings,
+    store: Lake,
+    tracking: TrackingResource,
+    artifacts: ArtifactsResource,
+    study: StudySpec,
+    month: str,
+) -> dict[str, Any]:
+    snapshot, size = store.snapshot(), config.size_of(study)
+    only = frozenset(s.strip() for s in config.symbols.split(",") if s.strip())
+    rows = fold_rows(store, study, month, snapshot, symbols=only)
+    windows = windows_of_keys(store, study, rows.train, offset_month(rows.fold.month, -1), snapshot)
+    setting = Setting(
+        names=tuple(study.features.columns)[4:],
+        size=size,
+        validation_sessions=study.validation_sessions,
+        embargo=study.folds.embargo,
+        seed=study.seed,
+        epochs=config.epochs or None,
+        threads=int(os.environ.get("TRADEML_THREADS", "0")) or os.cpu_count() or 1,
+    )
+    ledger, trials = FitLedger(rows.fold.month), TrialLedger(home() / "trials.jsonl")
+    context.log.info(
+        f"fold {month[:7]}: {rows.train.height} rows, {rows.train['session'].n_unique()} sessions, labels up to "
+        f"{rows.train['label_end'].max()}, size {size}"
+    )
+    tags = {"study": study.name, "dagster_run": context.run.run_id}
+    with tracking.run(study.models.name, month, tags) as run:
+        run.log_params(_parameters(study, setting, rows, snapshot))
+        folder = artifacts.models(study.name, month) / run.run_id
+        fitted = fit_study(
+            study.fit, windows, setting, ledger=ledger, progress=_progress(context), trials=trials
+        )
+        ledger.freeze()
+        # A refused model must not overwrite the files of the one that is published.
+        digest = fitted.save(folder / "study")
+        ledger.to_frame().write_parquet(folder / LEDGER_FILE)
+        importance = _importance(fitted)
+        (folder / "importance.json").write_text(json.dumps(importance, indent=1))
+        (folder / "training_log.json").write_text(
+            json.dumps({name: list(m.history) for name, m in fitted.members.items()}, indent=1)
+        )
+        record = _record(study, month, rows, fitted, snapshot, size).with_columns(
+            pl.lit(run.run_id).alias("model_run"),
+            pl.lit(str((folder / "study" / CARD).relative_to(home()))).alias("artifact"),
+            pl.lit(digest).alias("artifact_sha256"),
+            pl.lit(ledger.digest(rows.fold.month)).alias("ledger_digest"),
+            pl.lit(",".join(sorted(only))).alias("only_symbols"),
+        )
+        figures = _metrics(fitted, rows)
+        run.log_metrics(figures)
+        published = publish(
+            context,
+            store,
+            study.models,
+            record.select(list(study.models.columns)).cast(study.models.polars_schema),  # pyright: ignore
+            month,
+            lambda _: audit_fold(study, rows, ledger, fitted, windows),
+        )
+        run.log_artifact(folder)
+    return {
+        **month_metadata(published, record),
+        "mlflow_run": run.run_id,
+        "size": size,
+        "fitted_fold": rows.fold.month[:7],
+        "train_rows": int(rows.train.height),
+        "train_sessions": int(rows.train["session"].n_unique()),
+        "last_label_end": str(rows.train["label_end"].max()),
+        "dataset_snapshot": int(snapshot),
+        "members": dg.MetadataValue.md(_members_table(fitted)),
+        **({"features_dropped": dg.MetadataValue.json(dict(fitted.dropped))} if fitted.dropped else {}),
+        **_figures(fitted, importance),
+    }
+
+
+def kinds_of(study: StudySpec) -> set[str]:
+    """What the UI says a study's models are made with; Dagster shows three."""
+    made = ["torch"] if study.networks else []
+    made += [m.kind for m in study.fit.members if m.kind in ("lightgbm", "xgboost")]
+    return {*made[:2], "mlflow"}
+
+
+def _progress(context: dg.AssetExecutionContext) -> Callable[[str, dict[str, float]], None]:
+    def told(member: str, epoch: dict[str, float]) -> None:
+        said = ", ".join(f"{k} {v:.4g}" for k, v in epoch.items() if k != "epoch")
+        context.log.info(f"{member} epoch {int(epoch['epoch'])}: {said}")
+
+    return told
+
+
+def _parameters(study: StudySpec, setting: Setting, rows: FoldRows, snapshot: int) -> dict[str, Any]:
+    return {
+        "size": setting.size,
+        "epochs": setting.epochs or "by size",
+        "seed": setting.seed,
+        "feature_set": study.feature_set,
+        "target": study.target,
+        "window": study.window,
+        "stride": study.stride,
+        "ensemble": study.fit.ensemble,
+        "members": ", ".join(f"{m.name} ({m.kind})" for m in study.fit.members),
+        "dataset_snapshot": snapshot,
+        "train_start": rows.fold.train_start,
+        "train_end": rows.fold.train_end,
+        "embargo": rows.fold.embargo,
+        "fitted_fold": rows.fold.month,
+    }
+
+
+def _record(
+    study: StudySpec, month: str, rows: FoldRows, fitted: FittedStudy, snapshot: int, size: str
+) -> pl.DataFrame:
+    own = plan_of(study).fold(month, rows.fold.train_start)
+    first = fitted.members[fitted.voters[0]]
+    return pl.DataFrame(
+        {
+            "fold": [month],
+            "fitted": [rows.fold.month],
+            "train_start": [rows.fold.train_start],
+            "train_end": [rows.fold.train_end],
+            "test_start": [own.test_start],
+            "test_end": [own.test_end],
+            "embargo": [rows.fold.embargo],
+            "rows": [rows.train.height],
+            "sessions": [rows.train["session"].n_unique()],
+            "symbols": [rows.train["symbol"].n_unique()],
+            "size": [size],
+            "parameters": [sum(fitted.members[name].parameters for name in fitted.voters)],
+            "train_seconds": [sum(m.seconds for m in fitted.members.values())],
+            "best_iteration": [first.best_iteration],
+            "validation_loss": [first.validation_loss],
+            "snapshot": [snapshot],
+        }
+    )
+
+
+def _metrics(fitted: FittedStudy, rows: FoldRows) -> dict[str, float]:
+    found: dict[str, float] = {"train_rows": float(rows.train.height)}
+    for name, member in fitted.members.items():
+        found[f"{name}_seconds"] = member.seconds
+        found[f"{name}_iterations"] = float(member.best_iteration)
+        if member.validation_loss is not None:
+            found[f"{name}_validation_loss"] = member.validation_loss
+    return found
+
+
+def _importance(fitted: FittedStudy) -> dict[str, float]:
+    """Share of gain of the first member that has it, largest first."""
+    for member in fitted.members.values():
+        if member.importance:
+            return dict(sorted(member.importance.items(), key=lambda item: -item[1]))
+    return {}
+
+
+def _members_table(fitted: FittedStudy) -> str:
+    lines = [
+        "| member | kind | part | parameters | rows | best | validation loss | seconds |",
+        "|" + "---|" * 8,
+    ]
+    for name, m in fitted.members.items():
+        part = "votes" if name in fitted.voters else "baseline"
+        weight = fitted.weights.get("", {}).get(name)
+        part = f"weight {weight:.2f}" if weight is not None else part
+        loss = "" if m.validation_loss is None else f"{m.validation_loss:.4f}"
+        lines.append(
+            f"| {name} | {m.kind} | {part} | {m.parameters:,} | {m.rows:,} | {m.best_iteration} | {loss} | "
+            f"{m.seconds:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def _figures(fitted: FittedStudy, importance: dict[str, float]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if importance:
+        found["importance"] = bars_figure(
+            dict(list(importance.items())[:15]), "share of gain", horizontal=True
+        )
+    curves = {
+        f"{name} {side}": [epoch[f"{side}_loss"] for epoch in member.history]
+        for name, member in fitted.members.items()
+        for side in ("train", "validation")
+        if member.history
+    }
+    if curves:
+        found["loss_by_epoch"] = lines_figure(curves, "epoch", "loss")
+    return found

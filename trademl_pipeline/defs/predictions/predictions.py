@@ -1,7 +1,6 @@
 """Out-of-sample predictions of a study, one fold per month."""
 
-import hashlib
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -11,50 +10,20 @@ import polars as pl
 from trademl_pipeline.defs.certificates import make_certificate
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish
 from trademl_pipeline.defs.metadata import OWNERS, column_lineage, month_metadata, table_metadata
-from trademl_pipeline.defs.models.model import ModelMissingError, fold_rows, load_ledger
+from trademl_pipeline.defs.models.fold import FROM_THE_FIRST, windows_of_keys
+from trademl_pipeline.defs.models.model import kinds_of, load_ledger, load_models, recorded_rows
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH, months_back, same_month, trailing
-from trademl_pipeline.defs.resources import LakeResource, home
-from trademl_pipeline.features import FEATURE_SETS
+from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schemas import (
-    feature_table,
-    label_table,
-    model_table,
-    prediction_table,
-    sequence_table,
-)
 from trademl_pipeline.leakage import AuditReport, audit_access, audit_fit_ledger, audit_folds, audit_knowledge
 from trademl_pipeline.market.calendar import month_key, month_sessions, offset, offset_month
 from trademl_pipeline.studies import StudySpec
-from trademl_pipeline.training.dataset import flat_rows
 from trademl_pipeline.training.ledger import FitLedger
+from trademl_pipeline.training.study import FittedStudy
+from trademl_pipeline.training.windows import Windows
 
 PROBES = ("knowledge", "folds", "fit_ledger")
-FROM_THE_FIRST = "1900-01-01"
-CLASSES = ("p_sell", "p_hold", "p_buy")
-
-
-def load_model(study: StudySpec, record: pl.DataFrame, month: str) -> Any:
-    """The published model of a fold, its file checked against the digest on record."""
-    from trademl_pipeline.training.trees import TreeModel
-
-    if record.is_empty():
-        raise ModelMissingError(
-            f"predictions_{study.name} {month[:7]}: there is no model of that month; materialize model_{study.name} "
-            f"for {month[:7]} first"
-        )
-    path = home() / Path(record["artifact"][0])
-    if not path.exists():
-        raise ModelMissingError(
-            f"the model file {path} is gone; materialize model_{study.name} {month[:7]} again"
-        )
-    data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != record["artifact_sha256"][0]:
-        raise ModelMissingError(
-            f"the model file {path} is not the one that was published for {month[:7]}; materialize "
-            f"model_{study.name} {month[:7]} again"
-        )
-    return TreeModel.from_text(data.decode())
+CLOCKS = ("symbol", "session", "decision_time", "knowledge_time")
 
 
 def audit_predictions(
@@ -66,46 +35,82 @@ def audit_predictions(
     month: str,
 ) -> AuditReport:
     """K on every row; L and F of the model against the decisions that were really taken; R on the reading of them."""
-    fold, train, _ = fold_rows(store, study, month, int(record["snapshot"][0]))
+    rows = recorded_rows(store, study, month, record)
+    fits = audit_fit_ledger(ledger, rows.fold, train=rows.train) + audit_access(ledger)
+    if published.is_empty():
+        nothing = {"rows": 0, "note": "no decision was to be taken in this month"}
+        return fits + AuditReport((), {"knowledge": nothing, "folds": nothing})
     decisions = published.select("symbol", "session")
-    return (
-        audit_knowledge(published)
-        + audit_folds(train, decisions, embargo=fold.embargo)
-        + audit_fit_ledger(ledger, fold, train=train)
-        + audit_access(ledger)
+    return fits + audit_knowledge(published) + audit_folds(rows.train, decisions, embargo=rows.fold.embargo)
+
+
+def predicted(
+    study: StudySpec, fitted: FittedStudy, windows: Windows, month: str
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The month's predictions and those of every member.
+
+    Args:
+        study: the study.
+        fitted: its models.
+        windows: the month's decisions over the study's whole feature set.
+        month: month key, filed with the members' rows.
+
+    Returns:
+        (predictions, members): the columns that the task publishes, keyed by symbol and session.
+    """
+    task, names = study.task, list(study.features.columns)[4:]
+    context = pl.DataFrame(
+        {name: windows.matrix[windows.row, names.index(name)].astype(np.float64) for name in task.context}
     )
+    keys = windows.keys.select("symbol", "session")
+    own = windows if fitted.names == tuple(names) else only(windows, [names.index(n) for n in fitted.names])
+    values = fitted.member_values(own)
+
+    def published(table: np.ndarray) -> pl.DataFrame:
+        return keys.hstack(task.publish(table, context).select(list(task.published)))
+
+    members = [
+        published(value).with_columns(pl.lit(month).alias("fold"), pl.lit(name).alias("member"))
+        for name, value in values.items()
+    ]
+    together = pl.concat(members).select(list(study.members.columns)).sort("symbol", "session", "member")
+    return published(fitted.combine(values)), together
+
+
+def only(windows: Windows, columns: list[int]) -> Windows:
+    """The windows over some columns of their matrix."""
+    return replace(windows, matrix=np.ascontiguousarray(windows.matrix[:, columns]))
 
 
 def prediction_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """The asset and the gate checks of a study's predictions."""
-    schema = prediction_table(study.name)
-    models, windows = model_table(study.name), sequence_table(study.name)
-    features = feature_table(study.feature_set, FEATURE_SETS[study.feature_set])
-    inputs = [(features.name, name) for name in FEATURE_SETS[study.feature_set]]
+    schema = study.predictions
+    inputs = [(study.features.name, name) for name in list(study.features.columns)[4:]]
     lineage = column_lineage(
         {
-            **{c: [(windows.name, c)] for c in ("symbol", "session", "decision_time", "knowledge_time")},
-            **{c: [*inputs, (models.name, "artifact")] for c in (*CLASSES, "score")},
-            **{c: [(models.name, c)] for c in ("fold", "model_run", "snapshot")},
+            **{c: [(study.windows.name, c)] for c in CLOCKS},
+            **{c: [*inputs, (study.models.name, "artifact")] for c in study.task.published},
+            **{c: [(study.models.name, c)] for c in ("fold", "model_run", "snapshot")},
         }
     )
-    back = max(study.lags)
-    learned = (features, windows, label_table(study.name))
+    deps = [
+        dg.AssetDep(study.models.name, partition_mapping=same_month()),
+        dg.AssetDep(study.windows.name, partition_mapping=same_month()),
+        dg.AssetDep(study.features.name, partition_mapping=trailing(months_back(study.window - 1))),
+    ]
+    learned = (study.features, study.windows, study.labels)
 
     @dg.asset(
         name=schema.name,
-        description=f"{study.title}: class probabilities for every decision of the month, by the model that was "
-        "trained before it.\n\nScore is P(buy) - P(sell). Each row names the fold, the MLflow run, the lake snapshot "
-        "the model learned from and its certificate, kept in `certificates_<study>`.",
+        description=f"{study.title}: what is predicted for every decision of the month, by the models that were "
+        "trained before it.\n\nEach row names the fold, the MLflow run, the lake snapshot the models learned from and "
+        f"its certificate, kept in `certificates_{study.name}`. What each member of the ensemble predicted by itself "
+        f"is kept in `{study.members.name}`.",
         partitions_def=MONTHS,
         backfill_policy=RUN_PER_MONTH,
-        deps=[
-            dg.AssetDep(models.name, partition_mapping=same_month()),
-            dg.AssetDep(windows.name, partition_mapping=same_month()),
-            dg.AssetDep(features.name, partition_mapping=trailing(months_back(back))),
-        ],
+        deps=deps,
         group_name="predictions",
-        kinds={"lightgbm", "duckdb", "parquet"},
+        kinds=kinds_of(study),
         owners=OWNERS,
         tags={"study": study.name},
         metadata=table_metadata(schema, lineage),
@@ -115,22 +120,22 @@ def prediction_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetCh
 
         def month_of(month: str) -> dict[str, Any]:
             now = store.snapshot()
-            record = store.read(models, months=(month, month), snapshot=now)
-            model = load_model(study, record, month)
-            ledger = load_ledger(record)
-            start = offset(month_sessions(month)[0], -back)
-            reads = [(windows, (month, month)), (features, (month_key(start), month))]
-            window, known = (store.read(table, months=months, snapshot=now) for table, months in reads)
+            record = store.read(study.models, months=(month, month), snapshot=now)
+            fitted, ledger = load_models(study, record, month), load_ledger(record)
+            start = month_key(offset(month_sessions(month)[0], 1 - study.window))
+            first = FROM_THE_FIRST if study.decisions == "snapshots" else start
+            reads = [(study.windows, (month, month)), (study.features, (first, month))]
+            decisions = store.read(study.windows, months=(month, month), snapshot=now)
+            frame, members = schema.empty().drop("certificate"), study.members.empty()
+            if decisions.height:
 
-            def predict(keys: pl.DataFrame) -> np.ndarray:
-                return model.predict_proba(
-                    flat_rows(keys, known, FEATURE_SETS[study.feature_set], study.lags).x
-                )
+                def predict(keys: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+                    windows = windows_of_keys(store, study, keys, month, now)
+                    return predicted(study, fitted, windows, month)
 
-            proba = ledger.read_test(window, predict, fold=month)
-            frame = window.select("symbol", "session", "decision_time", "knowledge_time").with_columns(
-                *(pl.Series(name, proba[:, i]) for i, name in enumerate(CLASSES)),
-                pl.Series("score", proba[:, 2] - proba[:, 0]),
+                values, members = ledger.read_test(decisions, predict, fold=record["fitted"][0])
+                frame = decisions.select(CLOCKS).hstack(values.drop("symbol", "session"))
+            frame = frame.with_columns(
                 pl.lit(month).alias("fold"),
                 pl.lit(record["model_run"][0]).alias("model_run"),
                 pl.lit(int(record["snapshot"][0]), pl.Int64).alias("snapshot"),
@@ -139,6 +144,7 @@ def prediction_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetCh
             certified = make_certificate(
                 context,
                 store,
+                schema,
                 study.name,
                 month,
                 frame,
@@ -147,25 +153,36 @@ def prediction_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetCh
                 report=report,
                 snapshot=now,
                 read=reads,
-                learned_from=[(table, (FROM_THE_FIRST, offset_month(month, -1))) for table in learned],
+                learned_from=[
+                    (table, (FROM_THE_FIRST, offset_month(record["fitted"][0], -1))) for table in learned
+                ],
             )
             frame = frame.with_columns(pl.lit(certified.digest).alias("certificate"))
+            frame = frame.select(list(schema.columns)).cast(schema.polars_schema)  # pyright: ignore[reportArgumentType]
             # What was written is compared with what was audited when it is read back.
             published = publish(
-                context, store, schema, frame, month, lambda _: report, beside=[certified.beside]
+                context,
+                store,
+                schema,
+                frame,
+                month,
+                lambda _: report,
+                beside=[certified.beside, (study.members, members)],
             )
+            mean = frame["score"].mean()
             return {
                 **month_metadata(published, frame),
                 "mlflow_run": record["model_run"][0],
-                "mean_score": float(np.mean(proba[:, 2] - proba[:, 0])),
+                "fitted_fold": record["fitted"][0][:7],
+                "mean_score": None if mean is None else float(mean),  # pyright: ignore[reportArgumentType]
                 "certificate": certified.digest,
             }
 
         each_month(context, month_of)
 
     def audit_month(store: Lake, month: str) -> AuditReport:
-        record = store.read(models, months=(month, month))
-        load_model(study, record, month)
+        record = store.read(study.models, months=(month, month))
+        load_models(study, record, month)
         ledger = load_ledger(record)
         written = store.read(schema, months=(month, month))
         return audit_predictions(store, written, study, record, ledger, month)

@@ -1,11 +1,12 @@
 """How good the predictions are, for a person who must decide: verdict first, beside baselines and intervals.
 
-As of month M it covers every prediction up to M whose outcome is known by then, for each study that has any. It writes
-`report.html`, `report.md` and `summary.json` to the data set's folder `reports/<study>/<month>/`. A year of 60 symbols
-takes a few seconds.
+As of month M a study's report covers every prediction up to M whose outcome is known by then. It writes `report.html`,
+`report.md` and `summary.json` to the data set's folder `reports/<study>/<month>/`; `validation_report` compares the
+studies that have one, in `reports/comparison/<month>/`. A year of 60 symbols takes a few seconds.
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -15,30 +16,53 @@ from trademl_pipeline.defs.bars import BarsResource
 from trademl_pipeline.defs.figures import bars_figure
 from trademl_pipeline.defs.gate import run_time
 from trademl_pipeline.defs.metadata import OWNERS
-from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH, until
+from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH, same_month, until
 from trademl_pipeline.defs.resources import (
     ArtifactsResource,
     LakeResource,
     TrackingResource,
     home,
 )
+from trademl_pipeline.labels import TARGETS
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import MissingTableError
-from trademl_pipeline.lake.schemas import AUDITS, RAW_BARS, label_table, model_table, prediction_table
+from trademl_pipeline.lake.schemas import AUDITS, RAW_BARS
 from trademl_pipeline.market import SimulatedMarket
+from trademl_pipeline.market.calendar import offset_month
 from trademl_pipeline.market.sources import BarSource
 from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.training.study import CARD, TIMES
+from trademl_pipeline.training.trials import TrialLedger
 
 FROM_THE_FIRST = "1900-01-01"
+# Bars before the first prediction, from which baselines of volatility warm up.
+MONTHS_BEFORE = 6
+COMPARISON = "comparison"
 
 
 def importances(models: pl.DataFrame) -> pl.DataFrame:
     """Share of gain of every feature in every fold, from the files that the models left."""
     rows: list[tuple[str, str, float]] = []
     for fold, artifact in models.select("fold", "artifact").iter_rows():
-        path = (home() / artifact).with_name("importance.json")
+        path = (home() / artifact).parent.parent / "importance.json"
         rows += [(fold, name, share) for name, share in json.loads(path.read_text()).items()]
-    return pl.DataFrame(rows, schema=["fold", "feature", "importance"], orient="row")
+    return pl.DataFrame(
+        rows, schema={"fold": pl.String, "feature": pl.String, "importance": pl.Float64}, orient="row"
+    )
+
+
+def training_costs(models: pl.DataFrame) -> pl.DataFrame:
+    """Parameters and seconds of every member in every fold that was trained."""
+    rows: list[tuple[str, str, int, float]] = []
+    for fold, artifact in (
+        models.filter(pl.col("fold") == pl.col("fitted")).select("fold", "artifact").iter_rows()
+    ):
+        folder = (home() / artifact).parent
+        members = json.loads((folder / CARD).read_text())["members"]
+        seconds = json.loads((folder / TIMES).read_text())
+        rows += [(fold, name, int(m["parameters"]), float(seconds[name])) for name, m in members.items()]
+    schema = {"fold": pl.String, "member": pl.String, "parameters": pl.Int64, "train_seconds": pl.Float64}
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def report_inputs(store: Lake, study: StudySpec, month: str, source: BarSource, ran: str) -> Any:
@@ -47,66 +71,72 @@ def report_inputs(store: Lake, study: StudySpec, month: str, source: BarSource, 
 
     until_month = (FROM_THE_FIRST, month)
     try:
-        predictions = store.read(prediction_table(study.name), months=until_month)
+        predictions = store.read(study.predictions, months=until_month)
     except MissingTableError:
         return None
     if predictions.is_empty():
         return None
-    first = predictions["fold"].min()
-    labels = store.read(label_table(study.name), months=(str(first), month))
-    bars = store.read(RAW_BARS, months=(str(first), month))
-    models = store.read(model_table(study.name), months=until_month)
+    first = str(predictions["fold"].min())
+    covered = (first, month)
+    models = store.read(study.models, months=until_month)
     models = models.filter(pl.col("fold").is_in(predictions["fold"].unique().to_list()))
-    tables = [
-        t
-        for t in store.tables()
-        if t == "raw_bars" or t.endswith((f"_{study.name}", f"_{study.feature_set}"))
-    ]
+    shared = {RAW_BARS.name, study.features.name, study.labels.name}
+    tables = [t for t in store.tables() if t in shared or t.endswith(f"_{study.name}")]
     audits = store.read(AUDITS).filter(pl.col("table_name").is_in(tables) & (pl.col("month") <= month))
     simulated = isinstance(source, SimulatedMarket)
     inputs = ReportInputs(
         predictions,
-        labels,
-        bars,
+        store.read(study.labels, months=covered),
+        store.read(RAW_BARS, months=(offset_month(first, -MONTHS_BEFORE), month)),
         audits=audits,
         importances=importances(models),
         folds=models,
-        oracle=source.oracle(study.horizon) if simulated else None,
+        oracle=source.oracle(study.horizon) if simulated and study.decisions == "sessions" else None,
+        members=store.read(study.members, months=covered),
+        training=training_costs(models),
+        sequences=store.read(study.windows, months=covered),
         metadata={
             "source of bars": source.name,
             "feature set": study.feature_set,
-            "window": f"{study.window} sessions, lags {', '.join(map(str, study.lags))}",
-            "label": f"return over {study.horizon} sessions against {study.k} volatilities",
+            "window": f"{study.window} sessions",
+            "target": TARGETS[study.target].title,
+            "models": ", ".join(f"{m.name} ({m.kind})" for m in study.fit.members),
             "lake snapshot": store.snapshot(),
             "made by run": ran,
         },
     )
+    tried = TrialLedger(home() / "trials.jsonl").to_frame()["study"].str.starts_with(f"{study.fit.task}/")
     config = ReportConfig(
-        study.name, study.title, horizon=study.horizon, seed=study.seed, simulated=simulated
+        study.name,
+        study.title,
+        horizon=study.horizon,
+        seed=study.seed,
+        task=study.fit.task,
+        simulated=simulated,
+        portfolio=study.book,
+        trials=len(study.fit.members) + int(tried.sum()),
     )
     return inputs, config
 
 
-def report_assets(studies: list[StudySpec]) -> list[dg.AssetsDefinition]:
-    """The report asset over all studies."""
+def report_assets(study: StudySpec) -> list[dg.AssetsDefinition]:
+    """The report of one study."""
 
     @dg.asset(
-        description=__doc__,
+        name=f"report_{study.name}",
+        description=f"{study.title}: the validation report.\n\n{__doc__}",
         partitions_def=MONTHS,
         backfill_policy=RUN_PER_MONTH,
         deps=[
-            dep
-            for study in studies
-            for dep in (
-                dg.AssetDep(prediction_table(study.name).name, partition_mapping=until()),
-                dg.AssetDep(label_table(study.name).name, partition_mapping=until()),
-            )
+            dg.AssetDep(study.predictions.name, partition_mapping=until()),
+            dg.AssetDep(study.labels.name, partition_mapping=until()),
         ],
         group_name="reports",
         kinds={"plotly", "html", "mlflow"},
         owners=OWNERS,
+        tags={"study": study.name},
     )
-    def validation_report(
+    def report(
         context: dg.AssetExecutionContext,
         lake: LakeResource,
         bars: BarsResource,
@@ -115,52 +145,94 @@ def report_assets(studies: list[StudySpec]) -> list[dg.AssetsDefinition]:
     ) -> dg.MaterializeResult:
         from trademl_pipeline.reports import build_report
 
-        store, source, month = lake.open(), bars.open(), context.partition_key
-        metadata: dict[str, Any] = {
-            "as_of": month[:7],
-            "time": run_time(context).isoformat(timespec="seconds"),
-        }
-        for study in studies:
-            made = report_inputs(store, study, month, source, context.run.run_id)
-            if made is None:
-                context.log.info(f"{study.name}: no predictions up to {month[:7]}, nothing to report")
-                continue
-            with tracking.run("validation_report", month, {"study": study.name}) as run:
-                report = build_report(*made)
-                paths = report.write(artifacts.reports(study.name) / month[:7])
-                summary = report.summary()
-                scores = {
-                    name.replace(" ", "_"): score["value"]
-                    for name, score in summary["scores"].items()
-                    if score["value"] is not None
-                }
-                run.log_metrics(scores)
-                run.log_params({"study": study.name, "as_of": month, "snapshot": store.snapshot()})
-                run.log_artifact(paths.markdown)
-                run.log_artifact(paths.summary)
-                run.log_artifact(paths.html)
-                metadata |= {f"{study.name}: {name}": float(value) for name, value in scores.items()}
-                metadata |= {
-                    f"{study.name}: verdict": summary["verdict"]["headline"],
-                    f"{study.name}: report": dg.MetadataValue.path(str(paths.html)),
-                    f"{study.name}: mlflow_run": run.run_id,
-                    f"{study.name}: rank IC by month": bars_figure(ic_by_month(made[0], made[1]), "rank IC"),
-                    f"{study.name}: summary": dg.MetadataValue.md(paths.markdown.read_text()[:20_000]),
-                }
-        if len(metadata) == 2:
+        store, month = lake.open(), context.partition_key
+        made = report_inputs(store, study, month, bars.open(), context.run.run_id)
+        if made is None:
             raise dg.Failure(
-                f"no study has predictions up to {month[:7]}; materialize predictions_<study> for that month first"
+                f"{study.name} has no predictions up to {month[:7]}; materialize {study.predictions.name} for that "
+                "month first"
             )
-        return dg.MaterializeResult(metadata=metadata)
+        with tracking.run(f"report_{study.name}", month, {"study": study.name}) as run:
+            paths, summary = _written(build_report(*made), artifacts.reports(study.name) / month[:7])
+            scores = _scores(summary)
+            run.log_metrics(scores)
+            run.log_params({"study": study.name, "as_of": month, "snapshot": store.snapshot()})
+            for path in paths:
+                run.log_artifact(path)
+        html, markdown = paths[0], paths[1]
+        return dg.MaterializeResult(
+            metadata={
+                "as_of": month[:7],
+                "time": run_time(context).isoformat(timespec="seconds"),
+                "verdict": summary["verdict"]["headline"],
+                "report": dg.MetadataValue.path(str(html)),
+                "mlflow_run": run.run_id,
+                "rank IC by month": bars_figure(ic_by_month(*made), "rank IC"),
+                "summary": dg.MetadataValue.md(markdown.read_text()[:20_000]),
+                **scores,
+            }
+        )
 
-    return [validation_report]
+    return [report]
+
+
+def comparison_asset(studies: list[StudySpec]) -> dg.AssetsDefinition:
+    """The studies side by side."""
+
+    @dg.asset(
+        description="Which study to trust how far: one table over all studies that have a report as of the month.",
+        partitions_def=MONTHS,
+        backfill_policy=RUN_PER_MONTH,
+        deps=[dg.AssetDep(f"report_{study.name}", partition_mapping=same_month()) for study in studies],
+        group_name="reports",
+        kinds={"plotly", "html"},
+        owners=OWNERS,
+    )
+    def validation_report(
+        context: dg.AssetExecutionContext, artifacts: ArtifactsResource
+    ) -> dg.MaterializeResult:
+        from trademl_pipeline.reports import build_comparison
+
+        month = context.partition_key
+        found = [artifacts.reports(study.name) / month[:7] / "summary.json" for study in studies]
+        summaries = [json.loads(path.read_text()) for path in found if path.exists()]
+        if not summaries:
+            raise dg.Failure(
+                f"no study has a report of {month[:7]}; materialize report_<study> for that month first"
+            )
+        paths, _ = _written(build_comparison(summaries), artifacts.reports(COMPARISON) / month[:7])
+        return dg.MaterializeResult(
+            metadata={
+                "studies": len(summaries),
+                "report": dg.MetadataValue.path(str(paths[0])),
+                "summary": dg.MetadataValue.md(paths[1].read_text()[:20_000]),
+            }
+        )
+
+    return validation_report
+
+
+def _written(report: Any, folder: Path) -> tuple[list[Path], dict[str, Any]]:
+    """HTML, Markdown and summary of a report on disk."""
+    paths = report.write(folder)
+    return [paths.html, paths.markdown, paths.summary], report.summary()
+
+
+def _scores(summary: dict[str, Any]) -> dict[str, float]:
+    return {
+        name.replace(" ", "_"): float(score["value"])
+        for name, score in summary["scores"].items()
+        if score["value"] is not None
+    }
 
 
 def ic_by_month(inputs: Any, config: Any) -> dict[str, float]:
     """Mean daily rank IC of each month that has one."""
     from trademl_pipeline.training.metrics import rank_ic_by_session
 
-    rows = inputs.predictions.join(inputs.outcomes, on=["symbol", "session"])
+    outcome = config.kind.outcome
+    came = inputs.outcomes.select("symbol", "session", pl.col(outcome).alias("forward_return"))
+    rows = inputs.predictions.select("symbol", "session", "score").join(came, on=["symbol", "session"])
     daily = rank_ic_by_session(rows, score="score", min_symbols=config.min_symbols)
     monthly = daily.group_by(pl.col("session").dt.strftime("%Y-%m").alias("month")).agg(pl.col("ic").mean())
     return dict(monthly.sort("month").iter_rows())

@@ -1,0 +1,152 @@
+"""What a fold learns from and is asked about, read from the lake."""
+
+import os
+from dataclasses import dataclass
+
+import polars as pl
+
+from trademl_pipeline.defs.history import require_months
+from trademl_pipeline.folds import Fold, FoldError, NotEnoughHistoryError, WalkForward
+from trademl_pipeline.lake import Lake
+from trademl_pipeline.lake.schemas import RAW_BARS
+from trademl_pipeline.market.calendar import month_key, month_sessions, offset, offset_month
+from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.studies.spec import REFIT_MONTHS, Refit
+from trademl_pipeline.training.dataset import training_rows
+from trademl_pipeline.training.windows import Windows, windows_for
+
+FROM_THE_FIRST = "1900-01-01"
+
+
+@dataclass(frozen=True)
+class FoldRows:
+    """The rows of a fold.
+
+    Attributes:
+        fold: the fold that trains; its month is `month`, or an earlier one between refits.
+        train: training keys with their labels, purged and embargoed.
+        test: the decisions that the month may have to take.
+    """
+
+    fold: Fold
+    train: pl.DataFrame
+    test: pl.DataFrame
+
+
+def plan_of(study: StudySpec) -> WalkForward:
+    """The walk-forward plan of a study."""
+    folds = study.folds
+    return WalkForward(
+        calendar=folds.calendar, min_train=folds.min_train, window=folds.window, embargo=folds.embargo
+    )
+
+
+def refit_of(study: StudySpec) -> Refit:
+    """How often a study's models are trained: as `TRADEML_REFIT` says, or the study.
+
+    Raises:
+        FoldError: the variable says something else.
+    """
+    said = os.environ.get("TRADEML_REFIT", "")
+    if said and said not in REFIT_MONTHS:
+        raise FoldError(f"TRADEML_REFIT is {said!r}; it may be {', '.join(REFIT_MONTHS)}")
+    return said or study.folds.refit  # pyright: ignore[reportReturnType]
+
+
+def fitted_month(study: StudySpec, month: str, first_session) -> str:
+    """The month whose fold trains the model of `month`: the first of its quarter where models are refitted quarterly.
+
+    Where the quarter's first month had too little history, the month trains a fold of its own.
+    """
+    months = REFIT_MONTHS[refit_of(study)]
+    earlier = offset_month(month, -((int(month[5:7]) - 1) % months))
+    if earlier == month:
+        return month
+    try:
+        plan_of(study).fold(earlier, first_session)
+    except NotEnoughHistoryError:
+        return month
+    return earlier
+
+
+def fold_rows(
+    store: Lake,
+    study: StudySpec,
+    month: str,
+    snapshot: int | None = None,
+    *,
+    fitted: str | None = None,
+    symbols: frozenset[str] = frozenset(),
+) -> FoldRows:
+    """The fold of a month with its training rows and the decisions it must not touch.
+
+    Args:
+        store: the lake.
+        study: the study.
+        month: month key.
+        snapshot: of the lake to read at; None: now.
+        fitted: month whose fold trains, where it is known; None: see `fitted_month`.
+        symbols: train on these alone; empty: all.
+
+    Raises:
+        FoldError: nothing to learn from, or too little.
+    """
+    fitted = fitted or fitted_month(study, month, _first_session(store, study, month, snapshot))
+    history = (FROM_THE_FIRST, offset_month(fitted, -1))
+    # A fold that learned over a hole would not be the fold its month asks for.
+    for table in (study.features, study.windows, study.labels):
+        require_months(store, table, *history, reader=f"model_{study.name} {month[:7]}")
+    sequences = store.read(study.windows, months=history, snapshot=snapshot)
+    labels = store.read(study.labels, months=history, snapshot=snapshot)
+    if symbols:
+        sequences = sequences.filter(pl.col("symbol").is_in(sorted(symbols)))
+    if sequences.is_empty() or labels.is_empty():
+        raise FoldError(
+            f"fold {month[:7]}: there are no windows or labels before it; materialize {study.windows.name} and "
+            f"{study.labels.name} for the months before {month[:7]}"
+        )
+    plan = plan_of(study)
+    fold = plan.fold(fitted, sequences["session"].min())  # pyright: ignore[reportArgumentType]
+    train, test = training_rows(sequences, labels, plan, fold, stride=study.stride)
+    return FoldRows(fold, train, test)
+
+
+def _first_session(store: Lake, study: StudySpec, month: str, snapshot: int | None):
+    before = (FROM_THE_FIRST, offset_month(month, -1))
+    require_months(store, study.windows, *before, reader=f"model_{study.name} {month[:7]}")
+    sequences = store.read(study.windows, months=before, columns=["symbol", "session"], snapshot=snapshot)
+    if sequences.is_empty():
+        raise FoldError(
+            f"fold {month[:7]}: there are no windows before it; materialize {study.windows.name} for the months "
+            f"before {month[:7]}"
+        )
+    return sequences["session"].min()
+
+
+def windows_of_keys(
+    store: Lake,
+    study: StudySpec,
+    keys: pl.DataFrame,
+    last: str,
+    snapshot: int | None = None,
+) -> Windows:
+    """The windows that end at the decisions in `keys`, over the study's whole feature set.
+
+    Args:
+        store: the lake.
+        study: the study.
+        keys: symbol, session and what else is to be kept.
+        last: last month to read.
+        snapshot: of the lake to read at; None: now.
+    """
+    names = study.features.columns
+    first = month_key(offset(month_sessions(month_key(keys["session"].min()))[0], 1 - study.window))  # pyright: ignore
+    months = (FROM_THE_FIRST if study.decisions == "snapshots" else first, last)
+    features = store.read(study.features, months=months, snapshot=snapshot)
+    names = [c for c in names if c not in ("symbol", "session", "decision_time", "knowledge_time")]
+    if study.decisions == "snapshots":
+        from trademl_pipeline.training.snapshot_windows import snapshot_windows
+
+        bars = store.read(RAW_BARS, months=months, snapshot=snapshot)
+        return snapshot_windows(keys, features, names, bars, study.window)
+    return windows_for(keys, features, names, study.window)

@@ -1,0 +1,53 @@
+"""Six tasks at once by xLSTM and Transformer, and by two simpler forms of it, on the same folds (seed 004)."""
+
+from trademl_pipeline.studies.spec import FoldPlan, StudySpec
+from trademl_pipeline.training.members import Effort, MemberSpec
+from trademl_pipeline.training.schedule import Phase
+from trademl_pipeline.training.selection import SelectionPlan
+from trademl_pipeline.training.study import FitPlan
+
+# Returns and direction first, then the tasks that build on them (seed 004).
+CURRICULUM = (
+    Phase(2, {"price": 0.6, "direction": 0.4}),
+    Phase(1, {"price": 0.4, "direction": 0.25, "position": 0.2, "volatility": 0.15}),
+    Phase(
+        1,
+        {
+            "price": 0.30,
+            "direction": 0.20,
+            "position": 0.20,
+            "volatility": 0.15,
+            "risk": 0.10,
+            "confidence": 0.05,
+        },
+    ),
+)
+LEARNING = {"batch_size": 256, "learning_rate": 2e-3, "patience": 0, "curriculum": CURRICULUM}
+
+
+def _form(name: str, small: str, base: str, *, baseline: bool) -> MemberSpec:
+    efforts = {
+        "small": Effort(small, epochs=4, max_rows=1_000),
+        "base": Effort(base, epochs=30, max_rows=200_000),
+    }
+    return MemberSpec(name, "hybrid", efforts, training=LEARNING, baseline=baseline)
+
+
+HYBRID = StudySpec(
+    name="hybrid",
+    title="Returns over 1, 4 and 24 bars, direction, position, volatility and risk at once",
+    feature_set="indicators",
+    target="hybrid",
+    universe="TIER_1",
+    window=60,
+    folds=FoldPlan(min_train=252, window=None, embargo=5),
+    fit=FitPlan(
+        task="hybrid",
+        select=SelectionPlan(),
+        members=(
+            _form("efficient", "small", "efficient", baseline=False),
+            _form("single", "small_single", "single", baseline=True),
+            _form("task_ensemble", "small_ensemble", "ensemble", baseline=True),
+        ),
+    ),
+)

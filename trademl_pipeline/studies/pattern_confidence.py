@@ -1,0 +1,35 @@
+"""How far to trust technical patterns over the next week, by a shared LSTM backbone (seed 002)."""
+
+from trademl_pipeline.studies.spec import FoldPlan, StudySpec
+from trademl_pipeline.training.members import Effort, MemberSpec
+from trademl_pipeline.training.study import FitPlan
+
+PATTERN_CONFIDENCE = StudySpec(
+    name="pattern_confidence",
+    title="Confidence in technical patterns over the next 5 sessions",
+    feature_set="pattern",
+    target="pattern",
+    universe="PATTERN_34",
+    window=20,
+    stride=5,
+    folds=FoldPlan(min_train=252, window=None, embargo=5),
+    fit=FitPlan(
+        task="pattern",
+        members=(
+            MemberSpec(
+                "lstm_backbone",
+                "lstm_backbone",
+                {
+                    "small": Effort("base", epochs=12, max_rows=6_000),
+                    "base": Effort("base", epochs=80, max_rows=None),
+                },
+                training={
+                    "batch_size": 128,
+                    "learning_rate": 2e-3,
+                    "patience": 8,
+                    "schedule": "plateau",
+                },
+            ),
+        ),
+    ),
+)

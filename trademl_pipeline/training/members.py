@@ -1,0 +1,342 @@
+"""Members of a study's ensemble: a network, trees or a linear baseline, fitted and asked in the same way."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from trademl_pipeline.sequences.index import flat
+from trademl_pipeline.training.inner_split import FitError
+from trademl_pipeline.training.ledger import FitLedger
+from trademl_pipeline.training.saved import LINEAR, NETWORK, TREES, SavedModel
+from trademl_pipeline.training.tasks import Task
+from trademl_pipeline.training.trials import TrialLedger
+from trademl_pipeline.training.windows import Windows
+
+BOOSTED = ("lightgbm", "xgboost")
+Progress = Callable[[str, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much a member may cost at one size of a study.
+
+    Attributes:
+        preset: size of the network, see `models.registry.presets`; None: its defaults.
+        epochs: most epochs of a network.
+        max_rows: most training rows, drawn with the seed where the fold has more; None: all.
+        trials: trials of the hyper-parameter search over `MemberSpec.space`; 0: none.
+    """
+
+    preset: str | None = None
+    epochs: int = 20
+    max_rows: int | None = None
+    trials: int = 0
+
+
+@dataclass(frozen=True)
+class MemberSpec:
+    """One member.
+
+    Attributes:
+        name: in tables and reports.
+        kind: `lightgbm`, `xgboost`, `linear`, or a network of `models.registry.NETWORKS`.
+        efforts: by size of the study.
+        settings: fields of the tree config, or of the network's config.
+        training: fields of `training.schedule.TrainConfig`.
+        lags: sessions back that trees and the linear model see.
+        space: hyper-parameters to search in the fold (trees).
+        baseline: fitted and shown beside the study's prediction, never part of it.
+    """
+
+    name: str
+    kind: str
+    efforts: Mapping[str, Effort]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    lags: tuple[int, ...] = (0,)
+    space: Mapping[str, Any] = field(default_factory=dict)
+    baseline: bool = False
+
+    @property
+    def is_network(self) -> bool:
+        """Whether it reads windows rather than rows."""
+        return self.kind not in (*BOOSTED, "linear")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all members of a fold share.
+
+    Attributes:
+        names: features, in the order of the windows' matrix.
+        size: key of `MemberSpec.efforts`.
+        epochs: overrides every network's; None: the effort's.
+        validation_sessions, embargo: of the inner split.
+        seed: of everything drawn.
+        threads: of each library.
+        search_folds: inner folds of a hyper-parameter search.
+    """
+
+    names: tuple[str, ...]
+    size: str
+    validation_sessions: int
+    embargo: int
+    seed: int
+    epochs: int | None = None
+    threads: int = 1
+    search_folds: int = 2
+
+
+@dataclass(frozen=True)
+class FittedMember:
+    """A member that can predict.
+
+    Attributes:
+        name, kind: of its spec.
+        saved: the model with its pre-processing.
+        lags: sessions back that trees and the linear model see.
+        history: of a network's training, one entry an epoch.
+        seconds: of the fit.
+        parameters: trainable numbers of a network, leaves of trees, weights of a linear model.
+        rows: training rows drawn.
+        chosen: hyper-parameters that the search chose.
+    """
+
+    name: str
+    kind: str
+    saved: SavedModel
+    lags: tuple[int, ...]
+    history: tuple[dict[str, float], ...] = ()
+    seconds: float = 0.0
+    parameters: int = 0
+    rows: int = 0
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+
+    def predict(self, windows: Windows, task: Task) -> np.ndarray:
+        """(rows, columns of the task)."""
+        if self.saved.kind == NETWORK:
+            from trademl_pipeline.training.predict import predict
+
+            return task.from_network(predict(self.saved.model, windows))
+        x = rows_of(windows, self.lags)
+        return self.saved.model.predict_proba(x) if self.saved.kind == TREES else self.saved.model.predict(x)
+
+    @property
+    def best_iteration(self) -> int:
+        """Boosting rounds kept, the epoch kept (from 0), or 0."""
+        if self.saved.kind == TREES:
+            return self.saved.model.rounds
+        return int(self.saved.metadata.get("best_epoch", 0))
+
+    @property
+    def validation_loss(self) -> float | None:
+        """Loss on the inner validation rows at `best_iteration`; None where nothing was chosen on them."""
+        if self.saved.kind == TREES:
+            return self.saved.model.validation_loss
+        return self.history[self.best_iteration]["validation_loss"] if self.history else None
+
+    @property
+    def importance(self) -> Mapping[str, float]:
+        """Share of the gain by feature; empty for what has none."""
+        return self.saved.model.importance if self.saved.kind == TREES else {}
+
+
+def rows_of(windows: Windows, lags: tuple[int, ...]) -> np.ndarray:
+    """(rows, lags * features): the last steps of each window side by side."""
+    return flat(windows.matrix, windows.row, lags, windows.n_valid)
+
+
+def lagged_names(names: tuple[str, ...], lags: tuple[int, ...]) -> tuple[str, ...]:
+    """`<feature>` for the decision's session, `<feature>@<lag>` for earlier ones."""
+    return tuple(name if lag == 0 else f"{name}@{lag}" for lag in lags for name in names)
+
+
+def drawn(windows: Windows, most: int | None, seed: int) -> Windows:
+    """At most so many windows, drawn without replacement and kept in order."""
+    if most is None or len(windows) <= most:
+        return windows
+    chosen = np.random.default_rng(seed).choice(len(windows), most, replace=False)
+    return windows.take(np.sort(chosen))
+
+
+def fit_member(
+    spec: MemberSpec,
+    task: Task,
+    windows: Windows,
+    setting: Setting,
+    *,
+    ledger: FitLedger,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+    trials: TrialLedger | None = None,
+) -> FittedMember:
+    """Fit one member on a fold's training windows.
+
+    Args:
+        spec: the member.
+        task: what it learns; `windows.targets` are its targets.
+        windows: the fold's training rows; keys hold symbol, session, label_end, knowledge_time and the labels.
+        setting: what the fold's members share.
+        ledger: records every fit.
+        checkpoint: folder for a network's state after each epoch, taken up after a kill.
+        progress: called with the member's name and figures as it learns.
+        trials: every trial of a search is written there.
+
+    Raises:
+        FitError: as the member's own fit; or the kind does not do the task.
+    """
+    effort = spec.efforts.get(setting.size)
+    if effort is None:
+        raise FitError(f"member {spec.name} has no size {setting.size!r}; it has {', '.join(spec.efforts)}")
+    windows = drawn(windows, effort.max_rows, setting.seed)
+    start = time.perf_counter()
+    if spec.kind in BOOSTED:
+        fitted = _fit_trees(spec, effort, task, windows, setting, ledger, trials)
+    elif spec.kind == "linear":
+        fitted = _fit_linear(spec, task, windows, setting, ledger)
+    else:
+        fitted = _fit_network(spec, effort, task, windows, setting, ledger, checkpoint, progress)
+    return replace(fitted, seconds=time.perf_counter() - start, rows=len(windows))
+
+
+def _fit_trees(
+    spec: MemberSpec,
+    effort: Effort,
+    task: Task,
+    windows: Windows,
+    setting: Setting,
+    ledger: FitLedger,
+    trials: TrialLedger | None,
+) -> FittedMember:
+    from trademl_pipeline.training.tree_config import LightGBMConfig, XGBoostConfig
+    from trademl_pipeline.training.trees import fit_lightgbm, fit_xgboost
+
+    if task.kind != "class":
+        raise FitError(
+            f"{spec.kind} predicts classes, and task {task.name} has none; use a network or linear"
+        )
+    fit, config_of = {"lightgbm": (fit_lightgbm, LightGBMConfig), "xgboost": (fit_xgboost, XGBoostConfig)}[
+        spec.kind
+    ]
+    x, names = rows_of(windows, spec.lags), lagged_names(setting.names, spec.lags)
+    keys = windows.keys.with_columns(pl.Series("target", windows.targets["target"]))
+    fixed = {
+        "n_classes": len(task.columns),
+        "validation_sessions": setting.validation_sessions,
+        "embargo": setting.embargo,
+        **spec.settings,
+    }
+
+    def fitted(params: Mapping[str, Any], rows: np.ndarray, own: FitLedger) -> Any:
+        config = config_of(**(fixed | dict(params)))
+        return fit(keys[rows], x[rows], names, config, seed=setting.seed, threads=setting.threads, ledger=own)
+
+    chosen: dict[str, Any] = {}
+    if effort.trials and spec.space:
+        chosen = _searched(spec, effort, task, keys, setting, ledger, trials, fitted, x)
+    model = fitted(chosen, np.arange(len(keys)), ledger)
+    saved = SavedModel(TREES, spec.kind, names, 1, {}, {"lags": list(spec.lags)}, model)
+    leaves = model.rounds * len(task.columns) * int(getattr(config_of(**fixed), "num_leaves", 0) or 2**6)
+    return FittedMember(spec.name, spec.kind, saved, spec.lags, parameters=leaves, chosen=chosen)
+
+
+def _searched(
+    spec: MemberSpec,
+    effort: Effort,
+    task: Task,
+    keys: pl.DataFrame,
+    setting: Setting,
+    ledger: FitLedger,
+    trials: TrialLedger | None,
+    fitted: Callable[[Mapping[str, Any], np.ndarray, FitLedger], Any],
+    x: np.ndarray,
+) -> dict[str, Any]:
+    from trademl_pipeline.training.tuning import TuneConfig, tune
+
+    target = keys["target"].to_numpy()
+
+    def score(params: Mapping[str, Any], train: np.ndarray, validation: np.ndarray) -> float:
+        # Each trial fits on inner rows of its own; the search as a whole is what the fold's ledger records.
+        model = fitted(params, train, FitLedger(ledger.fold))
+        p = model.predict_proba(x[validation], threads=setting.threads)
+        return float(np.log(np.clip(p[np.arange(len(validation)), target[validation]], 1e-12, None)).mean())
+
+    config = TuneConfig(
+        trials=effort.trials,
+        folds=setting.search_folds,
+        validation_sessions=setting.validation_sessions,
+        embargo=setting.embargo,
+        seed=setting.seed,
+    )
+    if trials is None:
+        raise FitError(
+            f"member {spec.name} searches hyper-parameters; give the ledger that counts its trials"
+        )
+    name = f"{task.name}/{spec.name}"
+    return tune(name, keys, score, spec.space, config, ledger=ledger, trials=trials).params
+
+
+def _fit_linear(
+    spec: MemberSpec, task: Task, windows: Windows, setting: Setting, ledger: FitLedger
+) -> FittedMember:
+    from trademl_pipeline.training.linear import fit_linear
+
+    truth = getattr(task, "truth", None)
+    if truth is None:
+        raise FitError(f"the linear baseline needs values to regress on, and task {task.name} has none")
+    x, names = rows_of(windows, spec.lags), lagged_names(setting.names, spec.lags)
+    y = truth(windows.keys)
+    model = ledger.fit(
+        "model",
+        windows.keys,
+        lambda _: fit_linear(x, y, task.columns, logs=task.logs, **spec.settings),  # pyright: ignore
+    )
+    saved = SavedModel(LINEAR, spec.kind, names, 1, {}, {"lags": list(spec.lags)}, model)
+    return FittedMember(spec.name, spec.kind, saved, spec.lags, parameters=int(model.weights.size))
+
+
+def _fit_network(
+    spec: MemberSpec,
+    effort: Effort,
+    task: Task,
+    windows: Windows,
+    setting: Setting,
+    ledger: FitLedger,
+    checkpoint: Path | None,
+    progress: Progress | None,
+) -> FittedMember:
+    from trademl_pipeline.models.registry import build, count_parameters
+    from trademl_pipeline.training.loop import fit_network
+    from trademl_pipeline.training.saved import saved_network
+    from trademl_pipeline.training.schedule import TrainConfig
+
+    config = TrainConfig(
+        **{
+            "validation_sessions": setting.validation_sessions,
+            "embargo": setting.embargo,
+            "seed": setting.seed,
+            "threads": setting.threads,
+            **spec.training,
+            "epochs": setting.epochs or effort.epochs,
+        }
+    )
+    network = build(spec.kind, windows.features, effort.preset, seed=setting.seed, **spec.settings)
+    parameters = count_parameters(network)
+    fitted = fit_network(
+        network,
+        windows,
+        task.loss,
+        config,
+        ledger=ledger,
+        metric=task.metric,
+        checkpoint=None if checkpoint is None else checkpoint / f"{spec.name}.pt",
+        progress=None if progress is None else lambda record: progress(spec.name, record),
+    )
+    metadata = {"best_epoch": fitted.best_epoch, "preset": effort.preset or "default"}
+    saved = saved_network(spec.kind, fitted, setting.names, windows.length, metadata)
+    return FittedMember(spec.name, spec.kind, saved, spec.lags, history=fitted.history, parameters=parameters)

@@ -1,0 +1,356 @@
+"""All that a study fits in one fold: selection of features, members, their ensemble, calibration; saved as one folder.
+
+Everything goes through the fold's ledger, on training rows alone. Weights and second levels are fitted on predictions
+of inner folds that no member learned from.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from trademl_pipeline.training.ensembles import (
+    OutOfFold,
+    StackedEnsemble,
+    WeightedEnsemble,
+    fit_stacked,
+    fit_weights,
+    out_of_fold,
+    weighted_by_horizon,
+)
+from trademl_pipeline.training.inner_split import FitError, inner_split
+from trademl_pipeline.training.ledger import FitLedger
+from trademl_pipeline.training.members import FittedMember, MemberSpec, Progress, Setting, fit_member
+from trademl_pipeline.training.saved import load_model
+from trademl_pipeline.training.selection import SelectionPlan, select_features
+from trademl_pipeline.training.tasks import TASKS, Task
+from trademl_pipeline.training.trials import TrialLedger
+from trademl_pipeline.training.windows import Windows
+
+Ensemble = Literal["first", "weighted", "stacked", "horizon"]
+CARD, TIMES = "study.json", "seconds.json"
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """How a study's fold is fitted.
+
+    Attributes:
+        task: key of `TASKS`.
+        members: those without `baseline` make the prediction.
+        ensemble: `first`: the first member alone; `weighted`, `stacked`: on inner folds; `horizon`: weighted for each
+            horizon, Mamba counting more on short ones.
+        select: choose among the features in the fold.
+        calibrate: fit the probabilities to frequencies on the inner validation rows.
+        inner_folds: of weights and second levels.
+    """
+
+    task: str
+    members: tuple[MemberSpec, ...]
+    ensemble: Ensemble = "first"
+    select: SelectionPlan | None = None
+    calibrate: bool = False
+    inner_folds: int = 1
+
+    @property
+    def voters(self) -> tuple[MemberSpec, ...]:
+        """Members that make the prediction."""
+        return tuple(m for m in self.members if not m.baseline)
+
+
+@dataclass(frozen=True)
+class FittedStudy:
+    """A fold's models.
+
+    Attributes:
+        task: key of `TASKS`.
+        names: features that they read, in order.
+        voters: names of the members that make the prediction, in order.
+        members: all members, baselines included.
+        weights: by column ("" for all), then by member.
+        stacked: the second level, if there is one.
+        calibrator: the calibration, if there is one.
+        dropped: features left out by the selection, and why.
+    """
+
+    task: str
+    names: tuple[str, ...]
+    voters: tuple[str, ...]
+    members: Mapping[str, FittedMember]
+    weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    stacked: StackedEnsemble | None = None
+    calibrator: StackedEnsemble | None = None
+    dropped: Mapping[str, str] = field(default_factory=dict)
+
+    def member_values(self, windows: Windows) -> dict[str, np.ndarray]:
+        """Every member's own predictions, (rows, columns)."""
+        return {name: member.predict(windows, TASKS[self.task]) for name, member in self.members.items()}
+
+    def combine(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The study's prediction out of its members', (rows, columns)."""
+        task = TASKS[self.task]
+        if self.stacked is not None:
+            found = self.stacked.predict(values)
+        elif self.weights:
+            found = _weighted(self.weights, values, task.columns)
+        else:
+            found = np.asarray(values[self.voters[0]], dtype=np.float64)
+        return found if self.calibrator is None else self.calibrator.predict({_CALIBRATED: found})
+
+    def save(self, folder: Path) -> str:
+        """Write the folder; returns the SHA-256 of its card, which holds those of all other files.
+
+        The same fold trained again gives the same digest, as far as the libraries are deterministic.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, member in self.members.items():
+            member.saved.save(folder / name)
+        files = {
+            str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+            for p in sorted(folder.rglob("*"))
+            if p.is_file() and p.name not in (CARD, TIMES)
+        }
+        card = {
+            "task": self.task,
+            "features": list(self.names),
+            "voters": list(self.voters),
+            "weights": {c: dict(w) for c, w in self.weights.items()},
+            "stacked": _plain(self.stacked),
+            "calibrator": _plain(self.calibrator),
+            "dropped": dict(self.dropped),
+            "members": {name: _member_card(m) for name, m in self.members.items()},
+            "files": files,
+        }
+        data = json.dumps(card, indent=1).encode()
+        (folder / CARD).write_bytes(data)
+        # Seconds differ from run to run; the same fold must give the same digest.
+        times = {name: member.seconds for name, member in self.members.items()}
+        (folder / TIMES).write_text(json.dumps(times, indent=1))
+        return hashlib.sha256(data).hexdigest()
+
+
+def load_study(folder: Path) -> FittedStudy:
+    """Read what `FittedStudy.save` wrote.
+
+    Raises:
+        FileNotFoundError: the folder, or a file of it, is gone.
+        FitError: a file is not the one that was saved.
+    """
+    card = json.loads((folder / CARD).read_bytes())
+    for name, digest in card["files"].items():
+        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
+            raise FitError(f"{folder / name} is not the file that was saved; train the fold again")
+    members = {}
+    for name, told in card["members"].items():
+        told = dict(told)
+        lags = tuple(told.pop("lags"))
+        history = tuple(told.pop("history"))
+        members[name] = FittedMember(
+            name=name, saved=load_model(folder / name), lags=lags, history=history, **told
+        )
+    return FittedStudy(
+        card["task"],
+        tuple(card["features"]),
+        tuple(card["voters"]),
+        members,
+        card["weights"],
+        _stacked(card["stacked"]),
+        _stacked(card["calibrator"]),
+        card["dropped"],
+    )
+
+
+def fit_study(
+    plan: FitPlan,
+    windows: Windows,
+    setting: Setting,
+    *,
+    ledger: FitLedger,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+    trials: TrialLedger | None = None,
+) -> FittedStudy:
+    """Fit a fold.
+
+    Args:
+        plan: what is fitted.
+        windows: the training windows over all of `setting.names`; keys hold symbol, session, label_end,
+            knowledge_time and the task's label columns. Their targets are set here.
+        setting: what the members share.
+        ledger: records every fit.
+        checkpoint, progress, trials: as for `members.fit_member`.
+
+    Raises:
+        FitError: no member makes the prediction, or as a member's fit.
+    """
+    task = TASKS[plan.task]
+    if not plan.voters:
+        raise FitError(
+            f"all members of task {plan.task} are baselines; one at least must make the prediction"
+        )
+    dropped: Mapping[str, str] = {}
+    if plan.select is not None:
+        windows, setting, dropped = _selected(plan.select, task, windows, setting, ledger)
+    windows = replace(windows, targets=task.targets(windows.keys))
+
+    def fit(spec: MemberSpec, rows: Windows, own: FitLedger, folder: Path | None) -> FittedMember:
+        return fit_member(
+            spec, task, rows, setting, ledger=own, checkpoint=folder, progress=progress, trials=trials
+        )
+
+    members = {spec.name: fit(spec, windows, ledger, checkpoint) for spec in plan.members}
+    voters = tuple(spec.name for spec in plan.voters)
+    weights, stacked = {}, None
+    if plan.ensemble != "first" and len(voters) > 1:
+        oof = _out_of_fold(plan, task, windows, setting, ledger, fit)
+        if plan.ensemble == "stacked":
+            stacked = fit_stacked(oof, windows.targets["target"], windows.keys, kind="class", ledger=ledger)
+        else:
+            weights = _fit_weights(plan, task, oof, windows, ledger)
+    study = FittedStudy(plan.task, setting.names, voters, members, weights, stacked, dropped=dropped)
+    if plan.calibrate:
+        study = replace(study, calibrator=_calibrator(study, task, windows, setting, ledger))
+    return study
+
+
+_CALIBRATED = "prediction"
+
+
+def _selected(
+    plan: SelectionPlan, task: Task, windows: Windows, setting: Setting, ledger: FitLedger
+) -> tuple[Windows, Setting, Mapping[str, str]]:
+    """Windows over the chosen features only; the choice looks at the decisions' own sessions."""
+    target = windows.keys["target"].cast(pl.Int64).alias("_target")
+    rows = pl.DataFrame(windows.matrix[windows.row], schema=list(setting.names)).with_columns(target)
+    rows = windows.keys.select("symbol", "session", "label_end", "knowledge_time").hstack(rows)
+    chosen = select_features(rows, setting.names, "_target", ledger=ledger, plan=plan)
+    position = [setting.names.index(name) for name in chosen.names]
+    matrix = np.ascontiguousarray(windows.matrix[:, position])
+    return (
+        replace(windows, matrix=matrix),
+        replace(setting, names=chosen.names),
+        {**chosen.dropped},
+    )
+
+
+def _out_of_fold(
+    plan: FitPlan,
+    task: Task,
+    windows: Windows,
+    setting: Setting,
+    ledger: FitLedger,
+    fit: Callable[[MemberSpec, Windows, FitLedger, Path | None], FittedMember],
+) -> OutOfFold:
+    def asked(spec: MemberSpec) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        # The search's choice is the outer fit's; here each member is fitted with its plain settings.
+        plain = replace(spec, space={})
+
+        def fit_predict(train: np.ndarray, held: np.ndarray) -> np.ndarray:
+            member = fit(plain, windows.take(train), FitLedger(ledger.fold), None)
+            return member.predict(windows.take(held), task)
+
+        return fit_predict
+
+    return out_of_fold(
+        windows.keys,
+        {spec.name: asked(spec) for spec in plan.voters},
+        folds=plan.inner_folds,
+        validation_sessions=setting.validation_sessions,
+        embargo=setting.embargo,
+        ledger=ledger,
+    )
+
+
+def _fit_weights(
+    plan: FitPlan, task: Task, oof: OutOfFold, windows: Windows, ledger: FitLedger
+) -> dict[str, dict[str, float]]:
+    if task.kind == "class":
+        fitted = fit_weights(oof, windows.targets["target"], windows.keys, kind="class", ledger=ledger)
+        return {"": dict(fitted.weights)}
+    truth = getattr(task, "truth", None)
+    if truth is None:
+        raise FitError(f"members of task {task.name} cannot be weighted; use ensemble 'first'")
+    came, horizon = truth(windows.keys), getattr(task, "sessions", {})
+    found: dict[str, dict[str, float]] = {}
+    for i, column in enumerate(task.columns):
+        known = ~np.isnan(came[oof.rows, i])
+        own = OutOfFold(oof.rows[known], {m: p[known, i] for m, p in oof.predictions.items()})
+        weights = dict(fit_weights(own, came[:, i], windows.keys, kind="value", ledger=ledger).weights)
+        if plan.ensemble == "horizon" and column in horizon:
+            weights = dict(weighted_by_horizon(weights, horizon[column]).weights)
+        found[column] = weights
+    return found
+
+
+def _weighted(
+    weights: Mapping[str, Mapping[str, float]], values: Mapping[str, np.ndarray], columns: tuple[str, ...]
+) -> np.ndarray:
+    if "" in weights:
+        return WeightedEnsemble(weights[""]).predict(values)
+    return np.column_stack(
+        [
+            WeightedEnsemble(weights[column]).predict({m: v[:, i] for m, v in values.items()})
+            for i, column in enumerate(columns)
+        ]
+    )
+
+
+def _calibrator(
+    study: FittedStudy, task: Task, windows: Windows, setting: Setting, ledger: FitLedger
+) -> StackedEnsemble:
+    """A multinomial logistic map of the log probabilities, on the rows that chose the networks' epochs."""
+    split = inner_split(
+        windows.keys, validation_sessions=setting.validation_sessions, embargo=setting.embargo
+    )
+    held = np.flatnonzero(split.validation)
+    rows = windows.take(held)
+    predicted = study.combine({name: study.members[name].predict(rows, task) for name in study.voters})
+    return fit_stacked(
+        OutOfFold(held, {_CALIBRATED: predicted}),
+        windows.targets["target"],
+        windows.keys,
+        kind="class",
+        ledger=ledger,
+    )
+
+
+def _member_card(member: FittedMember) -> dict[str, Any]:
+    return {
+        "kind": member.kind,
+        "lags": list(member.lags),
+        "history": [{k: v for k, v in epoch.items() if k != "rows_per_second"} for epoch in member.history],
+        "parameters": member.parameters,
+        "rows": member.rows,
+        "chosen": dict(member.chosen),
+    }
+
+
+def _plain(model: StackedEnsemble | None) -> dict[str, Any] | None:
+    if model is None:
+        return None
+    return {
+        "kind": model.kind,
+        "members": list(model.members),
+        "classes": list(model.classes),
+        "n_classes": model.n_classes,
+        "coefficients": model.coefficients.tolist(),
+        "intercept": model.intercept.tolist(),
+    }
+
+
+def _stacked(card: dict[str, Any] | None) -> StackedEnsemble | None:
+    if card is None:
+        return None
+    return StackedEnsemble(
+        card["kind"],
+        tuple(card["members"]),
+        tuple(card["classes"]),
+        card["n_classes"],
+        np.array(card["coefficients"]),
+        np.array(card["intercept"]),
+    )

@@ -1,0 +1,24 @@
+"""Studies cut down to what a test needs."""
+
+from dataclasses import replace
+
+from trademl_pipeline.studies import DIRECTION, FoldPlan, StudySpec
+from trademl_pipeline.training.members import Effort, MemberSpec
+
+
+def small_direction(min_train: int = 120, rounds: int = 15) -> StudySpec:
+    """The direction study with a few trees alone."""
+    trees = MemberSpec(
+        "lightgbm",
+        "lightgbm",
+        {"small": Effort()},
+        settings={"max_rounds": rounds, "early_stopping": 5},
+        lags=(0, 1),
+    )
+    return replace(
+        DIRECTION,
+        folds=FoldPlan(min_train=min_train, embargo=5),
+        validation_sessions=21,
+        sizes=("small",),
+        fit=replace(DIRECTION.fit, members=(trees,), ensemble="first"),
+    )
