@@ -464,5 +464,64 @@ def audit(
     raise typer.Exit(code)
 
 
+StudyArgument = Annotated[str, typer.Argument(help="Study")]
+MonthArgument = Annotated[str, typer.Argument(help="Month of the predictions, YYYY-MM")]
+
+
+@app.command()
+def certificate(
+    study: StudyArgument,
+    month: MonthArgument,
+    data: DataOption = None,
+    symbols: SymbolsOption = "",
+    column: ColumnsOption = None,
+    home: HomeOption = None,
+    reference: ReferenceOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the canonical text that the digest is of")
+    ] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown")] = False,
+    sheet: Annotated[
+        bool, typer.Option("--info-sheet", help="Print a model info sheet (Kapoor & Narayanan) as Markdown")
+    ] = False,
+) -> None:
+    """Print the evidence that a month of predictions carries."""
+    from trademl_pipeline.lake import Lake, LakeConfig
+    from trademl_pipeline.lake.errors import LakeError
+    from trademl_pipeline.leakage.certificate import CertificateError
+    from trademl_pipeline.leakage.certificate_view import render, to_markdown
+    from trademl_pipeline.leakage.certified import certificate_in_force
+    from trademl_pipeline.leakage.info_sheet import info_sheet
+    from trademl_pipeline.studies import STUDIES
+
+    try:
+        if study not in STUDIES:
+            raise UsageError(f"there is no study {study!r}; studies: {', '.join(sorted(STUDIES))}")
+        key = month_key(month)
+        folder = _made(_data_set(data, symbols, column, home, SIMULATED_START[:7], reference))
+        with Lake(LakeConfig.from_env(folder, os.environ)) as lake:
+            found = certificate_in_force(lake, study, key)
+    except (UsageError, CertificateError, LakeError) as error:
+        raise _fail(str(error)) from error
+    if as_json:
+        typer.echo(found.to_json())
+    elif as_markdown or sheet:
+        typer.echo(info_sheet(found, claim=STUDIES[study].title) if sheet else to_markdown(found))
+    else:
+        console.print(render(found))
+
+
+def _made(chosen: DataSet) -> Path:
+    """The state folder of a data set that has been run.
+
+    Raises:
+        UsageError: it has not.
+    """
+    folder = chosen.folder()
+    if not (folder / "lake").exists():
+        raise UsageError(f"{folder} holds nothing yet: run the study on this data set first (trademl run)")
+    return folder
+
+
 if __name__ == "__main__":
     app()

@@ -59,3 +59,18 @@ def test_a_files_history_begins_where_the_file_does(tmp_path: Path):
     assert result.exit_code == 0, result.output
     assert "export TRADEML_START=2014-06-01" in result.output
     assert "export TRADEML_SOURCE=files" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["certificate", "nothing", "2014-03"], ["no study"]),
+        (["certificate", "direction", "2014"], ["not a month"]),
+        (["certificate", "direction", "2014-03"], ["holds nothing yet", "trademl run"]),
+    ],
+)
+def test_a_certificate_that_cannot_be_shown_is_said(arguments, words, tmp_path: Path):
+    result = runner.invoke(app, [*arguments, "--home", str(tmp_path)])
+    assert result.exit_code == 2
+    for word in words:
+        assert word in " ".join(result.output.split())

@@ -8,7 +8,6 @@ import polars as pl
 
 from trademl_pipeline.defs.gate import run_time
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.errors import MissingTableError
 from trademl_pipeline.lake.frames import data_version
 from trademl_pipeline.lake.schemas import (
     AUDITS,
@@ -19,6 +18,7 @@ from trademl_pipeline.lake.schemas import (
 )
 from trademl_pipeline.leakage import AuditReport, certificate
 from trademl_pipeline.leakage.certificate import Certificate, Content, content_of
+from trademl_pipeline.leakage.certified import certificates
 from trademl_pipeline.leakage.code_version import code_version
 from trademl_pipeline.training.ledger import FitLedger
 
@@ -105,19 +105,10 @@ def make_certificate(
     return Certified(made, (certificate_table(study), kept))
 
 
-def certificates(store: Lake, study: str, month: str) -> pl.DataFrame:
-    """All certificates of a month, the one in force among them; no row where there is none."""
-    schema = certificate_table(study)
-    try:
-        return store.read(schema, months=(month, month))
-    except MissingTableError:
-        return schema.empty()
-
-
 def contents(store: Lake, tables: Sequence[Read], snapshot: int) -> dict[str, Content]:
     """Content of the months of some tables at a snapshot, by table."""
     versions = store.data_versions(tables, snapshot=snapshot)
-    return {name: content_of(months) for name, months in versions.items()}
+    return {table.name: content_of(versions[table.name], asked) for table, asked in tables}
 
 
 def values_version(schema: TableSchema, predictions: pl.DataFrame) -> str:

@@ -86,7 +86,8 @@ class Certificate:
         rows, symbols, sessions: of the predictions.
         values: content hash of the predictions without their certificate.
         decision_first: first decision of the month; knowledge_last: the latest moment at which any input of any
-            prediction became known (UTC); slack_seconds: least time between an input and the decision that used it.
+            prediction became known (UTC); slack_seconds: least time between an input and the decision that used
+            it. None in a month without decisions.
         training_knowledge_last: the same of all rows that anything was fitted on; None where rows have no clock.
         label_end_last: last session that a label read which anything was fitted on.
         fold, model, code: see there.
@@ -102,9 +103,9 @@ class Certificate:
     symbols: int
     sessions: int
     values: str
-    decision_first: datetime
-    knowledge_last: datetime
-    slack_seconds: float
+    decision_first: datetime | None
+    knowledge_last: datetime | None
+    slack_seconds: float | None
     training_knowledge_last: datetime | None
     label_end_last: date | None
     fold: Window
@@ -181,13 +182,15 @@ def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def content_of(versions: Mapping[str, str]) -> Content:
-    """The content of some months of a table, from {month key: content hash}."""
+def content_of(versions: Mapping[str, str], asked: tuple[str, str] = ("", "")) -> Content:
+    """The content of some months of a table, from {month key: content hash}.
+
+    asked: first and last month that were read, told where none of them has rows.
+    """
     ordered = sorted(versions.items())
-    if not ordered:
-        raise CertificateError("a table of which no month was read cannot be certified")
     lines = "\n".join(f"{month} {version}" for month, version in ordered)
-    return Content(ordered[0][0], ordered[-1][0], len(ordered), text_digest(lines))
+    first, last = (ordered[0][0], ordered[-1][0]) if ordered else asked
+    return Content(first, last, len(ordered), text_digest(lines))
 
 
 def make_certificate(
@@ -213,7 +216,8 @@ def make_certificate(
         predictions: the rows: `symbol`, `session`, `decision_time`, `knowledge_time` and whatever else.
         values: content hash of the rows.
         model: the row of the model table: `train_start`, `train_end`, `test_start`, `test_end`, `embargo`, `rows`,
-            `sessions`, `symbols`, `snapshot`, `model_run`, `artifact`, `artifact_sha256`, `ledger_digest`.
+            `sessions`, `symbols`, `snapshot`, `model_run`, `artifact`, `artifact_sha256`, `ledger_digest`, and
+            `fitted`, the month whose fold was trained, where that may be an earlier one.
         ledger: the fit ledger of the model.
         report: the audit of the predictions; table: under which name it is kept.
         audits: rows of the lake's `audits` table of everything the predictions were made from.
@@ -221,10 +225,9 @@ def make_certificate(
         data_snapshot: at which the month's inputs were read.
         data, training: content of the tables read for the month, and for the model.
     """
-    fits = [r for r in ledger.records(month) if r.event == FIT]
-    slack = predictions.select(
-        (pl.col("decision_time") - pl.col("knowledge_time")).dt.total_microseconds().min()
-    )
+    fits = [r for r in ledger.records(model.get("fitted") or month) if r.event == FIT]
+    wait = (pl.col("decision_time") - pl.col("knowledge_time")).dt.total_microseconds().min()
+    slack = predictions.select(wait).item()
     own = evidence_in(report, table, month)
     return Certificate(
         study=study,
@@ -235,7 +238,7 @@ def make_certificate(
         values=values,
         decision_first=_utc(predictions["decision_time"].min()),
         knowledge_last=_utc(predictions["knowledge_time"].max()),
-        slack_seconds=slack.item() / 1e6,
+        slack_seconds=None if slack is None else slack / 1e6,
         training_knowledge_last=max((_utc(r.knowledge_max) for r in fits if r.knowledge_max), default=None),
         label_end_last=max((r.label_end_max for r in fits if r.label_end_max), default=None),
         fold=Window(**{name: model[name] for name in (f.name for f in fields(Window))}),
@@ -265,6 +268,8 @@ def _adapter() -> Any:
     return TypeAdapter(Certificate)
 
 
-def _utc(moment: Any) -> datetime:
-    """A moment in UTC, with a zone that reads back as the same object."""
+def _utc(moment: Any) -> Any:
+    """A moment in UTC; None where there is none."""
+    if moment is None:
+        return None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

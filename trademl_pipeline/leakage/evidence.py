@@ -94,6 +94,14 @@ def coverage_totals(coverages: Iterable[str | None]) -> dict[str, int | float]:
     return totals
 
 
+def coverage_words(totals: Mapping[str, int | float]) -> str:
+    """Numbers of `coverage_totals` for people: "210 cutoffs, 36,000 cells"."""
+    words = [f"{v:,.0f} {k.replace('_', ' ')}" for k, v in totals.items() if v and k != "skipped"]
+    if totals.get("skipped"):
+        words.append(f"{totals['skipped']:,} skipped")
+    return ", ".join(words) or "not stated"
+
+
 def _parts(coverage: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     if "parts" in coverage:
         return [p for part in coverage["parts"] for p in _parts(part)]

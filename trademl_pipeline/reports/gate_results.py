@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from trademl_pipeline.leakage.evidence import coverage_totals
+from trademl_pipeline.leakage.evidence import coverage_totals, coverage_words
 
 PROBES = {
     "truncation": ("T", "values stay when everything later is deleted"),
@@ -101,9 +101,4 @@ def gate_results(audits: pl.DataFrame | None) -> GateResults:
 
 def coverage_text(coverages: list[str]) -> str:
     """What probes tested, added up over their JSON coverages: "210 cutoffs, 36,000 cells"."""
-    totals = coverage_totals(coverages)
-    skipped = totals.pop("skipped", 0)
-    words = [f"{value:,.0f} {key.replace('_', ' ')}" for key, value in totals.items() if value]
-    if skipped:
-        words.append(f"{skipped:,} skipped")
-    return ", ".join(words) or "not stated"
+    return coverage_words(coverage_totals(coverages))

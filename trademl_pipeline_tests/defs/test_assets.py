@@ -5,12 +5,15 @@ import json
 import dagster as dg
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
-from trademl_pipeline.defs.certificates import certificates, values_version
+from trademl_pipeline.cli import app
+from trademl_pipeline.defs.certificates import values_version
 from trademl_pipeline.defs.models.fold import fold_rows
 from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.lake.schemas import AUDITS, feature_table, prediction_table
 from trademl_pipeline.leakage.certificate import Certificate
+from trademl_pipeline.leakage.certified import certificates
 from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline_tests.defs.conftest import FIRST, LAST, Workplace
 from trademl_pipeline_tests.small import small_direction
@@ -142,6 +145,20 @@ def test_a_month_published_again_writes_nothing(workplace: Workplace):
     assert metadata(workplace, "raw_bars", "2013-06-01")["unchanged"].value is True
     assert metadata(workplace, "features_indicators", "2013-06-01")["unchanged"].value is True
     assert lake.data_version(FEATURES, "2013-06-01") == before
+
+
+def test_a_certificate_can_be_printed_and_filled_into_an_info_sheet(workplace: Workplace):
+    def told(*options: str) -> str:
+        arguments = ["certificate", "direction", LAST[:7], "--home", str(workplace.home), *options]
+        result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    (digest,) = workplace.lake().read("predictions_direction", months=(LAST, LAST))["certificate"].unique()
+    assert Certificate.from_json(told("--json").strip(), digest).month == LAST
+    assert digest in told()
+    assert digest in told("--markdown")
+    assert "L3.1" in told("--info-sheet")
 
 
 def test_predictions_made_again_from_the_same_data_keep_their_certificate(workplace: Workplace):

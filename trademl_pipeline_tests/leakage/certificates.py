@@ -83,8 +83,8 @@ def audits(*rows: tuple[str, str, str, bool, int, dict[str, Any]]) -> pl.DataFra
     )
 
 
-def made(**changes: Any) -> Certificate:
-    arguments: dict[str, Any] = {
+def arguments(**changes: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = {
         "values": "aa" * 16,
         "model": MODEL,
         "ledger": ledger(),
@@ -99,4 +99,8 @@ def made(**changes: Any) -> Certificate:
         "data": {"features_f": content_of({"2014-02-01": "1", "2014-03-01": "2"})},
         "training": {"features_f": content_of({"2014-02-01": "1"})},
     }
-    return make_certificate("x", MONTH, predictions(), **(arguments | changes))
+    return plain | changes
+
+
+def made(**changes: Any) -> Certificate:
+    return make_certificate("x", MONTH, predictions(), **arguments(**changes))

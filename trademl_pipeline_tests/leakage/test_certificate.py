@@ -10,10 +10,21 @@ from trademl_pipeline.leakage.certificate import (
     Certificate,
     CertificateError,
     content_of,
+    make_certificate,
 )
 from trademl_pipeline.leakage.code_version import PACKAGE, _commit, code_version, source_hash
 from trademl_pipeline.leakage.evidence import evidence_of
-from trademl_pipeline_tests.leakage.certificates import CLOSE, audits, made
+from trademl_pipeline.training.ledger import FitLedger
+from trademl_pipeline_tests.leakage.certificates import (
+    CLOSE,
+    MODEL,
+    MONTH,
+    arguments,
+    audits,
+    ledger,
+    made,
+    predictions,
+)
 
 
 def test_what_was_seen_and_when_is_on_it():
@@ -109,8 +120,8 @@ def test_content_is_that_of_the_months_in_any_order():
         {"2014-02-01": "b", "2014-01-01": "a"}
     )
     assert content_of({"2014-01-01": "a"}).digest != content_of({"2014-01-01": "b"}).digest
-    with pytest.raises(CertificateError, match="no month"):
-        content_of({})
+    nothing = content_of({}, ("2014-01-01", "2014-02-01"))
+    assert (nothing.first, nothing.last, nothing.months) == ("2014-01-01", "2014-02-01", 0)
 
 
 def test_the_running_code_is_named_by_its_source():
@@ -150,6 +161,21 @@ def test_a_package_inside_somebody_elses_repository_has_no_commit(tmp_path: Path
     assert dirty is False
     (package / "__init__.py").write_text("x = 1")
     assert _commit(package) == (commit, True)
+
+
+def test_a_month_without_decisions_has_a_certificate():
+    certificate = make_certificate("x", MONTH, predictions().clear(), **arguments())
+    assert (certificate.rows, certificate.decision_first, certificate.slack_seconds) == (0, None, None)
+    assert Certificate.from_json(certificate.to_json()) == certificate
+
+
+def test_a_model_of_an_earlier_fold_is_told_by_that_folds_record():
+    record = FitLedger("2014-01-01")
+    for event in ledger().records(MONTH):
+        record._records.append(replace(event, fold="2014-01-01"))
+    certificate = made(ledger=record, model={**MODEL, "fitted": "2014-01-01"})
+    assert certificate.model.fits == 1
+    assert certificate.label_end_last == date(2014, 1, 10)
 
 
 def test_moments_of_other_zones_are_told_in_utc():
