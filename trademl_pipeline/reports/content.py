@@ -69,8 +69,10 @@ def books(e: Evaluation) -> list[tuple[str, Performance]]:
 
 
 def book_rows(e: Evaluation) -> list[tuple[str, list[str]]]:
-    """The money table: (name, one text a book)."""
+    """The money table: (name, one text a book); empty where there is no book."""
     performances = [p for _, p in books(e)]
+    if not performances:
+        return []
 
     def row(name: str, text) -> tuple[str, list[str]]:
         return name, [text(p) for p in performances]
@@ -206,7 +208,8 @@ def limits(e: Evaluation) -> list[str]:
     ]
     pending = e.predictions - e.scored
     if pending:
-        said.append(f"{plural(pending, 'prediction')} without an outcome yet, in no figure of skill.")
+        why = " or where no pattern's trigger fired" if e.config.task == "pattern" else ""
+        said.append(f"{plural(pending, 'prediction')} without an outcome yet{why}, in no figure of skill.")
     unranked = e.sessions - (e.rank_ic.sessions if e.rank_ic else 0)
     if unranked:
         said.append(f"{plural(unranked, 'session')} with too few symbols to rank, in no rank IC.")

@@ -7,7 +7,7 @@ import polars as pl
 
 from trademl_pipeline.reports.figure import Figure, rounded
 from trademl_pipeline.reports.section import Section, Table
-from trademl_pipeline.reports.text import count, number
+from trademl_pipeline.reports.text import count, number, plural
 
 MODERATE, HIGH = 0.10, 0.25
 """Usual marks of the population stability index."""
@@ -79,7 +79,7 @@ def drift(predictions: pl.DataFrame) -> Section:
     ]
     later = [word for _, word in told[1:]]
     sentence = (
-        f"Of {len(later)} months after the first, the scores of {later.count('high')} drift much and of "
+        f"Of {plural(len(later), 'month')} after the first, the scores of {later.count('high')} drift much and of "
         f"{later.count('moderate')} moderately from all months before (population stability index above {HIGH} and "
         f"{MODERATE}). Drift is no error: it says that the model meets inputs, or is itself, other than before."
         if later

@@ -110,6 +110,8 @@ class ReportInputs:
         attention: symbol, session, step, weight: where a model looked; step 0 is the window's oldest session.
         sequences: symbol, session, decision_time, knowledge_time and, where given, window_start: the windows
             behind the predictions, or None.
+        cross_validation: symbol, split and any of rows, auc, accuracy, majority, correlation: gapped
+            cross-validation of each symbol within training data, or None.
         metadata: what else a reader should know, name -> value, shown as given.
     """
 
@@ -124,6 +126,7 @@ class ReportInputs:
     training: pl.DataFrame | None = None
     attention: pl.DataFrame | None = None
     sequences: pl.DataFrame | None = None
+    cross_validation: pl.DataFrame | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -137,6 +140,7 @@ _NEEDED = {
     "training": ("fold", "member"),
     "attention": (*_KEY, "step", "weight"),
     "sequences": (*_KEY, "decision_time", "knowledge_time"),
+    "cross_validation": ("symbol", "split"),
 }
 _KEYS = {
     "predictions": _KEY,
@@ -146,6 +150,7 @@ _KEYS = {
     "training": ("fold", "member"),
     "attention": (*_KEY, "step"),
     "sequences": _KEY,
+    "cross_validation": ("symbol", "split"),
 }
 
 

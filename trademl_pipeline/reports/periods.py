@@ -1,4 +1,6 @@
-"""Whether results hold over time: the same figures quarter by quarter, and half against half."""
+"""Whether results hold: the same figures quarter by quarter, half against half, and symbol by symbol."""
+
+from dataclasses import replace
 
 import polars as pl
 
@@ -6,10 +8,13 @@ from trademl_pipeline.reports.inputs import ReportConfig
 from trademl_pipeline.reports.lines import with_interval
 from trademl_pipeline.reports.measures import Measure, measures
 from trademl_pipeline.reports.section import Section, Table
-from trademl_pipeline.reports.text import count, plural
+from trademl_pipeline.reports.text import NONE, count, figure, plural
 from trademl_pipeline.training.metrics import Score
 
 SHOWN = 4
+EXTREMES = 5
+_OF_A_SYMBOL = ("AUC over all patterns", "EV correlation", "directional accuracy")
+_FEWEST_DRAWS = 100
 _LONGEST_BY_QUARTER = 16
 _SHORTEST_BY_QUARTER = 4
 
@@ -30,10 +35,11 @@ def consistency(rows: pl.DataFrame, config: ReportConfig) -> Section:
         if not own.is_empty()
     ]
     head = ["", "sessions", "rows", *(m.name for m in shown)]
+    said, by_symbol = _by_symbol(rows, config)
     return Section(
         "consistency",
-        "Do the results hold over time?",
-        text=[_sentence(shown[0], found)],
+        "Do the results hold over time, and over symbols?",
+        text=[_sentence(shown[0], found), *said],
         tables=[
             Table(
                 head,
@@ -41,8 +47,43 @@ def consistency(rows: pl.DataFrame, config: ReportConfig) -> Section:
                 note="Ranges are 95 % intervals; a period of few sessions has a wide one or none.",
             ),
             Table(head, halves, title="Half against half"),
+            *by_symbol,
         ],
     )
+
+
+def _by_symbol(rows: pl.DataFrame, config: ReportConfig) -> tuple[list[str], list[Table]]:
+    """One sentence and one table over symbols, by the first figure that a symbol has by itself."""
+    measure = next((m for m in measures(config.kind) if m.name in _OF_A_SYMBOL), None)
+    if measure is None or rows["symbol"].n_unique() < 2:
+        return [], []
+    parts = {str(name): own for (name,), own in rows.group_by("symbol", maintain_order=True)}
+    # Intervals only of the symbols shown: there may be thousands.
+    plain = {name: measure.of(own, replace(config, draws=_FEWEST_DRAWS)) for name, own in parts.items()}
+    leads = {name: s.value - _level(s) for name, s in plain.items() if s is not None and s.value is not None}
+    if not leads:
+        return [], []
+    order = sorted(leads, key=lambda name: (-leads[name], name))
+    ends = order if len(order) <= 2 * EXTREMES else [*order[:EXTREMES], *order[-EXTREMES:]]
+    body = []
+    for name in ends:
+        score = measure.of(parts[name], config)
+        level = NONE if score is None else figure(_level(score), measure.style)
+        body.append([name, count(parts[name].height), with_interval(score, measure.style), level])
+    above = sum(lead > 0 for lead in leads.values())
+    text = (
+        f"Symbol by symbol, the {measure.name} lies above its baseline in {above} of {plural(len(leads), 'symbol')}. "
+        "The best and the worst of many are far apart by luck alone."
+    )
+    title = (
+        "By symbol" if len(ends) == len(order) else f"By symbol: the {EXTREMES} best and the {EXTREMES} worst"
+    )
+    return [text], [Table(["symbol", "rows", measure.name, "without skill"], body, title=title)]
+
+
+def _level(score: Score) -> float:
+    """What the figure has to beat."""
+    return max(score.baselines.values(), default=0.0)
 
 
 def _period(rows: pl.DataFrame) -> pl.Expr:

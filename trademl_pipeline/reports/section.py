@@ -53,7 +53,7 @@ class Section:
     data: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Tables, scores and data as plain values."""
+        """Texts, tables, scores and data as plain values."""
         return {
             "title": self.title,
             "text": list(self.text),
@@ -61,6 +61,7 @@ class Section:
                 {"title": t.title, "head": list(t.head), "rows": [list(r) for r in t.rows]}
                 for t in self.tables
             ],
+            **({"code": self.code} if self.code else {}),
             "scores": {name: score.to_dict() for name, score in self.scores.items()},
             **self.data,
         }

@@ -102,6 +102,9 @@ def results(summary: Mapping[str, Any]) -> RenderableType:
         f"; refused: {refused}" if refused else ", none refused"
     )
     parts += [Text() if not recovered else Text(""), Text(f"Gate: {said if gate['audited'] else 'no audit'}")]
+    printed = summary["sections"].get("prediction_summary")
+    if printed:
+        parts += [Text(), Text(printed["code"])]
     if summary["simulated"]:
         parts.append(Text("Simulated market with a planted signal: not a forecast of earnings.", style="dim"))
     return Panel(Group(*parts), title=summary["title"], title_align="left", border_style=colour, expand=False)

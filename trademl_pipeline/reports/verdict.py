@@ -164,7 +164,7 @@ def _oracle(e: "Evaluation") -> list[str]:
         return []
     best = f"Oracle: on the same rows a forecast that knows the planting {' and '.join(known)}"
     shares = [
-        f"{percent(share, 0)} of its {name}"
+        f"{percent(share, 0) if share > 0 else 'nothing'} of its {name}"
         for name, share in (
             ("lead in direction", e.oracle.direction_share),
             ("rank IC", e.oracle.ic_share),

@@ -10,7 +10,7 @@ from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs
 from trademl_pipeline.reports.section import Assessment
 from trademl_pipeline.reports.tasks import breakout, forecast, hybrid, pattern
 from trademl_pipeline.reports.tasks.members import members
-from trademl_pipeline.reports.tasks.training import training_section
+from trademl_pipeline.reports.tasks.training import cross_validation_section, training_section
 
 Assessor = Callable[[pl.DataFrame, ReportInputs, ReportConfig], Assessment]
 
@@ -31,5 +31,9 @@ def assess(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> As
         config: how to measure.
     """
     own = _ASSESSORS[config.task](rows, inputs, config) if config.task in _ASSESSORS else Assessment()
-    after = [members(rows, inputs, config), training_section(inputs.folds)]
+    after = [
+        members(rows, inputs, config),
+        training_section(inputs.folds),
+        cross_validation_section(inputs.cross_validation),
+    ]
     return replace(own, sections=[*own.sections, *(part for part in after if part is not None)])

@@ -1,11 +1,11 @@
-"""Training diagnostics of a study, from what its folds recorded: gap between training and validation, stability."""
+"""Training diagnostics: gap between training and validation by fold, and cross-validation by symbol."""
 
 from typing import Final
 
 import polars as pl
 
 from trademl_pipeline.reports.section import Section, Table
-from trademl_pipeline.reports.text import number
+from trademl_pipeline.reports.text import count, number
 
 _PAIRS: Final = (
     ("train_loss", "validation_loss", "loss"),
@@ -13,6 +13,47 @@ _PAIRS: Final = (
     ("train_auc", "validation_auc", "AUC"),
 )
 _ALONE: Final = ("best_iteration", "best_epoch")
+
+
+_FIGURES: Final = ("auc", "accuracy", "majority", "correlation")
+
+
+def cross_validation_section(frame: pl.DataFrame | None) -> Section | None:
+    """How each symbol did in cross-validation within training data; None where none was done.
+
+    Args:
+        frame: symbol, split, and any of rows, auc, accuracy, majority, correlation.
+    """
+    if frame is None or frame.is_empty():
+        return None
+    shown = [c for c in _FIGURES if c in frame.columns]
+    if not shown:
+        return None
+    columns = [c for c in ("rows", *shown) if c in frame.columns]
+    body = []
+    for (symbol,), own in frame.sort("symbol", "split").group_by("symbol", maintain_order=True):
+        cells = [str(symbol), count(own["split"].n_unique())]
+        if "rows" in columns:
+            cells.append(count(own["rows"].sum()))
+        body.append([*cells, *(_spread(own[c]) for c in shown)])
+    head = ["symbol", "splits", *(["rows"] if "rows" in columns else []), *shown]
+    return Section(
+        "cross_validation",
+        "Cross-validation by symbol, within training data",
+        text=[
+            "Models were chosen on such data; the figures above, out of sample, are the ones to judge by. A symbol "
+            "whose splits lie far apart tells little by their mean."
+        ],
+        tables=[Table(head, body, note="Mean over splits, in brackets the least and the greatest.")],
+    )
+
+
+def _spread(values: pl.Series) -> str:
+    known = values.drop_nulls().drop_nans()
+    if known.is_empty():
+        return number(None)
+    mean, low, high = (float(v) for v in (known.mean(), known.min(), known.max()))  # pyright: ignore[reportArgumentType]
+    return f"{number(mean)} ({number(low)} to {number(high)})"
 
 
 def training_section(folds: pl.DataFrame | None) -> Section | None:

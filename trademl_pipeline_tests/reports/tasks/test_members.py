@@ -88,3 +88,13 @@ def test_gap_between_training_and_validation_is_told():
     assert "standard deviation 0.141" in section.text[0]
     assert training_section(folds.drop("train_loss")) is None
     assert training_section(None) is None
+
+
+def test_cross_validation_is_told_by_symbol(made, config):
+    frame = pl.DataFrame(
+        {"symbol": ["A", "A", "B"], "split": [0, 1, 0], "rows": [10, 20, 5], "auc": [0.5, 0.7, None]}
+    )
+    report = build_report(made.inputs(cross_validation=frame), config)
+    rows = report.summary()["sections"]["cross_validation"]["tables"][0]["rows"]
+    assert rows == [["A", "2", "30", "0.600 (0.500 to 0.700)"], ["B", "1", "5", "–"]]
+    assert "cross_validation" not in build_report(made.inputs(), config).summary()["sections"]
