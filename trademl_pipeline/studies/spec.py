@@ -71,7 +71,8 @@ class StudySpec:
         target: name in `labels.TARGETS`.
         fit: task, members, ensemble, selection and calibration.
         window: sessions per input window.
-        stride: every how many sessions of a symbol a row trains; predictions are made at every decision.
+        stride: sessions from one decision to the next, the same ones for all symbols.
+        train_stride: every how many decisions of a symbol one trains; overlapping windows tell little new.
         decisions: at every session, or at the snapshots of active consolidation patterns only.
         universe: named universe of real data, see `market.universes`; the simulated market trades all it has.
         folds: the walk-forward plan.
@@ -90,6 +91,7 @@ class StudySpec:
     fit: FitPlan
     window: int
     stride: int = 1
+    train_stride: int = 1
     decisions: Decisions = "sessions"
     universe: str = "ALL"
     folds: FoldPlan = field(default_factory=FoldPlan)
@@ -107,7 +109,7 @@ class StudySpec:
         self._known("fit.task", self.fit.task, TASKS)
         self._known("fit.ensemble", self.fit.ensemble, get_args(Ensemble))
         self._known("decisions", self.decisions, get_args(Decisions))
-        for name in ("window", "stride", "validation_sessions"):
+        for name in ("window", "stride", "train_stride", "validation_sessions"):
             if getattr(self, name) < 1:
                 raise StudySpecError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.validation_sessions >= self.folds.min_train:
@@ -173,7 +175,7 @@ class StudySpec:
     @property
     def windows(self) -> TableSchema:
         """Table of the decisions and their windows."""
-        return sequence_table(self.name)
+        return sequence_table(self.name, snapshots=self.decisions == "snapshots")
 
     @property
     def models(self) -> TableSchema:

@@ -288,7 +288,7 @@ def _parameters(study: StudySpec, setting: Setting, rows: FoldRows, snapshot: in
         "feature_set": study.feature_set,
         "target": study.target,
         "window": study.window,
-        "stride": study.stride,
+        "train_stride": study.train_stride,
         "ensemble": study.fit.ensemble,
         "members": ", ".join(f"{m.name} ({m.kind})" for m in study.fit.members),
         "dataset_snapshot": snapshot,
