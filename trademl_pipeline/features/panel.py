@@ -10,7 +10,7 @@ import polars as pl
 
 from trademl_pipeline.features.references import index_of_history, reference_clock
 from trademl_pipeline.features.registry import compute, reference_inputs, warmup
-from trademl_pipeline.market.calendar import month_sessions, offset
+from trademl_pipeline.market.calendar import month_bounds, month_sessions, offset
 
 # Bars of a close reach a trader with the vendor's delay; decisions are taken an hour after the close, long before the
 # next open at which they trade.
@@ -59,10 +59,11 @@ def feature_month(
         symbol, session, decision_time, knowledge_time, one Float64 per feature; sorted by key. knowledge_time counts
         the references that the set reads.
     """
-    sessions = month_sessions(month)
-    names = index_of_history(reference, sessions[0])
+    # Calendar days, not sessions: what trades around the clock has bars on New York's holidays too.
+    first, last = month_bounds(month)
+    names = index_of_history(reference, month_sessions(month)[0])
     values = compute(bars, set_name, reference=reference, universe=universe, names=names)
-    inside = pl.col("session").is_between(sessions[0], sessions[-1])
+    inside = pl.col("session").is_between(first, last)
     features = [c for c in values.columns if c not in ("symbol", "session")]
     times = clock(bars).filter(inside)
     read = reference_inputs(set_name)

@@ -176,6 +176,27 @@ SECTORS = TableSchema(
 )
 
 
+def quality_table(table: str) -> TableSchema:
+    """Table of the quality checks of a table of bars: one row per check and month."""
+    return TableSchema(
+        name={"raw_bars": "bar_quality", "reference_bars": "reference_quality"}[table],
+        columns={
+            "check": pl.String,
+            "severity": pl.String,
+            "rows": pl.Int64,
+            "count": pl.Int64,
+            "symbols": pl.Int64,
+            "share": pl.Float64,
+            "limit": pl.Float64,
+            "passed": pl.Boolean,
+            "examples": pl.String,
+        },
+        key=("check",),
+        description=f"Quality of {table} by month: how many findings of each check (count) among how many bars (rows), "
+        "the share that may be found (limit), and examples.",
+    )
+
+
 def label_table(
     target: str,
     values: Mapping[str, Any] | None = None,

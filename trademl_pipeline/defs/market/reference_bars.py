@@ -24,7 +24,7 @@ from trademl_pipeline.lake.errors import MissingTableError
 from trademl_pipeline.lake.schemas import QUARANTINED_REFERENCES, RAW_BARS, REFERENCE_BARS, SECTORS
 from trademl_pipeline.leakage import AuditReport, audit_features, audit_knowledge
 from trademl_pipeline.leakage.published import audit_published
-from trademl_pipeline.market.calendar import month_key, month_sessions
+from trademl_pipeline.market.calendar import month_bounds, month_key
 from trademl_pipeline.market.errors import MarketError
 from trademl_pipeline.market.index_builder import IndexSpec
 from trademl_pipeline.market.references import (
@@ -159,7 +159,7 @@ def reference_bars(
 
     def month_of(month: str) -> dict[str, Any]:
         held = index_bars(store, month, spec)
-        own = held.filter(pl.col("session") >= month_sessions(month)[0])
+        own = held.filter(pl.col("session") >= month_bounds(month)[0])
         good, bad = split_references(reference_rows(market, series, own, month), ingested_at=ingested_at)
         base = level_before(store, month, references, ingested_at)
         index = build_month(held, month, base, references, ingested_at)
