@@ -33,7 +33,7 @@ class ReportConfig:
         trial_variance: variance of their annualised Sharpe ratios, if on record.
         min_symbols: fewest symbols of a session to rank.
         draws: bootstrap draws of each interval.
-        ic_ceiling: a mean daily rank IC above it is an alarm.
+        ic_ceiling: a mean daily rank IC above it, whose interval lies above 0, is an alarm.
         direction_ceiling: so is directional accuracy this far above the majority's.
         sharpe_ceiling: and a Sharpe ratio whose interval lies above it.
         ev_ceiling: and, for breakouts, a correlation of expected and realised value above it: twice what the

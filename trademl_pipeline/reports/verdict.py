@@ -1,7 +1,8 @@
 """The verdict, by rules fixed beforehand.
 
-1. Alarm: a figure is better than forecasts of daily returns are (its ceiling), or on a simulated market
-    better than the oracle; or the gate's latest audit refused a month whose predictions are in the figures.
+1. Alarm: a figure is better than forecasts of daily returns are (its ceiling, and not by luck), or on a
+    simulated market better than the oracle; or the gate's latest audit refused a month whose predictions are
+    in the figures.
 2. Edge: the 95 % interval of one of the task's two looks lies above 0: of the mean daily rank IC and of
     directional accuracy over the majority baseline, unless the task has better ones (`Assessment.looks`). Two
     looks at 2.5 % each: of reports on worthless models, about one in twenty shows an edge by luck.
@@ -81,7 +82,8 @@ def _too_good(e: "Evaluation") -> list[str]:
         return [*alarms, *_better_than_oracle(e.oracle)]
     limits, ic, excess = e.config, e.rank_ic, e.directional_excess
     sharpe = e.gross.sharpe if e.gross else None
-    if ic is not None and not e.config.kind.race and (ic.value or 0) > limits.ic_ceiling:
+    # Outcomes of many sessions overlap: over few of them the mean exceeds any ceiling by luck.
+    if ic is not None and not e.config.kind.race and (ic.value or 0) > limits.ic_ceiling and above_zero(ic):
         alarms.append(
             f"The mean daily rank IC is {number(ic.value, signed=True)}, above the ceiling of "
             f"{number(limits.ic_ceiling, 2)}, which forecasts that know only the past do not reach."

@@ -63,6 +63,14 @@ def test_forecasts_that_know_the_future_raise_the_alarm(made, config, audits):
     assert "above the ceiling of 0.06" in report.verdict.reasons[0]
 
 
+def test_rank_ic_above_the_ceiling_by_luck_is_no_alarm(made, config):
+    inputs = made.inputs()
+    month = replace(inputs, predictions=inputs.predictions.filter(pl.col("fold") == MONTHS[1]))
+    report = build_report(month, replace(config, ic_ceiling=-1.0))
+    assert report.evaluation.rank_ic.low < 0
+    assert report.verdict.kind == "no edge"
+
+
 def test_forecasts_better_than_the_oracle_raise_the_alarm(made, config):
     report = build_report(made.inputs(0.7, future=1.0, oracle=made.oracle()), config)
     assert report.verdict.kind == "alarm"
