@@ -130,7 +130,9 @@ def _skill(e: "Evaluation") -> list[str]:
     if ic is None:
         ranking = f"Ranking: no session has the {e.config.min_symbols} symbols that a rank correlation needs."
     else:
-        chance = "no sign of skill, since outcomes end at barriers" if e.config.kind.race else "0 is chance"
+        chance = (
+            "ranks prove no skill where outcomes end at barriers" if e.config.kind.race else "0 is chance"
+        )
         ranking = (
             f"Ranking: the daily rank IC is {number(ic.value, signed=True)} on average (95 % interval "
             f"{interval(ic, 'signed')}; {chance}) over {plural(ic.sessions, 'session')}, "

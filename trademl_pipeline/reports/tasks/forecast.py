@@ -173,12 +173,16 @@ def _row(line: Line, target: Target, horizon: int) -> list[str]:
 
 
 def _reached(line: Line, target: Target) -> str:
-    reached = target.reached(line.score.value)
-    return reached if reached in ("no", "–") or not _free(line, target) else f"{reached}, as without skill"
+    reached, free = target.reached(line.score.value), _free(line, target)
+    if reached in ("no", "–") or not free:
+        return reached
+    return f"{reached}, as without skill" if free == reached else f"{reached}; without skill {free}"
 
 
-def _free(line: Line, target: Target) -> bool:
-    return any(target.reached(v) in ("target", "stretch") for v in line.score.baselines.values())
+def _free(line: Line, target: Target) -> str:
+    """The mark that a forecast without skill reaches on the same rows; "" for none."""
+    marks = {target.reached(value) for value in line.score.baselines.values()}
+    return next((mark for mark in ("stretch", "target") if mark in marks), "")
 
 
 def _sentence(lines: list[Line], targets: dict[str, Target], horizon: int) -> str:

@@ -5,8 +5,10 @@ import polars as pl
 import pytest
 
 from trademl_pipeline.reports import build_report
-from trademl_pipeline.reports.tasks.forecast import DECAY, ewma_volatility
+from trademl_pipeline.reports.lines import Line
+from trademl_pipeline.reports.tasks.forecast import DECAY, _reached, ewma_volatility
 from trademl_pipeline.reports.tasks.published import FORECAST_TARGETS
+from trademl_pipeline.training.metrics import Score
 from trademl_pipeline_tests.reports.made_tasks import task_inputs
 
 
@@ -107,6 +109,19 @@ def test_splits_and_dividends_are_no_volatility():
     split = np.where(np.arange(len(days)) == 30, 2.0, 1.0)
     bars = pl.DataFrame({"symbol": "A", "session": days, "close": close, "split_factor": split})
     assert ewma_volatility(bars)["ewma"].max() == 0
+
+
+def test_mark_reached_without_skill_is_named():
+    target = FORECAST_TARGETS[1][2]
+
+    def reached(value, baseline):
+        score = Score("Sharpe of the sign", value, None, None, 9, 9, baselines={"always_long": baseline})
+        return _reached(Line("Sharpe of the sign", score, "number"), target)
+
+    assert reached(2.5, 0.3) == "stretch"
+    assert reached(2.5, 1.6) == "stretch; without skill target"
+    assert reached(2.5, 2.1) == "stretch, as without skill"
+    assert reached(1.0, 2.1) == "no"
 
 
 def test_published_targets_are_those_of_the_table():
