@@ -15,7 +15,8 @@ import typer
 from rich.console import Console
 
 from trademl_pipeline.lake.bar_tables import DAILY, TIMEFRAMES
-from trademl_pipeline.market.calendar import offset_month
+from trademl_pipeline.market.calendar import month_key as month_key_of
+from trademl_pipeline.market.calendar import month_sessions, offset, offset_month
 from trademl_pipeline.workspace import (
     ROOT,
     SIMULATED_START,
@@ -257,12 +258,14 @@ def run(
     if chosen.source in VENDORS:
         # What `trademl ingest` has fetched is not fetched again.
         environment.setdefault("TRADEML_FETCH", "missing")
+    as_of = _settled(chosen, last, max(STUDIES[name].settled_after for name in names))
     command = [sys.executable, "-m", "trademl_pipeline.defs.launch", ",".join(names), first, last]
+    command += ["--as-of", as_of]
     command += ["--size", size] if size else []
     command += ["--epochs", str(epochs)] if epochs else []
     command += ["--keep-going"] if keep_going else []
     code = subprocess.run(command, env=environment, check=False).returncode
-    _print_results(chosen.folder() / "reports", names, last[:7])
+    _print_results(chosen.folder() / "reports", names, as_of[:7])
     raise typer.Exit(code)
 
 
@@ -289,6 +292,12 @@ def _universe_symbols(data: Path, columns: list[str] | None, name: str) -> str:
         )
     console.print(f"Universe {name}: {len(found)} of its symbols are in {data.name}", highlight=False)
     return ",".join(found)
+
+
+def _settled(chosen: DataSet, last: str, sessions: int) -> str:
+    """The month by which every outcome of the last fold is known, or the last one that there are bars of."""
+    decided = offset(month_sessions(last)[-1], sessions)
+    return max(last, min(month_key_of(decided), _last_month(chosen)))
 
 
 def _default_months(chosen: DataSet, several: bool) -> tuple[str, str]:

@@ -54,7 +54,14 @@ def ingest_jobs() -> list[UnresolvedAssetJobDefinition]:
 def prepare_assets(study: StudySpec) -> list[str]:
     """The inputs of a study's models, each after what it reads."""
     patterns = ["patterns"] if study.decisions == "snapshots" else []
-    return ["raw_bars", "reference_bars", study.features.name, *patterns, study.labels.name, study.windows.name]
+    return [
+        "raw_bars",
+        "reference_bars",
+        study.features.name,
+        *patterns,
+        study.labels.name,
+        study.windows.name,
+    ]
 
 
 PREPARE_ALL = "prepare_all"

@@ -73,15 +73,31 @@ def _execute(
 
 
 def run_studies(
-    studies: Sequence[str], first: str, last: str, *, keep_going: bool, size: str = "", epochs: int = 0
+    studies: Sequence[str],
+    first: str,
+    last: str,
+    *,
+    as_of: str = "",
+    keep_going: bool = False,
+    size: str = "",
+    epochs: int = 0,
 ) -> int:
-    """Prepare history, run the folds `first` to `last` of each study, report; returns the exit code."""
+    """Prepare history, run the folds `first` to `last` of each study, report; returns the exit code.
+
+    Args:
+        studies: their names.
+        first, last: month keys of the folds.
+        as_of: month of the reports, by which outcomes are known; empty: the last fold's.
+        keep_going: go on with other months and studies where one is refused.
+        size, epochs: overrides of the models' settings.
+    """
+    as_of = as_of or last
     folds = list(MONTHS.get_partition_keys_in_range(dg.PartitionKeyRange(first, last)))
     settings = {k: v for k, v in (("size", size), ("epochs", epochs)) if v}
     failed = 0
     with dg.DagsterInstance.get() as instance:
         began = time.perf_counter()
-        problems = _prepare(instance, studies, last, keep_going)
+        problems = _prepare(instance, studies, last, as_of, keep_going)
         if problems and not keep_going:
             return 1
         failed += len(problems)
@@ -105,11 +121,11 @@ def run_studies(
                         return 1
                     progress.advance(task)
         for study in studies:
-            problems = _execute(report_job_name(study), instance, partition=last)
+            problems = _execute(report_job_name(study), instance, partition=as_of)
             _show(problems)
             failed += len(problems)
         if len(studies) > 1:
-            problems = _execute("compare_studies", instance, partition=last)
+            problems = _execute("compare_studies", instance, partition=as_of)
             _show(problems)
             failed += len(problems)
         console.print(f"Done in {time.perf_counter() - began:.1f} s")
@@ -129,6 +145,11 @@ def _prepare(instance: dg.DagsterInstance, studies: Sequence[str], last: str, ke
         problems = [p for asset in inputs for p in _execute(PREPARE_ALL, instance, tags=tags, assets=[asset])]
     else:
         problems = _execute(PREPARE_ALL, instance, tags=tags, assets=inputs)
+    if as_of > last and (keep_going or not problems):
+        # Outcomes need bars and labels of later months, and nothing else of them.
+        after = list(MONTHS.get_partition_keys_in_range(dg.PartitionKeyRange(last, as_of)))[1]
+        tail = ["raw_bars", *dict.fromkeys(STUDIES[study].labels.name for study in studies)]
+        problems += _execute(PREPARE_ALL, instance, tags={RANGE_START: after, RANGE_END: as_of}, assets=tail)
     _show(problems)
     if not problems:
         console.print(
@@ -148,6 +169,9 @@ def main() -> int:
     parser.add_argument("studies", help="names, separated by commas")
     parser.add_argument("first", help="first fold, YYYY-MM-01")
     parser.add_argument("last", help="last fold, YYYY-MM-01")
+    parser.add_argument(
+        "--as-of", default="", help="month of the reports, YYYY-MM-01; default: the last fold's"
+    )
     parser.add_argument("--size", default="")
     parser.add_argument("--epochs", type=int, default=0)
     parser.add_argument("--keep-going", action="store_true")
@@ -156,6 +180,7 @@ def main() -> int:
         given.studies.split(","),
         given.first,
         given.last,
+        as_of=given.as_of,
         keep_going=given.keep_going,
         size=given.size,
         epochs=given.epochs,

@@ -158,6 +158,11 @@ class StudySpec:
         return self.judged_over or TARGETS[self.target].horizon
 
     @property
+    def settled_after(self) -> int:
+        """Sessions after which every label is decided, whatever the outcome."""
+        return TARGETS[self.target].horizon
+
+    @property
     def task(self) -> Task:
         """What the models are asked."""
         return TASKS[self.fit.task]

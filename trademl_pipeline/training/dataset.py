@@ -1,11 +1,12 @@
 """Keys of one fold: decisions and labels joined, purged and embargoed."""
 
 import zlib
+from datetime import date
 
 import polars as pl
 
 from trademl_pipeline.folds.walk_forward import Fold, WalkForward
-from trademl_pipeline.market.calendar import month_sessions
+from trademl_pipeline.market.calendar import month_sessions, offset, offset_sessions
 
 KEY = ["symbol", "session"]
 
@@ -16,8 +17,27 @@ def decisions(symbols: pl.Series, month: str) -> pl.DataFrame:
     return symbols.unique().sort().to_frame("symbol").join(sessions, how="cross")
 
 
+def settled_by(last: date, horizon: int, calendar: str) -> date:
+    """The last session whose label, `horizon` sessions long, is decided by `last` whatever the outcome."""
+    return offset(last, -horizon, calendar)
+
+
+def reach(horizon: int, calendar: str) -> pl.Expr:
+    """label_end, but not before `horizon` sessions after the decision."""
+    whole = pl.col("session").map_batches(
+        lambda days: offset_sessions(days, horizon, calendar), return_dtype=pl.Date
+    )
+    return pl.max_horizontal("label_end", whole).alias("label_end")
+
+
 def training_rows(
-    sequences: pl.DataFrame, labels: pl.DataFrame, plan: WalkForward, fold: Fold, *, stride: int = 1
+    sequences: pl.DataFrame,
+    labels: pl.DataFrame,
+    plan: WalkForward,
+    fold: Fold,
+    *,
+    stride: int = 1,
+    horizon: int = 0,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Purged and embargoed training keys of a fold, and the decisions it must not touch.
 
@@ -28,6 +48,9 @@ def training_rows(
         fold: the fold.
         stride: keep every so many-th session of a symbol; symbols start on different ones, so that every session
             trains on some of them.
+        horizon: sessions after which every label is decided. A race may be decided sooner by some outcomes than by
+            others, and the quick ones would seem too frequent among recent rows; every label is therefore taken to
+            reach as far as the longest.
 
     Returns:
         (train, test): symbol, session, n_valid, the label's columns, knowledge_time, sorted by key; the test side has
@@ -48,6 +71,7 @@ def training_rows(
     joined = (
         known.with_columns(pl.max_horizontal("input_time", "label_time").alias("knowledge_time"))
         .filter(pl.col("session") < fold.test_start)
+        .with_columns(reach(horizon, plan.calendar))
         .drop("input_time", "label_time")
     )
     future = decisions(sequences["symbol"], fold.month)

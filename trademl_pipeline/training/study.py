@@ -7,13 +7,14 @@ of inner folds that no member learned from.
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.training.calibrate import Calibration, base_rates, fit_calibration
 from trademl_pipeline.training.ensembles import (
     OutOfFold,
     StackedEnsemble,
@@ -84,7 +85,7 @@ class FittedStudy:
     members: Mapping[str, FittedMember]
     weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     stacked: StackedEnsemble | None = None
-    calibrator: StackedEnsemble | None = None
+    calibrator: Calibration | None = None
     dropped: Mapping[str, str] = field(default_factory=dict)
 
     def member_values(self, windows: Windows) -> dict[str, np.ndarray]:
@@ -100,7 +101,7 @@ class FittedStudy:
             found = _weighted(self.weights, values, task.columns)
         else:
             found = np.asarray(values[self.voters[0]], dtype=np.float64)
-        return found if self.calibrator is None else self.calibrator.predict({_CALIBRATED: found})
+        return found if self.calibrator is None else self.calibrator.apply(found)
 
     def save(self, folder: Path) -> str:
         """Write the folder; returns the SHA-256 of its card, which holds those of all other files.
@@ -121,7 +122,7 @@ class FittedStudy:
             "voters": list(self.voters),
             "weights": {c: dict(w) for c, w in self.weights.items()},
             "stacked": _plain(self.stacked),
-            "calibrator": _plain(self.calibrator),
+            "calibrator": None if self.calibrator is None else asdict(self.calibrator),
             "dropped": dict(self.dropped),
             "members": {name: _member_card(m) for name, m in self.members.items()},
             "files": files,
@@ -160,7 +161,7 @@ def load_study(folder: Path) -> FittedStudy:
         members,
         card["weights"],
         _stacked(card["stacked"]),
-        _stacked(card["calibrator"]),
+        _calibration(card["calibrator"]),
         card["dropped"],
     )
 
@@ -216,9 +217,6 @@ def fit_study(
     if plan.calibrate:
         study = replace(study, calibrator=_calibrator(study, task, windows, setting, ledger))
     return study
-
-
-_CALIBRATED = "prediction"
 
 
 def _selected(
@@ -302,21 +300,23 @@ def _weighted(
 
 def _calibrator(
     study: FittedStudy, task: Task, windows: Windows, setting: Setting, ledger: FitLedger
-) -> StackedEnsemble:
-    """A multinomial logistic map of the log probabilities, on the rows that chose the networks' epochs."""
+) -> Calibration:
+    """Fitted on the rows that chose the networks' epochs; base rates are those of all training rows."""
     split = inner_split(
         windows.keys, validation_sessions=setting.validation_sessions, embargo=setting.embargo
     )
-    held = np.flatnonzero(split.validation)
-    rows = windows.take(held)
-    predicted = study.combine({name: study.members[name].predict(rows, task) for name in study.voters})
-    return fit_stacked(
-        OutOfFold(held, {_CALIBRATED: predicted}),
-        windows.targets["target"],
-        windows.keys,
-        kind="class",
-        ledger=ledger,
-    )
+    held = windows.take(split.validation)
+    base = base_rates(windows.targets["target"], len(task.columns))
+
+    def fit(_: pl.DataFrame) -> Calibration:
+        predicted = study.combine({name: study.members[name].predict(held, task) for name in study.voters})
+        return fit_calibration(predicted, held.targets["target"], base)
+
+    return ledger.fit("calibration", windows.keys, fit, kind="calibration")
+
+
+def _calibration(card: dict[str, Any] | None) -> Calibration | None:
+    return None if card is None else Calibration(card["temperature"], tuple(card["weights"]))
 
 
 def _member_card(member: FittedMember) -> dict[str, Any]:

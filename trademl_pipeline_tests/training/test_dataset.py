@@ -5,7 +5,7 @@ import pytest
 
 from trademl_pipeline.folds import WalkForward
 from trademl_pipeline.market.calendar import month_sessions, sessions
-from trademl_pipeline.training.dataset import decisions, training_rows
+from trademl_pipeline.training.dataset import decisions, settled_by, training_rows
 
 SESSIONS = sessions(date(2015, 1, 2), date(2015, 6, 30))
 
@@ -58,3 +58,13 @@ def test_decisions_are_every_symbol_at_every_session():
     found = decisions(pl.Series(["B", "A", "A"]), "2015-06-01")
     assert found.height == 2 * len(month_sessions("2015-06-01"))
     assert found["symbol"].unique().sort().to_list() == ["A", "B"]
+
+
+def test_races_that_were_decided_early_do_not_train_before_the_slow_ones():
+    plan = WalkForward(min_train=60, embargo=5)
+    fold = plan.fold("2015-06-01", SESSIONS[0])
+    quick = labels(horizon=1)
+    rows = training_rows(panel(), quick, plan, fold, horizon=20)[0]
+    assert (rows["label_end"] > rows["session"]).all()
+    assert rows["session"].max() == settled_by(fold.train_end, 20, plan.calendar)
+    assert rows["label_end"].max() == fold.train_end

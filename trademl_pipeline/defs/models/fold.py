@@ -107,7 +107,9 @@ def fold_rows(
         )
     plan = plan_of(study)
     fold = plan.fold(fitted, sequences["session"].min())  # pyright: ignore[reportArgumentType]
-    train, test = training_rows(sequences, labels, plan, fold, stride=study.train_stride)
+    train, test = training_rows(
+        sequences, labels, plan, fold, stride=study.train_stride, horizon=study.settled_after
+    )
     return FoldRows(fold, train, test)
 
 

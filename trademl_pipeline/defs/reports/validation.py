@@ -28,9 +28,10 @@ from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import MissingTableError
 from trademl_pipeline.lake.schemas import AUDITS, RAW_BARS
 from trademl_pipeline.market import SimulatedMarket
-from trademl_pipeline.market.calendar import offset_month
+from trademl_pipeline.market.calendar import month_sessions, offset_month
 from trademl_pipeline.market.sources import BarSource
 from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.training.dataset import settled_by
 from trademl_pipeline.training.study import CARD, TIMES
 from trademl_pipeline.training.trials import TrialLedger
 
@@ -86,7 +87,7 @@ def report_inputs(store: Lake, study: StudySpec, month: str, source: BarSource, 
     simulated = isinstance(source, SimulatedMarket)
     inputs = ReportInputs(
         predictions,
-        store.read(study.labels, months=covered),
+        settled_labels(store, study, covered),
         store.read(RAW_BARS, months=(offset_month(first, -MONTHS_BEFORE), month)),
         audits=audits,
         importances=importances(models),
@@ -117,6 +118,12 @@ def report_inputs(store: Lake, study: StudySpec, month: str, source: BarSource, 
         trials=len(study.fit.members) + int(tried.sum()),
     )
     return inputs, config
+
+
+def settled_labels(store: Lake, study: StudySpec, months: tuple[str, str]) -> pl.DataFrame:
+    """Labels of decisions whose whole horizon has passed: those that are decided early would be no fair sample."""
+    last = settled_by(month_sessions(months[1])[-1], study.settled_after, study.folds.calendar)
+    return store.read(study.labels, months=months).filter(pl.col("session") <= last)
 
 
 def report_assets(study: StudySpec) -> list[dg.AssetsDefinition]:
