@@ -159,6 +159,18 @@ class Hybrid(nn.Module):
         """How much each fusion listens to its paths and, last, to the position: (batch, parts) a group."""
         return self._trunks(x, mask, position)[1]
 
+    def attention_weights(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Weight that the Transformer path gives each step, (batch, time), sums to 1.
+
+        Raises:
+            ValueError: the form has no Transformer path.
+        """
+        bodies = [path.body for path in self.paths.values() if isinstance(path, Summary)]
+        encoder = next((body for body in bodies if isinstance(body, Encoder)), None)
+        if encoder is None:
+            raise ValueError(f"the form {self.config.form!r} of Hybrid has no attention over time to show")
+        return encoder.attention_weights(x, mask)
+
     def _trunks(self, x, mask, position):
         if position is None:
             position = x.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(x), -1)

@@ -76,6 +76,15 @@ class Encoder(nn.Module):
             h = layer(h, mask)
         return self.final(h)
 
+    def attention_weights(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Weight of each step as seen from the last step in the last layer, (batch, time), sums to 1."""
+        h = self.project(zero_padding(x, mask))
+        h = h + sinusoids(h.shape[1], h.shape[2], h)
+        *lower, last = self.layers
+        for layer in lower:
+            h = layer(h, mask)
+        return last.attention.weights(last.norm1(h), mask)[:, -1]  # pyright: ignore
+
 
 class Transformer(nn.Module):
     """Encoder -> masked mean and last step -> dense layer -> logits."""
@@ -102,11 +111,5 @@ class Transformer(nn.Module):
         return {"logits": self.logits(self.dense(self.backbone(x, mask)))}
 
     def attention_weights(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Weight of each step as seen from the decision's step in the last layer, (batch, time), sums to
-        1."""
-        h = self.encoder.project(zero_padding(x, mask))
-        h = h + sinusoids(h.shape[1], h.shape[2], h)
-        *lower, last = self.encoder.layers
-        for layer in lower:
-            h = layer(h, mask)
-        return last.attention.weights(last.norm1(h), mask)[:, -1]  # pyright: ignore
+        """Weight of each step as seen from the decision's step, see `Encoder.attention_weights`."""
+        return self.encoder.attention_weights(x, mask)

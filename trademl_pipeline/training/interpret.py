@@ -4,7 +4,7 @@ SHAP of trees is in ``trees.shap_values``. All of it is for rows inside the fold
 or for reports on predictions already made; nothing here selects anything.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import polars as pl
@@ -24,21 +24,48 @@ def attention_over_time(model: Prepared, windows: Windows) -> pl.DataFrame:
     Raises:
         ValueError: the network has no attention.
     """
-    if not hasattr(model.network, "attention_weights"):
-        raise ValueError(f"{type(model.network).__name__} has no attention over time to show")
     total, count = np.zeros(windows.length), np.zeros(windows.length)
-    model.eval()
-    with torch.no_grad():
-        for position in _batches(len(windows)):
-            x, mask, _, _ = tensors(windows, position, model.centre.device)
-            weights = model.network.attention_weights(model.prepare(x, mask), mask)  # pyright: ignore
-            total += weights.sum(0).cpu().numpy()
-            count += mask.sum(0).cpu().numpy()
+    for _, weights, mask in _attention(model, windows):
+        total += weights.sum(axis=0)
+        count += mask.sum(axis=0)
     back = np.arange(windows.length)[::-1].copy()
     mean = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
     return pl.DataFrame({"steps_back": back, "weight": mean, "windows": count.astype(np.int64)}).sort(
         "steps_back"
     )
+
+
+def attention_by_window(model: Prepared, windows: Windows) -> pl.DataFrame:
+    """Attention weight of each real step of each window: what `reports.ReportInputs.attention` takes.
+
+    Returns:
+        symbol, session, step (Int64; 0 is the window's oldest place, which may be padding and is absent then,
+        length - 1 the decision's session), weight; the weights of a window sum to 1.
+
+    Raises:
+        ValueError: the network has no attention.
+    """
+    parts = []
+    for position, weights, mask in _attention(model, windows):
+        row, step = np.nonzero(mask)
+        keys = windows.keys.select("symbol", "session")[position[row]]
+        parts.append(
+            keys.with_columns(step=pl.Series(step, dtype=pl.Int64), weight=pl.Series(weights[row, step]))
+        )
+    schema = {**windows.keys.select("symbol", "session").schema, "step": pl.Int64, "weight": pl.Float64}
+    return pl.concat(parts).cast({"weight": pl.Float64}) if parts else pl.DataFrame(schema=schema)
+
+
+def _attention(model: Prepared, windows: Windows) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Positions, weights (batch, time) and mask (batch, time) of every batch."""
+    if not hasattr(model.network, "attention_weights"):
+        raise ValueError(f"{type(model.network).__name__} has no attention over time to show")
+    model.eval()
+    with torch.no_grad():
+        for position in _batches(len(windows)):
+            x, mask, _, _ = tensors(windows, position, model.centre.device)
+            weights = model.network.attention_weights(model.prepare(x, mask), mask)  # pyright: ignore
+            yield position, weights.cpu().numpy(), mask.cpu().numpy().astype(bool)
 
 
 def permutation_importance(

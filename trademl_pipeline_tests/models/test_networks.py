@@ -155,13 +155,18 @@ def test_attention_equals_its_weights_times_the_values():
     assert (weights[1, :, :3] == 0).all()
 
 
-@pytest.mark.parametrize("name", ["mamba_attention", "lstm_attention", "transformer"])
+@pytest.mark.parametrize("name", ["mamba_attention", "lstm_attention", "transformer", "hybrid"])
 def test_attention_over_time_sums_to_one_over_real_steps(name):
     network = build(name, FEATURES, "small").eval()
     mask = left_padded([18, 7])
     weights = network.attention_weights(batch(2), mask)
     torch.testing.assert_close(weights.sum(-1), torch.ones(2))
     assert (weights[1, :11] == 0).all()
+
+
+def test_hybrid_without_a_transformer_has_no_attention_over_time():
+    with pytest.raises(ValueError, match="form 'single' of Hybrid has no attention"):
+        small("hybrid", SMALL[7][1]).attention_weights(batch(2))
 
 
 def test_fusion_weights_cover_the_paths_and_the_position():

@@ -1,9 +1,11 @@
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
 from trademl_pipeline.models.registry import build
 from trademl_pipeline.training.interpret import (
+    attention_by_window,
     attention_over_time,
     integrated_gradients,
     permutation_importance,
@@ -47,6 +49,23 @@ def test_attention_over_time_is_a_weight_a_step_and_counts_real_windows(trained)
     assert table["windows"][9] == int((windows.n_valid == 10).sum())
     full = attention_over_time(model, windows.take(windows.n_valid == 10))
     assert full["weight"].sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_attention_by_window_sums_to_one_over_real_steps_and_averages_to_the_other(trained):
+    model, windows = trained
+    some = windows.take(np.arange(0, len(windows), 7))
+    table = attention_by_window(model, some)
+    per_window = table.group_by("symbol", "session").agg(pl.col("weight").sum(), pl.len())
+    assert per_window["weight"].to_numpy() == pytest.approx(1, abs=1e-5)
+    real = some.keys.select("symbol", "session").with_columns(n=pl.Series(some.n_valid.astype(np.int64)))
+    joined = per_window.join(real, on=["symbol", "session"])
+    assert joined.height == len(some)
+    assert (joined["len"].cast(pl.Int64) == joined["n"]).all()
+    mean = table.group_by("step").agg(pl.col("weight").mean()).sort("step", descending=True)
+    assert mean["weight"].to_numpy() == pytest.approx(
+        attention_over_time(model, some)["weight"].to_numpy(), abs=1e-6
+    )
+    assert attention_by_window(model, windows.take(np.array([], dtype=np.int64))).height == 0
 
 
 def test_a_network_without_attention_says_so(trained):
