@@ -132,7 +132,9 @@ def run_studies(
     return 1 if failed else 0
 
 
-def _prepare(instance: dg.DagsterInstance, studies: Sequence[str], last: str, keep_going: bool) -> list[str]:
+def _prepare(
+    instance: dg.DagsterInstance, studies: Sequence[str], last: str, as_of: str, keep_going: bool
+) -> list[str]:
     months = len(list(MONTHS.get_partition_keys_in_range(dg.PartitionKeyRange(FIRST_MONTH, last))))
     began = time.perf_counter()
     console.print(
