@@ -1,6 +1,5 @@
 """One month of bars on its way into the lake: fetched or completed, judged, and merged into what is there."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,7 +7,6 @@ import polars as pl
 
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.bar_tables import DAILY, BarTables
-from trademl_pipeline.lake.schemas import QUARANTINED_BARS
 from trademl_pipeline.market.calendar import month_bounds
 from trademl_pipeline.market.errors import EmptyMonthError
 from trademl_pipeline.market.missing import missing
@@ -96,12 +94,9 @@ def merged(
 
 def quarantine(fetched: Fetched, store: Lake, tables: BarTables, month: str) -> pl.DataFrame:
     """The month's refused rows after the fetch: its own, and those of what it did not ask for."""
+    refused = fetched.split.quarantined
+    if any(scope.symbols is None for scope in fetched.scopes):
+        return refused
+    covered = pl.any_horizontal(pl.lit(False), *(scope.covers() for scope in fetched.scopes))
     before = month_of(store, tables.quarantined, month)
-    return pl.concat([_outside(before, fetched.scopes), fetched.split.quarantined])
-
-
-def _outside(refused: pl.DataFrame, scopes: Sequence[Scope]) -> pl.DataFrame:
-    if any(scope.symbols is None for scope in scopes):
-        return refused.clear()
-    covered = pl.any_horizontal(pl.lit(False), *(scope.covers() for scope in scopes))
-    return refused.filter(~covered.fill_null(False)).select(list(QUARANTINED_BARS.columns))
+    return pl.concat([before.filter(~covered.fill_null(False)), refused.select(before.columns)])

@@ -21,6 +21,7 @@ from trademl_pipeline.defs.resources import LakeResource, home
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.bar_tables import DAILY, BarTables, bar_tables
 from trademl_pipeline.leakage import AuditReport, audit_knowledge
+from trademl_pipeline.market.ahead import Ahead
 from trademl_pipeline.market.calendar import month_bounds
 from trademl_pipeline.market.errors import MarketError
 from trademl_pipeline.market.ingest import Fetched, fetch, merged, quarantine
@@ -40,8 +41,11 @@ def audit_bars(bars: Any) -> AuditReport:
 
 @contextmanager
 def _prepared(source: BarSource, months: list[str], only_missing: bool, log: Any) -> Iterator[BarSource]:
-    """The source to take months from: a vendor's whole range is downloaded first, and kept until it is published."""
-    if only_missing or not source.remote:
+    """The source to take months from: a file is read years at a time, a vendor's whole range downloaded first."""
+    if not source.remote:
+        yield Ahead(source, months)
+        return
+    if only_missing:
         yield source
         return
     staged = Staged(source, home() / "staging", month_bounds(months[0])[0], month_bounds(months[-1])[1])

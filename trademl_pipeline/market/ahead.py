@@ -1,0 +1,68 @@
+"""A local source read some years at a time, for a run over many months.
+
+A file that is not sorted by date has to be searched as a whole for each month; once for many months costs no more.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+
+import polars as pl
+
+from trademl_pipeline.market.calendar import month_bounds
+from trademl_pipeline.market.errors import EmptyMonthError, MarketError
+from trademl_pipeline.market.sources import BarSource
+
+MONTHS = 24
+
+
+class Ahead:
+    """Serves the months of a run from blocks of `MONTHS` of them; a `BarSource`.
+
+    Args:
+        source: the source to read.
+        months: month keys of the run, ascending.
+    """
+
+    def __init__(self, source: BarSource, months: Sequence[str]) -> None:
+        self._source = source
+        self.name, self.timeframe, self.calendar = source.name, source.timeframe, source.calendar
+        self.delay, self.remote, self.revisions = source.delay, source.remote, source.revisions
+        bounds = [month_bounds(month) for month in months]
+        blocks = [bounds[i : i + MONTHS] for i in range(0, len(bounds), MONTHS)]
+        self._block_of = {month: (block[0][0], block[-1][1]) for block in blocks for month in block}
+        self._held: tuple[tuple[date, date], pl.DataFrame] | None = None
+
+    def symbols(self) -> list[str]:
+        """The source's symbols."""
+        return self._source.symbols()
+
+    def selection(self) -> list[str] | None:
+        """The source's selection."""
+        return self._source.selection()
+
+    def span(self) -> tuple[date, date]:
+        """The source's span."""
+        return self._source.span()
+
+    def fetch(self, symbols: Sequence[str] | None, start: date, end: date) -> pl.DataFrame:
+        """As the source's fetch of the same range, rows and errors."""
+        block = self._block_of.get((start, end))
+        if symbols is not None or block is None:
+            return self._source.fetch(symbols, start, end)
+        if self._held is None or self._held[0] != block:
+            try:
+                self._held = block, self._source.fetch(None, *block)
+            except MarketError:
+                # One month of the block may be at fault: let each answer for itself.
+                self._held = None
+                return self._source.fetch(None, start, end)
+        frame = self._held[1]
+        mine = pl.col("session").is_between(start, end)
+        if start <= self._source.span()[0] <= end:
+            # Rows that belong to no month come with the source's first.
+            mine = mine | ~pl.col("session").is_between(*block)
+            mine = mine | pl.col("session").is_null()
+        found = frame.filter(mine.fill_null(False))
+        if found.is_empty():
+            raise EmptyMonthError(self.name, start, end, self.span())
+        return found
