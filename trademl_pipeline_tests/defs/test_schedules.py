@@ -50,3 +50,38 @@ def test_a_closed_month_asks_for_the_fold_of_the_next():
         found = defs.resolve_sensor_def("next_fold_direction")(context)
     assert isinstance(found, dg.RunRequest)
     assert found.partition_key == "2017-01-01"
+
+
+@pytest.mark.parametrize(
+    ("at", "held", "months"),
+    [
+        # The month goes on: it alone.
+        (datetime(2016, 3, 15, 6, tzinfo=NEW_YORK), ["2016-02-01", "2016-03-01"], ["2016-03-01"]),
+        # The month is over, and its last session closed yesterday.
+        (datetime(2016, 4, 1, 6, tzinfo=NEW_YORK), ["2016-03-01"], ["2016-03-01"]),
+        # Nothing for a while: every month since, the last one held included, since it was not complete.
+        (
+            datetime(2016, 4, 4, 6, tzinfo=NEW_YORK),
+            ["2016-02-01"],
+            ["2016-02-01", "2016-03-01", "2016-04-01"],
+        ),
+        (datetime(2016, 4, 4, 6, tzinfo=NEW_YORK), [], ["2016-04-01"]),
+    ],
+)
+def test_each_morning_the_months_that_may_lack_bars_are_asked_for(at, held, months):
+    with dg.instance_for_test() as instance:
+        for month in held:
+            instance.report_runless_asset_event(dg.AssetMaterialization("raw_bars", partition=month))
+        context = dg.build_schedule_context(
+            instance=instance, scheduled_execution_time=at, repository_def=defs.get_repository_def()
+        )
+        found = defs.resolve_schedule_def("daily_raw_bars").evaluate_tick(context)
+    requests = found.run_requests or []
+    assert [r.partition_key for r in requests] == months
+    assert all(r.tags["trademl/fetch"] == "missing" for r in requests)
+    assert len({r.run_key for r in requests}) == len(months)
+
+
+def test_every_time_frame_has_its_morning():
+    names = {f"daily_raw_bars{suffix}" for suffix in ("", "_4h", "_1h", "_1min")}
+    assert names <= {schedule.name for schedule in defs.schedules or []}
