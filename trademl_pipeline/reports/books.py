@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from trademl_pipeline.portfolio.long_short import LongShort, long_short
 from trademl_pipeline.portfolio.performance import Performance, performance
 from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs
 from trademl_pipeline.reports.text import plural
+from trademl_pipeline.training.metrics import SESSIONS_A_YEAR, Score, ratio, score_from_sums
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,26 @@ def other_book(inputs: ReportInputs, config: ReportConfig) -> Book | None:
     if config.book.holding == 1:
         return None
     return _book(inputs, config, held(1), holding=1)
+
+
+def lead_over(judged: Book | None, other: Book | None, config: ReportConfig) -> Score | None:
+    """What the judged book earns a year after costs above the other, on the sessions of both; None without both."""
+    if judged is None or other is None:
+        return None
+    both = judged.book.equity.select("session", "net_return").join(
+        other.book.equity.select("session", other="net_return"), on="session"
+    )
+    if both.is_empty():
+        return None
+    gap = (both.sort("session")["net_return"] - both.sort("session")["other"]).to_numpy()
+    return score_from_sums(
+        "return a year above the other book",
+        np.column_stack([SESSIONS_A_YEAR * gap, np.ones(len(gap))]),
+        ratio,
+        config.book_bootstrap,
+        n=len(gap),
+        baselines={"none": 0.0},
+    )
 
 
 def held(sessions: int) -> str:

@@ -1,5 +1,6 @@
 """What every form of the report says: the same rows and sentences for HTML, Markdown and the terminal."""
 
+from dataclasses import replace
 from typing import Any
 
 from trademl_pipeline.portfolio.performance import Performance
@@ -22,11 +23,22 @@ def score_lines(e: Evaluation) -> list[Line]:
             Line("Brier score", classes.brier, "number", better="low"),
             Line("Calibration error", classes.calibration, "percent", better="low"),
         ]
-    if e.gross and e.net:
-        lines += [
-            Line("Sharpe ratio before costs", e.gross.sharpe, "number", digits=2),
-            Line("Sharpe ratio after costs", e.net.sharpe, "number", digits=2),
-        ]
+    return lines + _money_lines(e)
+
+
+def _money_lines(e: Evaluation) -> list[Line]:
+    """Sharpe ratios; of trades that were chosen beside the same book without the choice, not beside 0."""
+    lines = []
+    for when, own, other in (
+        ("before", e.gross, e.other.gross if e.other else None),
+        ("after", e.net, e.other.net if e.other else None),
+    ):
+        if own is None:
+            continue
+        score = own.sharpe
+        if e.config.kind.unchosen and e.other and other and other.sharpe.value is not None:
+            score = replace(score, baselines={e.other.name: other.sharpe.value})
+        lines.append(Line(f"Sharpe ratio {when} costs", score, "number", digits=2))
     return lines
 
 

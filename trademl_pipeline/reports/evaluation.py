@@ -10,7 +10,7 @@ import polars as pl
 
 from trademl_pipeline.market.calendar import month_expr
 from trademl_pipeline.portfolio.performance import Performance
-from trademl_pipeline.reports.books import Book, judged_book, other_book
+from trademl_pipeline.reports.books import Book, judged_book, lead_over, other_book
 from trademl_pipeline.reports.classes import ClassScores, class_scores
 from trademl_pipeline.reports.drift import drift
 from trademl_pipeline.reports.fold_table import certificates, fold_table, training_cost
@@ -46,6 +46,7 @@ class Evaluation:
         importance: feature, mean, low, high (over folds), folds; largest first.
         judged: the book that is judged; None where the study called for no trade.
         other: the book to read it beside, if any: held for one session, or without the choice of signals.
+        lead: what the judged book earns a year after costs above the other, where there is one.
         gate: what the gate recorded.
         certificates: fold, certificate, predictions; what the predictions carry, empty where they carry none.
         cost: train_seconds over all folds and members, parameters of the largest fold; None where not known.
@@ -74,6 +75,7 @@ class Evaluation:
     importance: pl.DataFrame
     judged: Book | None
     other: Book | None
+    lead: Score | None
     gate: GateResults
     certificates: pl.DataFrame
     cost: Mapping[str, float | None]
@@ -133,6 +135,7 @@ def evaluate(inputs: ReportInputs, config: ReportConfig) -> Evaluation:
     direction = metrics.directional_accuracy(rows, boot) if called else None
     ic = metrics.rank_ic(daily, boot) if ranked else None
     gate = gate_results(inputs.audits)
+    judged, other = judged_book(inputs, config), other_book(inputs, config)
     classes = (class_scores(rows, view, boot) for view in kind.views)
     return Evaluation(
         config=config,
@@ -151,8 +154,9 @@ def evaluate(inputs: ReportInputs, config: ReportConfig) -> Evaluation:
         ic_monthly=_monthly(daily, config),
         classes=tuple(c for c in classes if c is not None),
         importance=_importance(inputs.importances),
-        judged=judged_book(inputs, config),
-        other=other_book(inputs, config),
+        judged=judged,
+        other=other,
+        lead=lead_over(judged, other, config),
         gate=gate,
         certificates=certificates(inputs.predictions),
         cost=training_cost(inputs),

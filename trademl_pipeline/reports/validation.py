@@ -9,6 +9,7 @@ for the terminal table and for other programs).
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,7 @@ class ValidationReport:
         classes = [
             f for c in e.classes[:1] * (len(e.classes) == 1) for f in (c.accuracy, c.brier, c.calibration)
         ]
-        own = [line.score for line in e.task.lines]
-        scores = [e.directional_accuracy, e.directional_excess, e.rank_ic, e.icir, *classes, *own]
+        scores = [e.directional_accuracy, e.directional_excess, e.rank_ic, e.icir, *classes]
         books = {"gross": e.gross, "net": e.net}
         if e.other:
             name = e.other.name.removesuffix(" session").replace(" ", "_")
@@ -71,7 +71,9 @@ class ValidationReport:
             "scored": e.scored,
             "horizon": e.config.horizon,
             "trials": e.config.trials,
-            "scores": {s.name: s.to_dict() for s in scores if s is not None},
+            "scores": {s.name: s.to_dict() for s in scores if s is not None}
+            | {_key(line.name): line.score.to_dict() for line in e.task.lines},
+            "lead_over_other_book": e.lead.to_dict() if e.lead else None,
             "oracle": {
                 s.name: s.to_dict() for s in (oracle.directional_accuracy, oracle.rank_ic) if s is not None
             }
@@ -124,6 +126,11 @@ def build_report(inputs: ReportInputs, config: ReportConfig) -> ValidationReport
         PortfolioError: if the predictions cannot be traded on the bars.
     """
     return ValidationReport(evaluate(inputs, config))
+
+
+def _key(name: str) -> str:
+    """A name without the characters that trackers refuse in the name of a metric."""
+    return " ".join(re.sub(r"[^\w .:/-]", " ", name).split())
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

@@ -62,6 +62,8 @@ def _tail(e: "Evaluation") -> str:
     if e.gross is None or e.net is None:
         return "but it calls for no trade."
     net, gross = e.net.sharpe, e.gross.sharpe
+    if e.config.kind.unchosen and e.other and not above_zero(e.lead):
+        return f"but its book does not surely earn more than that of {e.other.name}, after costs."
     if above_zero(net):
         return "and the naive book keeps it after costs."
     if net.value is not None and net.value > 0:
@@ -196,6 +198,11 @@ def _money(e: "Evaluation") -> str:
         before, after = e.other.gross.sharpe.value, e.other.net.sharpe.value
         name = f"{e.other.name[0].upper()}{e.other.name[1:]}"
         text += f" {name}: {number(before, 2)} before and {number(after, 2)} after costs."
+        if e.config.kind.unchosen and e.lead:
+            text += (
+                f" The judged book earns {points(e.lead.value)} points a year more ({interval(e.lead, 'points')}), "
+                "after costs."
+            )
     return text
 
 

@@ -142,3 +142,26 @@ def test_folds_of_a_quarter_are_judged_as_one(made, config):
     ).evaluation
     assert e.folds["fold"].to_list() == ["2019-01-01", "2019-04-01", "2019-07-01"]
     assert e.folds["ic"].mean() == pytest.approx(e.rank_ic.value, abs=0.005)
+
+
+def test_scores_have_names_that_a_tracker_takes_and_none_hides_another(report):
+    e, summary = report.evaluation, report.summary()
+    assert all(re.fullmatch(r"[\w .:/-]+", name) for name in summary["scores"])
+    lines = len(e.task.lines) + 3 * (len(e.classes) == 1)
+    common = [e.directional_accuracy, e.directional_excess, e.rank_ic, e.icir]
+    assert len(summary["scores"]) == lines + sum(s is not None for s in common)
+    if e.directional_accuracy:
+        assert summary["scores"]["directional accuracy"]["value"] == e.directional_accuracy.value
+
+
+def test_chosen_trades_are_read_beside_the_same_book_without_the_choice(report):
+    e = report.evaluation
+    line = next(x for x in report.summary()["lines"] if x["name"] == "Sharpe ratio after costs")
+    if not e.config.kind.unchosen:
+        assert line["baselines"] == "0 by chance"
+        return
+    assert line["baselines"].endswith(e.config.kind.unchosen)
+    both = e.judged.book.equity.join(e.other.book.equity, on="session", suffix="_other")
+    gap = 252 * (both["net_return"] - both["net_return_other"]).mean()
+    assert e.lead.value == pytest.approx(gap)
+    assert "points a year more" in report.to_markdown()

@@ -60,7 +60,7 @@ def test_skilled_forecasts_pass_all_five_tests(made, breakout):
     came = task_inputs(made, "breakout", 1.5).outcomes["target"].to_numpy()
     assert scores["K4 recall"]["value"] == pytest.approx((called[came == 4] == 4).mean())
     both = np.isin(came, (3, 4))
-    assert scores["K3+K4 recall"]["value"] == pytest.approx(np.isin(called[both], (3, 4)).mean())
+    assert scores["K3 K4 recall"]["value"] == pytest.approx(np.isin(called[both], (3, 4)).mean())
     value = np.array(STRATEGIC_VALUES)[came]
     assert scores["EV correlation"]["value"] == pytest.approx(np.corrcoef(p["ev"], value)[0, 1])
     assert e.confusion[4, 4] == ((called == 4) & (came == 4)).sum()
