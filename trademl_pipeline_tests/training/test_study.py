@@ -1,0 +1,204 @@
+"""A study's fold: members, ensemble, selection, calibration, and the folder it is kept in."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from trademl_pipeline.training.inner_split import FitError
+from trademl_pipeline.training.ledger import FitLedger
+from trademl_pipeline.training.members import Effort, MemberSpec, Setting, drawn
+from trademl_pipeline.training.selection import SelectionPlan
+from trademl_pipeline.training.study import FitPlan, fit_study, load_study
+from trademl_pipeline.training.tasks import TASKS
+from trademl_pipeline.training.trials import TrialLedger
+from trademl_pipeline.training.tuning import Choice
+from trademl_pipeline_tests.training.planted import direction_problem, panel, windows_of
+
+FOLD = "2020-06-01"
+NAMES = ("a", "b", "c", "d")
+SETTING = Setting(NAMES, "small", validation_sessions=15, embargo=2, seed=3)
+TREES = MemberSpec(
+    "trees",
+    "lightgbm",
+    {"small": Effort(trials=2)},
+    settings={"max_rounds": 30, "early_stopping": 5, "class_weights": "none"},
+    lags=(0, 1, 2),
+    space={"num_leaves": Choice((4, 8))},
+)
+NETWORK = MemberSpec(
+    "network",
+    "transformer",
+    {"small": Effort(epochs=2, max_rows=600)},
+    settings={"d_model": 16, "heads": 2, "layers": 1, "dropout": 0.0},
+    training={"batch_size": 64, "learning_rate": 5e-3},
+)
+
+
+def direction_rows(seed: int = 0):
+    """Windows of a direction market, their labels in the keys as the lake's tables have them."""
+    windows, _ = direction_problem(symbols=15, sessions=90, features=4, length=6, seed=seed)
+    keys = windows.keys.with_columns(
+        pl.Series("target", windows.targets["target"]).cast(pl.Int8),
+        pl.col("label_end").cast(pl.Datetime("us", "UTC")).alias("knowledge_time"),
+    )
+    return replace(windows, keys=keys, targets={})
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return direction_rows()
+
+
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory):
+    return TrialLedger(tmp_path_factory.mktemp("trials") / "trials.jsonl")
+
+
+def fitted(plan, rows, trials, ledger=None):
+    return fit_study(plan, rows, SETTING, ledger=ledger or FitLedger(FOLD), trials=trials)
+
+
+@pytest.fixture(scope="module")
+def weighted(rows, trials):
+    ledger = FitLedger(FOLD)
+    plan = FitPlan("direction", (TREES, NETWORK, replace(NETWORK, name="beside", baseline=True)), "weighted")
+    return fitted(plan, rows, trials, ledger), ledger
+
+
+def test_a_weighted_ensemble_is_made_of_its_voters(weighted, rows):
+    study, _ = weighted
+    values = study.member_values(rows.take(np.arange(20)))
+    assert set(values) == {"trees", "network", "beside"}
+    assert set(study.weights[""]) == {"trees", "network"}
+    total = sum(study.weights[""].values())
+    by_hand = sum(study.weights[""][m] / total * values[m] for m in ("trees", "network"))
+    assert np.allclose(study.combine(values), by_hand)
+
+
+def test_everything_that_was_fitted_is_on_record(weighted, rows):
+    _, ledger = weighted
+    kinds = {r.kind for r in ledger.records(FOLD)}
+    assert {"tuning", "model", "scaler", "early_stopping", "stacking", "ensemble_weights"} <= kinds
+    assert all(r.label_end_max <= rows.keys["label_end"].max() for r in ledger.records(FOLD))
+
+
+def test_the_search_is_counted(weighted, trials):
+    study, _ = weighted
+    assert study.members["trees"].chosen["num_leaves"] in (4, 8)
+    assert trials.count("direction/trees") == 2
+
+
+def test_a_saved_fold_predicts_the_same_and_a_fold_trained_again_is_the_same(
+    weighted, rows, trials, tmp_path
+):
+    study, _ = weighted
+    digest = study.save(tmp_path / "one")
+    some = rows.take(np.arange(30))
+    loaded = load_study(tmp_path / "one")
+    assert np.array_equal(
+        loaded.combine(loaded.member_values(some)), study.combine(study.member_values(some))
+    )
+    assert {n: (m.lags, m.parameters, m.rows) for n, m in loaded.members.items()} == {
+        n: (m.lags, m.parameters, m.rows) for n, m in study.members.items()
+    }
+    again = fitted(
+        FitPlan("direction", (TREES, NETWORK, replace(NETWORK, name="beside", baseline=True)), "weighted"),
+        rows,
+        TrialLedger(tmp_path / "trials.jsonl"),
+    )
+    assert again.save(tmp_path / "two") == digest
+
+
+def test_a_file_that_was_changed_is_refused(weighted, tmp_path):
+    weighted[0].save(tmp_path / "study")
+    card = tmp_path / "study" / "trees" / "model.json"
+    card.write_text(card.read_text().replace("lightgbm", "xgboost"))
+    with pytest.raises(FitError, match="not the file that was saved"):
+        load_study(tmp_path / "study")
+
+
+def test_a_second_level_is_fitted_on_what_no_member_saw(rows, trials):
+    plain = replace(TREES, space={})
+    study = fitted(
+        FitPlan("direction", (plain, replace(plain, name="more", lags=(0,))), "stacked"), rows, trials
+    )
+    assert study.stacked is not None
+    p = study.combine(study.member_values(rows.take(np.arange(10))))
+    assert np.allclose(p.sum(1), 1.0)
+
+
+def test_selected_features_are_the_ones_that_are_read(rows, trials):
+    plan = FitPlan("direction", (replace(TREES, space={}),), select=SelectionPlan(least=2, most=2, rounds=10))
+    study = fitted(plan, rows, trials)
+    assert set(study.names) == {"a", "b"}
+    assert set(study.dropped) == {"c", "d"}
+    narrow = replace(rows, matrix=rows.matrix[:, :2]).take(np.arange(5))
+    assert study.combine(study.member_values(narrow)).shape == (5, 3)
+
+
+def test_shuffled_targets_teach_nothing(rows, trials):
+    rng = np.random.default_rng(5)
+    shuffled = rows.keys.with_columns(pl.col("target").shuffle(seed=int(rng.integers(1000))).over("session"))
+    study = fitted(FitPlan("direction", (replace(TREES, space={}),)), replace(rows, keys=shuffled), trials)
+    test = direction_rows(seed=1)
+    y = test.keys["target"].to_numpy()
+    accuracy = (study.combine(study.member_values(test)).argmax(1) == y).mean()
+    baseline = np.bincount(y).max() / len(y)
+    assert accuracy < baseline + 2 * np.sqrt(0.25 / len(y)) + 0.02
+    real = fitted(FitPlan("direction", (replace(TREES, space={}),)), rows, trials)
+    assert (real.combine(real.member_values(test)).argmax(1) == y).mean() > baseline + 0.15
+
+
+def forecast_rows():
+    matrix, keys, age, rng = panel(12, 90, 4, 0)
+    signal = matrix[:, 0]
+    returns = 0.01 * (signal + rng.normal(size=len(signal)))
+    keys = keys.with_columns(
+        pl.Series("return_1", returns),
+        pl.Series("volatility_1", np.abs(returns) + 1e-4),
+        pl.Series("return_30", 3 * returns),
+        pl.Series("volatility_30", np.full(len(returns), 0.01)),
+        (pl.col("session").cast(pl.Datetime("us", "UTC")) + timedelta(days=1)).alias("knowledge_time"),
+    )
+    return windows_of(matrix, keys, age, 6, {}), signal
+
+
+def test_members_of_a_forecast_are_weighted_horizon_by_horizon(trials):
+    rows, signal = forecast_rows()
+    mamba = MemberSpec(
+        "mamba_forecast",
+        "mamba_forecast",
+        {"small": Effort(epochs=1, max_rows=300)},
+        settings={"d_model": 8, "d_state": 4, "d_conv": 2, "expand": 1, "layers": 1},
+    )
+    linear = MemberSpec("linear", "linear", {"small": Effort()})
+    study = fitted(FitPlan("forecast", (mamba, linear), "horizon"), rows, trials)
+    assert set(study.weights) == set(TASKS["forecast"].columns)
+    values = study.combine(study.member_values(rows))
+    assert np.corrcoef(values[:, 0], signal)[0, 1] > 0.9
+    assert (values[:, [1, 3]] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("plan", "named"),
+    [
+        (FitPlan("forecast", (replace(TREES, space={}),)), "predicts classes"),
+        (FitPlan("direction", (MemberSpec("linear", "linear", {"small": Effort()}),)), "linear"),
+        (FitPlan("direction", (replace(TREES, baseline=True),)), "baselines"),
+        (FitPlan("direction", (replace(TREES, efforts={"base": Effort()}),)), "no size 'small'"),
+    ],
+)
+def test_a_plan_that_cannot_work_says_why(plan, named, rows, trials):
+    source = forecast_rows()[0] if plan.task == "forecast" else rows
+    with pytest.raises(FitError, match=named):
+        fitted(plan, source, trials)
+
+
+def test_rows_are_drawn_without_repetition_and_in_order(rows):
+    some = drawn(rows, 100, seed=1)
+    assert len(some) == 100
+    assert (np.diff(some.row) > 0).all()
+    assert drawn(rows, None, seed=1) is rows
