@@ -78,7 +78,7 @@ def feature_month(
             "session",
             "decision_time",
             "knowledge_time",
-            *(pl.col(n).cast(pl.Float64).fill_nan(None) for n in features),
+            *features,
         )
         .sort("symbol", "session")
     )

@@ -67,13 +67,15 @@ def audit_published(
     both = published.select(*key, *columns).join(
         recomputed.select(*key, pl.col(columns).name.suffix("@new")), on=key, how="inner"
     )
-    for column in columns:
-        bad = both.filter(_differs(both, column, rtol, atol)).sort(key)
-        if bad.is_empty():
-            continue
+    schema = both.schema
+    differs = {column: _differs(schema[column], column, rtol, atol) for column in columns}
+    # All columns are looked at in one pass, and only those that differ one by one.
+    found_bad = both.select(expr.any().alias(c) for c, expr in differs.items()) if columns else None
+    for column in (c for c in columns if found_bad is not None and found_bad[c].item()):
+        bad = both.filter(differs[column]).sort(key)
         row = bad.row(0, named=True)
         delta = None
-        if both.schema[column].is_numeric():
+        if schema[column].is_numeric():
             found = bad.select((pl.col(column) - pl.col(f"{column}@new")).abs().max()).item()
             delta = float("inf") if found is None else float(found)
         violations.append(
@@ -100,10 +102,10 @@ def _trace(
     return frame_trace(published, recomputed, column, row["symbol"], row["session"])
 
 
-def _differs(both: pl.DataFrame, column: str, rtol: float, atol: float) -> pl.Expr:
+def _differs(dtype: pl.DataType, column: str, rtol: float, atol: float) -> pl.Expr:
     a, b = pl.col(column), pl.col(f"{column}@new")
     one_null = a.is_null() != b.is_null()
-    if both.schema[column].is_float():
+    if dtype.is_float():
         far = (a - b).abs() > rtol * pl.max_horizontal(a.abs(), b.abs()) + atol
         one_nan = a.is_nan() != b.is_nan()
         return one_null | one_nan.fill_null(False) | (far & ~a.is_nan()).fill_null(False)
