@@ -6,7 +6,8 @@ import polars as pl
 
 from trademl_pipeline.defs.history import require_months
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schemas import RAW_BARS
+from trademl_pipeline.lake.errors import MissingTableError
+from trademl_pipeline.lake.schemas import RAW_BARS, REFERENCE_BARS, SECTORS
 from trademl_pipeline.market.calendar import month_key
 
 KEY_COLUMNS = {
@@ -26,3 +27,36 @@ def bars_from(store: Lake, start: date, month: str, *, reader: str) -> pl.DataFr
     require_months(store, RAW_BARS.name, month_key(start), month, reader=f"{reader} {month[:7]}")
     bars = store.read(RAW_BARS, months=(month_key(start), month))
     return bars.filter(pl.col("session") >= start)
+
+
+# What features read of a reference, and when it was known.
+REFERENCE_COLUMNS = (
+    "symbol",
+    "session",
+    "close",
+    "split_factor",
+    "dividend",
+    "adjusted",
+    "knowledge_time",
+)
+
+
+def references_from(store: Lake, start: date, month: str, *, reader: str) -> dict[str, pl.DataFrame]:
+    """Reference bars from a session to the end of a month, and whose sector is whose, as known in that month.
+
+    Returns:
+        `reference` and `universe` as `features.compute` takes them; nothing where the data set has no references.
+
+    Raises:
+        MissingMonthsError: the data set has references, but a month of them is missing.
+    """
+    try:
+        if not store.months(REFERENCE_BARS):
+            return {}
+    except MissingTableError:
+        return {}
+    months = (month_key(start), month)
+    require_months(store, REFERENCE_BARS.name, *months, reader=f"{reader} {month[:7]}")
+    bars = store.read(REFERENCE_BARS, months=months, columns=list(REFERENCE_COLUMNS))
+    sectors = store.read(SECTORS, months=[month])
+    return {"reference": bars.filter(pl.col("session") >= start), "universe": sectors}

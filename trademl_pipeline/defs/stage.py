@@ -30,9 +30,17 @@ class Sample:
     seed: int
 
 
-def no_figures(store: Lake, inputs: Inputs, frame: pl.DataFrame, month: str) -> dict[str, Any]:
+Figures = Callable[[Lake, Inputs, pl.DataFrame, str], dict[str, Any]]
+
+
+def no_figures() -> Figures:
     """Nothing beside what every month shows."""
-    return {}
+    return lambda store, inputs, frame, month: {}
+
+
+def of_the_month(show: Callable[[pl.DataFrame], dict[str, Any]]) -> Callable[[], Figures]:
+    """Figures of a month's frame alone."""
+    return lambda: lambda store, inputs, frame, month: show(frame)
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,8 @@ class Stage:
         read: (store, month) -> the frames that the month is made of.
         compute: (frames, month) -> the month.
         audit: (published, frames, month, sample) -> the report.
-        figures: (store, frames, month's frame, month) -> metadata beside what every month shows.
+        figures: made once a run, for what its months may share; then (store, frames, month's frame, month) -> metadata
+            beside what every month shows.
         lineage: {column: [(upstream asset, upstream column), ...]}.
         columns: what each column is.
         tags: of the asset.
@@ -64,7 +73,7 @@ class Stage:
     read: Callable[[Lake, str], Inputs]
     compute: Callable[[Inputs, str], pl.DataFrame]
     audit: Callable[[pl.DataFrame, Inputs, str, Sample], AuditReport]
-    figures: Callable[[Lake, Inputs, pl.DataFrame, str], dict[str, Any]] = no_figures
+    figures: Callable[[], Figures] = no_figures
     lineage: dg.TableColumnLineage | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -88,7 +97,7 @@ def stage_assets(stage: Stage) -> list[dg.AssetsDefinition | dg.AssetChecksDefin
     )
     def table(context: dg.AssetExecutionContext, lake: LakeResource, gate: GateResource) -> None:
         store = lake.open()
-        sample = Sample(gate.cutoffs, gate.seed)
+        sample, figures = Sample(gate.cutoffs, gate.seed), stage.figures()
 
         def month_of(month: str) -> dict[str, Any]:
             inputs = stage.read(store, month)
@@ -101,7 +110,7 @@ def stage_assets(stage: Stage) -> list[dg.AssetsDefinition | dg.AssetChecksDefin
                 month,
                 lambda written: stage.audit(written, inputs, month, sample),
             )
-            return {**month_metadata(published, frame), **stage.figures(store, inputs, frame, month)}
+            return {**month_metadata(published, frame), **figures(store, inputs, frame, month)}
 
         each_month(context, month_of)
 

@@ -1,6 +1,7 @@
 """Figures about a feature table: missing share, distribution, and drift against the training months."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -15,33 +16,58 @@ def feature_columns(frame: pl.DataFrame) -> list[str]:
     return [c for c, dtype in frame.schema.items() if dtype in (pl.Float64, pl.Float32)]
 
 
-def summary(frame: pl.DataFrame, names: Sequence[str] | None = None) -> pl.DataFrame:
+@dataclass(frozen=True)
+class Values:
+    """The values of a feature table that are there, sorted: what all figures are made of.
+
+    Attributes:
+        rows: of the table.
+        columns: (n,) ascending values of each feature, missing ones left out.
+    """
+
+    rows: int
+    columns: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, frame: "pl.DataFrame | Values", names: Sequence[str] | None = None) -> "Values":
+        """The values of a frame's features (None: all float columns); values stay what they are."""
+        if isinstance(frame, Values):
+            return frame
+        found = {}
+        for name in feature_columns(frame) if names is None else names:
+            x = frame[name].to_numpy()
+            found[name] = np.sort(x[~np.isnan(x)])
+        return cls(frame.height, found)
+
+    def missing(self, name: str) -> float | None:
+        """Share of the rows without a value; None where there are no rows."""
+        return 1 - len(self.columns[name]) / self.rows if self.rows else None
+
+
+def summary(frame: pl.DataFrame | Values, names: Sequence[str] | None = None) -> pl.DataFrame:
     """One row per feature: rows, null_share, mean, std, min, q01 ... q99, max (null where nothing is present).
 
     Args:
         frame: feature table.
         names: features; None takes all float columns.
     """
-    names = feature_columns(frame) if names is None else list(names)
+    values = Values.of(frame, names)
+    quantiles = [f"q{round(100 * q):02d}" for q in QUANTILES]
     rows = []
-    for name in names:
-        x = frame[name].fill_nan(None).drop_nulls()
-        quantiles = {f"q{round(100 * q):02d}": x.quantile(q, "linear") for q in QUANTILES}
-        rows.append(
-            {
-                "feature": name,
-                "rows": frame.height,
-                "null_share": 1 - len(x) / frame.height if frame.height else None,
-                "mean": x.mean(),
-                "std": x.std(),
-                "min": x.min(),
-                **quantiles,
-                "max": x.max(),
-            }
-        )
-    figures = ("null_share", "mean", "std", "min", *(f"q{round(100 * q):02d}" for q in QUANTILES), "max")
+    for name, x in values.columns.items():
+        row: dict = {"feature": name, "rows": values.rows, "null_share": values.missing(name)}
+        if len(x):
+            row |= {"mean": x.mean(), "min": x[0], "max": x[-1], "std": x.std(ddof=1) if len(x) > 1 else None}
+            row |= zip(quantiles, _quantiles(x), strict=True)
+        rows.append(row)
+    figures = ("null_share", "mean", "std", "min", *quantiles, "max")
     schema = {"feature": pl.String, "rows": pl.Int64, **dict.fromkeys(figures, pl.Float64)}
     return pl.DataFrame(rows, schema=schema)
+
+
+def _quantiles(x: np.ndarray) -> np.ndarray:
+    """`QUANTILES` of sorted values, linear between neighbours."""
+    return np.interp(np.multiply(QUANTILES, len(x) - 1), np.arange(len(x)), x)
 
 
 def population_stability(training: np.ndarray, current: np.ndarray) -> float:
@@ -53,19 +79,25 @@ def population_stability(training: np.ndarray, current: np.ndarray) -> float:
     Args:
         training, current: values without NaN.
     """
+    return _stability(np.sort(training), np.sort(current))
+
+
+def _stability(training: np.ndarray, current: np.ndarray) -> float:
+    """`population_stability` of sorted values."""
     if len(training) == 0 or len(current) == 0:
         return float("nan")
-    edges = np.unique(np.quantile(training, np.linspace(0, 1, PSI_BINS + 1)[1:-1]))
-    shares = [
-        np.maximum(
-            np.bincount(np.searchsorted(edges, x, side="left"), minlength=len(edges) + 1) / len(x), PSI_FLOOR
-        )
-        for x in (training, current)
-    ]
+    at = np.linspace(0, 1, PSI_BINS + 1)[1:-1] * (len(training) - 1)
+    edges = np.unique(np.interp(at, np.arange(len(training)), training))
+    shares = []
+    for x in (training, current):
+        below = np.concatenate([[0], np.searchsorted(x, edges, side="right"), [len(x)]])
+        shares.append(np.maximum(np.diff(below) / len(x), PSI_FLOOR))
     return float(((shares[1] - shares[0]) * np.log(shares[1] / shares[0])).sum())
 
 
-def drift(training: pl.DataFrame, current: pl.DataFrame, names: Sequence[str] | None = None) -> pl.DataFrame:
+def drift(
+    training: pl.DataFrame | Values, current: pl.DataFrame | Values, names: Sequence[str] | None = None
+) -> pl.DataFrame:
     """How far a month's features lie from those of the training months.
 
     Args:
@@ -78,18 +110,19 @@ def drift(training: pl.DataFrame, current: pl.DataFrame, names: Sequence[str] | 
         1), null_share_change (month - training), mean_shift (difference of means in training standard
         deviations); null where it cannot be told.
     """
-    names = feature_columns(current) if names is None else list(names)
+    now = Values.of(current, names)
+    before = Values.of(training, list(now.columns))
     rows = []
-    for name in names:
-        a, b = (f[name].fill_nan(None).drop_nulls().to_numpy() for f in (training, current))
+    for name, b in now.columns.items():
+        a = before.columns[name]
         told = len(a) > 0 and len(b) > 0
         spread = a.std() if told else 0.0
         rows.append(
             {
                 "feature": name,
-                "psi": population_stability(a, b) if told else None,
+                "psi": _stability(a, b) if told else None,
                 "ks": _distance(a, b) if told else None,
-                "null_share_change": _missing(current, name) - _missing(training, name),
+                "null_share_change": (now.missing(name) or 0.0) - (before.missing(name) or 0.0),
                 "mean_shift": (b.mean() - a.mean()) / spread if spread > 0 else None,
             }
         )
@@ -97,12 +130,8 @@ def drift(training: pl.DataFrame, current: pl.DataFrame, names: Sequence[str] | 
     return pl.DataFrame(rows, schema={"feature": pl.String, **figures})
 
 
-def _missing(frame: pl.DataFrame, name: str) -> float:
-    return frame[name].fill_nan(None).null_count() / frame.height if frame.height else 0.0
-
-
 def _distance(a: np.ndarray, b: np.ndarray) -> float:
-    a, b = np.sort(a), np.sort(b)
+    """Kolmogorov's distance of sorted values: the functions differ most where one of them steps."""
     at = np.concatenate([a, b])
     below_a = np.searchsorted(a, at, side="right") / len(a)
     below_b = np.searchsorted(b, at, side="right") / len(b)

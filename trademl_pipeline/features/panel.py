@@ -37,6 +37,15 @@ def clock(bars: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def as_decided(bars: pl.DataFrame) -> pl.DataFrame:
+    """The bars with each one's knowledge at its decision: what was known by then counts as known.
+
+    For audits with references, of which some are known later than the bars, but before the decision.
+    """
+    decided = pl.col("event_time") + DECISION_DELAY
+    return bars.with_columns(pl.max_horizontal("knowledge_time", decided).alias("knowledge_time"))
+
+
 def feature_month(
     bars: pl.DataFrame,
     set_name: str,

@@ -1,8 +1,8 @@
 """Every input asset on a small simulated market: feature sets, patterns, labels and windows."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import replace
+from datetime import UTC, date, datetime
 
 import dagster as dg
 import polars as pl
@@ -13,19 +13,22 @@ import trademl_pipeline.defs.labels.labels as labels
 import trademl_pipeline.defs.patterns.patterns as patterns
 import trademl_pipeline.defs.sequences.sequences as sequences
 from trademl_pipeline.defs.history import MissingMonthsError, published_empty, require_months
+from trademl_pipeline.defs.inputs import REFERENCE_COLUMNS
 from trademl_pipeline.defs.resources import resources
 from trademl_pipeline.defs.stage import Sample, Stage, stage_assets
 from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.features.panel import feature_month
 from trademl_pipeline.features.pattern_month import pattern_month
+from trademl_pipeline.features.registry import reference_inputs
 from trademl_pipeline.labels import TARGETS
 from trademl_pipeline.labels.month import label_month
-from trademl_pipeline.lake.schemas import PATTERNS, RAW_BARS
+from trademl_pipeline.lake.schemas import PATTERNS, RAW_BARS, REFERENCE_BARS, SECTORS
 from trademl_pipeline.leakage import AuditReport
 from trademl_pipeline.market import SimulatedMarket
-from trademl_pipeline.market.calendar import index_of, month_expr
+from trademl_pipeline.market.calendar import index_of, month_expr, month_range
+from trademl_pipeline.market.references import reference_rows, sector_map, split_references
 from trademl_pipeline.sequences.month import sequence_month
-from trademl_pipeline.studies import DIRECTION, StudySpec
+from trademl_pipeline.studies import STUDIES
 from trademl_pipeline_tests.defs.conftest import Workplace
 
 # Patterns of three symbols are active in the month, and labels of others end in it.
@@ -34,17 +37,8 @@ FIRST, BEFORE, MONTH = "2011-10-01", "2013-11-01", "2013-12-01"
 SAMPLE = Sample(cutoffs=2, seed=0)
 
 
-@dataclass(frozen=True)
-class Deciding(StudySpec):
-    """A study that decides every few sessions, or on snapshots."""
-
-    decisions: str = "sessions"
-    stride: int = 1
-
-
-COMMON = {"title": "t", "lags": (0,), "horizon": 5, "k": 0.5, "folds": DIRECTION.folds, "window": 10}
-SNAPSHOTS = Deciding("on_snapshots", feature_set="breakout", decisions="snapshots", **COMMON)
-STRIDED = Deciding("strided", feature_set="pattern", stride=5, **COMMON)
+SNAPSHOTS = replace(STUDIES["breakout"], window=10)
+STRIDED = replace(STUDIES["pattern_confidence"], window=10)
 STAGES: dict[str, Stage] = {
     stage.schema.name: stage
     for stage in (
@@ -55,8 +49,10 @@ STAGES: dict[str, Stage] = {
         sequences.sequence_stage(STRIDED),
     )
 }
-WINDOWS = ("sequences_on_snapshots", "sequences_strided")
-BEFORE_WINDOWS = tuple(name for name in STAGES if name not in WINDOWS)
+WINDOWS = ("sequences_breakout", "sequences_pattern_confidence")
+RANGED = ("features_pattern", "patterns", "labels_triple_barrier")
+ALONE = tuple(name for name in STAGES if name not in (*WINDOWS, *RANGED))
+SECTOR_OF = sector_map(SimulatedMarket(seed=SEED, n_symbols=8))
 
 
 @pytest.fixture(scope="module")
@@ -66,18 +62,33 @@ def bars() -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def inputs(bars: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
-    """Two years of bars, and two months of every input made of them in one run."""
+def references(bars: pl.DataFrame) -> pl.DataFrame:
+    """Funds, sectors and the VIX of the simulated market, the last known a quarter of an hour after the close."""
+    market = SimulatedMarket(seed=SEED, n_symbols=8)
+    rows = [reference_rows(market, None, bars, month) for month in month_range(FIRST, MONTH)]
+    return split_references(pl.concat(rows), ingested_at=datetime(2020, 1, 1, tzinfo=UTC)).good
+
+
+@pytest.fixture(scope="module")
+def inputs(
+    bars: pl.DataFrame, references: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Workplace]:
+    """Two years of bars and references, and what is made of them: one month of every input, two of some."""
     home = tmp_path_factory.mktemp("inputs")
     with pytest.MonkeyPatch.context() as patch, dg.instance_for_test() as instance:
         patch.setenv("TRADEML_HOME", str(home))
         made = Workplace(home, instance, definitions())
-        months = bars.with_columns(month_expr(), pl.col("knowledge_time").alias("ingested_at")).partition_by(
-            "month", as_dict=True, include_key=False
-        )
-        for (key,), frame in months.items():
-            made.lake().publish(RAW_BARS, frame, str(key))
-        for first, assets in ((BEFORE, BEFORE_WINDOWS), (MONTH, WINDOWS)):
+        held = bars.with_columns(pl.col("knowledge_time").alias("ingested_at"))
+        for month in month_range(FIRST, MONTH):
+            inside = month_expr() == month
+            made.lake().publish_many(
+                [
+                    (RAW_BARS, held.filter(inside), month),
+                    (REFERENCE_BARS, references.filter(inside), month),
+                    (SECTORS, SECTOR_OF, month),
+                ]
+            )
+        for first, assets in ((BEFORE, RANGED), (MONTH, ALONE), (MONTH, WINDOWS)):
             result = made.run("all", months=(first, MONTH), assets=assets)
             assert result.success, [e.message for e in result.all_node_events if e.is_failure]
         yield made
@@ -89,6 +100,7 @@ def definitions() -> dg.Definitions:
     return dg.Definitions(
         assets=[
             dg.AssetSpec("raw_bars"),
+            dg.AssetSpec("reference_bars"),
             *(p for p in parts if not isinstance(p, dg.AssetChecksDefinition)),
         ],
         asset_checks=checks,
@@ -153,6 +165,49 @@ def test_a_poisoned_feature_of_each_set_is_refused(bars: pl.DataFrame, set_name:
     assert {v.column for v in report.violations} == {column}
 
 
+REFERENCED = [name for name in FEATURE_SETS if reference_inputs(name)]
+
+
+def with_references(bars: pl.DataFrame, references: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    return {"bars": bars, "reference": references.select(REFERENCE_COLUMNS), "universe": SECTOR_OF}
+
+
+@pytest.mark.parametrize("set_name", REFERENCED)
+def test_a_feature_that_reads_tomorrows_reference_is_refused(
+    bars: pl.DataFrame, references: pl.DataFrame, set_name: str
+) -> None:
+    def leak(bars: pl.DataFrame, name: str, month: str, *, reference: pl.DataFrame, **more) -> pl.DataFrame:
+        ahead = reference.with_columns(pl.col("close").shift(-1).over("symbol"))
+        return feature_month(bars, name, month, reference=ahead.drop_nulls("close"), **more)
+
+    frames = with_references(bars, references)
+    report = poisoned(f"features_{set_name}", frames, features, "feature_month", leak)
+    assert {"truncation", "perturbation"} <= failed(report)
+    assert all(reference_inputs(v.column or "") for v in report.violations)
+    honest = STAGES[f"features_{set_name}"]
+    assert honest.audit(honest.compute(frames, MONTH), frames, MONTH, SAMPLE).passed
+
+
+@pytest.mark.parametrize("set_name", REFERENCED)
+def test_without_references_the_features_of_them_are_null_and_the_others_as_ever(
+    bars: pl.DataFrame, references: pl.DataFrame, set_name: str
+) -> None:
+    stage = STAGES[f"features_{set_name}"]
+    bare, full = (stage.compute(f, MONTH) for f in ({"bars": bars}, with_references(bars, references)))
+    reading = {name for name in FEATURE_SETS[set_name] if reference_inputs(name)}
+    assert {name for name in FEATURE_SETS[set_name] if bare[name].null_count() == bare.height} == reading
+    assert not any(full[name].null_count() for name in reading)
+    assert bare.drop(*reading, "knowledge_time").equals(full.drop(*reading, "knowledge_time"))
+
+
+def test_a_month_of_references_that_is_missing_is_named(inputs: Workplace) -> None:
+    stage = STAGES["features_indicators"]
+    with pytest.raises(MissingMonthsError, match="2014-01"):
+        stage.read(inputs.lake(), "2014-01-01")
+    lineage = inputs.defs.resolve_asset_graph().get(dg.AssetKey("features_indicators")).parent_keys
+    assert {key.to_user_string() for key in lineage} == {"raw_bars", "reference_bars"}
+
+
 def test_a_pattern_that_knows_its_end_is_refused(bars: pl.DataFrame) -> None:
     def leak(bars: pl.DataFrame, month: str) -> pl.DataFrame:
         return pattern_month(bars, month).with_columns(
@@ -205,31 +260,35 @@ def test_a_label_that_drops_the_names_which_stop_trading_is_refused(bars: pl.Dat
 
 
 def test_windows_that_know_later_snapshots_are_refused(inputs: Workplace) -> None:
-    frames = dict(STAGES["sequences_on_snapshots"].read(inputs.lake(), MONTH))
+    frames = dict(STAGES["sequences_breakout"].read(inputs.lake(), MONTH))
 
     def leak(rows: pl.DataFrame, window: int, month: str, **settings) -> pl.DataFrame:
         found = sequence_month(rows, window, month, **settings)
         more = pl.col("n_valid") + pl.len().over("pattern")
         return found.with_columns(more.cast(pl.Int32).alias("n_valid"))
 
-    report = poisoned("sequences_on_snapshots", frames, sequences, "sequence_month", leak)
+    report = poisoned("sequences_breakout", frames, sequences, "sequence_month", leak)
     assert "truncation" in failed(report)
 
 
 def test_windows_of_snapshots_are_those_of_active_patterns(inputs: Workplace) -> None:
     lake = inputs.lake()
-    windows = lake.read("sequences_on_snapshots", months=(MONTH, MONTH))
+    windows = lake.read("sequences_breakout", months=(MONTH, MONTH))
     active = lake.read(PATTERNS, months=(MONTH, MONTH))
     key = ["symbol", "session", "pattern", "activation"]
     assert windows.select(key).equals(active.select(key))
     assert (windows["pattern_start"] < windows["activation"]).all()
 
 
-def test_strided_windows_decide_on_the_same_sessions_for_all(inputs: Workplace) -> None:
-    windows = inputs.lake().read("sequences_strided", months=(MONTH, MONTH))
+def test_strided_windows_decide_on_the_same_sessions_for_all(bars: pl.DataFrame) -> None:
+    rows = bars.select("symbol", "session", pl.col("event_time").alias("decision_time"), "knowledge_time")
+    stage = sequences.sequence_stage(replace(STUDIES["pattern_confidence"], window=10, stride=5))
+    frames = {"rows": rows.filter(pl.col("session") >= date(2013, 11, 1))}
+    windows = stage.compute(frames, MONTH)
     assert (index_of(windows["session"]) % 5 == 0).all()
     assert windows.group_by("session").len()["len"].unique().to_list() == [8]
     assert windows["session"].n_unique() in (4, 5)
+    assert stage.audit(windows, frames, MONTH, SAMPLE).passed
 
 
 def test_a_month_without_rows_is_published_and_counts_as_there(inputs: Workplace) -> None:

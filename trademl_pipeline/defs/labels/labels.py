@@ -8,7 +8,7 @@ import polars as pl
 from trademl_pipeline.defs.inputs import bars_from
 from trademl_pipeline.defs.metadata import column_lineage
 from trademl_pipeline.defs.partitions import ONE_RUN_APART, months_back, trailing
-from trademl_pipeline.defs.stage import Sample, Stage, stage_assets
+from trademl_pipeline.defs.stage import Sample, Stage, of_the_month, stage_assets
 from trademl_pipeline.labels import Target
 from trademl_pipeline.labels.month import bars_start, by_known_session, label_month
 from trademl_pipeline.leakage import AuditReport, audit_features, audit_knowledge
@@ -92,7 +92,7 @@ def label_stage(target: Target) -> Stage:
         audit=lambda written, inputs, month, sample: audit_label_month(
             written, inputs["bars"], target, month, sample
         ),
-        figures=lambda store, inputs, frame, month: class_shares(target, frame),
+        figures=of_the_month(lambda frame: class_shares(target, frame)),
         lineage=lineage,
         columns={**COLUMNS, **target.described},
     )

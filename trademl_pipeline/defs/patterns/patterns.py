@@ -8,7 +8,7 @@ import polars as pl
 from trademl_pipeline.defs.inputs import KEY_COLUMNS, bars_from
 from trademl_pipeline.defs.metadata import column_lineage
 from trademl_pipeline.defs.partitions import ONE_RUN_APART, months_back, trailing
-from trademl_pipeline.defs.stage import Sample, Stage, stage_assets
+from trademl_pipeline.defs.stage import Sample, Stage, of_the_month, stage_assets
 from trademl_pipeline.features.consolidation import PATTERN_WARMUP, RULES
 from trademl_pipeline.features.pattern_month import bars_start, pattern_month
 from trademl_pipeline.lake.schemas import PATTERNS
@@ -106,7 +106,7 @@ def pattern_stage() -> Stage:
         audit=lambda written, inputs, month, sample: audit_pattern_month(
             written, inputs["bars"], month, sample
         ),
-        figures=lambda store, inputs, frame, month: pattern_figures(frame),
+        figures=of_the_month(pattern_figures),
         lineage=lineage,
         columns=COLUMNS,
     )

@@ -9,10 +9,9 @@ from trademl_pipeline.defs.history import require_months
 from trademl_pipeline.defs.inputs import KEY_COLUMNS
 from trademl_pipeline.defs.metadata import column_lineage
 from trademl_pipeline.defs.partitions import ONE_RUN, months_back, same_month, trailing
-from trademl_pipeline.defs.stage import Inputs, Sample, Stage, stage_assets
-from trademl_pipeline.features import FEATURE_SETS
+from trademl_pipeline.defs.stage import Inputs, Sample, Stage, of_the_month, stage_assets
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schemas import PATTERNS, TableSchema, feature_table, sequence_table
+from trademl_pipeline.lake.schemas import PATTERNS
 from trademl_pipeline.leakage import AuditReport, audit_features, audit_knowledge
 from trademl_pipeline.market.calendar import month_key, month_sessions, offset
 from trademl_pipeline.sequences.month import CLOCKS, PATTERN_COLUMNS, sequence_month
@@ -33,21 +32,17 @@ COLUMNS = {
 
 def on_snapshots(study: StudySpec) -> bool:
     """Whether a study decides on snapshots of consolidation patterns only, not on every session."""
-    return getattr(study, "decisions", "sessions") == "snapshots"
-
-
-def study_sequences(study: StudySpec) -> TableSchema:
-    """The table of a study's windows."""
-    return sequence_table(study.name, snapshots=on_snapshots(study))
+    return study.decisions == "snapshots"
 
 
 def window_inputs(store: Lake, study: StudySpec, month: str) -> Inputs:
     """Keys and clocks of the feature rows that the month's windows may span, and its snapshots if they decide."""
     start = offset(month_sessions(month)[0], -(study.window - 1))
-    table = feature_table(study.feature_set, FEATURE_SETS[study.feature_set])
     reader = f"sequences_{study.name} {month[:7]}"
-    require_months(store, table.name, month_key(start), month, reader=reader)
-    rows = store.read(table, months=(month_key(start), month), columns=["symbol", "session", *CLOCKS])
+    require_months(store, study.features, month_key(start), month, reader=reader)
+    rows = store.read(
+        study.features, months=(month_key(start), month), columns=["symbol", "session", *CLOCKS]
+    )
     inputs = {"rows": rows.filter(pl.col("session") >= start)}
     if on_snapshots(study):
         require_months(store, PATTERNS, month, month, reader=reader)
@@ -61,7 +56,7 @@ def windows_of_month(inputs: Inputs, study: StudySpec, month: str) -> pl.DataFra
         inputs["rows"],
         study.window,
         month,
-        stride=getattr(study, "stride", 1),
+        stride=study.stride,
         snapshots=inputs.get("snapshots"),
     )
 
@@ -103,7 +98,7 @@ def full_share(study: StudySpec, frame: pl.DataFrame) -> dict[str, Any]:
 
 def sequence_stage(study: StudySpec) -> Stage:
     """A study's windows as a stage."""
-    schema, upstream, snapshots = study_sequences(study), f"features_{study.feature_set}", on_snapshots(study)
+    schema, upstream, snapshots = study.windows, study.features.name, on_snapshots(study)
     named = {"pattern": "pattern", "pattern_start": "start", "activation": "activation"}
     lineage = column_lineage(
         {
@@ -115,7 +110,7 @@ def sequence_stage(study: StudySpec) -> Stage:
     deps = [dg.AssetDep(upstream, partition_mapping=trailing(months_back(study.window - 1)))]
     if snapshots:
         deps.append(dg.AssetDep(PATTERNS.name, partition_mapping=same_month()))
-    stride = getattr(study, "stride", 1)
+    stride = study.stride
     decisions = "snapshot of a consolidation pattern" if snapshots else "decision"
     every = f", every {stride} sessions" if stride > 1 else ""
     return Stage(
@@ -131,7 +126,7 @@ def sequence_stage(study: StudySpec) -> Stage:
         audit=lambda written, inputs, month, sample: audit_sequence_month(
             written, inputs, study, month, sample
         ),
-        figures=lambda store, inputs, frame, month: full_share(study, frame),
+        figures=of_the_month(lambda frame: full_share(study, frame)),
         lineage=lineage,
         columns={c: text for c, text in COLUMNS.items() if c in schema.columns},
         tags={"study": study.name},
