@@ -26,7 +26,7 @@ def train_job_name(study: str) -> str:
 
 def report_job_name(study: str) -> str:
     """The validation report as of a month."""
-    return f"report_{study}"
+    return f"write_report_{study}"
 
 
 def month_job_name(study: str) -> str:

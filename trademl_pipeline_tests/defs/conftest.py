@@ -77,7 +77,7 @@ def workplace(environment: Path) -> Iterator[Workplace]:
             ("prepare_direction", {"months": (FIRST, LAST)}),
             ("fold_direction", {"month": "2014-02-01"}),
             ("fold_direction", {"month": LAST}),
-            ("report_direction", {"month": LAST}),
+            ("write_report_direction", {"month": LAST}),
         ):
             result = made.run(job, **where)
             assert result.success, [e.message for e in result.all_node_events if e.is_failure]

@@ -172,7 +172,7 @@ def test_predictions_made_again_from_the_same_data_keep_their_certificate(workpl
 
 
 def test_a_report_without_predictions_says_what_to_materialize(workplace: Workplace):
-    result = workplace.run("report_direction", month="2013-02-01")
+    result = workplace.run("write_report_direction", month="2013-02-01")
     assert not result.success
     failure = result.get_step_failure_events()[0].step_failure_data.user_failure_data
     assert "materialize predictions_" in failure.description

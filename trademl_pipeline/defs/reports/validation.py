@@ -126,6 +126,13 @@ def settled_labels(store: Lake, study: StudySpec, months: tuple[str, str]) -> pl
     return store.read(study.labels, months=months).filter(pl.col("session") <= last)
 
 
+def settled(inputs: Any, config: Any) -> bool:
+    """Whether any prediction has an outcome by which it can be judged."""
+    key = ["symbol", "session"]
+    known = inputs.outcomes.filter(pl.col(config.kind.outcome).is_not_null())
+    return not inputs.predictions.join(known, on=key, how="semi").is_empty()
+
+
 def report_assets(study: StudySpec) -> list[dg.AssetsDefinition]:
     """The report of one study."""
 
@@ -159,6 +166,10 @@ def report_assets(study: StudySpec) -> list[dg.AssetsDefinition]:
                 f"{study.name} has no predictions up to {month[:7]}; materialize {study.predictions.name} for that "
                 "month first"
             )
+        if not settled(*made):
+            told = f"no outcome is settled yet: it takes {study.settled_after} sessions from a decision to its outcome"
+            context.log.warning(f"{study.name} as of {month[:7]}: {told}")
+            return dg.MaterializeResult(metadata={"as_of": month[:7], "verdict": told})
         with tracking.run(f"report_{study.name}", month, {"study": study.name}) as run:
             paths, summary = _written(build_report(*made), artifacts.reports(study.name) / month[:7])
             scores = _scores(summary)
