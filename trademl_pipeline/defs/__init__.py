@@ -24,6 +24,7 @@ def build_definitions() -> dg.Definitions:
         train_job_name,
     )
     from trademl_pipeline.defs.labels.labels import label_assets
+    from trademl_pipeline.defs.market.quality import bar_quality, raw_bars_quality
     from trademl_pipeline.defs.market.raw_bars import bars_assets, raw_bars, raw_bars_gate
     from trademl_pipeline.defs.market.reference_bars import reference_bars, reference_bars_gate
     from trademl_pipeline.defs.models.model import model_assets
@@ -40,7 +41,7 @@ def build_definitions() -> dg.Definitions:
     from trademl_pipeline.studies import STUDIES
 
     parts: list[dg.AssetsDefinition | dg.AssetChecksDefinition] = [raw_bars, raw_bars_gate]
-    parts += [reference_bars, reference_bars_gate]
+    parts += [raw_bars_quality, bar_quality, reference_bars, reference_bars_gate]
     for timeframe in TIMEFRAMES[1:]:
         parts += bars_assets(timeframe)
     jobs = list(ingest_jobs())

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
+import polars as pl
 
 from trademl_pipeline.leakage import Violation
 
@@ -103,6 +104,39 @@ def leak_figure(violations: Sequence[Violation]) -> dg.MarkdownMetadataValue | N
 
 def _gaps(values: Sequence[float | None]) -> list[float]:
     return [float("nan") if v is None else v for v in values]
+
+
+def quality_figure(history: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    """Checks by months: how much of what each allows was found; a failed one stands out.
+
+    Args:
+        history: month, check, share, limit, passed.
+    """
+    from matplotlib.figure import Figure
+
+    checks, months = history["check"].unique(maintain_order=True), history["month"].unique().sort()
+    figure = Figure(figsize=(max(3.6, 0.2 * len(months) + 2.2), 0.5 + 0.24 * len(checks)), dpi=110)
+    axes = figure.subplots()
+    rows = dict(zip(checks, range(len(checks)), strict=True))
+    columns = dict(zip(months, range(len(months)), strict=True))
+    for failed, color in ((False, BLUE), (True, RED)):
+        part = history.filter((pl.col("passed") != failed) & (pl.col("share") > 0))
+        sizes = 12 + 70 * (part["share"] / pl.Series([max(x, 1e-3) for x in part["limit"]])).clip(0, 1)
+        axes.scatter(
+            [columns[m] for m in part["month"]],
+            [rows[c] for c in part["check"]],
+            s=sizes,
+            color=color,
+            marker="s",
+        )
+    axes.set_yticks(range(len(checks)), checks)
+    step = max(1, len(months) // 12)
+    axes.set_xticks(range(0, len(months), step), [m[:7] for m in months[::step]], rotation=90)
+    axes.set_xlim(-0.5, len(months) - 0.5)
+    axes.set_ylim(len(checks) - 0.5, -0.5)
+    axes.set_title("findings (larger: nearer to the limit; red: beyond it)", fontsize=7, color=GREY)
+    axes.tick_params(labelsize=7)
+    return _picture(figure, "quality of bars")
 
 
 def _picture(figure: "Figure", label: str) -> dg.MarkdownMetadataValue:

@@ -297,7 +297,7 @@ def gate_checks(
         )
         frames: list[pl.DataFrame] = []
         violations: list[Violation] = []
-        for month in _months(context):
+        for month in checked_months(context):
             made = own.filter(pl.col("month") == month)
             if made.is_empty():
                 report = audit_month(store, month)
@@ -312,7 +312,8 @@ def gate_checks(
     return gate
 
 
-def _months(context: dg.AssetCheckExecutionContext) -> list[str]:
+def checked_months(context: dg.AssetCheckExecutionContext) -> list[str]:
+    """The months that a run of partitioned checks is for, one or a range."""
     tags = context.run.tags
     if "dagster/partition" in tags:
         return [tags["dagster/partition"]]
@@ -322,6 +323,6 @@ def _months(context: dg.AssetCheckExecutionContext) -> list[str]:
     )
     if first is None or last is None:
         raise dg.Failure(
-            "the leakage checks are partitioned by month: run them for a partition, or for a range of them"
+            "the checks are partitioned by month: run them for a partition, or for a range of them"
         )
     return list(MONTHS.get_partition_keys_in_range(dg.PartitionKeyRange(first, last)))

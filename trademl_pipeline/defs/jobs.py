@@ -56,6 +56,7 @@ def prepare_assets(study: StudySpec) -> list[str]:
     patterns = ["patterns"] if study.decisions == "snapshots" else []
     return [
         "raw_bars",
+        "bar_quality",
         "reference_bars",
         study.features.name,
         *patterns,

@@ -11,6 +11,7 @@ import dagster as dg
 from pydantic import Field
 
 from trademl_pipeline.defs.bars import bars_resource
+from trademl_pipeline.defs.quality import quality_resource
 from trademl_pipeline.defs.references import reference_resource
 from trademl_pipeline.lake import Lake, LakeConfig
 
@@ -160,6 +161,7 @@ def resources() -> dict[str, Any]:
         "lake": LakeResource(),
         "bars": bars_resource(),
         "references": reference_resource(),
+        "quality": quality_resource(),
         "gate": GateResource(),
         "artifacts": ArtifactsResource(),
         "tracking": TrackingResource(uri=from_env("TRADEML_MLFLOW_URI", "")),

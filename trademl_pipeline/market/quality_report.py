@@ -36,7 +36,7 @@ DESCRIPTIONS = {
     "unadjusted_splits": "Moves that look like a split which the source did not tell of.",
     "reverting_spikes": "Moves far beyond the usual that the next bar takes back.",
     "interpolated_bars": "Bars on a straight line, or said again, volume included.",
-    "members_without_prices": "Sessions on which a member of the universe has no bar; the dead have none.",
+    "members_without_prices": "Sessions on which a member of the universe has no bar: the dead often have none.",
     "vendor_disagreement": "Returns on which a second source differs by more than a hundredth.",
 }
 
