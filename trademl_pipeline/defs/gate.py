@@ -44,14 +44,16 @@ Audit = Callable[[pl.DataFrame], AuditReport]
 
 
 # Called with each month of an in-process run and its metadata (None: refused), so that a shell can show progress.
-_watcher: ContextVar[Callable[[str, dict[str, Any] | None], None] | None] = ContextVar(
-    "watcher", default=None
-)
+Watcher = Callable[[str, str, dict[str, Any] | None], None]
+_watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
 
 @contextmanager
-def watching(watcher: Callable[[str, dict[str, Any] | None], None]) -> Iterator[None]:
-    """Tell `watcher` of each month as it is done, in the runs that are executed in this process within."""
+def watching(watcher: Watcher) -> Iterator[None]:
+    """Tell `watcher` of each month as it is done, in the runs that are executed in this process within.
+
+    It is called with the asset, the month and the month's metadata, None where the month was refused.
+    """
     token = _watcher.set(watcher)
     try:
         yield
@@ -220,7 +222,7 @@ def each_month(context: dg.AssetExecutionContext, body: Callable[[str], dict[str
     """
     done: dict[str, dict[str, Any]] = {}
     refused: dict[str, Exception] = {}
-    watcher = _watcher.get()
+    watcher, asset = _watcher.get(), context.asset_key.to_user_string()
     months = list(context.partition_keys)
     for number, month in enumerate(months, 1):
         try:
@@ -229,10 +231,10 @@ def each_month(context: dg.AssetExecutionContext, body: Callable[[str], dict[str
             refused[month] = error
             context.log.error(f"{context.asset_key.to_user_string()} {month[:7]}: {error}")
             if watcher is not None:
-                watcher(month, None)
+                watcher(asset, month, None)
             continue
         if watcher is not None:
-            watcher(month, done[month])
+            watcher(asset, month, done[month])
         context.log.info(
             f"{context.asset_key.to_user_string()} {month[:7]}: {done[month].get('dagster/row_count', 0)} rows "
             f"({number} of {len(months)} months)"

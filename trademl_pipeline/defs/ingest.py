@@ -87,7 +87,7 @@ def _publish(timeframe: str, first: str, last: str, only_missing: bool, tally: T
     with dg.DagsterInstance.get() as instance, _progress("Publishing") as (progress, task):
         progress.update(task, total=len(months))
 
-        def seen(month: str, metadata: dict[str, Any] | None) -> None:
+        def seen(_: str, month: str, metadata: dict[str, Any] | None) -> None:
             tally.months[month] = metadata
             progress.update(task, advance=1, description=f"Publishing {month[:7]}")
 

@@ -22,6 +22,7 @@ from rich.progress import (
 )
 
 from trademl_pipeline.defs import build_definitions
+from trademl_pipeline.defs.gate import watching
 from trademl_pipeline.defs.jobs import PREPARE_ALL, fold_job_name, prepare_assets, report_job_name
 from trademl_pipeline.defs.partitions import FIRST_MONTH, MONTHS
 from trademl_pipeline.studies import STUDIES
@@ -101,14 +102,7 @@ def run_studies(
         if problems and not keep_going:
             return 1
         failed += len(problems)
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-        ) as progress:
+        with _progress() as progress:
             task = progress.add_task("Folds", total=len(folds) * len(studies))
             for month in folds:
                 for study in studies:
@@ -132,6 +126,17 @@ def run_studies(
     return 1 if failed else 0
 
 
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
 def _prepare(
     instance: dg.DagsterInstance, studies: Sequence[str], last: str, as_of: str, keep_going: bool
 ) -> list[str]:
@@ -142,11 +147,18 @@ def _prepare(
     )
     tags = {RANGE_START: FIRST_MONTH, RANGE_END: last}
     inputs = list(dict.fromkeys(asset for study in studies for asset in prepare_assets(STUDIES[study])))
-    if keep_going:
-        # In one run, a refusal would keep the steps behind it from every month, not from the refused one only.
-        problems = [p for asset in inputs for p in _execute(PREPARE_ALL, instance, tags=tags, assets=[asset])]
-    else:
-        problems = _execute(PREPARE_ALL, instance, tags=tags, assets=inputs)
+    with _progress() as progress:
+        task = progress.add_task("Preparing", total=months * len(inputs))
+
+        def seen(asset: str, month: str, metadata: dict[str, Any] | None) -> None:
+            progress.update(task, description=asset, advance=1)
+
+        with watching(seen):
+            # In one run, a refusal would keep the steps behind it from every month, not from the refused one only.
+            runs = [[asset] for asset in inputs] if keep_going else [inputs]
+            problems = [
+                p for assets in runs for p in _execute(PREPARE_ALL, instance, tags=tags, assets=assets)
+            ]
     if as_of > last and (keep_going or not problems):
         # Outcomes need bars and labels of later months, and nothing else of them.
         after = list(MONTHS.get_partition_keys_in_range(dg.PartitionKeyRange(last, as_of)))[1]
