@@ -194,11 +194,12 @@ def fold_rows(e: Evaluation) -> list[dict[str, Any]]:
 def scope(e: Evaluation) -> list[tuple[str, str]]:
     """What the figures rest on."""
     all_or_some = "all" if e.scored == e.predictions else count(e.scored)
+    with_outcome = "old enough to score" if e.dropped else "with an outcome"
     return [
         ("Sessions", f"{count(e.sessions)}, {e.first} to {e.last}"),
         ("Months", count(len(e.months))),
         ("Symbols", count(e.symbols)),
-        ("Predictions", f"{count(e.predictions)}, {all_or_some} with an outcome"),
+        ("Predictions", f"{count(e.predictions)}, {all_or_some} {with_outcome}"),
         ("Outcome", _outcome(e)),
     ]
 
@@ -218,7 +219,12 @@ def limits(e: Evaluation) -> list[str]:
         "A fair majority baseline. It is read off the same outcomes that are scored, which no one could know "
         "beforehand: a strict bar.",
     ]
-    pending = e.predictions - e.scored
+    if e.dropped:
+        said.append(
+            f"{plural(e.dropped, 'race')} that began within {plural(e.config.horizon, 'session')} of the end: of those "
+            "days only races decided early are known, most of them failures."
+        )
+    pending = e.predictions - e.scored - e.dropped
     if pending:
         why = " or where no pattern's trigger fired" if e.config.task == "pattern" else ""
         said.append(f"{plural(pending, 'prediction')} without an outcome yet{why}, in no figure of skill.")

@@ -15,7 +15,7 @@ from trademl_pipeline.reports.classes import ClassScores, class_scores
 from trademl_pipeline.reports.drift import drift
 from trademl_pipeline.reports.fold_table import certificates, fold_table, training_cost
 from trademl_pipeline.reports.gate_results import GateResults, gate_results
-from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs, check, scored_rows
+from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs, check, ripe_rows, scored_rows
 from trademl_pipeline.reports.measures import has_calls
 from trademl_pipeline.reports.oracle import Oracle, score_oracle
 from trademl_pipeline.reports.periods import consistency
@@ -36,6 +36,9 @@ class Evaluation:
         first, last: first and last scored session.
         months: month keys that have scored predictions.
         predictions: number of predictions; `scored` of them have an outcome.
+        dropped: predictions with an outcome that are not scored, since only races decided early are known of
+            their days.
+        unripe: no race has run its full length, so that all known ones are scored though they were decided early.
         sessions, symbols: of the scored rows.
         directional_accuracy, directional_excess: see `training.metrics`; None where the score calls no
             direction.
@@ -63,6 +66,8 @@ class Evaluation:
     months: list[str]
     predictions: int
     scored: int
+    dropped: int
+    unripe: bool
     sessions: int
     symbols: int
     directional_accuracy: Score | None
@@ -128,6 +133,10 @@ def evaluate(inputs: ReportInputs, config: ReportConfig) -> Evaluation:
     config = replace(config, horizon=kind.horizon or config.horizon)
     check(inputs, kind)
     rows = scored_rows(inputs, kind)
+    known, unripe = rows.height, False
+    if kind.race:
+        ripe = ripe_rows(rows, inputs.bars, config.horizon)
+        rows, unripe = (rows, True) if ripe.is_empty() else (ripe, False)
     boot = config.bootstrap
     daily = metrics.rank_ic_by_session(rows, min_symbols=config.min_symbols)
     ranked = not daily.is_empty()
@@ -144,6 +153,8 @@ def evaluate(inputs: ReportInputs, config: ReportConfig) -> Evaluation:
         months=rows.select(month_expr())["month"].unique().sort().to_list(),
         predictions=inputs.predictions.height,
         scored=rows.height,
+        dropped=known - rows.height,
+        unripe=unripe,
         sessions=rows["session"].n_unique(),
         symbols=rows["symbol"].n_unique(),
         directional_accuracy=direction,

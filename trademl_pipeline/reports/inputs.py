@@ -203,6 +203,23 @@ def scored_rows(inputs: ReportInputs, task: Task) -> pl.DataFrame:
     return rows
 
 
+def ripe_rows(rows: pl.DataFrame, bars: pl.DataFrame, horizon: int) -> pl.DataFrame:
+    """Rows whose race had time to run its full length by the last of the bars.
+
+    Of younger ones only those are known that were decided early, most of them failures: scored with the others
+    they would show skill to whoever expects failures.
+
+    Args:
+        rows: scored predictions.
+        bars: as far as they are known.
+        horizon: sessions of a full race.
+    """
+    sessions = bars["session"].unique().sort()
+    if len(sessions) <= horizon:
+        return rows.clear()
+    return rows.filter(pl.col("session") <= sessions[-1 - horizon])
+
+
 def with_outcomes(predictions: pl.DataFrame, outcomes: pl.DataFrame, task: Task) -> pl.DataFrame:
     """Predictions, or those of members, joined with what came; see `scored_rows`."""
     decided = [task.outcome] + ["target"] * ("target" in task.came)

@@ -44,6 +44,12 @@ def judge(evaluation: "Evaluation") -> Verdict:
         )
     if refused:
         return Verdict("alarm", "The gate refused months that are in these figures.", (*refused, *figures))
+    if e.unripe:
+        return Verdict(
+            "no edge",
+            "No edge shown: no race has run its full length, only those decided early are known.",
+            figures,
+        )
     found = [name for name, score in looks(e).items() if above_zero(score)]
     if not found:
         return Verdict("no edge", _no_edge_headline(e), figures)

@@ -1,6 +1,8 @@
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trademl_pipeline.reports.drift import drift, drift_by_fold, level, stability
 
@@ -37,3 +39,14 @@ def test_constant_scores_have_one_bin_and_no_drift():
     frame = drift_by_fold(scores(np.zeros(50), np.zeros(50)))
     assert frame["psi"][1] == 0.0
     assert drift(scores(np.zeros(5))).figures == []
+
+
+@given(
+    st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=80),
+    st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=80),
+)
+def test_index_is_finite_and_a_sample_does_not_drift_from_itself(reference, sample):
+    psi, bins = stability(np.array(reference), np.array(sample))
+    assert np.isfinite(psi)
+    assert 1 <= bins <= 10
+    assert stability(np.array(reference), np.array(reference))[0] == 0

@@ -5,6 +5,8 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from trademl_pipeline.training.metrics import Bootstrap, MetricsError, correlation, roc_auc
@@ -63,3 +65,23 @@ def test_correlation_is_numpys_on_any_scale():
     )
     flat = rows.with_columns(x=pl.lit(3.0))
     assert correlation(flat, None, predicted="x", actual="y").value is None
+
+
+@given(
+    st.lists(st.tuples(st.integers(-5, 5), st.booleans()), min_size=2, max_size=60).filter(
+        lambda rows: len({came for _, came in rows}) == 2
+    )
+)
+def test_area_heeds_only_the_order_and_turns_with_the_sign(rows):
+    made = pl.DataFrame(
+        {
+            "session": [date(2020, 1, 1) + timedelta(days=i) for i in range(len(rows))],
+            "score": [float(s) for s, _ in rows],
+            "target": [int(c) for _, c in rows],
+        }
+    )
+    area = roc_auc(made, None).value
+    assert 0 <= area <= 1
+    assert roc_auc(made.with_columns(pl.col("score").exp() * 7), None).value == pytest.approx(area)
+    assert roc_auc(made.with_columns(-pl.col("score")), None).value == pytest.approx(1 - area)
+    assert area == pytest.approx(roc_auc_score(made["target"], made["score"]))
