@@ -8,7 +8,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from trademl_pipeline.reports.comparison import build_comparison, row_of
+from trademl_pipeline.reports.comparison import build_comparison
+from trademl_pipeline.reports.comparison_parts import row_of
 
 _WIDE = 130
 _COLOURS = {"edge": "green", "no edge": "yellow", "alarm": "red"}

@@ -92,6 +92,16 @@ def test_page_is_whole_and_its_figure_known(summaries):
     assert set(COLOURS["light"]) == set(COLOURS["dark"])
 
 
+def test_page_tells_what_each_verdict_rests_on(summaries):
+    text = build_comparison(summaries).to_markdown()
+    for summary in summaries:
+        for look in summary["compared"]["looks"].values():
+            assert f"{look['n']:,}" in text
+    assert "| my_breakout | correlation of expected value and return |" in text
+    assert "| my_pattern | return of kept signals less of all, points |" in text
+    assert text.count("| no |") == 10
+
+
 def test_cost_is_the_sum_over_folds_and_members(summaries):
     # Nine months of three members at 2.5 seconds; 8, 7 and 15 thousand parameters.
     assert {s["compared"]["cost"]["train_seconds"] for s in summaries} == {67.5}
