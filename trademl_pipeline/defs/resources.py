@@ -4,6 +4,7 @@ which the Makefile and the CLI set (see docs/architecture.md for the list)."""
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,13 +39,19 @@ class LakeResource(dg.ConfigurableResource):
     data_path: str = Field(default="", description="local folder or s3://bucket/prefix")
 
     def open(self) -> Lake:
-        """A handle on the lake; cheap, each operation connects on its own."""
+        """A handle on the lake, the same one for a configuration; each operation connects on its own."""
         environment = dict(os.environ)
         if self.catalog:
             environment["TRADEML_LAKE_CATALOG"] = self.catalog
         if self.data_path:
             environment["TRADEML_LAKE_DATA"] = self.data_path
-        return Lake(LakeConfig.from_env(home(), environment))
+        return _lake(LakeConfig.from_env(home(), environment))
+
+
+@lru_cache(maxsize=8)
+def _lake(config: LakeConfig) -> Lake:
+    # What a lake has looked up of its catalog holds for all steps of a run; looking it up costs more than a month.
+    return Lake(config)
 
 
 class GateResource(dg.ConfigurableResource):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import date
 
 import dagster as dg
 import polars as pl
@@ -26,7 +26,7 @@ from trademl_pipeline.lake.schemas import PATTERNS, RAW_BARS, REFERENCE_BARS, SE
 from trademl_pipeline.leakage import AuditReport
 from trademl_pipeline.market import SimulatedMarket
 from trademl_pipeline.market.calendar import index_of, month_expr, month_range
-from trademl_pipeline.market.references import reference_rows, sector_map, split_references
+from trademl_pipeline.market.references import kind_of, reference_rows, sector_map
 from trademl_pipeline.sequences.month import sequence_month
 from trademl_pipeline.studies import STUDIES
 from trademl_pipeline_tests.defs.conftest import Workplace
@@ -65,8 +65,10 @@ def bars() -> pl.DataFrame:
 def references(bars: pl.DataFrame) -> pl.DataFrame:
     """Funds, sectors and the VIX of the simulated market, the last known a quarter of an hour after the close."""
     market = SimulatedMarket(seed=SEED, n_symbols=8)
-    rows = [reference_rows(market, None, bars, month) for month in month_range(FIRST, MONTH)]
-    return split_references(pl.concat(rows), ingested_at=datetime(2020, 1, 1, tzinfo=UTC)).good
+    rows = pl.concat([reference_rows(market, None, bars, month) for month in month_range(FIRST, MONTH)])
+    kind = pl.col("symbol").map_elements(kind_of, return_dtype=pl.String).alias("kind")
+    held = rows.with_columns(kind, pl.col("knowledge_time").alias("ingested_at"))
+    return held.select(list(REFERENCE_BARS.columns))
 
 
 @pytest.fixture(scope="module")
