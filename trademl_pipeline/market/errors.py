@@ -84,7 +84,8 @@ class MissingPackageError(VendorError):
 
     def __init__(self, vendor: str, package: str) -> None:
         super().__init__(
-            f"source {vendor!r} needs the package {package}: pip install 'trademl-pipeline[vendors]'"
+            f"source {vendor!r} needs the package {package}: pip install 'trademl-pipeline[vendors]' "
+            "(in a checkout: .venv/bin/pip install -e '.[vendors]')"
         )
 
 

@@ -21,13 +21,12 @@ from trademl_pipeline.market.bar_times import AROUND_THE_CLOCK
 from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, time_zone
 from trademl_pipeline.market.errors import (
     MissingKeyError,
-    MissingPackageError,
     VendorFormatError,
     VendorRefusedError,
 )
 from trademl_pipeline.market.vendors.http import mount, redactor
 from trademl_pipeline.market.vendors.patience import PATIENT, Patience, TokenBucket
-from trademl_pipeline.market.vendors.vendor import VendorSource, with_actions
+from trademl_pipeline.market.vendors.vendor import VendorSource, require, with_actions
 
 KEY_VARIABLES = ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY")
 FEEDS = ("iex", "sip", "delayed_sip", "otc")
@@ -52,6 +51,7 @@ class AlpacaSource(VendorSource):
         patience: time-outs and retries.
 
     Raises:
+        MissingPackageError: alpaca-py is not installed.
         MissingKeyError: stocks without keys.
         VendorRefusedError: an unknown feed, or stocks and pairs together.
     """
@@ -72,6 +72,7 @@ class AlpacaSource(VendorSource):
         url: str | None = None,
         patience: Patience = PATIENT,
     ) -> None:
+        require(self.name, "alpaca", "alpaca-py")
         pairs = [s for s in symbols if "/" in s]
         if pairs and len(pairs) < len(symbols):
             raise VendorRefusedError(
@@ -157,11 +158,9 @@ class AlpacaSource(VendorSource):
         return symbol if self.crypto else symbol.replace("-", ".")
 
     def _client(self, kind: str) -> Any:
-        try:
-            from alpaca.data import historical
-            from alpaca.data.historical.corporate_actions import CorporateActionsClient
-        except ImportError as error:
-            raise MissingPackageError(self.name, "alpaca-py") from error
+        from alpaca.data import historical
+        from alpaca.data.historical.corporate_actions import CorporateActionsClient
+
         made = CorporateActionsClient if kind == "CorporateActionsClient" else getattr(historical, kind)
         client = made(self._key_id, self._secret, raw_data=True, url_override=self._url)
         secrets = [self._key_id or "", self._secret or ""]

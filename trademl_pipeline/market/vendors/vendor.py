@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from importlib.util import find_spec
 
 import polars as pl
 
@@ -9,7 +10,12 @@ from trademl_pipeline.lake.bar_tables import DAILY, TIMEFRAMES
 from trademl_pipeline.lake.schemas import UTC_TIME
 from trademl_pipeline.market.bar_times import timed_bars
 from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, FIRST_DAY, calendar_frame
-from trademl_pipeline.market.errors import EmptyMonthError, UnknownSymbolError, VendorRefusedError
+from trademl_pipeline.market.errors import (
+    EmptyMonthError,
+    MissingPackageError,
+    UnknownSymbolError,
+    VendorRefusedError,
+)
 from trademl_pipeline.market.schema import DEFAULTS, SOURCE_COLUMNS
 
 LENGTHS = {
@@ -18,6 +24,12 @@ LENGTHS = {
     "1h": timedelta(hours=1),
     "1min": timedelta(minutes=1),
 }
+
+
+def require(vendor: str, module: str, package: str) -> None:
+    """Raise MissingPackageError where a client library is not installed; costs no import of it."""
+    if find_spec(module) is None:
+        raise MissingPackageError(vendor, package)
 
 
 class VendorSource:

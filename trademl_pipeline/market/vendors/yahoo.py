@@ -21,14 +21,13 @@ import polars as pl
 from trademl_pipeline.lake.bar_tables import DAILY
 from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, time_zone
 from trademl_pipeline.market.errors import (
-    MissingPackageError,
     VendorBusyError,
     VendorError,
     VendorFormatError,
     VendorUnavailableError,
 )
 from trademl_pipeline.market.vendors.patience import PATIENT, Patience, TokenBucket, patiently
-from trademl_pipeline.market.vendors.vendor import VendorSource, with_actions
+from trademl_pipeline.market.vendors.vendor import VendorSource, require, with_actions
 
 _FIGURES = {"Open": "open", "High": "high", "Low": "low", "Close": "close", "Volume": "volume"}
 _ACTIONS = {"Dividends": "dividend", "Stock Splits": "split_factor"}
@@ -47,6 +46,9 @@ class YahooSource(VendorSource):
         timeframe, delay, calendar, now: see `VendorSource`. 4h bars are made of 1h bars, counted from the opening.
         cache: folder for what yfinance keeps (time zones, cookies); None is its own.
         patience: time-outs and retries.
+
+    Raises:
+        MissingPackageError: yfinance is not installed.
     """
 
     name = "yahoo"
@@ -62,6 +64,8 @@ class YahooSource(VendorSource):
         cache: Path | None = None,
         patience: Patience = PATIENT,
     ) -> None:
+        require(self.name, "yfinance", "yfinance")
+        require(self.name, "curl_cffi", "curl_cffi")
         super().__init__(symbols, timeframe=timeframe, delay=delay, calendar=calendar, now=now)
         self._cache, self._patience = cache, patience
         self._bucket = TokenBucket(_REQUESTS_A_SECOND, burst=4)
@@ -231,11 +235,9 @@ def _four_hours(bars: pl.DataFrame, calendar: str) -> pl.DataFrame:
 
 @lru_cache
 def _yfinance(cache: Path | None) -> Any:
-    try:
-        import yfinance
-    except ImportError as error:
-        raise MissingPackageError("yahoo", "yfinance") from error
     import logging
+
+    import yfinance
 
     # Its own log tells errors that are ours to raise.
     logging.getLogger("yfinance").setLevel(logging.CRITICAL)
@@ -262,10 +264,7 @@ def _check_chart(response: Any) -> None:
 @lru_cache
 def _session_class() -> Any:
     """A curl_cffi session, the one kind that Yahoo lets in, that asks patiently for data."""
-    try:
-        from curl_cffi import requests as curl
-    except ImportError as error:
-        raise MissingPackageError("yahoo", "curl_cffi") from error
+    from curl_cffi import requests as curl
 
     class PatientSession(curl.Session):
         def __init__(self, vendor: str, patience: Patience, bucket: TokenBucket) -> None:
