@@ -103,7 +103,7 @@ def results(summary: Mapping[str, Any]) -> RenderableType:
         f"; refused: {refused}" if refused else ", none refused"
     )
     parts += [Text() if not recovered else Text(""), Text(f"Gate: {said if gate['audited'] else 'no audit'}")]
-    printed = summary["sections"].get("prediction_summary")
+    printed = summary.get("sections", {}).get("prediction_summary")
     if printed:
         parts += [Text(), Text(printed["code"])]
     if summary["simulated"]:

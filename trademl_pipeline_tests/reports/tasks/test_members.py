@@ -9,6 +9,7 @@ from trademl_pipeline.reports.content import sections
 from trademl_pipeline.reports.tasks import TASKS
 from trademl_pipeline.reports.tasks.training import training_section
 from trademl_pipeline_tests.reports.made_tasks import extras, task_inputs
+from trademl_pipeline_tests.reports.page import Page
 
 
 def with_extras(made, task, skill=0.3):
@@ -98,3 +99,24 @@ def test_cross_validation_is_told_by_symbol(made, config):
     rows = report.summary()["sections"]["cross_validation"]["tables"][0]["rows"]
     assert rows == [["A", "2", "30", "0.600 (0.500 to 0.700)"], ["B", "1", "5", "–"]]
     assert "cross_validation" not in build_report(made.inputs(), config).summary()["sections"]
+
+
+@pytest.mark.parametrize("task", ["breakout", "pattern"])
+def test_foreign_names_cannot_break_the_page(made, config, task):
+    hostile = "</script><b>x</b> | y"
+    inputs = with_extras(made, task)
+    named = pl.when(pl.col("member") == "xgboost").then(pl.lit(hostile)).otherwise("member").alias("member")
+    symbol = pl.col("symbol").replace("S00", hostile)
+    inputs = replace(
+        inputs,
+        predictions=inputs.predictions.with_columns(symbol, certificate=pl.lit(hostile)),
+        outcomes=inputs.outcomes.with_columns(symbol),
+        bars=inputs.bars.with_columns(symbol),
+        members=inputs.members.with_columns(symbol, named),
+        attention=inputs.attention.with_columns(symbol),
+        metadata={"x": hostile},
+    )
+    page = Page(build_report(inputs, replace(config, task=task, study=hostile)).to_html())
+    assert page.errors == []
+    assert page.scripts == 3
+    assert hostile in " ".join(page.text)
