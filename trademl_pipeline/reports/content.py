@@ -261,8 +261,8 @@ def _outcome(e: Evaluation) -> str:
 
 
 CERTIFICATE_NOTE = (
-    "The digest that the predictions of each month carry: of the gate's audits, the inputs and the model behind "
-    "them. Recompute it to show that nothing was changed since."
+    "The digest that the predictions of each month carry, of what they were made from, by what, and what was tested. "
+    "`trademl certificate STUDY MONTH` prints the evidence itself, --json the text that the digest is of."
 )
 
 

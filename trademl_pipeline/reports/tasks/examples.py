@@ -22,12 +22,13 @@ def examples(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> 
         config: task and seed.
     """
     chosen = choose(rows, inputs.attention, config)
-    columns = [*config.kind.predicted, "score"]
+    # The expected value of a breakout is its score.
+    columns = [*config.kind.predicted, *([] if "ev" in config.kind.predicted else ["score"])]
     body = [
         [why, row["symbol"], str(row["session"]), *(_text(c, row[c]) for c in columns), *_came(row, config)]
         for why, row in chosen
     ]
-    head = ["", "symbol", "session", *(c.replace("_", " ") for c in columns), "return that came"]
+    head = ["", "symbol", "session", *(c.replace("_", " ") for c in columns), "log return that came"]
     if config.kind.views and len(config.kind.views) == 1:
         head.append("class that came")
     drawn = _attention(inputs.attention, chosen) if inputs.attention is not None else None
