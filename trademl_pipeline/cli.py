@@ -520,6 +520,37 @@ def certificate(
         console.print(render(found))
 
 
+@app.command()
+def verify(
+    study: StudyArgument,
+    month: MonthArgument,
+    data: DataOption = None,
+    symbols: SymbolsOption = "",
+    column: ColumnsOption = None,
+    home: HomeOption = None,
+    reference: ReferenceOption = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Predict with the stored model instead of fitting it again")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print plain data")] = False,
+) -> None:
+    """Make a month again from the recorded snapshots and compare. Exit code 0: holds, 1: differs, 2: cannot be made."""
+    from trademl_pipeline.studies import STUDIES
+
+    try:
+        if study not in STUDIES:
+            raise UsageError(f"there is no study {study!r}; studies: {', '.join(sorted(STUDIES))}")
+        key = month_key(month)
+        chosen = _data_set(data, symbols, column, home, SIMULATED_START[:7], reference)
+        _made(chosen)
+        environment = chosen.environment()
+    except UsageError as error:
+        raise _fail(str(error)) from error
+    options = [name for name, given in (("--quick", quick), ("--json", as_json)) if given]
+    command = [sys.executable, "-m", "trademl_pipeline.defs.verify", study, key, *options]
+    raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)
+
+
 def _made(chosen: DataSet) -> Path:
     """The state folder of a data set that has been run.
 

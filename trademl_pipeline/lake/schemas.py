@@ -425,6 +425,7 @@ def model_table(study: str) -> TableSchema:
             "artifact_sha256": pl.String,
             "ledger_digest": pl.String,
             "only_symbols": pl.String,
+            "epochs": pl.Int64,
         },
         key=("fold",),
         nullable=frozenset({"validation_loss"}),

@@ -115,7 +115,7 @@ def _still(
         if draw:
             still = {c: varies for c, varies in still.items() if c not in moved}
         else:
-            present = np.isfinite(inside.values).any(axis=0)
+            present = np.any(np.isfinite(inside.values), axis=0)
             still = {
                 c: _varies(inside, j, panel)
                 for j, c in enumerate(base.columns)

@@ -189,6 +189,19 @@ def recorded_rows(store: Lake, study: StudySpec, month: str, record: pl.DataFram
     )
 
 
+def setting_of(study: StudySpec, size: str, epochs: int = 0) -> Setting:
+    """What the members of a fold share; `epochs` 0 leaves them to the size."""
+    return Setting(
+        names=tuple(study.features.columns)[4:],
+        size=size,
+        validation_sessions=study.validation_sessions,
+        embargo=study.folds.embargo,
+        seed=study.seed,
+        epochs=epochs or None,
+        threads=int(os.environ.get("TRADEML_THREADS", "0")) or os.cpu_count() or 1,
+    )
+
+
 def _train(
     context: dg.AssetExecutionContext,
     config: TrainSettings,
@@ -202,15 +215,7 @@ def _train(
     only = frozenset(s.strip() for s in config.symbols.split(",") if s.strip())
     rows = fold_rows(store, study, month, snapshot, symbols=only)
     windows = windows_of_keys(store, study, rows.train, offset_month(rows.fold.month, -1), snapshot)
-    setting = Setting(
-        names=tuple(study.features.columns)[4:],
-        size=size,
-        validation_sessions=study.validation_sessions,
-        embargo=study.folds.embargo,
-        seed=study.seed,
-        epochs=config.epochs or None,
-        threads=int(os.environ.get("TRADEML_THREADS", "0")) or os.cpu_count() or 1,
-    )
+    setting = setting_of(study, size, config.epochs)
     ledger, trials = FitLedger(rows.fold.month), TrialLedger(home() / "trials.jsonl")
     context.log.info(
         f"fold {month[:7]}: {rows.train.height} rows, {rows.train['session'].n_unique()} sessions, labels up to "
@@ -238,6 +243,7 @@ def _train(
             pl.lit(digest).alias("artifact_sha256"),
             pl.lit(ledger.digest(rows.fold.month)).alias("ledger_digest"),
             pl.lit(",".join(sorted(only))).alias("only_symbols"),
+            pl.lit(config.epochs).alias("epochs"),
         )
         figures = _metrics(fitted, rows)
         run.log_metrics(figures)

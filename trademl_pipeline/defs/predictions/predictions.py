@@ -7,7 +7,7 @@ import dagster as dg
 import numpy as np
 import polars as pl
 
-from trademl_pipeline.defs.certificates import make_certificate
+from trademl_pipeline.defs.certificates import Read, make_certificate
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish
 from trademl_pipeline.defs.metadata import OWNERS, column_lineage, month_metadata, table_metadata
 from trademl_pipeline.defs.models.fold import FROM_THE_FIRST, windows_of_keys
@@ -15,6 +15,7 @@ from trademl_pipeline.defs.models.model import kinds_of, load_ledger, load_model
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH, months_back, same_month, trailing
 from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.lake import Lake
+from trademl_pipeline.lake.schemas import RAW_BARS
 from trademl_pipeline.leakage import AuditReport, audit_access, audit_fit_ledger, audit_folds, audit_knowledge
 from trademl_pipeline.market.calendar import month_key, month_sessions, offset, offset_month
 from trademl_pipeline.studies import StudySpec
@@ -77,6 +78,60 @@ def predicted(
     return published(fitted.combine(values)), together
 
 
+def predict_month(
+    store: Lake,
+    study: StudySpec,
+    month: str,
+    record: pl.DataFrame,
+    fitted: FittedStudy,
+    ledger: FitLedger,
+    snapshot: int,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The month's predictions, still without their certificate, and those of every member.
+
+    Args:
+        store: the lake.
+        study: the study.
+        month: month key.
+        record: the models' row of the model table.
+        fitted: the models.
+        ledger: their fit ledger, which records the reading of the month's rows.
+        snapshot: of the lake to read the month at.
+    """
+    decisions = store.read(study.windows, months=(month, month), snapshot=snapshot)
+    frame, members = study.predictions.empty().drop("certificate"), study.members.empty()
+    if decisions.height:
+
+        def predict(keys: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+            return predicted(study, fitted, windows_of_keys(store, study, keys, month, snapshot), month)
+
+        values, members = ledger.read_test(decisions, predict, fold=record["fitted"][0])
+        frame = decisions.select(CLOCKS).hstack(values.drop("symbol", "session"))
+    frame = frame.with_columns(
+        pl.lit(month).alias("fold"),
+        pl.lit(record["model_run"][0]).alias("model_run"),
+        pl.lit(int(record["snapshot"][0]), pl.Int64).alias("snapshot"),
+    )
+    return frame, members
+
+
+def reads_of(study: StudySpec, month: str) -> list[Read]:
+    """Tables and months that the predictions of a month are made of."""
+    start = month_key(offset(month_sessions(month)[0], 1 - study.window))
+    if study.decisions == "snapshots":
+        history = (FROM_THE_FIRST, month)
+        return [(study.windows, (month, month)), (study.features, history), (RAW_BARS, history)]
+    return [(study.windows, (month, month)), (study.features, (start, month))]
+
+
+def learned_from(study: StudySpec, fitted: str) -> list[Read]:
+    """Tables and months that the models of a fold learn from."""
+    history = (FROM_THE_FIRST, offset_month(fitted, -1))
+    tables = [study.features, study.windows, study.labels]
+    tables += [RAW_BARS] if study.decisions == "snapshots" else []
+    return [(table, history) for table in tables]
+
+
 def only(windows: Windows, columns: list[int]) -> Windows:
     """The windows over some columns of their matrix."""
     return replace(windows, matrix=np.ascontiguousarray(windows.matrix[:, columns]))
@@ -98,7 +153,6 @@ def prediction_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetCh
         dg.AssetDep(study.windows.name, partition_mapping=same_month()),
         dg.AssetDep(study.features.name, partition_mapping=trailing(months_back(study.window - 1))),
     ]
-    learned = (study.features, study.windows, study.labels)
 
     @dg.asset(
         name=schema.name,
@@ -122,24 +176,7 @@ def prediction_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetCh
             now = store.snapshot()
             record = store.read(study.models, months=(month, month), snapshot=now)
             fitted, ledger = load_models(study, record, month), load_ledger(record)
-            start = month_key(offset(month_sessions(month)[0], 1 - study.window))
-            first = FROM_THE_FIRST if study.decisions == "snapshots" else start
-            reads = [(study.windows, (month, month)), (study.features, (first, month))]
-            decisions = store.read(study.windows, months=(month, month), snapshot=now)
-            frame, members = schema.empty().drop("certificate"), study.members.empty()
-            if decisions.height:
-
-                def predict(keys: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-                    windows = windows_of_keys(store, study, keys, month, now)
-                    return predicted(study, fitted, windows, month)
-
-                values, members = ledger.read_test(decisions, predict, fold=record["fitted"][0])
-                frame = decisions.select(CLOCKS).hstack(values.drop("symbol", "session"))
-            frame = frame.with_columns(
-                pl.lit(month).alias("fold"),
-                pl.lit(record["model_run"][0]).alias("model_run"),
-                pl.lit(int(record["snapshot"][0]), pl.Int64).alias("snapshot"),
-            )
+            frame, members = predict_month(store, study, month, record, fitted, ledger, now)
             report = audit_predictions(store, frame, study, record, ledger, month)
             certified = make_certificate(
                 context,
@@ -152,10 +189,8 @@ def prediction_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetCh
                 ledger=ledger,
                 report=report,
                 snapshot=now,
-                read=reads,
-                learned_from=[
-                    (table, (FROM_THE_FIRST, offset_month(record["fitted"][0], -1))) for table in learned
-                ],
+                read=reads_of(study, month),
+                learned_from=learned_from(study, record["fitted"][0]),
             )
             frame = frame.with_columns(pl.lit(certified.digest).alias("certificate"))
             frame = frame.select(list(schema.columns)).cast(schema.polars_schema)  # pyright: ignore[reportArgumentType]

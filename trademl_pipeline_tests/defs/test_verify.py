@@ -1,0 +1,105 @@
+"""Certified months made again from what their certificates name."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from trademl_pipeline.defs.models.model import ModelMissingError
+from trademl_pipeline.defs.verify import verify_month
+from trademl_pipeline.leakage.certificate import CertificateError
+from trademl_pipeline.leakage.certified import CertificateMissingError, certificate_in_force
+from trademl_pipeline.leakage.verification import Verification
+from trademl_pipeline.studies import STUDIES
+from trademl_pipeline_tests.defs.conftest import LAST, Workplace
+
+ROOT = Path(__file__).parents[2]
+
+
+def verified(workplace: Workplace, *, quick: bool) -> Verification:
+    return verify_month(workplace.lake(), STUDIES["direction"], LAST, quick=quick)
+
+
+def outcomes(result: Verification) -> dict[str, str]:
+    return {c.what: c.outcome for c in result.comparisons}
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_an_honest_month_holds_to_the_last_bit(workplace: Workplace, quick: bool):
+    result = verified(workplace, quick=quick)
+    assert result.holds, result.to_plain()
+    assert set(outcomes(result).values()) == {"same"}, result.to_plain()
+    assert ("model fitted again" in outcomes(result)) is not quick
+
+
+@pytest.fixture
+def edited(workplace: Workplace) -> Iterator[Workplace]:
+    """The workplace with one prediction changed by hand."""
+    lake, schema = workplace.lake(), STUDIES["direction"].predictions
+    honest = lake.read(schema, months=(LAST, LAST))
+    changed = honest.with_columns(
+        pl.when(pl.int_range(pl.len()) == 7)
+        .then(pl.col("score") + 0.01)
+        .otherwise(pl.col("score"))
+        .alias("score")
+    )
+    lake.publish(schema, changed, LAST)
+    yield workplace
+    lake.publish(schema, honest, LAST)
+
+
+def test_a_prediction_that_was_changed_is_found_and_named(edited: Workplace):
+    result = verified(edited, quick=True)
+    assert not result.holds
+    assert outcomes(result)["published values"] == "differs"
+    said = next(c.said for c in result.comparisons if c.what == "predictions")
+    assert "score differs in 1 rows" in said
+    assert outcomes(result)["data of the month"] == "same"
+
+
+def test_a_month_whose_inputs_were_published_again_is_made_from_those_of_then(workplace: Workplace):
+    lake, schema = workplace.lake(), STUDIES["direction"].features
+    honest = lake.read(schema, months=(LAST, LAST))
+    lake.publish(schema, honest.with_columns(pl.col("gap") + 1.0), LAST)
+    try:
+        assert verified(workplace, quick=True).holds
+    finally:
+        lake.publish(schema, honest, LAST)
+
+
+def test_a_model_file_that_was_changed_is_refused(workplace: Workplace):
+    certificate = certificate_in_force(workplace.lake(), "direction", LAST)
+    path = workplace.home / certificate.model.artifact
+    honest = path.read_bytes()
+    path.write_bytes(honest + b" ")
+    try:
+        with pytest.raises(ModelMissingError, match="is not the one that was published"):
+            verified(workplace, quick=True)
+        assert verified(workplace, quick=False).holds
+    finally:
+        path.write_bytes(honest)
+
+
+def test_a_month_without_a_certificate_cannot_be_verified(workplace: Workplace):
+    with pytest.raises(CertificateMissingError, match="2014-02"):
+        verify_month(workplace.lake(), STUDIES["direction"], "2013-06-01", quick=True)
+    assert issubclass(CertificateMissingError, CertificateError)
+
+
+@pytest.mark.slow
+def test_the_command_tells_by_its_exit_code(workplace: Workplace):
+    def run(month: str) -> subprocess.CompletedProcess[str]:
+        arguments = ["verify", "direction", month, "--quick", "--json", "--home", str(workplace.home)]
+        command = [sys.executable, "-m", "trademl_pipeline.cli", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+    held = run(LAST[:7])
+    assert held.returncode == 0, held.stderr
+    assert json.loads(held.stdout)["holds"] is True
+    missing = run("2013-06")
+    assert missing.returncode == 2
+    assert "cannot be verified" in missing.stderr
