@@ -14,11 +14,13 @@ warnings.filterwarnings("ignore", message="Asset job .* materializes assets with
 
 def build_definitions() -> dg.Definitions:
     """Everything of the code location: the shared stages, then each study's."""
+    from trademl_pipeline.defs.audits.leakage_audit import leakage_audit_asset
     from trademl_pipeline.defs.features.features import feature_assets
     from trademl_pipeline.defs.jobs import (
         comparison_job,
         ingest_jobs,
         month_job_name,
+        nightly_job,
         prepare_all_job,
         study_jobs,
         train_job_name,
@@ -32,7 +34,12 @@ def build_definitions() -> dg.Definitions:
     from trademl_pipeline.defs.predictions.predictions import prediction_assets
     from trademl_pipeline.defs.reports.validation import comparison_asset, report_assets
     from trademl_pipeline.defs.resources import resources
-    from trademl_pipeline.defs.schedules import ingest_schedule, next_fold_sensor, retrain_schedule
+    from trademl_pipeline.defs.schedules import (
+        ingest_schedule,
+        next_fold_sensor,
+        nightly_schedule,
+        retrain_schedule,
+    )
     from trademl_pipeline.defs.sensors import report_failures
     from trademl_pipeline.defs.sequences.sequences import sequence_assets
     from trademl_pipeline.features import FEATURE_SETS
@@ -67,6 +74,10 @@ def build_definitions() -> dg.Definitions:
         schedules.append(retrain_schedule(study, month_job))
         sensors.append(next_fold_sensor(study, month_job, train_job))
     parts.append(comparison_asset(list(STUDIES.values())))
+    parts.append(leakage_audit_asset(list(STUDIES.values())))
+    nightly = nightly_job()
+    jobs.append(nightly)
+    schedules.append(nightly_schedule(nightly))
     return dg.Definitions(
         # A run is a process of its own, and its steps follow one another: a process for each step would cost two
         # seconds a step and give nothing. Folds run in parallel as runs.

@@ -102,6 +102,25 @@ def leak_figure(violations: Sequence[Violation]) -> dg.MarkdownMetadataValue | N
     return _picture(figure, "values around the leak")
 
 
+def nights_figure(nights: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    """Months audited, carried over and refused by night, from `leakage.nightly.nights`."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(max(3.2, 0.3 * nights.height + 1.5), 2.2), dpi=110)
+    axes = figure.subplots()
+    names = [f"{at:%m-%d %H:%M}" for at in nights["recorded_at"]]
+    below = [0] * nights.height
+    for column, colour in (("audited", BLUE), ("carried", GREY), ("refused", RED)):
+        heights = nights[column].to_list()
+        axes.bar(names, heights, bottom=below, color=colour, label=column)
+        below = [a + b for a, b in zip(below, heights, strict=True)]
+    axes.set_ylabel("tables x months")
+    axes.tick_params(axis="x", rotation=90)
+    axes.tick_params(labelsize=6)
+    axes.legend(fontsize=6, frameon=False)
+    return _picture(figure, "nightly audits")
+
+
 def _gaps(values: Sequence[float | None]) -> list[float]:
     return [float("nan") if v is None else v for v in values]
 

@@ -120,33 +120,37 @@ def publish(
             raise GateRefusedError(schema.name, month, report)
         return report
 
-    def rows(report: AuditReport) -> pl.DataFrame:
-        frame = report.to_frame().with_columns(
-            pl.lit(schema.name).alias("table_name"),
-            pl.lit(month).alias("month"),
-            pl.lit(context.run.run_id).alias("run_id"),
-            pl.lit(run_time(context)).cast(UTC_TIME).alias("recorded_at"),
-        )
-        return frame.select(list(AUDITS.columns))
-
     recorded: list[str] = []
 
     def evidence(verdicts: Mapping[str, Any]) -> tuple[TableSchema, pl.DataFrame]:
         recorded.append(schema.name)
-        return AUDITS, rows(verdicts[schema.name])
+        return AUDITS, audit_rows(context, schema.name, month, verdicts[schema.name])
 
     try:
         items = [(schema, frame, month), *((other, more, month) for other, more in beside)]
         result = lake.publish_many(items, audits={schema.name: gate}, evidence=evidence, append=append)[0]
     except GateRefusedError as refused:
-        lake.append(AUDITS, rows(refused.report))
+        lake.append(AUDITS, audit_rows(context, schema.name, month, refused.report))
         _report_evaluations(context, month, refused.report)
         raise
     if not recorded:
-        lake.append(AUDITS, rows(reports[-1]))
+        lake.append(AUDITS, audit_rows(context, schema.name, month, reports[-1]))
     if "dagster/partition" not in context.run.tags:
         _report_evaluations(context, month, reports[-1])
     return Published(result, reports[-1])
+
+
+def audit_rows(
+    context: dg.AssetExecutionContext, table: str, month: str, report: AuditReport
+) -> pl.DataFrame:
+    """A report as rows of the audit ledger."""
+    frame = report.to_frame().with_columns(
+        pl.lit(table).alias("table_name"),
+        pl.lit(month).alias("month"),
+        pl.lit(context.run.run_id).alias("run_id"),
+        pl.lit(run_time(context)).cast(UTC_TIME).alias("recorded_at"),
+    )
+    return frame.select(list(AUDITS.columns))
 
 
 def _report_evaluations(context: dg.AssetExecutionContext, month: str, report: AuditReport) -> None:

@@ -78,6 +78,18 @@ def prepare_all_job(studies: Sequence[StudySpec]) -> UnresolvedAssetJobDefinitio
     )
 
 
+NIGHTLY = "nightly_leakage_audit"
+
+
+def nightly_job() -> UnresolvedAssetJobDefinition:
+    """The exhaustive audit of everything published."""
+    return dg.define_asset_job(
+        NIGHTLY,
+        selection=dg.AssetSelection.assets("leakage_audit"),
+        description="Audit every published month with every session a cut-off.",
+    )
+
+
 def comparison_job() -> UnresolvedAssetJobDefinition:
     """The page that compares the studies."""
     return dg.define_asset_job(

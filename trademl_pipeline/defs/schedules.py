@@ -20,6 +20,8 @@ TIMEZONE = "America/New_York"
 
 # Well after the close, when vendors have put right what they put right, and before the next open.
 DAILY_CRON = "0 6 * * *"
+# After the day's bars and before anybody looks.
+NIGHTLY_CRON = "0 2 * * *"
 # A lake that has been left alone for longer is brought up to date by hand: trademl ingest --missing.
 MOST_MONTHS = 24
 
@@ -52,6 +54,23 @@ def ingest_schedule(job: UnresolvedAssetJobDefinition, table: str) -> dg.Schedul
         ]
 
     return daily
+
+
+def nightly_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    """Each night, the audit of everything published so far."""
+
+    @dg.schedule(
+        name=job.name,
+        job=job,
+        cron_schedule=NIGHTLY_CRON,
+        execution_timezone=TIMEZONE,
+        description="Audit every published month exhaustively; unchanged months that have passed are carried over.",
+    )
+    def nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        at = context.scheduled_execution_time
+        return dg.RunRequest(run_key=f"{job.name}-{at:%Y-%m-%d}", partition_key=month_key(at.date()))
+
+    return nightly
 
 
 def retrain_schedule(study: StudySpec, month_job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:

@@ -263,6 +263,28 @@ AUDITS = TableSchema(
 )
 
 
+NIGHTLY_AUDITS = TableSchema(
+    name="nightly_audits",
+    columns={
+        "table_name": pl.String,
+        MONTH: pl.String,
+        "passed": pl.Boolean,
+        "violations": pl.Int64,
+        "cutoffs": pl.Int64,
+        "cells": pl.Int64,
+        "carried": pl.Boolean,
+        "fingerprint": pl.String,
+        "as_of": pl.String,
+        "run_id": pl.String,
+        "recorded_at": UTC_TIME,
+    },
+    key=(),
+    order=("recorded_at", "table_name", MONTH),
+    description="The history of the nightly audit: one row for each night, table and month. carried: passed before, "
+    "and neither the rows, what they are made of, nor the code has changed since (fingerprint).",
+)
+
+
 def feature_table(set_name: str, feature_names: Sequence[str]) -> TableSchema:
     """Table `features_<set_name>`: the panel key, the decision and knowledge times, one Float64 per feature.
 

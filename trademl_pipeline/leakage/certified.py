@@ -59,3 +59,12 @@ def certified_months(store: Lake, study: str) -> list[str]:
         return store.months(certificate_table(study))
     except MissingTableError:
         return []
+
+
+def certified_snapshots(store: Lake, study: str) -> set[int]:
+    """Snapshots that the study's certificates name: maintenance must keep them, or the months cannot be verified."""
+    try:
+        kept = store.read(certificate_table(study), columns=["data_snapshot", "training_snapshot"])
+    except MissingTableError:
+        return set()
+    return {*kept["data_snapshot"].to_list(), *kept["training_snapshot"].to_list()}

@@ -1,5 +1,6 @@
 """The four probes of `audit_features`, over one extractor and one panel."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -78,6 +79,7 @@ class FeatureAudit:
         self.restated = Tolerance.of(base, max(rtol, ADJUSTMENT_RTOL), atol, scaled=True)
         self.missing = _has_gaps(panel.bars.frame)
         self.alive: str | None = None
+        self.take_turns = True
 
     @property
     def base(self) -> Table:
@@ -233,6 +235,8 @@ class FeatureAudit:
 
     def _sweep(self, findings: Findings, make: Any, sure: Any, what: str, **options: Any) -> Sweep:
         limits = {k: options[k] for k in ("exact", "budget") if k in options}
+        if not self.take_turns:
+            limits["budget"] = sys.maxsize
         plan = make_plan(
             self.extractor, self.panel, self.cutoffs, self.loose, warmup=self.warmup, seed=self.seed, **limits
         )

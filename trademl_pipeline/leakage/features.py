@@ -80,7 +80,8 @@ def audit_features(
         seed: of every draw.
         sessions: first and last session to audit, both inclusive (longer sequences give their first and
             last); None: all. Bars before serve as history, so that a partition can be audited with its
-            warm-up.
+            warm-up. Then every session means every row: symbols do not take turns, as they do on large panels
+            (see `sweep`), so that one peek of one symbol on one day is seen.
         published: the extractor's rows as a store holds them, or is about to. They are compared with the output on
             all bars, which adds the probe "incremental" as `audit_published` does, and takes the place of the
             second call that shows that the extractor agrees with itself: a publish that audits what it wrote gives
@@ -112,6 +113,7 @@ def audit_features(
             panel, extractor, base, window, chosen, exhaustive, warmup, rtol, atol, seed, progress
         )
         audit.alive = alive
+        audit.take_turns = sessions is None
         run = {
             "truncation": audit.truncation,
             "perturbation": audit.perturbation,

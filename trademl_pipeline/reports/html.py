@@ -1,6 +1,7 @@
 """The report of one study as an HTML page."""
 
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from trademl_pipeline.reports import content, ranges
@@ -192,8 +193,14 @@ def _limits(e: Evaluation) -> str:
     return f'<h2>What this report does not show</h2>\n<ul class="limits">{items}</ul>'
 
 
+def _said(value: object) -> str:
+    """A value as text; a path is a file beside the report, and a link to it."""
+    text = escape(str(value))
+    return f'<a href="{text}">{text}</a>' if isinstance(value, Path) else text
+
+
 def _about(e: Evaluation) -> str:
     if not e.metadata:
         return ""
-    rows = [[row_head(str(name)), (escape(str(value)), "left")] for name, value in e.metadata.items()]
+    rows = [[row_head(str(name)), (_said(value), "left")] for name, value in e.metadata.items()]
     return f"<h2>About this run</h2>\n{table_html([], rows)}"

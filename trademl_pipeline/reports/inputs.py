@@ -112,7 +112,7 @@ class ReportInputs:
             behind the predictions, or None.
         cross_validation: symbol, split and any of rows, auc, accuracy, majority, correlation: gapped
             cross-validation of each symbol within training data, or None.
-        metadata: what else a reader should know, name -> value, shown as given.
+        metadata: what else a reader should know, name -> value, shown as given; a path is a file beside the report.
     """
 
     predictions: pl.DataFrame

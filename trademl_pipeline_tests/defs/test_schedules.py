@@ -85,3 +85,15 @@ def test_each_morning_the_months_that_may_lack_bars_are_asked_for(at, held, mont
 def test_every_time_frame_has_its_morning():
     names = {f"daily_raw_bars{suffix}" for suffix in ("", "_4h", "_1h", "_1min")}
     assert names <= {schedule.name for schedule in defs.schedules or []}
+
+
+def test_each_night_everything_up_to_the_month_is_audited():
+    at = datetime(2016, 4, 15, 2, tzinfo=NEW_YORK)
+    with dg.instance_for_test() as instance:
+        context = dg.build_schedule_context(
+            instance=instance, scheduled_execution_time=at, repository_def=defs.get_repository_def()
+        )
+        found = defs.resolve_schedule_def("nightly_leakage_audit").evaluate_tick(context)
+    (request,) = found.run_requests or []
+    assert request.partition_key == "2016-04-01"
+    assert "2016-04-15" in (request.run_key or "")

@@ -6,7 +6,12 @@ from trademl_pipeline.lake import Lake, LakeConfig
 from trademl_pipeline.lake.schemas import certificate_table
 from trademl_pipeline.leakage.certificate import Certificate, CertificateError
 from trademl_pipeline.leakage.certificate_view import render, to_markdown
-from trademl_pipeline.leakage.certified import CertificateMissingError, certificate_in_force, certificates
+from trademl_pipeline.leakage.certified import (
+    CertificateMissingError,
+    certificate_in_force,
+    certificates,
+    certified_snapshots,
+)
 from trademl_pipeline.leakage.info_sheet import NOTHING, info_sheet
 from trademl_pipeline_tests.leakage.certificates import CLOSE, MONTH, audits, made
 
@@ -92,6 +97,11 @@ class TestInTheLake:
     def test_a_month_without_decisions_has_the_latest(self, lake: Lake):
         self.keep(lake, made())
         assert certificate_in_force(lake, "x", MONTH) == made()
+
+    def test_the_snapshots_that_must_be_kept_are_told(self, lake: Lake):
+        assert certified_snapshots(lake, "x") == set()
+        self.keep(lake, made())
+        assert certified_snapshots(lake, "x") == {7, 9}
 
     def test_what_is_missing_is_said(self, lake: Lake):
         with pytest.raises(CertificateMissingError, match="none is certified"):

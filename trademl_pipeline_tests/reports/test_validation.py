@@ -3,6 +3,7 @@ import json
 import re
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
@@ -40,7 +41,7 @@ def skilled(made, config, audits):
         audits=audits,
         importances=importances,
         folds=folds,
-        metadata={"market source": "made up", "code version": "1.2.3"},
+        metadata={"market source": "made up", "code version": "1.2.3", "model info sheet": Path("sheet.md")},
     )
     return build_report(inputs, replace(config, simulated=True))
 
@@ -318,3 +319,8 @@ def test_worthless_forecasts_rarely_look_like_an_edge(made, config):
         edges += report.verdict.kind != "no edge"
     # Two looks at 2.5 %; the 99.9 % point of a binomial of 60 at 5 % is 9.
     assert edges <= 9
+
+
+def test_files_beside_the_report_are_linked(skilled):
+    assert '<a href="sheet.md">sheet.md</a>' in skilled.to_html()
+    assert "sheet.md" in skilled.to_markdown()

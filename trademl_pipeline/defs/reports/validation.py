@@ -27,6 +27,9 @@ from trademl_pipeline.labels import TARGETS
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import MissingTableError
 from trademl_pipeline.lake.schemas import AUDITS, RAW_BARS
+from trademl_pipeline.leakage.certified import certificate_in_force
+from trademl_pipeline.leakage.info_sheet import info_sheet
+from trademl_pipeline.leakage.nightly import history_of, last_night
 from trademl_pipeline.market import SimulatedMarket
 from trademl_pipeline.market.calendar import month_sessions, offset_month
 from trademl_pipeline.market.sources import BarSource
@@ -39,6 +42,8 @@ FROM_THE_FIRST = "1900-01-01"
 # Bars before the first prediction, from which baselines of volatility warm up.
 MONTHS_BEFORE = 6
 COMPARISON = "comparison"
+
+INFO_SHEET = "info_sheet.md"
 
 
 def importances(models: pl.DataFrame) -> pl.DataFrame:
@@ -77,7 +82,7 @@ def report_inputs(store: Lake, study: StudySpec, month: str, source: BarSource, 
         return None
     if predictions.is_empty():
         return None
-    first = str(predictions["fold"].min())
+    first, last_month = str(predictions["fold"].min()), str(predictions["fold"].max())
     covered = (first, month)
     models = store.read(study.models, months=until_month)
     models = models.filter(pl.col("fold").is_in(predictions["fold"].unique().to_list()))
@@ -103,6 +108,9 @@ def report_inputs(store: Lake, study: StudySpec, month: str, source: BarSource, 
             "target": TARGETS[study.target].title,
             "models": ", ".join(f"{m.name} ({m.kind})" for m in study.fit.members),
             "lake snapshot": store.snapshot(),
+            "last nightly audit": last_night(history_of(store)),
+            "certificate": certificate_in_force(store, study.name, last_month).digest,
+            "model info sheet": Path(INFO_SHEET),
             "made by run": ran,
         },
     )
@@ -172,6 +180,10 @@ def report_assets(study: StudySpec) -> list[dg.AssetsDefinition]:
             return dg.MaterializeResult(metadata={"as_of": month[:7], "verdict": told})
         with tracking.run(f"report_{study.name}", month, {"study": study.name}) as run:
             paths, summary = _written(build_report(*made), artifacts.reports(study.name) / month[:7])
+            certificate = certificate_in_force(store, study.name, str(made[0].predictions["fold"].max()))
+            sheet = paths[0].with_name(INFO_SHEET)
+            sheet.write_text(info_sheet(certificate, claim=study.title))
+            paths.append(sheet)
             scores = _scores(summary)
             run.log_metrics(scores)
             run.log_params({"study": study.name, "as_of": month, "snapshot": store.snapshot()})
