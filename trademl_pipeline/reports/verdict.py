@@ -206,8 +206,8 @@ def _money(e: "Evaluation") -> str:
         text += f" {name}: {number(before, 2)} before and {number(after, 2)} after costs."
         if e.config.kind.unchosen and e.lead:
             text += (
-                f" The judged book earns {points(e.lead.value)} points a year more ({interval(e.lead, 'points')}), "
-                "after costs."
+                f" Against that the judged book leads by {points(e.lead.value)} points a year "
+                f"({interval(e.lead, 'points')}), after costs."
             )
     return text
 

@@ -164,4 +164,4 @@ def test_chosen_trades_are_read_beside_the_same_book_without_the_choice(report):
     both = e.judged.book.equity.join(e.other.book.equity, on="session", suffix="_other")
     gap = 252 * (both["net_return"] - both["net_return_other"]).mean()
     assert e.lead.value == pytest.approx(gap)
-    assert "points a year more" in report.to_markdown()
+    assert "Against that the judged book leads by" in report.to_markdown()
