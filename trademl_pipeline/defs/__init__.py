@@ -29,12 +29,14 @@ def build_definitions() -> dg.Definitions:
     from trademl_pipeline.defs.market.quality import bar_quality, raw_bars_quality
     from trademl_pipeline.defs.market.raw_bars import bars_assets, raw_bars, raw_bars_gate
     from trademl_pipeline.defs.market.reference_bars import reference_bars, reference_bars_gate
+    from trademl_pipeline.defs.models.champion import champion_assets
     from trademl_pipeline.defs.models.model import model_assets
     from trademl_pipeline.defs.patterns.patterns import pattern_assets
     from trademl_pipeline.defs.predictions.predictions import prediction_assets
     from trademl_pipeline.defs.reports.validation import comparison_asset, report_assets
     from trademl_pipeline.defs.resources import resources
     from trademl_pipeline.defs.schedules import (
+        drift_sensor,
         ingest_schedule,
         next_fold_sensor,
         nightly_schedule,
@@ -67,12 +69,14 @@ def build_definitions() -> dg.Definitions:
         parts += sequence_assets(study)
         parts += model_assets(study)
         parts += prediction_assets(study)
+        parts += champion_assets(study)
         parts += report_assets(study)
         by_name = {job.name: job for job in study_jobs(study)}
         month_job, train_job = by_name[month_job_name(study.name)], by_name[train_job_name(study.name)]
         jobs += by_name.values()
         schedules.append(retrain_schedule(study, month_job))
         sensors.append(next_fold_sensor(study, month_job, train_job))
+        sensors.append(drift_sensor(study, train_job))
     parts.append(comparison_asset(list(STUDIES.values())))
     parts.append(leakage_audit_asset(list(STUDIES.values())))
     nightly = nightly_job()

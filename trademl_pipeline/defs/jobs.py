@@ -110,7 +110,10 @@ def study_jobs(study: StudySpec) -> list[UnresolvedAssetJobDefinition]:
         fold_job_name(name): (fold, "Train one walk-forward fold and predict its month."),
         train_job_name(name): (fold[:1], "Train the model of one month on what was known before it."),
         report_job_name(name): (report, "Write the validation report as of one month."),
-        month_job_name(name): ([*inputs, *fold, *report], "Everything of one closed month."),
+        month_job_name(name): (
+            [*inputs, *fold, f"champion_{name}", *report],
+            "Everything of one closed month.",
+        ),
     }
     return [
         dg.define_asset_job(job, selection=dg.AssetSelection.assets(*assets), description=text)

@@ -128,6 +128,33 @@ class TrackingResource(dg.ConfigurableResource):
             raise
         client.set_terminated(run.info.run_id, "FINISHED")
 
+    def alias(self, name: str, alias: str, run_id: str, path: str, tags: dict[str, str]) -> str:
+        """Point an alias of the model registry at a run's artifacts; returns the version.
+
+        Artifacts that are registered already keep their version.
+
+        Args:
+            name: registered model.
+            alias: e.g. `champion`.
+            run_id: run that logged the artifacts.
+            path: of the artifacts within the run.
+            tags: set on the version.
+        """
+        from mlflow.exceptions import MlflowException
+
+        client = self._client()
+        try:
+            client.get_registered_model(name)
+        except MlflowException:
+            client.create_registered_model(name)
+        source = f"{client.get_run(run_id).info.artifact_uri}/{path}"
+        known = [v for v in client.search_model_versions(f"name='{name}'") if v.source == source]
+        version = known[0] if known else client.create_model_version(name, source, run_id=run_id)
+        for key, value in tags.items():
+            client.set_model_version_tag(name, str(version.version), key, value)
+        client.set_registered_model_alias(name, alias, str(version.version))
+        return str(version.version)
+
 
 class TrackedRun:
     """One open MLflow run."""

@@ -111,3 +111,40 @@ def next_fold_sensor(
         return dg.RunRequest(run_key=f"{train_job_name(study.name)}-{following}", partition_key=following)
 
     return next_fold
+
+
+# Share of a feature set's columns whose distribution has shifted from which on a model is trained anew.
+DRIFT_SHARE = 0.25
+
+
+def drift_sensor(study: StudySpec, train_job: UnresolvedAssetJobDefinition) -> dg.SensorDefinition:
+    """When a month's features have drifted, train the next month's fold whatever the study's rhythm is."""
+
+    @dg.asset_sensor(
+        name=f"drift_{study.name}",
+        asset_key=dg.AssetKey(study.features.name),
+        job=train_job,
+        description=f"{study.title}: when {DRIFT_SHARE:.0%} of the features have shifted against the months before, "
+        "train the next fold now, also where the study refits by the quarter.",
+    )
+    def drift(context: dg.SensorEvaluationContext, event: dg.EventLogEntry) -> dg.RunRequest | dg.SkipReason:
+        made = event.asset_materialization
+        month = made.partition if made else None
+        if made is None or month is None:
+            return dg.SkipReason("not a month of features")
+        held = context.instance.get_materialized_partitions(dg.AssetKey(study.features.name))
+        if month < max(held):
+            return dg.SkipReason(f"{month[:7]} is not the latest month of {study.features.name}")
+        shown = made.metadata.get("columns_shifted")
+        columns = len(study.features.columns) - 4
+        share = float(shown.value) / columns if shown is not None else 0.0  # pyright: ignore[reportArgumentType]
+        if share < DRIFT_SHARE:
+            return dg.SkipReason(f"{share:.0%} of {columns} features have shifted in {month[:7]}")
+        following = offset_month(month, 1)
+        return dg.RunRequest(
+            run_key=f"drift-{study.name}-{following}",
+            partition_key=following,
+            run_config={"ops": {study.models.name: {"config": {"refit": "month"}}}},
+        )
+
+    return drift

@@ -456,6 +456,30 @@ def model_table(study: str) -> TableSchema:
     )
 
 
+def champion_table(study: str) -> TableSchema:
+    """Table `champion_<study>`: as of each month, the fold whose model serves, and how the last contest ended."""
+    return TableSchema(
+        name=f"champion_{study}",
+        columns={
+            "fold": pl.String,
+            "champion": pl.String,
+            "before": pl.String,
+            "challenger": pl.String,
+            "promoted": pl.Boolean,
+            "metric": pl.String,
+            "gain": pl.Float64,
+            "low": pl.Float64,
+            "high": pl.Float64,
+            "sessions": pl.Int64,
+            "rows": pl.Int64,
+            "reason": pl.String,
+        },
+        key=("fold",),
+        nullable=frozenset({"gain", "low", "high"}),
+        description=f"Champions of the study {study!r}.",
+    )
+
+
 def certificate_table(study: str) -> TableSchema:
     """Table `certificates_<study>`: the evidence of each month of predictions, by digest.
 

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from trademl_pipeline.cli import app
 from trademl_pipeline.defs.certificates import values_version
+from trademl_pipeline.defs.models.champion import contest
 from trademl_pipeline.defs.models.fold import fold_rows
 from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.lake.schemas import AUDITS, feature_table, prediction_table
@@ -176,3 +177,19 @@ def test_a_report_without_predictions_says_what_to_materialize(workplace: Workpl
     assert not result.success
     failure = result.get_step_failure_events()[0].step_failure_data.user_failure_data
     assert "materialize predictions_" in failure.description
+
+
+def test_the_first_champion_is_the_first_model_and_a_challenger_must_stand_a_trial(workplace: Workplace):
+    from mlflow.tracking import MlflowClient
+
+    result = workplace.run("month_direction", month=LAST, assets=("champion_direction",))
+    assert result.success
+    kept = workplace.lake().read("champion_direction", months=(LAST, LAST)).row(0, named=True)
+    assert (kept["champion"], kept["promoted"]) == ("2014-02-01", True)
+    client = MlflowClient(f"sqlite:///{workplace.home / 'mlflow' / 'mlflow.db'}")
+    model = workplace.lake().read("model_direction", months=("2014-02-01", "2014-02-01"))
+    assert client.get_model_version_by_alias("direction", "champion").run_id == model["model_run"][0]
+    scores = contest(workplace.lake(), small_direction(), LAST, "2014-02-01", LAST)
+    assert scores is not None
+    assert scores["session"].min().strftime("%Y-%m-%d") >= LAST
+    assert scores.select(pl.all_horizontal(pl.col("champion", "challenger") <= 0).all()).item()

@@ -46,6 +46,7 @@ class TrainSettings(dg.Config):
     size: str = Field(default="", description="size of the study's members, e.g. small or base")
     epochs: int = Field(default=0, description="epochs of every network; 0: as the size says")
     symbols: str = Field(default="", description="comma-separated symbols to train on; empty: all")
+    refit: str = Field(default="", description="month: train this fold whatever the study's rhythm is")
 
     def size_of(self, study: StudySpec) -> str:
         """The size asked for.
@@ -213,7 +214,8 @@ def _train(
 ) -> dict[str, Any]:
     snapshot, size = store.snapshot(), config.size_of(study)
     only = frozenset(s.strip() for s in config.symbols.split(",") if s.strip())
-    rows = fold_rows(store, study, month, snapshot, symbols=only)
+    fitted_fold = month if config.refit == "month" else None
+    rows = fold_rows(store, study, month, snapshot, fitted=fitted_fold, symbols=only)
     windows = windows_of_keys(store, study, rows.train, offset_month(rows.fold.month, -1), snapshot)
     setting = setting_of(study, size, config.epochs)
     ledger, trials = FitLedger(rows.fold.month), TrialLedger(home() / "trials.jsonl")

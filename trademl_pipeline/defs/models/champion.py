@@ -1,0 +1,158 @@
+"""The champion of a study: the model that serves, until a challenger has beaten it out of sample.
+
+As of month M the challenger is the model that was trained `TRIAL_MONTHS` before; both are asked about every decision
+of the months since whose outcome is settled, none of which either has learned from. The challenger takes over only by
+the promotion rule; the decision and its figures are kept, and the aliases of the MLflow registry follow.
+"""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from trademl_pipeline.defs.gate import each_month
+from trademl_pipeline.defs.metadata import OWNERS, table_metadata
+from trademl_pipeline.defs.models.fold import windows_of_keys
+from trademl_pipeline.defs.models.model import ModelMissingError, load_models
+from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH, until
+from trademl_pipeline.defs.predictions.predictions import only
+from trademl_pipeline.defs.resources import LakeResource, TrackingResource
+from trademl_pipeline.lake import Lake
+from trademl_pipeline.lake.errors import MissingTableError
+from trademl_pipeline.lake.schemas import champion_table
+from trademl_pipeline.market.calendar import month_sessions, offset_month
+from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.training.dataset import settled_by
+from trademl_pipeline.training.intervals import Bootstrap
+from trademl_pipeline.training.promotion import METRICS, paired, row_scores
+from trademl_pipeline.training.tracking import CHAMPION, Decision, PromotionRule, decide
+
+TRIAL_MONTHS = 3
+LEAST_SESSIONS = 40
+
+
+def rule_of(study: StudySpec) -> PromotionRule:
+    """The promotion rule, fixed before anything is compared."""
+    return PromotionRule(METRICS[study.task.kind], least_sessions=LEAST_SESSIONS, sure=True)
+
+
+def standing(store: Lake, study: StudySpec, month: str) -> str | None:
+    """Fold of the champion before a month; None where there is none yet."""
+    try:
+        kept = store.read(champion_table(study.name), months=("1900-01-01", offset_month(month, -1)))
+    except MissingTableError:
+        return None
+    return None if kept.is_empty() else kept.sort("fold")["champion"][-1]
+
+
+def contest(store: Lake, study: StudySpec, month: str, champion: str, challenger: str) -> pl.DataFrame | None:
+    """Scores of both models for the decisions of the trial; None where no outcome is settled."""
+    first = max(champion, challenger)
+    trial = (first, month)
+    settled = settled_by(month_sessions(month)[-1], study.settled_after, study.folds.calendar)
+    labels = store.read(study.labels, months=trial).filter(pl.col("session") <= settled)
+    decisions = store.read(study.windows, months=trial)
+    rows = decisions.join(
+        labels.drop("knowledge_time", "horizon", "last_price"), on=["symbol", "session"], how="inner"
+    ).sort("symbol", "session")
+    if rows.is_empty():
+        return None
+    windows = windows_of_keys(store, study, rows, month)
+    names = list(study.features.columns)[4:]
+    context = pl.DataFrame({n: windows.matrix[windows.row, names.index(n)] for n in study.task.context})
+    scores = []
+    for fold in (champion, challenger):
+        fitted = load_models(study, store.read(study.models, months=(fold, fold)), fold)
+        values = fitted.combine(fitted.member_values(only(windows, [names.index(n) for n in fitted.names])))
+        scores.append(row_scores(study.fit.task, values, rows, context))
+    return paired(rows["session"], *scores)
+
+
+def champion_assets(study: StudySpec) -> list[dg.AssetsDefinition]:
+    """The asset that decides who is champion."""
+    schema = champion_table(study.name)
+
+    @dg.asset(
+        name=schema.name,
+        description=f"{study.title}: which model serves.\n\n{__doc__}",
+        partitions_def=MONTHS,
+        backfill_policy=RUN_PER_MONTH,
+        deps=[
+            dg.AssetDep(study.models.name, partition_mapping=until()),
+            dg.AssetDep(study.windows.name, partition_mapping=until()),
+            dg.AssetDep(study.labels.name, partition_mapping=until()),
+        ],
+        group_name="models",
+        kinds={"mlflow", "duckdb"},
+        owners=OWNERS,
+        tags={"study": study.name},
+        metadata=table_metadata(schema),
+    )
+    def champion(context: dg.AssetExecutionContext, lake: LakeResource, tracking: TrackingResource) -> None:
+        store = lake.open()
+
+        def month_of(month: str) -> dict[str, Any]:
+            rule, now = rule_of(study), standing(store, study, month)
+            trained = [m for m in store.months(study.models.name) if m <= month]
+            challenger = offset_month(month, -TRIAL_MONTHS)
+            if not trained:
+                raise ModelMissingError(
+                    f"{study.name} has no model up to {month[:7]}; materialize {study.models.name} first"
+                )
+            if now is None:
+                challenger = now = trained[0]
+            decision = _decided(store, study, month, now, challenger if challenger in trained else "", rule)
+            chosen = challenger if decision.promote else now
+            record = pl.DataFrame(
+                {
+                    "fold": [month],
+                    "champion": [chosen],
+                    "before": [now],
+                    "challenger": [challenger],
+                    "promoted": [decision.promote],
+                    "metric": [rule.metric],
+                    "gain": [decision.gain],
+                    "low": [decision.low],
+                    "high": [decision.high],
+                    "sessions": [decision.sessions],
+                    "rows": [decision.rows],
+                    "reason": [decision.reason],
+                },
+                schema=schema.polars_schema,
+            )
+            published = store.publish(schema, record, month)
+            _follow(tracking, store, study, chosen, decision)
+            context.log.info(f"champion of {study.name} as of {month[:7]}: {chosen[:7]}; {decision.reason}")
+            return {
+                "dagster/row_count": 1,
+                "champion": chosen[:7],
+                "challenger": challenger[:7],
+                "promoted": decision.promote,
+                "reason": decision.reason,
+                "snapshot": int(published.snapshot),
+            }
+
+        each_month(context, month_of)
+
+    return [champion]
+
+
+def _decided(
+    store: Lake, study: StudySpec, month: str, champion: str, challenger: str, rule: PromotionRule
+) -> Decision:
+    bootstrap = Bootstrap(seed=study.seed, horizon=study.horizon)
+    if champion == challenger:
+        return decide(rule, None, bootstrap)
+    if challenger <= champion:
+        return Decision(False, None, None, None, 0, 0, "no newer model has stood a trial")
+    scores = contest(store, study, month, champion, challenger)
+    if scores is None:
+        return Decision(False, None, None, None, 0, 0, "no outcome of the trial is settled yet")
+    return decide(rule, scores, bootstrap)
+
+
+def _follow(tracking: TrackingResource, store: Lake, study: StudySpec, fold: str, decision: Decision) -> None:
+    """Have the registry's alias point at the champion's files."""
+    record = store.read(study.models, months=(fold, fold))
+    tags = {"fold": fold, "lake_snapshot": str(record["snapshot"][0]), "decision": decision.reason}
+    tracking.alias(study.name, CHAMPION, record["model_run"][0], "study", tags)
