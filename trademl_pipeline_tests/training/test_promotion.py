@@ -15,7 +15,7 @@ def outcomes(symbols: int = 20, seed: int = 0) -> pl.DataFrame:
     returns = rng.normal(size=len(SESSIONS) * symbols)
     return pl.DataFrame(
         {
-            "session": np.repeat(SESSIONS, symbols),
+            "session": [day for day in SESSIONS for _ in range(symbols)],
             "forward_return": returns,
             "target": np.digitize(returns, [-0.5, 0.5]),
         }
@@ -30,7 +30,9 @@ def test_a_class_model_is_scored_by_what_it_gave_the_class_that_came():
 
 def test_numbers_on_another_scale_score_the_same():
     rows = outcomes()
-    values = np.column_stack([rows["forward_return"].to_numpy(), np.ones(len(rows)), *np.ones((2, len(rows)))])
+    values = np.column_stack(
+        [rows["forward_return"].to_numpy(), np.ones(len(rows)), *np.ones((2, len(rows)))]
+    )
     scaled = values * [100.0, 1.0, 1.0, 1.0]
     plain = row_scores("forecast", values, rows, pl.DataFrame())
     assert np.allclose(plain, row_scores("forecast", scaled, rows, pl.DataFrame()))
