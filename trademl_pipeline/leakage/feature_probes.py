@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,16 +19,15 @@ from trademl_pipeline.leakage.corrupt import (
 )
 from trademl_pipeline.leakage.errors import ExtractorError
 from trademl_pipeline.leakage.extractor import Extractor, View, alone, as_of, whole
+from trademl_pipeline.leakage.feature_report import report_of
 from trademl_pipeline.leakage.findings import Findings
-from trademl_pipeline.leakage.report import AuditReport, Violation
+from trademl_pipeline.leakage.report import AuditReport
 from trademl_pipeline.leakage.sweep import Cells, Sweep, make_plan
 from trademl_pipeline.leakage.tables import Table
-from trademl_pipeline.leakage.traces import SHOWN, trace_of
 from trademl_pipeline.leakage.views import Panel
 
 # Told as the audit goes on: probe, cut-offs (months, splits) done, and how many there are.
 Progress = Callable[[str, int, int], None]
-ViewAt = Callable[[Any], View]
 
 # A computation that starts a declared warm-up earlier agrees to 1e-6 of a feature's size, see the definition
 # of warm-up.
@@ -100,7 +98,7 @@ class FeatureAudit:
             for number, t in enumerate(self.cutoffs, 1):
                 self._whole_cutoff(findings, as_of(self.panel, t), t, "on the bars up to")
                 self.progress("truncation", number, len(self.cutoffs))
-        return self._report(findings, before, sweep, lambda t: as_of(self.panel, t))
+        return report_of(self, findings, before, sweep, lambda t: as_of(self.panel, t))
 
     def perturbation(self) -> AuditReport:
         """Make up everything after each cut-off: all of it at a few, a stretch of it at every session."""
@@ -127,7 +125,7 @@ class FeatureAudit:
                 always_confirm=True,
             )
             sweep.run(self.cutoffs)
-        return self._report(findings, before, sweep, lambda t: self._made_up(self.panel, t))
+        return report_of(self, findings, before, sweep, lambda t: self._made_up(self.panel, t))
 
     def adjustment(self) -> AuditReport:
         """Restate all history for later splits."""
@@ -164,7 +162,8 @@ class FeatureAudit:
             findings.columns_changed(self.base, table, None)
             findings.add(diff, None)
             self.progress("adjustment", list(powers).index(what) + 1, len(powers))
-        return self._report(
+        return report_of(
+            self,
             findings,
             before,
             None,
@@ -190,7 +189,7 @@ class FeatureAudit:
             last = months[0][1]
             view = as_of(self.panel, last)
             findings.add(self._carried(view, self.extractor(view, "on the first month")), last)
-            return self._report(findings, before, None, None, months=1, warmup="not declared")
+            return report_of(self, findings, before, None, None, months=1, warmup="not declared")
         starts = {last: first for first, last in months}
         for number, (first, last) in enumerate(months, 1):
             view = alone(self.panel, first, last, self.warmup)
@@ -206,7 +205,8 @@ class FeatureAudit:
             if self.extractor.stateful:
                 findings.add(self._carried(view, table), last)
             self.progress("incremental", number, len(months))
-        return self._report(
+        return report_of(
+            self,
             findings,
             before,
             None,
@@ -303,78 +303,6 @@ class FeatureAudit:
             wanted = {(days[t].year, days[t].month) for t in self.cutoffs}
             months = {m: rows for m, rows in months.items() if m in wanted}
         return [(rows[0], rows[-1]) for rows in months.values()]
-
-    def _left_out(self) -> int | None:
-        """Number of symbols with bars and without a row: a list of names fixed in hindsight would look like
-        this."""
-        with_rows = np.unique(self.panel.axis.symbol_of(self.base.keys))
-        return len(self.panel.axis.symbols) - len(with_rows) or None
-
-    def _traced(self, violations: tuple[Violation, ...], view: ViewAt | None) -> tuple[Violation, ...]:
-        """The violations, the first of them with the values around the leak."""
-        days, tables, out = self.panel.axis.sessions, {}, []
-        for v in violations:
-            trace = None
-            if (
-                view is not None
-                and v.symbol is not None
-                and v.column in self.base.columns
-                and len(tables) < SHOWN
-            ):
-                at = None if v.cutoff is None else days.index(v.cutoff)
-                if at not in tables:
-                    tables[at] = self.extractor(view(at), f"around {v.first_leak}")
-                trace = trace_of(self.base, tables[at], self.panel.axis, v.column, v.symbol, v.first_leak)
-            out.append(replace(v, trace=trace))
-        return tuple(out)
-
-    def _report(
-        self,
-        findings: Findings,
-        before: tuple[int, int],
-        sweep: Sweep | None,
-        view: ViewAt | None,
-        **more: Any,
-    ) -> AuditReport:
-        """Violations and coverage; `view` gives what a cut-off was computed on."""
-        days = self.panel.axis.sessions
-        coverage: dict[str, Any] = {
-            "columns": len(self.base.columns),
-            "symbols": len(self.panel.axis.symbols),
-        }
-        if "splits" not in more and "months" not in more:
-            coverage |= {
-                "cutoffs": len(self.cutoffs),
-                "mode": "every session" if self.exhaustive else "sampled",
-                "from": str(days[self.cutoffs[0]]),
-                "to": str(days[self.cutoffs[-1]]),
-            }
-        coverage |= {"cells": findings.compared, "calls": self.extractor.calls - before[0]}
-        coverage["bars_handed_over"] = self.extractor.rows - before[1]
-        if sweep is not None:
-            coverage |= {
-                "window": sweep.plan.window,
-                "groups": sweep.plan.stride if sweep.plan.stride > 1 else None,
-                "looked_at_again": sweep.benign or None,
-                "history_too_short": sweep.too_short or None,
-                "ended_early": str(days[sweep.stopped]) if sweep.stopped is not None else None,
-            }
-        coverage |= {
-            "late_bars": self.panel.late or None,
-            "empty_columns": [
-                c for j, c in enumerate(self.base.columns) if np.isnan(self.base.values[:, j]).all()
-            ],
-            "ignored_columns": sorted(self.extractor.ignored),
-            "symbols_without_output": self._left_out(),
-            "alive": self.alive,
-            "static_sources": self.panel.static,
-            "held_frames": self.extractor.held,
-            "held_frames_without_time": self.extractor.uncut,
-            "state_put_back": self.extractor.stateful,
-            **more,
-        }
-        kept = {k: v for k, v in coverage.items() if v not in (None, [])}
-        return AuditReport(self._traced(findings.violations(), view), {findings.probe: kept})
 
 
 def _has_gaps(bars: pl.DataFrame) -> bool:
