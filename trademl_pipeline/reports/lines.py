@@ -71,8 +71,12 @@ class Line:
 
 
 def with_interval(score: Score | None, style: str, digits: int | None = None) -> str:
-    """A figure with its interval in brackets; a dash where there is none."""
+    """A figure with its interval in brackets; a dash where there is none.
+
+    An interval without width says that nothing varied in what was drawn, not that the figure is sure: left out.
+    """
     if score is None or score.value is None:
         return figure(None)
-    between = "" if score.low is None else f" ({interval(score, style, digits)})"
+    flat = score.low is None or score.low == score.high
+    between = "" if flat else f" ({interval(score, style, digits)})"
     return figure(score.value, style, digits) + between

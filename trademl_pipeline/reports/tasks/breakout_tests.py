@@ -160,6 +160,9 @@ def recall_consistency(halved: pl.DataFrame, config: ReportConfig) -> Test:
     if fewest < FEWEST_K4 or gap.low is None or gap.high is None or gap.value is None:
         text = f"{plural(fewest, 'row')} of K4 in the poorer half, {FEWEST_K4} are needed"
         return Test("K4 recall consistency", "undecided", text, rule, data=data)
+    if not any(_value(p) for p in parts):
+        text = "K4 is never called where it came; there is nothing to be consistent"
+        return Test("K4 recall consistency", "undecided", text, rule, data=data)
     unsteady = abs(gap.value) > UNSTEADY and gap.excludes(0.0)
     text = (
         f"earlier recall {percent(_value(parts[0]))}, later {percent(_value(parts[1]))}, difference "

@@ -138,6 +138,15 @@ def test_consistency_of_few_exceptional_rows_is_undecided(made, breakout):
     assert states(report)["K4 recall consistency"] == "undecided"
 
 
+def test_exceptional_class_never_called_has_nothing_to_be_consistent(made, breakout):
+    inputs = task_inputs(made, "breakout", 1.0)
+    none = [pl.lit(0.0).alias("p_k4"), (pl.col("p_k0") + pl.col("p_k4")).alias("p_k0")]
+    report = build_report(replace(inputs, predictions=inputs.predictions.with_columns(none)), breakout)
+    assert states(report)["K4 recall consistency"] == "undecided"
+    rows = report.summary()["sections"]["classes"]["tables"][0]["rows"]
+    assert rows[4][3:5] == ["0", "0.0 %"]
+
+
 def test_predicted_classes_that_move_fail_the_drift_test(made, breakout):
     inputs = task_inputs(made, "breakout", 1.0)
     late = pl.col("session") > date(2019, 5, 20)
