@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -243,9 +244,12 @@ def run(
                 raise UsageError(f"{name} has no size {size!r}; it has {', '.join(STUDIES[name].sizes)}")
         if len(names) == 1 and not universe and not symbols and STUDIES[study].universe != ALL_SYMBOLS:
             universe = STUDIES[study].universe if data is not None or source in VENDORS else ""
+        named = universe
         if data is not None and universe:
             symbols, universe = _universe_symbols(data, column, universe), ""
         chosen = _data_set(data, symbols, column, home, start, reference, source, universe)
+        # Whom one fetches is everyone who ever belonged; whom one decides on depends on the day.
+        chosen = replace(chosen, universe=named)
         environment = chosen.environment() | {"TRADEML_REFIT": refit}
         first, last = month_range(months) if months else _default_months(chosen, study == ALL_STUDIES)
         if first <= chosen.start:

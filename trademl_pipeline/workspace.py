@@ -53,7 +53,8 @@ class DataSet:
     Attributes:
         data: Parquet or CSV file or folder; None is the simulated market, or a vendor.
         source: a vendor's name, such as "yahoo"; empty is what `data` says.
-        universe: name of the universe that `symbols` were taken from, for the folder's name.
+        universe: name of the universe that `symbols` were taken from, for the name of a vendor's folder, and for whom
+            one may decide on when; a path is made absolute.
         symbols: comma-separated names or a number; empty is all, which no vendor can give.
         columns: our column names to the file's.
         start: first month, `YYYY-MM-01`.
@@ -84,6 +85,9 @@ class DataSet:
         plain = self.data is None and not self.symbols and self.reference is None
         suffix = "" if plain else "-" + hashlib.sha256(chosen.encode()).hexdigest()[:8]
         return ROOT / "data" / f"{name}{suffix}"
+
+    def _universe(self) -> str:
+        return str(Path(self.universe).resolve()) if Path(self.universe).is_file() else self.universe
 
     def environment(self) -> dict[str, str]:
         """The variables that Dagster's processes need, on top of the caller's own.
@@ -120,5 +124,6 @@ class DataSet:
             "TRADEML_SYMBOLS": self.symbols,
             "TRADEML_START": self.start,
             **({"TRADEML_REFERENCE": str(self.reference.resolve())} if self.reference else {}),
+            **({"TRADEML_UNIVERSE": self._universe()} if self.universe else {}),
             "TRADEML_YAHOO_CACHE": os.environ.get("TRADEML_YAHOO_CACHE", str(folder / "yfinance")),
         }

@@ -29,6 +29,7 @@ def build_definitions() -> dg.Definitions:
     from trademl_pipeline.defs.market.quality import bar_quality, raw_bars_quality
     from trademl_pipeline.defs.market.raw_bars import bars_assets, raw_bars, raw_bars_gate
     from trademl_pipeline.defs.market.reference_bars import reference_bars, reference_bars_gate
+    from trademl_pipeline.defs.market.universe_members import universe_members, universe_members_gate
     from trademl_pipeline.defs.models.champion import champion_assets
     from trademl_pipeline.defs.models.model import model_assets
     from trademl_pipeline.defs.patterns.patterns import pattern_assets
@@ -51,6 +52,7 @@ def build_definitions() -> dg.Definitions:
 
     parts: list[dg.AssetsDefinition | dg.AssetChecksDefinition] = [raw_bars, raw_bars_gate]
     parts += [raw_bars_quality, bar_quality, reference_bars, reference_bars_gate]
+    parts += [universe_members, universe_members_gate]
     for timeframe in TIMEFRAMES[1:]:
         parts += bars_assets(timeframe)
     jobs = list(ingest_jobs())

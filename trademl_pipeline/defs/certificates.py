@@ -12,6 +12,8 @@ from trademl_pipeline.lake.frames import data_version
 from trademl_pipeline.lake.schemas import (
     AUDITS,
     RAW_BARS,
+    REFERENCE_BARS,
+    UNIVERSE_MEMBERS,
     TableSchema,
     certificate_table,
     model_table,
@@ -71,7 +73,8 @@ def make_certificate(
         read: tables and months that were read for the predictions.
         learned_from: tables and months that the model learned from, at its own snapshot.
     """
-    behind = {RAW_BARS.name, model_table(study).name, *(table.name for table, _ in (*read, *learned_from))}
+    market = {RAW_BARS.name, REFERENCE_BARS.name, UNIVERSE_MEMBERS.name}
+    behind = {*market, model_table(study).name, *(table.name for table, _ in (*read, *learned_from))}
     audits = store.read(AUDITS).filter(pl.col("table_name").is_in(list(behind)) & (pl.col("month") <= month))
     made = certificate.make_certificate(
         study,

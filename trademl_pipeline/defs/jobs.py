@@ -58,6 +58,7 @@ def prepare_assets(study: StudySpec) -> list[str]:
         "raw_bars",
         "bar_quality",
         "reference_bars",
+        "universe_members",
         study.features.name,
         *patterns,
         study.labels.name,

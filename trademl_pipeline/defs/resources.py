@@ -14,6 +14,7 @@ from pydantic import Field
 from trademl_pipeline.defs.bars import bars_resource
 from trademl_pipeline.defs.quality import quality_resource
 from trademl_pipeline.defs.references import reference_resource
+from trademl_pipeline.defs.universes import universe_resource
 from trademl_pipeline.lake import Lake, LakeConfig
 
 if TYPE_CHECKING:
@@ -196,6 +197,7 @@ def resources() -> dict[str, Any]:
         "bars": bars_resource(),
         "references": reference_resource(),
         "quality": quality_resource(),
+        "universe": universe_resource(),
         "gate": GateResource(),
         "artifacts": ArtifactsResource(),
         "tracking": TrackingResource(uri=from_env("TRADEML_MLFLOW_URI", "")),

@@ -176,6 +176,16 @@ SECTORS = TableSchema(
 )
 
 
+UNIVERSE_MEMBERS = TableSchema(
+    name="universe_members",
+    columns={"symbol": pl.String, "session": pl.Date},
+    key=_PANEL_KEY,
+    month_column="session",
+    description="Who belonged to the universe on which session and has a bar of it: whom one may decide on. Those that "
+    "left later are in it while they belonged.",
+)
+
+
 def quality_table(table: str) -> TableSchema:
     """Table of the quality checks of a table of bars: one row per check and month."""
     return TableSchema(

@@ -134,6 +134,32 @@ def members_on(spells: pl.DataFrame, days: Sequence[date]) -> pl.DataFrame:
     )
 
 
+def members_with_bars(
+    spells: pl.DataFrame | None, bars: pl.DataFrame, name: str = "the universe"
+) -> pl.DataFrame:
+    """symbol, session: the bars' keys whose symbol belonged to the universe on that session, sorted.
+
+    Args:
+        spells: who belonged when; None: everyone, always.
+        bars: symbol, session.
+        name: of the universe, for the error.
+
+    Raises:
+        UniverseError: no one belonged to it who has a bar.
+    """
+    keys = bars.select("symbol", "session")
+    if spells is not None:
+        keys = keys.join(
+            members_on(spells, bars["session"].unique().to_list()), on=["symbol", "session"], how="semi"
+        )
+    if keys.is_empty():
+        raise UniverseError(
+            f"no member of {name} has a bar between {bars['session'].min()} and {bars['session'].max()}: the bars' "
+            f"symbols are {', '.join(bars['symbol'].unique().sort().head(5))}, ..."
+        )
+    return keys.sort("symbol", "session")
+
+
 def price_coverage(spells: pl.DataFrame, prices: pl.DataFrame, days: Sequence[date]) -> pl.DataFrame:
     """How much of a universe has prices: a history kept for survivors shows as a share that falls going back.
 

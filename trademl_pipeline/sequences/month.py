@@ -16,6 +16,7 @@ def sequence_month(
     *,
     stride: int = 1,
     snapshots: pl.DataFrame | None = None,
+    members: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """The windows that end in the month, with the latest knowledge time of anything they read.
 
@@ -27,6 +28,8 @@ def sequence_month(
         stride: sessions from one decision to the next. They are counted on the exchange's calendar, so that all symbols
             decide on the same sessions, whichever months are computed.
         snapshots: rows of the table `patterns` in the month: decide on those only, and say whose pattern it is.
+        members: symbol, session of who belonged to the universe when: decide on those only. A window reaches back
+            over the sessions before a symbol joined.
 
     Returns:
         symbol, session, window_start, n_valid, with snapshots also pattern, pattern_start and activation, then
@@ -40,6 +43,8 @@ def sequence_month(
         .filter(pl.col("session").is_between(sessions[0], sessions[-1]))
         .join(clocks, on=KEY, how="left")
     )
+    if members is not None:
+        windows = windows.join(members, on=KEY, how="semi")
     if stride > 1:
         windows = windows.filter(index_of(windows["session"]) % stride == 0)
     pattern: tuple[str, ...] = ()

@@ -21,7 +21,8 @@ from trademl_pipeline_tests.small import small_direction
 
 MONTHS = month_range(FIRST, LAST)
 FEATURES = feature_table("indicators", FEATURE_SETS["indicators"])
-INPUTS = ("raw_bars", "features_indicators", "labels_direction", "sequences_direction")
+MARKET = ("raw_bars", "reference_bars", "universe_members")
+INPUTS = (*MARKET, "features_indicators", "labels_direction", "sequences_direction")
 
 
 def metadata(workplace: Workplace, asset: str, month: str) -> dict:
@@ -31,7 +32,7 @@ def metadata(workplace: Workplace, asset: str, month: str) -> dict:
     return dict(event.asset_materialization.metadata)
 
 
-@pytest.mark.parametrize("asset", [*INPUTS, "reference_bars"])
+@pytest.mark.parametrize("asset", INPUTS)
 def test_every_month_of_a_range_is_materialized_and_audited_by_itself(workplace: Workplace, asset: str):
     assert workplace.materialized(asset) >= set(MONTHS)
     # Other tests leave refusals of one month behind.

@@ -22,7 +22,7 @@ from trademl_pipeline.features.pattern_month import pattern_month
 from trademl_pipeline.features.registry import reference_inputs
 from trademl_pipeline.labels import TARGETS
 from trademl_pipeline.labels.month import label_month
-from trademl_pipeline.lake.schemas import PATTERNS, RAW_BARS, REFERENCE_BARS, SECTORS
+from trademl_pipeline.lake.schemas import PATTERNS, RAW_BARS, REFERENCE_BARS, SECTORS, UNIVERSE_MEMBERS
 from trademl_pipeline.leakage import AuditReport
 from trademl_pipeline.market import SimulatedMarket
 from trademl_pipeline.market.calendar import index_of, month_expr, month_range
@@ -88,6 +88,7 @@ def inputs(
                     (RAW_BARS, held.filter(inside), month),
                     (REFERENCE_BARS, references.filter(inside), month),
                     (SECTORS, SECTOR_OF, month),
+                    (UNIVERSE_MEMBERS, held.filter(inside).select("symbol", "session"), month),
                 ]
             )
         for first, assets in ((BEFORE, RANGED), (MONTH, ALONE), (MONTH, WINDOWS)):
@@ -103,6 +104,7 @@ def definitions() -> dg.Definitions:
         assets=[
             dg.AssetSpec("raw_bars"),
             dg.AssetSpec("reference_bars"),
+            dg.AssetSpec("universe_members"),
             *(p for p in parts if not isinstance(p, dg.AssetChecksDefinition)),
         ],
         asset_checks=checks,
@@ -285,7 +287,10 @@ def test_windows_of_snapshots_are_those_of_active_patterns(inputs: Workplace) ->
 def test_strided_windows_decide_on_the_same_sessions_for_all(bars: pl.DataFrame) -> None:
     rows = bars.select("symbol", "session", pl.col("event_time").alias("decision_time"), "knowledge_time")
     stage = sequences.sequence_stage(replace(STUDIES["pattern_confidence"], window=10, stride=5))
-    frames = {"rows": rows.filter(pl.col("session") >= date(2013, 11, 1))}
+    frames = {
+        "rows": rows.filter(pl.col("session") >= date(2013, 11, 1)),
+        "members": rows.select("symbol", "session"),
+    }
     windows = stage.compute(frames, MONTH)
     assert (index_of(windows["session"]) % 5 == 0).all()
     assert windows.group_by("session").len()["len"].unique().to_list() == [8]

@@ -11,7 +11,7 @@ from trademl_pipeline.defs.metadata import column_lineage
 from trademl_pipeline.defs.partitions import ONE_RUN, months_back, same_month, trailing
 from trademl_pipeline.defs.stage import Inputs, Sample, Stage, of_the_month, stage_assets
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schemas import PATTERNS
+from trademl_pipeline.lake.schemas import PATTERNS, UNIVERSE_MEMBERS
 from trademl_pipeline.leakage import AuditReport, audit_features, audit_knowledge
 from trademl_pipeline.market.calendar import month_key, month_sessions, offset
 from trademl_pipeline.sequences.month import CLOCKS, PATTERN_COLUMNS, sequence_month
@@ -36,14 +36,19 @@ def on_snapshots(study: StudySpec) -> bool:
 
 
 def window_inputs(store: Lake, study: StudySpec, month: str) -> Inputs:
-    """Keys and clocks of the feature rows that the month's windows may span, and its snapshots if they decide."""
+    """Keys and clocks of the feature rows that the month's windows may span, who belonged to the universe, and the
+    month's snapshots if they decide."""
     start = offset(month_sessions(month)[0], -(study.window - 1))
     reader = f"sequences_{study.name} {month[:7]}"
     require_months(store, study.features, month_key(start), month, reader=reader)
     rows = store.read(
         study.features, months=(month_key(start), month), columns=["symbol", "session", *CLOCKS]
     )
-    inputs = {"rows": rows.filter(pl.col("session") >= start)}
+    require_months(store, UNIVERSE_MEMBERS.name, month, month, reader=reader)
+    inputs = {
+        "rows": rows.filter(pl.col("session") >= start),
+        "members": store.read(UNIVERSE_MEMBERS, months=[month]),
+    }
     if on_snapshots(study):
         require_months(store, PATTERNS, month, month, reader=reader)
         inputs["snapshots"] = store.read(PATTERNS, months=(month, month))
@@ -58,6 +63,7 @@ def windows_of_month(inputs: Inputs, study: StudySpec, month: str) -> pl.DataFra
         month,
         stride=study.stride,
         snapshots=inputs.get("snapshots"),
+        members=inputs["members"],
     )
 
 
@@ -107,7 +113,10 @@ def sequence_stage(study: StudySpec) -> Stage:
             **({c: [(PATTERNS.name, named[c])] for c in PATTERN_COLUMNS} if snapshots else {}),
         }
     )
-    deps = [dg.AssetDep(upstream, partition_mapping=trailing(months_back(study.window - 1)))]
+    deps = [
+        dg.AssetDep(upstream, partition_mapping=trailing(months_back(study.window - 1))),
+        dg.AssetDep(UNIVERSE_MEMBERS.name, partition_mapping=same_month()),
+    ]
     if snapshots:
         deps.append(dg.AssetDep(PATTERNS.name, partition_mapping=same_month()))
     stride = study.stride
