@@ -75,18 +75,31 @@ DEFAULT_RULES: dict[str, Rule] = {
 }
 
 
-def rules_from(text: str | None) -> dict[str, Rule]:
+# Of an index there is no volume, and of some only a close.
+REFERENCE_RULES: dict[str, Rule] = {
+    **{
+        c: rule
+        for c, rule in DEFAULT_RULES.items()
+        if c not in ("vendor_disagreement", "members_without_prices")
+    },
+    "missing_volume": Rule("WARN", 1.0),
+    "flat_bars": Rule("WARN", 1.0),
+}
+
+
+def rules_from(text: str | None, defaults: Mapping[str, Rule] = DEFAULT_RULES) -> dict[str, Rule]:
     """The default rules with what a configuration changes.
 
     Args:
         text: JSON: by check a severity, `{"missing_sessions": "ERROR"}`, or severity and limit,
             `{"zero_volume": {"severity": "ERROR", "limit": 0.05}}`. None or empty changes nothing.
+        defaults: the rules to change; a check that they leave out is not made.
 
     Raises:
         QualityRuleError: it is no JSON, or names no check or severity; the message says what there is.
     """
     if not text:
-        return dict(DEFAULT_RULES)
+        return dict(defaults)
     try:
         given = json.loads(text)
     except json.JSONDecodeError as error:
@@ -95,13 +108,15 @@ def rules_from(text: str | None) -> dict[str, Rule]:
         ) from error
     if not isinstance(given, dict):
         raise QualityRuleError(f"{RULES_VARIABLE} is {given!r}; it maps checks to severities")
-    rules = dict(DEFAULT_RULES)
+    rules = dict(defaults)
     for check, change in given.items():
-        if check not in rules:
+        if check not in DEFAULT_RULES:
             raise QualityRuleError(
-                f"{RULES_VARIABLE} names {check!r}, which is no check; there are {', '.join(rules)}"
+                f"{RULES_VARIABLE} names {check!r}, which is no check; there are {', '.join(DEFAULT_RULES)}"
             )
-        rules[check] = _changed(check, rules[check], change)
+        changed = _changed(check, rules.get(check, DEFAULT_RULES[check]), change)
+        if check in rules:
+            rules[check] = changed
     return rules
 
 
@@ -168,6 +183,19 @@ def quality_of_months(
         ]
         reports[month] = pl.DataFrame(summary, schema=quality_table("raw_bars").polars_schema, orient="row")
     return reports
+
+
+def report_table(report: pl.DataFrame) -> str:
+    """A month's checks as Markdown, those that failed first."""
+    lines = ["| check | found | of | share | limit | | examples |", "|---|---|---|---|---|---|---|"]
+    for row in report.sort("passed", maintain_order=True).iter_rows(named=True):
+        verdict = "passed" if row["passed"] else row["severity"]
+        examples = str(row["examples"]).replace("|", "\\|")
+        lines.append(
+            f"| {row['check']} | {row['count']} | {row['rows']} | {row['share']:.3%} | {row['limit']:.3%} | {verdict} "
+            f"| {examples} |"
+        )
+    return "\n".join(lines)
 
 
 def calendar_of(bars: pl.DataFrame) -> str:

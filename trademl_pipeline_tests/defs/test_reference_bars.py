@@ -12,10 +12,17 @@ from trademl_pipeline.defs.bars import BarsResource
 from trademl_pipeline.defs.market import reference_bars as stage
 from trademl_pipeline.defs.market.raw_bars import raw_bars
 from trademl_pipeline.defs.market.reference_bars import audit_month, reference_bars
+from trademl_pipeline.defs.quality import QualityResource
 from trademl_pipeline.defs.references import ReferenceResource
 from trademl_pipeline.defs.resources import GateResource, LakeResource
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schemas import QUARANTINED_REFERENCES, RAW_BARS, REFERENCE_BARS, SECTORS
+from trademl_pipeline.lake.schemas import (
+    QUARANTINED_REFERENCES,
+    RAW_BARS,
+    REFERENCE_BARS,
+    SECTORS,
+    quality_table,
+)
 from trademl_pipeline.market import SimulatedMarket
 from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline.market.index_builder import build_index
@@ -44,6 +51,7 @@ class Run:
             "lake": self.stored,
             "references": self.references,
             "gate": GateResource(),
+            "quality": QualityResource(),
         }
         return dg.materialize(
             [asset],
@@ -138,6 +146,11 @@ def test_series_of_a_file_and_what_is_wrong_in_them(run: Run, tmp_path: Path) ->
     assert held.filter(pl.col("symbol") == "^VIX")["volume"].null_count() == 21
     bad = run.lake().read(QUARANTINED_REFERENCES)
     assert bad.select("symbol", "session").rows() == [("SPY", first)]
+    counts = run.lake().read(quality_table("reference_bars")).filter(pl.col("count") > 0)
+    assert counts.select("check", "count", "passed").sort("check").rows() == [
+        ("missing_volume", 21, True),
+        ("ohlc_order", 1, False),
+    ]
     assert "high_too_low" in bad["reason"][0]
 
 
@@ -195,6 +208,22 @@ def test_an_index_that_knows_its_end_is_refused_and_the_month_stays(
     message = said(filled(reference_bars, LAST, LAST))
     assert "refused by the leakage gate" in message
     assert filled.lake().data_version(REFERENCE_BARS, LAST) == before
+
+
+def test_bars_of_names_alone_have_an_index_and_no_series(run: Run) -> None:
+    columns = ["symbol", "session", "open", "high", "low", "close", "volume"]
+    bars = run.lake().read(RAW_BARS).with_columns(pl.col("symbol").str.replace("SIM", "X"))
+    bars.select(columns).write_parquet(run.folder / "names.parquet")
+    files = replace(
+        run,
+        folder=run.folder / "files",
+        bars=BarsResource(source="files", path=str(run.folder / "names.parquet")),
+    )
+    assert files(raw_bars, FIRST, FIRST).success
+    assert files(reference_bars, FIRST, FIRST).success
+    assert set(files.lake().read(REFERENCE_BARS)["symbol"]) == {"^INDEX"}
+    assert files.lake().read(quality_table("reference_bars"))["count"].sum() == 0
+    assert SECTORS.name in files.lake().tables()
 
 
 def test_a_month_without_bars_says_what_to_materialize(filled: Run) -> None:

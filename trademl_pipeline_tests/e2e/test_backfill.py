@@ -19,7 +19,14 @@ from trademl_pipeline.workspace import ROOT, DataSet
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 
 LOCATION = "trademl_pipeline_tests.e2e.poisoned"
-INPUTS = ["raw_bars", "reference_bars", "universe_members", "features_indicators", "labels_direction", "sequences_direction"]
+INPUTS = [
+    "raw_bars",
+    "reference_bars",
+    "universe_members",
+    "features_indicators",
+    "labels_direction",
+    "sequences_direction",
+]
 FOLDS = ["model_direction", "predictions_direction"]
 YEAR = month_range("2014-01-01", "2014-12-01")
 POISONED = "2014-07-01"

@@ -189,8 +189,8 @@ def test_the_known_defects_of_real_equities(real_data: Path):
     for known in (("NSPH", date(2015, 4, 9)), ("HERO", date(2015, 11, 10))):
         assert known in split.select("symbol", "session").rows()
     assert "APIC" not in packs["symbol"]
-    assert reverting_spikes(seen).height == 80
-    assert interpolated_bars(seen).height == 251
+    assert reverting_spikes(seen).height == 87
+    assert interpolated_bars(seen).height == 249
 
 
 @pytest.mark.real_data

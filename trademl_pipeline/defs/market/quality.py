@@ -29,6 +29,7 @@ from trademl_pipeline.market.quality_report import (
     Rule,
     calendar_of,
     quality_of_months,
+    report_table,
 )
 
 BAR_QUALITY = quality_table("raw_bars")
@@ -69,19 +70,6 @@ def _contiguous(store: Lake, month: str) -> str:
     while month > earliest and offset_month(month, -1) in published:
         month = offset_month(month, -1)
     return month
-
-
-def report_table(report: pl.DataFrame) -> str:
-    """A month's checks as Markdown, those that failed first."""
-    lines = ["| check | found | of | share | limit | | examples |", "|---|---|---|---|---|---|---|"]
-    for row in report.sort("passed", maintain_order=True).iter_rows(named=True):
-        verdict = "passed" if row["passed"] else row["severity"]
-        examples = str(row["examples"]).replace("|", "\\|")
-        lines.append(
-            f"| {row['check']} | {row['count']} | {row['rows']} | {row['share']:.3%} | {row['limit']:.3%} | {verdict} "
-            f"| {examples} |"
-        )
-    return "\n".join(lines)
 
 
 @dg.asset(

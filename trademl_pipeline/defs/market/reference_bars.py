@@ -2,10 +2,12 @@
 
 Real series come from a file of their own (`TRADEML_REFERENCE`), from the simulated market's factors, or from funds
 among the bars. The synthetic index (`^INDEX`) is chained from the members' returns with weights as of each session, and
-goes on from the level of the month before. Bars that break a rule go to `quarantined_references`; the map from symbols
-to sector funds lands in `sectors`. A month of 1,500 symbols takes about a second.
+goes on from the level of the month before. Bars that break a rule go to `quarantined_references`, the map from symbols
+to sector funds to `sectors`, the quality of the real series to `reference_quality`. A month of 1,500 symbols takes
+about a second.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -17,16 +19,31 @@ from trademl_pipeline.defs.gate import each_month, gate_checks, publish, run_tim
 from trademl_pipeline.defs.history import require_months
 from trademl_pipeline.defs.metadata import OWNERS, month_metadata, table_metadata
 from trademl_pipeline.defs.partitions import MONTHS, ONE_RUN_BESIDE, months_back, trailing
+from trademl_pipeline.defs.quality import QualityResource
 from trademl_pipeline.defs.references import ReferenceResource, simulated_market
 from trademl_pipeline.defs.resources import GateResource, LakeResource
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import MissingTableError
-from trademl_pipeline.lake.schemas import QUARANTINED_REFERENCES, RAW_BARS, REFERENCE_BARS, SECTORS
+from trademl_pipeline.lake.schemas import (
+    QUARANTINED_REFERENCES,
+    RAW_BARS,
+    REFERENCE_BARS,
+    SECTORS,
+    quality_table,
+)
 from trademl_pipeline.leakage import AuditReport, audit_features, audit_knowledge
 from trademl_pipeline.leakage.published import audit_published
-from trademl_pipeline.market.calendar import month_bounds, month_key
+from trademl_pipeline.market.calendar import month_bounds, month_key, month_sessions, offset, offset_month
+from trademl_pipeline.market.checks import LOOKBACK
 from trademl_pipeline.market.errors import MarketError
 from trademl_pipeline.market.index_builder import IndexSpec
+from trademl_pipeline.market.quality_report import (
+    REFERENCE_RULES,
+    Rule,
+    quality_of_months,
+    report_table,
+    rules_from,
+)
 from trademl_pipeline.market.references import (
     SYNTHETIC,
     reference_rows,
@@ -39,6 +56,7 @@ from trademl_pipeline.market.symbols import INDEX_SYMBOL
 
 PROBES = ("truncation", "incremental", "knowledge")
 INDEX_BASE = 1000.0
+REFERENCE_QUALITY = quality_table(REFERENCE_BARS.name)
 _INDEX_COLUMNS = ("open", "high", "low", "close", "volume")
 
 
@@ -94,6 +112,18 @@ def build_month(
     )
 
 
+def quality_of_references(
+    store: Lake, good: pl.DataFrame, bad: pl.DataFrame, month: str, rules: Mapping[str, Rule]
+) -> pl.DataFrame:
+    """The month's quality of the real series, those of the look-back behind them."""
+    before = month_key(offset(month_sessions(month)[0], -LOOKBACK)), offset_month(month, -1)
+    try:
+        earlier = store.read(REFERENCE_BARS, months=before).filter(pl.col("kind") != SYNTHETIC)
+    except MissingTableError:
+        earlier = good.clear()
+    return quality_of_months(pl.concat([earlier, good]), bad, [month], rules=rules)[month]
+
+
 def audit_reference_month(
     written: pl.DataFrame,
     bars: pl.DataFrame,
@@ -147,6 +177,7 @@ def reference_bars(
     context: dg.AssetExecutionContext,
     bars: BarsResource,
     references: ReferenceResource,
+    quality: QualityResource,
     lake: LakeResource,
     gate: GateResource,
 ) -> None:
@@ -154,6 +185,7 @@ def reference_bars(
     store, market, ingested_at = lake.open(), simulated_market(bars), run_time(context)
     try:
         series, sectors, spec = references.series(), references.sector_map(market), references.spec()
+        rules = rules_from(quality.rules, REFERENCE_RULES)
     except MarketError as error:
         raise dg.Failure(f"reference_bars: {error}", allow_retries=False) from error
 
@@ -165,6 +197,7 @@ def reference_bars(
         index = build_month(held, month, base, references, ingested_at)
         frame = pl.concat([good.filter(pl.col("symbol") != INDEX_SYMBOL), index])
         mapped = sectors_of(sectors, own, month)
+        report = quality_of_references(store, good, bad, month, rules)
         published = publish(
             context,
             store,
@@ -172,7 +205,7 @@ def reference_bars(
             frame,
             month,
             lambda written: audit_reference_month(written, held, month, base, references, gate),
-            beside=[(QUARANTINED_REFERENCES, bad), (SECTORS, mapped)],
+            beside=[(QUARANTINED_REFERENCES, bad), (SECTORS, mapped), (REFERENCE_QUALITY, report)],
         )
         unmapped = own["symbol"].n_unique() - mapped["symbol"].n_unique()
         if bad.height:
@@ -182,6 +215,7 @@ def reference_bars(
             "series": dg.MetadataValue.md(_series_table(frame)),
             "quarantined_rows": int(bad.height),
             "symbols_without_sector": int(unmapped),
+            "quality": dg.MetadataValue.md(report_table(report)),
         }
 
     each_month(context, month_of)
