@@ -1,5 +1,6 @@
 """How far to trust technical patterns over the next week, by a shared LSTM backbone (seed 002)."""
 
+from trademl_pipeline.market.symbols import MAG7
 from trademl_pipeline.studies.spec import FoldPlan, StudySpec
 from trademl_pipeline.training.members import Effort, MemberSpec
 from trademl_pipeline.training.study import FitPlan
@@ -15,6 +16,7 @@ PATTERN_CONFIDENCE = StudySpec(
     folds=FoldPlan(min_train=252, window=None, embargo=5),
     fit=FitPlan(
         task="pattern",
+        fine_tune=MAG7,
         members=(
             MemberSpec(
                 "lstm_backbone",

@@ -123,6 +123,10 @@ class StudySpec:
                 f"fit.task {self.fit.task!r} learns {sorted(missing)}, which target {self.target!r} does not have; "
                 "choose a target that fits the task"
             )
+        if self.fit.select is not None and self.decisions == "snapshots":
+            raise StudySpecError(
+                "fit.select cannot be used on snapshots, whose windows hold the whole feature set"
+            )
         self._members()
 
     def _members(self) -> None:

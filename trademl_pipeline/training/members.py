@@ -13,6 +13,7 @@ from trademl_pipeline.sequences.index import flat
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.saved import LINEAR, NETWORK, TREES, SavedModel
+from trademl_pipeline.training.schedule import TrainConfig
 from trademl_pipeline.training.tasks import Task
 from trademl_pipeline.training.trials import TrialLedger
 from trademl_pipeline.training.windows import Windows
@@ -138,7 +139,8 @@ class FittedMember:
         """Loss on the inner validation rows at `best_iteration`; None where nothing was chosen on them."""
         if self.saved.kind == TREES:
             return self.saved.model.validation_loss
-        return self.history[self.best_iteration]["validation_loss"] if self.history else None
+        kept = self.best_iteration
+        return self.history[kept]["validation_loss"] if 0 <= kept < len(self.history) else None
 
     @property
     def importance(self) -> Mapping[str, float]:
@@ -300,6 +302,19 @@ def _fit_linear(
     return FittedMember(spec.name, spec.kind, saved, spec.lags, parameters=int(model.weights.size))
 
 
+def _train_config(spec: MemberSpec, effort: Effort, setting: Setting) -> TrainConfig:
+    return TrainConfig(
+        **{
+            "validation_sessions": setting.validation_sessions,
+            "embargo": setting.embargo,
+            "seed": setting.seed,
+            "threads": setting.threads,
+            **spec.training,
+            "epochs": setting.epochs or effort.epochs,
+        }
+    )
+
+
 def _fit_network(
     spec: MemberSpec,
     effort: Effort,
@@ -313,18 +328,8 @@ def _fit_network(
     from trademl_pipeline.models.registry import build, count_parameters
     from trademl_pipeline.training.loop import fit_network
     from trademl_pipeline.training.saved import saved_network
-    from trademl_pipeline.training.schedule import TrainConfig
 
-    config = TrainConfig(
-        **{
-            "validation_sessions": setting.validation_sessions,
-            "embargo": setting.embargo,
-            "seed": setting.seed,
-            "threads": setting.threads,
-            **spec.training,
-            "epochs": setting.epochs or effort.epochs,
-        }
-    )
+    config = _train_config(spec, effort, setting)
     network = build(spec.kind, windows.features, effort.preset, seed=setting.seed, **spec.settings)
     parameters = count_parameters(network)
     fitted = fit_network(
@@ -340,3 +345,30 @@ def _fit_network(
     metadata = {"best_epoch": fitted.best_epoch, "preset": effort.preset or "default"}
     saved = saved_network(spec.kind, fitted, setting.names, windows.length, metadata)
     return FittedMember(spec.name, spec.kind, saved, spec.lags, history=fitted.history, parameters=parameters)
+
+
+def fine_tuned(
+    spec: MemberSpec, task: Task, base: FittedMember, rows: Windows, setting: Setting, *, ledger: FitLedger
+) -> FittedMember:
+    """A copy of a network member whose heads are trained on these rows, such as one symbol's.
+
+    The base competes with every epoch, so that rows that teach nothing change nothing.
+
+    Raises:
+        FitError: the member is no network.
+    """
+    if base.saved.kind != NETWORK:
+        raise FitError(f"member {base.name} is no network; only the heads of networks are tuned by symbol")
+    from trademl_pipeline.training.fine_tune import fine_tune
+    from trademl_pipeline.training.loop import FittedNetwork
+    from trademl_pipeline.training.saved import saved_network
+    from trademl_pipeline.training.scaling import RobustScaling
+
+    model = base.saved.model
+    scaling = RobustScaling(model.centre.numpy(), model.scale.numpy(), ())
+    start = FittedNetwork(model, base.history, base.best_iteration, scaling, base.rows)
+    config = _train_config(spec, spec.efforts[setting.size], setting)
+    tuned = fine_tune(start, rows, task.loss, config, ledger=ledger, metric=task.metric)
+    metadata = {"best_epoch": tuned.best_epoch, "tuned": True}
+    saved = saved_network(spec.kind, tuned, setting.names, rows.length, metadata)
+    return replace(base, saved=saved, history=tuned.history, rows=len(rows))

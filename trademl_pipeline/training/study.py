@@ -26,7 +26,14 @@ from trademl_pipeline.training.ensembles import (
 )
 from trademl_pipeline.training.inner_split import FitError, inner_split
 from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.members import FittedMember, MemberSpec, Progress, Setting, fit_member
+from trademl_pipeline.training.members import (
+    FittedMember,
+    MemberSpec,
+    Progress,
+    Setting,
+    fine_tuned,
+    fit_member,
+)
 from trademl_pipeline.training.saved import load_model
 from trademl_pipeline.training.selection import SelectionPlan, select_features
 from trademl_pipeline.training.tasks import TASKS, Task
@@ -34,7 +41,9 @@ from trademl_pipeline.training.trials import TrialLedger
 from trademl_pipeline.training.windows import Windows
 
 Ensemble = Literal["first", "weighted", "stacked", "horizon"]
-CARD, TIMES = "study.json", "seconds.json"
+CARD, TIMES, TUNED = "study.json", "seconds.json", "tuned"
+# Fewer rows of a symbol teach its heads nothing that the shared ones do not know.
+LEAST_TO_TUNE = 100
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,7 @@ class FitPlan:
         select: choose among the features in the fold.
         calibrate: fit the probabilities to frequencies on the inner validation rows.
         inner_folds: of weights and second levels.
+        fine_tune: symbols for which the heads of the first voter, a network, are trained on with their own rows.
     """
 
     task: str
@@ -57,6 +67,7 @@ class FitPlan:
     select: SelectionPlan | None = None
     calibrate: bool = False
     inner_folds: int = 1
+    fine_tune: tuple[str, ...] = ()
 
     @property
     def voters(self) -> tuple[MemberSpec, ...]:
@@ -77,6 +88,7 @@ class FittedStudy:
         stacked: the second level, if there is one.
         calibrator: the calibration, if there is one.
         dropped: features left out by the selection, and why.
+        tuned: by symbol, the first voter with heads of its own.
     """
 
     task: str
@@ -87,10 +99,17 @@ class FittedStudy:
     stacked: StackedEnsemble | None = None
     calibrator: Calibration | None = None
     dropped: Mapping[str, str] = field(default_factory=dict)
+    tuned: Mapping[str, FittedMember] = field(default_factory=dict)
 
     def member_values(self, windows: Windows) -> dict[str, np.ndarray]:
         """Every member's own predictions, (rows, columns)."""
-        return {name: member.predict(windows, TASKS[self.task]) for name, member in self.members.items()}
+        task = TASKS[self.task]
+        found = {name: member.predict(windows, task) for name, member in self.members.items()}
+        for symbol, member in self.tuned.items():
+            own = np.flatnonzero((windows.keys["symbol"] == symbol).to_numpy())
+            if len(own):
+                found[self.voters[0]][own] = member.predict(windows.take(own), task)
+        return found
 
     def combine(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
         """The study's prediction out of its members', (rows, columns)."""
@@ -109,7 +128,7 @@ class FittedStudy:
         The same fold trained again gives the same digest, as far as the libraries are deterministic.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        for name, member in self.members.items():
+        for name, member in self._all().items():
             member.saved.save(folder / name)
         files = {
             str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
@@ -125,6 +144,7 @@ class FittedStudy:
             "calibrator": None if self.calibrator is None else asdict(self.calibrator),
             "dropped": dict(self.dropped),
             "members": {name: _member_card(m) for name, m in self.members.items()},
+            "tuned": {symbol: _member_card(m) for symbol, m in self.tuned.items()},
             "files": files,
         }
         data = json.dumps(card, indent=1).encode()
@@ -133,6 +153,9 @@ class FittedStudy:
         times = {name: member.seconds for name, member in self.members.items()}
         (folder / TIMES).write_text(json.dumps(times, indent=1))
         return hashlib.sha256(data).hexdigest()
+
+    def _all(self) -> dict[str, FittedMember]:
+        return {**self.members, **{f"{TUNED}/{symbol}": m for symbol, m in self.tuned.items()}}
 
 
 def load_study(folder: Path) -> FittedStudy:
@@ -146,14 +169,8 @@ def load_study(folder: Path) -> FittedStudy:
     for name, digest in card["files"].items():
         if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
             raise FitError(f"{folder / name} is not the file that was saved; train the fold again")
-    members = {}
-    for name, told in card["members"].items():
-        told = dict(told)
-        lags = tuple(told.pop("lags"))
-        history = tuple(told.pop("history"))
-        members[name] = FittedMember(
-            name=name, saved=load_model(folder / name), lags=lags, history=history, **told
-        )
+    members = {name: _loaded(folder / name, name, told) for name, told in card["members"].items()}
+    tuned = {symbol: _loaded(folder / TUNED / symbol, symbol, told) for symbol, told in card["tuned"].items()}
     return FittedStudy(
         card["task"],
         tuple(card["features"]),
@@ -163,7 +180,14 @@ def load_study(folder: Path) -> FittedStudy:
         _stacked(card["stacked"]),
         _calibration(card["calibrator"]),
         card["dropped"],
+        tuned,
     )
+
+
+def _loaded(folder: Path, name: str, told: dict[str, Any]) -> FittedMember:
+    told = dict(told)
+    lags, history = tuple(told.pop("lags")), tuple(told.pop("history"))
+    return FittedMember(name=name, saved=load_model(folder), lags=lags, history=history, **told)
 
 
 def fit_study(
@@ -213,10 +237,27 @@ def fit_study(
             stacked = fit_stacked(oof, windows.targets["target"], windows.keys, kind="class", ledger=ledger)
         else:
             weights = _fit_weights(plan, task, oof, windows, ledger)
-    study = FittedStudy(plan.task, setting.names, voters, members, weights, stacked, dropped=dropped)
+    tuned = _tuned(plan, task, members[plan.voters[0].name], windows, setting, ledger)
+    study = FittedStudy(
+        plan.task, setting.names, voters, members, weights, stacked, dropped=dropped, tuned=tuned
+    )
     if plan.calibrate:
         study = replace(study, calibrator=_calibrator(study, task, windows, setting, ledger))
     return study
+
+
+def _tuned(
+    plan: FitPlan, task: Task, base: FittedMember, windows: Windows, setting: Setting, ledger: FitLedger
+) -> dict[str, FittedMember]:
+    """The base with heads of each symbol's own, where the symbol has rows enough; else the base serves it too."""
+    found: dict[str, FittedMember] = {}
+    spec = next(m for m in plan.members if m.name == base.name)
+    for symbol in plan.fine_tune:
+        rows = windows.take((windows.keys["symbol"] == symbol).to_numpy())
+        if len(rows) < LEAST_TO_TUNE:
+            continue
+        found[symbol] = fine_tuned(spec, task, base, rows, setting, ledger=ledger)
+    return found
 
 
 def _selected(

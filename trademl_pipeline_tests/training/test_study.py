@@ -152,6 +152,26 @@ def test_shuffled_targets_teach_nothing(rows, trials):
     assert (real.combine(real.member_values(test)).argmax(1) == y).mean() > baseline + 0.15
 
 
+def test_heads_of_a_symbols_own_serve_that_symbol_alone(rows, trials, tmp_path):
+    twice = replace(NETWORK, efforts={"small": Effort(epochs=1, max_rows=300)})
+    many = replace(rows, keys=rows.keys.with_columns(pl.col("symbol").replace("S001", "S000")))
+    plan = FitPlan("direction", (twice,), fine_tune=("S002", "nobody"))
+    study = fitted(plan, rows, trials)
+    assert study.tuned == {}
+    plan = replace(plan, fine_tune=("S000",))
+    own = many.keys.filter(pl.col("symbol") == "S000").height
+    assert own >= 100
+    study = fitted(plan, many, trials)
+    assert set(study.tuned) == {"S000"}
+    some = many.take(np.arange(0, len(many), 7))
+    values = study.member_values(some)["network"]
+    shared = replace(study, tuned={}).member_values(some)["network"]
+    tuned = (some.keys["symbol"] == "S000").to_numpy()
+    assert np.array_equal(values[~tuned], shared[~tuned])
+    study.save(tmp_path / "study")
+    assert np.array_equal(load_study(tmp_path / "study").member_values(some)["network"], values)
+
+
 def forecast_rows():
     matrix, keys, age, rng = panel(12, 90, 4, 0)
     signal = matrix[:, 0]

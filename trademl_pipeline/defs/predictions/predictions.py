@@ -1,6 +1,7 @@
 """Out-of-sample predictions of a study, one fold per month."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -13,7 +14,7 @@ from trademl_pipeline.defs.metadata import OWNERS, column_lineage, month_metadat
 from trademl_pipeline.defs.models.fold import FROM_THE_FIRST, windows_of_keys
 from trademl_pipeline.defs.models.model import kinds_of, load_ledger, load_models, recorded_rows
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH, months_back, same_month, trailing
-from trademl_pipeline.defs.resources import LakeResource
+from trademl_pipeline.defs.resources import LakeResource, home
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.schemas import RAW_BARS
 from trademl_pipeline.leakage import AuditReport, audit_access, audit_fit_ledger, audit_folds, audit_knowledge
@@ -24,6 +25,8 @@ from trademl_pipeline.training.study import FittedStudy
 from trademl_pipeline.training.windows import Windows
 
 PROBES = ("knowledge", "folds", "fit_ledger")
+# Windows a month whose attention is kept for the report.
+EXAMPLES = 12
 CLOCKS = ("symbol", "session", "decision_time", "knowledge_time")
 
 
@@ -130,6 +133,27 @@ def learned_from(study: StudySpec, fitted: str) -> list[Read]:
     tables = [study.features, study.windows, study.labels]
     tables += [RAW_BARS] if study.decisions == "snapshots" else []
     return [(table, history) for table in tables]
+
+
+def attention_file(study: StudySpec, month: str) -> Path:
+    """Where the attention of a month's examples is kept."""
+    return home() / "models" / study.name / month[:7] / "attention.parquet"
+
+
+def keep_attention(study: StudySpec, fitted: FittedStudy, windows: Windows, path: Path) -> None:
+    """Keep where the first network that has attention looked, for some windows of the month spread over it."""
+    names = list(study.features.columns)[4:]
+    for member in study.networks:
+        network = fitted.members[member.name].saved.model
+        if not hasattr(network.network, "attention_weights"):
+            continue
+        from trademl_pipeline.training.interpret import attention_by_window
+
+        some = windows.take(np.linspace(0, len(windows) - 1, min(len(windows), EXAMPLES)).astype(int))
+        own = only(some, [names.index(n) for n in fitted.names])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        attention_by_window(network, own).write_parquet(path)
+        return
 
 
 def only(windows: Windows, columns: list[int]) -> Windows:

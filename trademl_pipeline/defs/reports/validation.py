@@ -17,6 +17,7 @@ from trademl_pipeline.defs.figures import bars_figure
 from trademl_pipeline.defs.gate import run_time
 from trademl_pipeline.defs.metadata import OWNERS
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH, same_month, until
+from trademl_pipeline.defs.predictions.predictions import attention_file
 from trademl_pipeline.defs.resources import (
     ArtifactsResource,
     LakeResource,
@@ -71,6 +72,13 @@ def training_costs(models: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
+def attention(study: StudySpec, models: pl.DataFrame) -> pl.DataFrame | None:
+    """Where a network looked in the examples of each month; None where no member has attention."""
+    kept = [attention_file(study, fold) for fold in models["fold"]]
+    frames = [pl.read_parquet(path) for path in kept if path.exists()]
+    return pl.concat(frames) if frames else None
+
+
 def report_inputs(store: Lake, study: StudySpec, month: str, source: BarSource, ran: str) -> Any:
     """Frames and settings of a study's report as of a month; None where the study has no prediction yet."""
     from trademl_pipeline.reports import ReportConfig, ReportInputs
@@ -100,6 +108,7 @@ def report_inputs(store: Lake, study: StudySpec, month: str, source: BarSource, 
         oracle=source.oracle(study.horizon) if simulated and study.decisions == "sessions" else None,
         members=store.read(study.members, months=covered),
         training=training_costs(models),
+        attention=attention(study, models),
         sequences=store.read(study.windows, months=covered),
         metadata={
             "source of bars": source.name,
