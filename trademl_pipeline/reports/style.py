@@ -89,6 +89,7 @@ visible; } .figure { margin: 26px 0 10px; } .figure h3 { margin-top: 0; } .figur
 860px) { .pair { grid-template-columns: 1fr; } main { padding: 24px 16px 60px; } } ul.limits { padding-left:
 20px; max-width: 90ch; } ul.limits li { margin: 0 0 6px; } code { font: 13px/1.4 ui-monospace, SFMono-Regular,
 Menlo, Consolas, monospace; }
+a { color: var(--blue); }
 pre { background: var(--panel); padding: 14px 18px; border-radius: 6px; overflow-x: auto;
   font: 13px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 footer { margin-top: 56px; color: var(--muted); font-size: 13px; }

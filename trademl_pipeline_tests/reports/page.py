@@ -14,7 +14,10 @@ class Page(HTMLParser):
         self.feed(html)
 
     def handle_starttag(self, tag, attrs):
-        self.references += [v for k, v in attrs if k in ("src", "href", "srcset", "data", "action", "poster")]
+        # A link is followed by a reader, or not; the page does not need it.
+        if tag != "a":
+            needed = ("src", "href", "srcset", "data", "action", "poster")
+            self.references += [v for k, v in attrs if k in needed]
         self.scripts += tag == "script"
         if tag not in EMPTY_TAGS:
             self.open.append(tag)
