@@ -57,8 +57,8 @@ def _claim(c: Certificate, claim: str) -> list[tuple[str, str]]:
 
 def _separation(c: Certificate) -> list[tuple[str, str]]:
     ledger = (
-        f"{c.model.fits} objects (scalers, selections, weights, models) were fitted on record, on training rows only: "
-        f"{_shown(c, 'fit_ledger')}"
+        f"Objects fitted on record (scalers, selections, weights, models): {c.model.fits}. Whether each has seen "
+        f"training rows of its fold only: {_shown(c, 'fit_ledger')}"
     )
     return [
         (
@@ -69,7 +69,8 @@ def _separation(c: Certificate) -> list[tuple[str, str]]:
         ("L1.3 Were features and settings selected on training rows only?", ledger),
         (
             "L1.4 Are there duplicates across training and test?",
-            "Keys (symbol, session) are unique in every table, and no row is in both: " + _shown(c, "folds"),
+            "Keys (symbol, session) are unique in every table. Whether a row is in both: "
+            + _shown(c, "folds"),
         ),
         ("Were test rows looked at before all was fitted?", _shown(c, "access")),
     ]
@@ -81,8 +82,10 @@ def _features(c: Certificate) -> list[tuple[str, str]]:
     return [
         (
             "Could every feature be known when the decision was taken?",
-            " ".join(_shown(c, probe, tables) for probe in probes if _found(c, probe, tables))
-            or _shown(c, "truncation", tables),
+            " ".join(
+                _shown(c, probe, tables) if _found(c, probe, tables) else f"Probe `{probe}`: not on record."
+                for probe in probes
+            ),
         ),
         (
             "Were inputs known before the decisions that used them?",
@@ -94,16 +97,18 @@ def _features(c: Certificate) -> list[tuple[str, str]]:
 
 def _distribution(c: Certificate) -> list[tuple[str, str]]:
     fold = c.fold
+    last = c.label_end_last or fold.train_end
     return [
         (
             "L3.1 Does all of the test set come after the training set?",
-            f"Yes: labels of the training set end {c.label_end_last or fold.train_end}, the first decision is on "
-            f"{fold.test_start}. {_shown(c, 'folds')}",
+            f"{'Yes' if last < fold.test_start else 'No'}: the last label of the training set ends {last}, the month "
+            f"begins {fold.test_start}. {_shown(c, 'folds')}",
         ),
         (
             "L3.2 Do training and test rows depend on one another?",
-            f"Labels that overlap the test window were purged, with an embargo of {fold.embargo} sessions. The same "
-            "symbols are in both, as they are for a trader: the claim is about their future, not about other symbols.",
+            f"Labels that overlap the test window are purged, with an embargo of {fold.embargo} sessions: "
+            f"{_shown(c, 'folds')} The same symbols are in both, as they are for a trader: the claim is about their "
+            "future, not about other symbols.",
         ),
         (
             "L3.3 Is the test set a biased sample?",

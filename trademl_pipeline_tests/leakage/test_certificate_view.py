@@ -53,7 +53,9 @@ def test_the_info_sheet_answers_the_taxonomy_from_the_evidence():
         assert question in sheet
     assert "Buy or sell" in sheet
     assert "Probe `truncation` on `features_f`: 2 of 2 months passed (4 cutoffs, 150 cells)." in sheet
-    assert "labels of the training set end 2014-01-10" in sheet
+    assert "Yes: the last label of the training set ends 2014-01-10" in sheet
+    assert "Probe `adjustment`: not on record." in sheet
+    assert f"training rows of its fold only: {NOTHING}" in sheet
     assert f"| Were test rows looked at before all was fitted? | {NOTHING} |" in sheet
 
 
