@@ -3,7 +3,7 @@
 import polars as pl
 
 from trademl_pipeline.features import operators as op
-from trademl_pipeline.features.common import CLOSE, HIGH, LOW, VOLUME, return_std
+from trademl_pipeline.features.common import BY_NAME, CLOSE, HIGH, LOW, VOLUME, also, return_std
 from trademl_pipeline.features.consolidation import PATTERN_FEATURES, PATTERN_SERIES
 from trademl_pipeline.features.explosive import EBP_FEATURES, EBP_SERIES
 from trademl_pipeline.features.feature import Feature, Series, recursive_warmup
@@ -20,15 +20,7 @@ SERIES: tuple[Series, ...] = (
 _bbw = pl.col("bbw_20")
 
 CORE: tuple[Feature | str, ...] = (
-    Feature(
-        name="bbw_20",
-        expr=4 * pl.col("std_close_20") / pl.col("mean_close_20"),
-        formula="Bollinger band width: 4 population std20 / mean20 of close",
-        warmup=19,
-        unit="ratio",
-        source="TA-Lib BBANDS",
-        low=0,
-    ),
+    "bbw_20",
     Feature(
         name="bbw_percentile_100",
         expr=op.rank(_bbw, 100),
@@ -122,15 +114,7 @@ CORE: tuple[Feature | str, ...] = (
         source=SOURCE,
     ),
     "atr_ratio_14",
-    Feature(
-        name="price_volatility_20",
-        expr=pl.col("volatility_20"),
-        formula="sample standard deviation of return_1 over 20 sessions",
-        warmup=20,
-        unit="per session",
-        source=SOURCE,
-        low=0,
-    ),
+    also("price_volatility_20", BY_NAME["volatility_20"], SOURCE),
     return_std("price_volatility_60", 60, SOURCE),
     Feature(
         name="volatility_ratio_20_60",

@@ -1,5 +1,7 @@
 """Steps (series) of all sets, and the features that more than one set uses."""
 
+from dataclasses import replace
+
 import polars as pl
 
 from trademl_pipeline.features import operators as op
@@ -84,6 +86,12 @@ def return_std(name: str, n: int, source: str) -> Feature:
     )
 
 
+def also(name: str, feature: Feature, source: str) -> Feature:
+    """The same feature under the name that another set gives it: computed and described once."""
+    formula = f"= {feature.name}: {feature.formula}"
+    return replace(feature, name=name, expr=pl.col(feature.name), formula=formula, source=source)
+
+
 def _di(name: str, side: int) -> Feature:
     return Feature(
         name=name,
@@ -125,6 +133,15 @@ FEATURES: tuple[Feature, ...] = (
         warmup=19,
         unit="per session",
         source="TA-Lib LINEARREG_SLOPE",
+    ),
+    Feature(
+        name="bbw_20",
+        expr=4 * pl.col("std_close_20") / pl.col("mean_close_20"),
+        formula="Bollinger band width: 4 population std20 / mean20 of close",
+        warmup=19,
+        unit="ratio",
+        source="TA-Lib BBANDS",
+        low=0,
     ),
     Feature(
         name="bollinger_position",
@@ -197,3 +214,5 @@ FEATURES: tuple[Feature, ...] = (
         low=-1,
     ),
 )
+
+BY_NAME = {feature.name: feature for feature in FEATURES}

@@ -1,9 +1,7 @@
 """Set `forecast` (seed 000): 21 features of price, volatility, momentum, trend, volume and range."""
 
-import polars as pl
-
 from trademl_pipeline.features import operators as op
-from trademl_pipeline.features.common import ATR_WARMUP, CLOSE, return_std, total_return
+from trademl_pipeline.features.common import BY_NAME, CLOSE, also, return_std, total_return
 from trademl_pipeline.features.feature import Feature, Series
 
 SOURCE = "seed 000"
@@ -22,6 +20,8 @@ def _volatility_of_volatility(n: int) -> Feature:
         low=0,
     )
 
+
+MOMENTUM_10 = total_return("momentum_10", 10, SOURCE)
 
 FEATURES: tuple[Feature | str, ...] = (
     "return_1",
@@ -43,7 +43,9 @@ FEATURES: tuple[Feature | str, ...] = (
     "volatility_20",
     _volatility_of_volatility(10),
     _volatility_of_volatility(20),
-    *(total_return(f"momentum_{n}", n, SOURCE) for n in (5, 10, 20)),
+    also("momentum_5", BY_NAME["return_5"], SOURCE),
+    MOMENTUM_10,
+    also("momentum_20", BY_NAME["return_20"], SOURCE),
     "rsi_14",
     "macd_histogram",
     "bollinger_position",
@@ -59,14 +61,6 @@ FEATURES: tuple[Feature | str, ...] = (
         low=-7.7,
         high=7.7,
     ),
-    Feature(
-        name="true_range_ratio_14",
-        expr=pl.col("atr_ratio_14"),
-        formula="ATR14 / close",
-        warmup=ATR_WARMUP,
-        unit="ratio",
-        source="TA-Lib ATR",
-        low=0,
-    ),
+    also("true_range_ratio_14", BY_NAME["atr_ratio_14"], "TA-Lib ATR"),
     "close_location",
 )

@@ -7,17 +7,20 @@ import polars as pl
 from trademl_pipeline.features import operators as op
 from trademl_pipeline.features.common import (
     ATR_WARMUP,
+    BY_NAME,
     CLOSE,
     HIGH,
     LOW,
     MACD_WARMUP,
     VOLUME,
     R,
+    also,
     rsi,
     sma_distance,
     total_return,
 )
 from trademl_pipeline.features.feature import Feature, Series, recursive_warmup
+from trademl_pipeline.features.forecast import MOMENTUM_10
 
 SOURCE = "seed 004"
 
@@ -94,7 +97,11 @@ def _cyclic(name: str, part: pl.Expr, period: int, what: str) -> tuple[Feature, 
 
 
 RETURNS: tuple[Feature | str, ...] = (
-    *(total_return(f"pct_change_{n}", n, SOURCE) for n in (1, 2, 5, 10, 20)),
+    also("pct_change_1", BY_NAME["return_1"], SOURCE),
+    total_return("pct_change_2", 2, SOURCE),
+    also("pct_change_5", BY_NAME["return_5"], SOURCE),
+    also("pct_change_10", MOMENTUM_10, SOURCE),
+    also("pct_change_20", BY_NAME["return_20"], SOURCE),
     "log_return_1",
     "gap",
 )
@@ -208,15 +215,7 @@ VOLATILITY: tuple[Feature | str, ...] = (
         unit="per session",
         source="TA-Lib NATR, LINEARREG_SLOPE",
     ),
-    Feature(
-        name="bollinger_width",
-        expr=4 * pl.col("std_close_20") / pl.col("mean_close_20"),
-        formula="(upper - lower) / mean20, bands mean20 +- 2 population std20 of close",
-        warmup=19,
-        unit="ratio",
-        source="TA-Lib BBANDS",
-        low=0,
-    ),
+    also("bollinger_width", BY_NAME["bbw_20"], "TA-Lib BBANDS"),
     "bollinger_position",
     Feature(
         name="keltner_width",

@@ -3,7 +3,7 @@
 import polars as pl
 
 from trademl_pipeline.features import operators as op
-from trademl_pipeline.features.common import VOLUME, R
+from trademl_pipeline.features.common import BY_NAME, VOLUME, R, also
 from trademl_pipeline.features.feature import Feature, Series, recursive_warmup
 
 SOURCE = "seed 002"
@@ -110,16 +110,7 @@ FEATURES: tuple[Feature | str, ...] = (
         source="Bollerslev (1986)",
         low=0,
     ),
-    Feature(
-        name="intraday_range_expansion",
-        expr=pl.col("range_ratio_20"),
-        formula="(high - low) / its mean20; null where nothing moved",
-        warmup=19,
-        unit="ratio",
-        source=SOURCE,
-        low=0,
-        high=20,
-    ),
+    also("intraday_range_expansion", BY_NAME["range_ratio_20"], SOURCE),
     Feature(
         name="overnight_gap",
         expr=op.divide("gap", "atr_ratio_14"),
