@@ -125,6 +125,7 @@ def mean_where(
     value: str,
     where: pl.Expr,
     name: str,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
     baselines: dict[str, float] | None = None,
 ) -> Score:
     """Mean of a column over some rows; the interval draws sessions without such a row too.
@@ -135,6 +136,7 @@ def mean_where(
         value: column to average.
         where: which rows.
         name: name of the score.
+        bounds: range of the figure, (0, 1) for a share.
         baselines: what to read it beside.
 
     Returns:
@@ -146,7 +148,7 @@ def mean_where(
     x = frame[value].cast(pl.Float64).to_numpy()
     sums = session_sums(frame["session"], [x * chosen, chosen])
     drawn = bootstrap if _told(sums[:, 1]) else None
-    return score_from_sums(name, sums, ratio, drawn, n=int(chosen.sum()), baselines=baselines)
+    return score_from_sums(name, sums, ratio, drawn, n=int(chosen.sum()), bounds=bounds, baselines=baselines)
 
 
 def difference_of_means(

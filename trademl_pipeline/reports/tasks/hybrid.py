@@ -119,10 +119,11 @@ def _volatility_lines(rows: pl.DataFrame, inputs: ReportInputs, config: ReportCo
 def _risk_lines(rows: pl.DataFrame, config: ReportConfig) -> list[Line]:
     """Against the deepest loss on the way where it is known, else against the size of the move."""
     if "drawdown_24" in rows.columns:
-        name, fell = "Risk: correlation with the deepest loss", pl.col("drawdown_24").abs()
+        name, said, fell = "Risk: correlation with the deepest loss", pl.col("risk"), pl.col("drawdown_24")
     else:
-        name, fell = "Risk: correlation with the size of the move", pl.col("forward_return").abs()
-    told = rows.with_columns(fell=fell, risk=pl.col("risk").abs()).drop_nulls(["risk", "fell"])
+        name, said = "Risk: correlation with the size of the move", pl.col("risk").abs()
+        fell = pl.col("forward_return").abs()
+    told = rows.with_columns(risk=said, fell=fell).drop_nulls(["risk", "fell"])
     if told.is_empty():
         return []
     return [
@@ -189,7 +190,8 @@ def _size_rows(taken: pl.DataFrame, config: ReportConfig) -> list[list[str]]:
                 count(own.height),
                 number(own.select(pl.col("size").mean()).item()),
                 with_interval(
-                    mean_where(parted, config.bootstrap, value="hit", where=where, name=name), "percent"
+                    mean_where(parted, config.bootstrap, value="hit", where=where, name=name, bounds=(0, 1)),
+                    "percent",
                 ),
                 with_interval(
                     mean_where(parted, config.bootstrap, value="gained", where=where, name=name), "percent", 3

@@ -64,6 +64,7 @@ def kept_hit_rate(signals: pl.DataFrame, config: ReportConfig) -> Score | None:
         value="hit",
         where=pl.col("confidence") >= config.confidence_threshold,
         name="hit rate of kept signals",
+        bounds=(0, 1),
         baselines={"all_signals": float(signals["hit"].mean())},  # pyright: ignore[reportArgumentType]
     )
     return rate if rate.value is not None else None
@@ -178,7 +179,7 @@ def _filter_row(
 ) -> list[str]:
     n = int(signals.select(kept.sum()).item())
     boot = config.bootstrap
-    hit = mean_where(signals, boot, value="hit", where=kept, name="hit rate")
+    hit = mean_where(signals, boot, value="hit", where=kept, name="hit rate", bounds=(0, 1))
     gained = mean_where(signals, boot, value="gained", where=kept, name="mean return")
     gains = [NONE, NONE]
     if threshold is not None:

@@ -47,3 +47,26 @@ def test_each_head_has_its_own_figure(made, hybrid):
     for name in ("Volatility: correlation", "Risk: correlation with the size of the move",
                  "Confidence: AUC for a right direction", "Position: correlation with the return"):  # fmt: skip
         assert heads[name]["low"] is not None
+
+
+def test_risk_is_held_against_the_deepest_loss_where_it_is_known(made, hybrid):
+    inputs = task_inputs(made, "hybrid", 0.3)
+    risk = inputs.predictions["risk"]
+    fell = inputs.outcomes.with_columns(drawdown_24=-risk)
+    heads = build_report(replace(inputs, outcomes=fell), hybrid).summary()["sections"]["heads"]["scores"]
+    assert heads["Risk: correlation with the deepest loss"]["value"] == pytest.approx(-1)
+
+
+def test_hit_rates_lie_between_none_and_all(made, hybrid):
+    inputs = task_inputs(made, "hybrid")
+    few = inputs.predictions.filter(pl.col("session") < pl.date(2019, 1, 18))
+    rows = build_report(replace(inputs, predictions=few), hybrid).summary()["sections"]["sizing"]["tables"][
+        0
+    ]["rows"]
+    for row in rows:
+        assert "(−" not in row[3]
+        assert all(
+            float(x) <= 100
+            for x in row[3].replace("%", "").replace("(", "").replace(")", "").split()
+            if x != "to"
+        )
