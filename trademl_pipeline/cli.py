@@ -33,7 +33,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 console = Console()
 
 ALL_STUDIES, ALL_SYMBOLS = "all", "ALL"
-DEFAULT_FOLDS, DEFAULT_FOLDS_OF_ALL = 12, 6
+DEFAULT_FOLDS, DEFAULT_FOLDS_OF_ALL = 12, 3
+# Months of the simulated market before its first fold: two years, or what all studies together can do with.
+SIMULATED_HISTORY, SIMULATED_HISTORY_OF_ALL = 24, 21
 HISTORY_MONTHS = 14
 OURS_THEIRS = "ours=theirs, e.g. --column close=Close"
 FEWEST_SYMBOLS = 3
@@ -221,7 +223,10 @@ def run(
     epochs: Annotated[int, typer.Option("--epochs", min=0, help="Epochs of every network; 0: by size")] = 0,
     refit: Annotated[
         str,
-        typer.Option("--refit", help="month or quarter: how often models are trained; default: the study's"),
+        typer.Option(
+            "--refit",
+            help="month or quarter: how often models are trained; default: the study's, for all: quarter",
+        ),
     ] = "",
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Go on with the other months when the gate refuses one")
@@ -250,6 +255,8 @@ def run(
         chosen = _data_set(data, symbols, column, home, start, reference, source, universe)
         # Whom one fetches is everyone who ever belonged; whom one decides on depends on the day.
         chosen = replace(chosen, universe=named)
+        if study == ALL_STUDIES and not refit:
+            refit = "quarter"
         environment = chosen.environment() | {"TRADEML_REFIT": refit}
         first, last = month_range(months) if months else _default_months(chosen, study == ALL_STUDIES)
         if first <= chosen.start:
@@ -311,7 +318,7 @@ def _default_months(chosen: DataSet, several: bool) -> tuple[str, str]:
         last = offset_month(_last_month(chosen), -1)
         return max(offset_month(last, 1 - folds), offset_month(chosen.start, HISTORY_MONTHS)), last
     if chosen.data is None:
-        first = offset_month(chosen.start, 24)
+        first = offset_month(chosen.start, SIMULATED_HISTORY_OF_ALL if several else SIMULATED_HISTORY)
         return first, offset_month(first, folds - 1)
     from trademl_pipeline.market import FileSource
 
