@@ -40,7 +40,7 @@ lint: $(DEV)
 check: $(RUN)
 	@$(BIN)/trademl check
 
-BENCHMARKS := lake ingest features labels sequences scan training inference leak_mutants.run
+BENCHMARKS := lake ingest features labels sequences scan training inference gate_overhead leak_mutants.run
 
 bench: $(DEV)
 	@for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done

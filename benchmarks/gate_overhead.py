@@ -1,6 +1,6 @@
 """What the gate adds to a month's run, in processor time.
 
-    python -m benchmarks.gate_overhead [--symbols 60] [--months 36] [--repeat 3] [--profile]
+    python -m benchmarks.gate_overhead [--symbols 40] [--months 20] [--repeat 2] [--profile]
 
 History is computed first, unseen by the gate. Then the last month runs again, as Dagster runs it: bars, features,
 labels, windows, model and predictions. Prints the processor seconds of each asset's run and those spent inside its
@@ -98,6 +98,7 @@ def nothing(audit: Callable) -> Callable:
 
 
 def run(defs: dg.Definitions, instance: dg.DagsterInstance, job: str, asset: str, **where) -> float:
+    print(f"{asset} …", file=sys.stderr, flush=True)
     before = time.process_time()
     result = defs.resolve_job_def(job).execute_in_process(
         instance=instance, asset_selection=[dg.AssetKey(asset)], run_config=QUIET, **where
@@ -109,9 +110,9 @@ def run(defs: dg.Definitions, instance: dg.DagsterInstance, job: str, asset: str
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--study", default="direction", choices=sorted(STUDIES))
-    parser.add_argument("--symbols", type=int, default=60)
-    parser.add_argument("--months", type=int, default=36)
-    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--symbols", type=int, default=40)
+    parser.add_argument("--months", type=int, default=20)
+    parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--profile", action="store_true", help="print where the audits spend their time")
     options = parser.parse_args()
     os.environ["TRADEML_SYMBOLS"] = str(options.symbols)
