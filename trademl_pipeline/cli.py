@@ -5,6 +5,7 @@ The CLI knows nothing of Dagster: it sets the environment of a data set and star
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -189,10 +190,21 @@ def ingest(
     ]
     if missing:
         command.append("--missing")
-    code = subprocess.run(command, env=environment, check=False).returncode
+    code = _wait(subprocess.Popen(command, env=environment))
     if code == 0:
         console.print(f"In the lake of {environment['TRADEML_HOME']}", soft_wrap=True, highlight=False)
     raise typer.Exit(code)
+
+
+def _wait(process: subprocess.Popen) -> int:
+    """The exit code of a process that Ctrl-C reaches as well, and that ends in its own time."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        code = process.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    # A process that a signal ended, as shells tell it.
+    return 128 - code if code < 0 else code
 
 
 def _last_month(chosen: DataSet) -> str:

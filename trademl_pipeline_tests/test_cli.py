@@ -5,6 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from trademl_pipeline.cli import app
+from trademl_pipeline.workspace import DataSet
 
 runner = CliRunner()
 
@@ -74,3 +75,55 @@ def test_a_certificate_that_cannot_be_shown_is_said(arguments, words, tmp_path: 
     assert result.exit_code == 2
     for word in words:
         assert word in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--source", "nasdaq"], ["nasdaq", "yahoo", "binance"]),
+        (["--source", "yahoo", "--start", "2015-01"], ["--universe TIER_1", "--symbols"]),
+        (["--source", "yahoo", "--symbols", "AAPL"], ["--start 2015-01"]),
+        (["--source", "yahoo", "--universe", "TIER_2", "--start", "2015-01"], ["TIER_2", "TIER_1"]),
+        (["--source", "yahoo", "--universe", "MAG7", "--symbols", "A", "--start", "2015-01"], ["leave one"]),
+        (["--source", "files"], ["--data"]),
+        (["--source", "yahoo", "--symbols", "A", "--start", "2015"], ["not a month"]),
+        (["--source", "yahoo", "--symbols", "A", "--start", "2015-02", "--end", "2015-01"], ["backwards"]),
+        (
+            ["--source", "yahoo", "--symbols", "A", "--start", "2015-02", "--timeframe", "5min"],
+            ["1Day, 4h, 1h"],
+        ),
+        (
+            ["--source", "yahoo", "--symbols", "A", "--start", "2015-02", "--revisions", "all"],
+            ["first or latest"],
+        ),
+    ],
+)
+def test_an_ingest_that_cannot_work_is_said_before_anything_starts(arguments, words, tmp_path: Path):
+    result = runner.invoke(app, ["ingest", *arguments, "--home", str(tmp_path)])
+    assert result.exit_code == 2
+    said = " ".join(result.output.split())
+    for word in words:
+        assert word in said
+
+
+def test_a_vendors_universe_is_fetched_into_a_folder_of_its_own(tmp_path: Path):
+    chosen = DataSet(source="yahoo", universe="MAG7", symbols="AAPL,MSFT", start="2015-01-01")
+    assert chosen.folder().name == "yahoo-MAG7"
+    assert (
+        DataSet(source="yahoo", symbols="AAPL").folder() != DataSet(source="yahoo", symbols="MSFT").folder()
+    )
+    arguments = [
+        "env",
+        "--source",
+        "yahoo",
+        "--universe",
+        "TEST",
+        "--start",
+        "2015-01",
+        "--home",
+        str(tmp_path),
+    ]
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "export TRADEML_SOURCE=yahoo" in result.output
+    assert "export TRADEML_SYMBOLS=AAPL,GOOGL,MSFT" in result.output

@@ -98,10 +98,21 @@ def _publish(timeframe: str, first: str, last: str, only_missing: bool, tally: T
                 run_config=QUIET,
                 raise_on_error=False,
             )
+    if any(_interrupted(event.step_failure_data.error) for event in result.get_step_failure_events()):
+        raise KeyboardInterrupt
     failed = failures(result)
     return (
         failed if failed or result.success else [f"run {result.run_id} failed; open it in the UI (`make ui`)"]
     )
+
+
+def _interrupted(error: Any) -> bool:
+    """Whether a step failed because of Ctrl-C."""
+    while error is not None:
+        if error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
+            return True
+        error = error.cause
+    return False
 
 
 def _summary(tally: Tally, timeframe: str, source: BarSource, seconds: float) -> Table:

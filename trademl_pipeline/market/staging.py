@@ -122,8 +122,8 @@ class Staged:
         Raises:
             MarketError: as the source's fetch; the pieces so far stay.
         """
-        pieces = self._pieces()
-        missing = [piece for piece in pieces if self._covering(piece) is None]
+        pieces, files = self._pieces(), self._files()
+        missing = [piece for piece in pieces if _covering(piece, files) is None]
         done = len(pieces) - len(missing)
         for piece in missing:
             if progress:
@@ -142,7 +142,7 @@ class Staged:
             MarketError: as the source's fetch.
         """
         self.download()
-        rows = self._scan().filter(pl.col("session").is_between(start, end))
+        rows = self._scan(start, end)
         if symbols is not None:
             rows = rows.filter(pl.col("symbol").is_in(list(symbols)))
         frame = rows.collect()
@@ -172,13 +172,13 @@ class Staged:
             at = stop + timedelta(days=1)
         return windows
 
-    def _covering(self, piece: Piece) -> Path | None:
-        """The file that holds the piece, perhaps as part of a longer window."""
-        for file in sorted(self._folder.glob(f"{piece.batch}_*.parquet")):
-            _, start, end = file.stem.split("_")
-            if date.fromisoformat(start) <= piece.start and date.fromisoformat(end) >= piece.end:
-                return file
-        return None
+    def _files(self) -> dict[str, list[tuple[date, date, Path]]]:
+        """By batch the files there are, with the window that each holds."""
+        files: dict[str, list[tuple[date, date, Path]]] = {}
+        for file in sorted(self._folder.glob("*.parquet")):
+            batch, start, end = file.stem.split("_")
+            files.setdefault(batch, []).append((date.fromisoformat(start), date.fromisoformat(end), file))
+        return files
 
     def _store(self, piece: Piece) -> None:
         try:
@@ -191,10 +191,22 @@ class Staged:
         frame.select(SOURCE_COLUMNS).write_parquet(partial)
         partial.replace(file)
 
-    def _scan(self) -> pl.LazyFrame:
-        files = {file for piece in self._pieces() if (file := self._covering(piece)) is not None}
-        rows = pl.scan_parquet(sorted(files)) if files else _no_rows().lazy()
-        return rows.filter(pl.col("session").is_between(self._start, self._end))
+    def _scan(self, start: date | None = None, end: date | None = None) -> pl.LazyFrame:
+        """Rows of the pieces that touch [start, end], by default of the whole range."""
+        low, high = max(start or self._start, self._start), min(end or self._end, self._end)
+        touched = [piece for piece in self._pieces() if piece.start <= high and piece.end >= low]
+        files = self._files()
+        found = {file for piece in touched if (file := _covering(piece, files)) is not None}
+        rows = pl.scan_parquet(sorted(found)) if found else _no_rows().lazy()
+        return rows.filter(pl.col("session").is_between(low, high))
+
+
+def _covering(piece: Piece, files: dict[str, list[tuple[date, date, Path]]]) -> Path | None:
+    """The file that holds the piece, perhaps as part of a longer window."""
+    for start, end, file in files.get(piece.batch, []):
+        if start <= piece.start and end >= piece.end:
+            return file
+    return None
 
 
 def _no_rows() -> pl.DataFrame:

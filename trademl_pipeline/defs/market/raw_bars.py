@@ -56,9 +56,12 @@ def _prepared(source: BarSource, months: list[str], only_missing: bool, log: Any
             raise dg.Failure(f"{source.name}: {error}") from error
         try:
             yield staged
-        finally:
-            # What was refused is fetched anew next time: it may be the download that was wrong.
+        except dg.Failure:
+            # What was refused is fetched anew next time: it may be the download that was wrong. A run that was stopped
+            # keeps its pieces.
             staged.discard()
+            raise
+        staged.discard()
 
 
 def _metadata(merge: Merged, fetched: Fetched, source: BarSource) -> dict[str, Any]:
