@@ -135,6 +135,30 @@ def test_every_column_is_described(asset: str) -> None:
     assert all(STAGES[asset].columns.values())
 
 
+def metadata(inputs: Workplace, asset: str, month: str) -> dict:
+    found = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[month])
+    event = inputs.instance.fetch_materializations(found, limit=1).records[0].asset_materialization
+    assert event is not None
+    return dict(event.metadata)
+
+
+def test_figures_of_every_month_of_a_range_show_in_the_ui(inputs: Workplace) -> None:
+    first, second = (metadata(inputs, "features_pattern", month) for month in (BEFORE, MONTH))
+    for shown in (first, second):
+        assert shown["null_share"].value == 0.0
+        assert "| `garch_volatility_forecast` |" in shown["columns"].value
+    assert "worst_drift" not in first, "the first month of a history has none before it"
+    assert second["distributions"].value.startswith("![distributions](data:image/svg+xml")
+    assert "| `" in second["worst_drift"].value
+    patterns_shown = metadata(inputs, "patterns", MONTH)
+    assert patterns_shown["patterns"].value >= 1
+    shares = [
+        v.value for k, v in metadata(inputs, "labels_breakout", MONTH).items() if k.startswith("share_")
+    ]
+    assert len(shares) == 6
+    assert sum(shares) == pytest.approx(1.0)
+
+
 def test_the_column_of_a_feature_says_formula_unit_and_warmup() -> None:
     assert STAGES["features_indicators"].columns["rsi_14"] == (
         "100 up / (up + down), Wilder averages over 14 of rises and falls of close; 0 if none (0-100; warm-up 263 "
