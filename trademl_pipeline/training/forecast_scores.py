@@ -144,7 +144,7 @@ def mean_where(
         sessions have one.
     """
     require(frame, ("session", value))
-    chosen = frame.select(where.cast(pl.Float64)).to_series().to_numpy()
+    chosen = _flags(frame, where)
     x = frame[value].cast(pl.Float64).to_numpy()
     sums = session_sums(frame["session"], [x * chosen, chosen])
     drawn = bootstrap if _told(sums[:, 1]) else None
@@ -176,7 +176,7 @@ def difference_of_means(
         than 8 sessions have a row of it; baseline `none` is 0.
     """
     require(frame, ("session", value))
-    a, b = (frame.select(e.cast(pl.Float64)).to_series().to_numpy() for e in (first, second))
+    a, b = (_flags(frame, e) for e in (first, second))
     x = frame[value].cast(pl.Float64).to_numpy()
     sums = session_sums(frame["session"], [x * a, a, x * b, b])
 
@@ -185,6 +185,11 @@ def difference_of_means(
 
     drawn = bootstrap if _told(sums[:, 1]) and _told(sums[:, 3]) else None
     return score_from_sums(name, sums, gap, drawn, n=int(a.sum()), baselines={"none": 0.0})
+
+
+def _flags(frame: pl.DataFrame, where: pl.Expr) -> np.ndarray:
+    """1.0 for the chosen rows, else 0.0; a row of which it is not known is not chosen."""
+    return frame.select(where.fill_null(False).cast(pl.Float64)).to_series().to_numpy()
 
 
 def _told(rows: np.ndarray) -> bool:

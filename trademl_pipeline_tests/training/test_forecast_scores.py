@@ -83,3 +83,10 @@ def test_rows_of_few_sessions_have_a_mean_but_no_interval(rows):
     assert score.value is not None
     assert score.low is None
     assert mean_where(rows, BOOT, value="came", where=pl.col("said") > 9, name="x").value is None
+
+
+def test_rows_of_which_it_is_not_known_are_not_chosen(rows):
+    unknown = rows.with_columns(said=pl.when(pl.col("said") > 0.01).then(None).otherwise("said"))
+    score = mean_where(unknown, BOOT, value="came", where=pl.col("said") > 0, name="x")
+    assert score.n == unknown.filter(pl.col("said") > 0).height
+    assert score.low is not None
