@@ -215,7 +215,22 @@ def _table(volume_required: bool) -> Any:
         name: pa.Column(dtype, checks.get(name), nullable=name == "volume" and not volume_required)
         for name, dtype in BAR_DTYPES.items()
     }
-    return pa.DataFrameSchema(columns, strict=True, ordered=True, name="raw_bars")
+    rows = [
+        pa.Check(_ordered, name="high_is_highest_and_low_is_lowest"),
+        pa.Check(_known_after_event, name="known_after_event"),
+    ]
+    return pa.DataFrameSchema(
+        columns, checks=rows, unique=list(_KEY), strict=True, ordered=True, name="raw_bars"
+    )
+
+
+def _ordered(data: Any) -> pl.LazyFrame:
+    high, low = pl.max_horizontal("open", "close"), pl.min_horizontal("open", "close")
+    return data.lazyframe.select((pl.col("high") >= high) & (pl.col("low") <= low))
+
+
+def _known_after_event(data: Any) -> pl.LazyFrame:
+    return data.lazyframe.select(pl.col("knowledge_time") >= pl.col("event_time"))
 
 
 def _validated(good: pl.DataFrame, volume_required: bool) -> pl.DataFrame:

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trademl_pipeline.lake.schemas import QUARANTINED_BARS, RAW_BARS
-from trademl_pipeline.market import BarsSchemaError, FileSource, SplitBars, split_bars
+from trademl_pipeline.market import BarsSchemaError, FileSource, SplitBars, quality, split_bars
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 NAN, INFINITE = float("nan"), float("inf")
@@ -262,3 +262,29 @@ def test_the_known_defects_of_real_index_bars_are_found(real_data: Path):
     assert rest["symbol"].str.starts_with("^").all()
     assert rest["reason"].unique().to_list() == ["not_finite: volume=null"]
     assert ((good["knowledge_time"] - good["event_time"]) == timedelta(minutes=15)).all()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pl.col("high") * 0.5,
+        pl.col("low") * 2,
+        pl.col("knowledge_time") - timedelta(hours=1),
+        pl.lit("SIM000").alias("symbol"),
+        pl.lit(None, pl.Float64).alias("volume"),
+        -pl.col("dividend") - 1,
+    ],
+)
+def test_what_the_rules_would_let_pass_stops_at_the_schema(
+    bars: pl.DataFrame, wrong: pl.Expr, monkeypatch: pytest.MonkeyPatch
+):
+    """The table as pandera sees it knows every promise of the rows itself, should a rule be lost."""
+
+    def nothing_doubled(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        return rows, rows.clear().with_columns(pl.lit(None, pl.String).alias("reason"))
+
+    monkeypatch.setattr(quality, "_rules", lambda *given: [(pl.lit(False), pl.lit("never"))])
+    monkeypatch.setattr(quality, "_split_duplicates", nothing_doubled)
+    twice = pl.concat([bars, bars.with_columns(pl.lit("SIM001").alias("symbol"))])
+    with pytest.raises(BarsSchemaError, match="raw_bars"):
+        split((twice if wrong.meta.output_name() == "symbol" else bars).with_columns(wrong))
