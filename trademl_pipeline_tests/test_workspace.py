@@ -57,6 +57,19 @@ def test_the_reference_series_reach_the_environment(tmp_path: Path, monkeypatch:
         DataSet(home=tmp_path, reference=tmp_path / "none.parquet").environment()
 
 
+def test_the_universe_reaches_the_environment_with_an_absolute_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("TRADEML_UNIVERSE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.csv").write_text("symbol\nAAPL\n")
+    said = {
+        name: DataSet(home=tmp_path, universe=name).environment().get("TRADEML_UNIVERSE")
+        for name in ("", "SP500", "mine.csv")
+    }
+    assert said == {"": None, "SP500": "SP500", "mine.csv": str(tmp_path / "mine.csv")}
+
+
 def test_data_that_is_not_there_is_named(tmp_path: Path):
     with pytest.raises(UsageError, match=r"nothing\.parquet"):
         DataSet(data=tmp_path / "nothing.parquet", home=tmp_path).environment()

@@ -23,6 +23,7 @@ VARIABLES = {
     "membership": "TRADEML_MEMBERSHIP",
     "shares": "TRADEML_SHARES",
 }
+UNIVERSE_VARIABLE = "TRADEML_UNIVERSE"
 
 
 class ReferenceResource(dg.ConfigurableResource):
@@ -75,7 +76,7 @@ class ReferenceResource(dg.ConfigurableResource):
     @classmethod
     def from_environment(cls) -> "ReferenceResource":
         """The resource as the environment says now."""
-        return cls(**{name: os.environ[var] for name, var in VARIABLES.items() if os.environ.get(var)})
+        return cls(**{name: os.environ[var] for name, var in _variables().items()})
 
 
 def simulated_market(bars: BarsResource) -> "SimulatedMarket | None":
@@ -95,5 +96,13 @@ def _series(path: str) -> "BarSource":
 
 def reference_resource() -> ReferenceResource:
     """The resource with its values bound to the environment at run time."""
-    bound = {name: dg.EnvVar(var) for name, var in VARIABLES.items() if os.environ.get(var)}
-    return ReferenceResource(**bound)
+    return ReferenceResource(**{name: dg.EnvVar(var) for name, var in _variables().items()})
+
+
+def _variables() -> dict[str, str]:
+    """The variables that are set, by field. The index is of the universe that one decides on, if nothing else is said:
+    of those that ever belonged to it, some were no members yet."""
+    found = {name: var for name, var in VARIABLES.items() if os.environ.get(var)}
+    if "universe" not in found and os.environ.get(UNIVERSE_VARIABLE):
+        found["universe"] = UNIVERSE_VARIABLE
+    return found

@@ -26,8 +26,8 @@ class Leak:
     month: str = LEAK
     kind: str = "shift"
 
-    def __call__(self, bars: pl.DataFrame, name: str, month: str) -> pl.DataFrame:
-        frame = feature_month(bars, name, month)
+    def __call__(self, bars: pl.DataFrame, name: str, month: str, **references: pl.DataFrame) -> pl.DataFrame:
+        frame = feature_month(bars, name, month, **references)
         if month != self.month:
             return frame
         if self.kind == "shift":

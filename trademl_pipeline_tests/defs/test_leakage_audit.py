@@ -27,9 +27,9 @@ def night(
     )
 
 
-def leaky(bars: pl.DataFrame, name: str, month: str) -> pl.DataFrame:
+def leaky(bars: pl.DataFrame, name: str, month: str, **references: pl.DataFrame) -> pl.DataFrame:
     """The features with tomorrow's gap for one symbol on one day."""
-    frame = feature_month(bars, name, month)
+    frame = feature_month(bars, name, month, **references)
     if name != "indicators" or month != MONTH:
         return frame
     symbol = frame["symbol"].unique().sort()[SYMBOL_AT]
@@ -82,7 +82,7 @@ def test_one_peek_that_the_samples_missed_is_found_at_night(workplace: Workplace
 
 
 def test_a_month_that_cannot_be_audited_has_not_passed(workplace: Workplace):
-    def raising(bars: pl.DataFrame, name: str, month: str) -> pl.DataFrame:
+    def raising(bars: pl.DataFrame, name: str, month: str, **references: pl.DataFrame) -> pl.DataFrame:
         raise KeyError("close")
 
     with pytest.MonkeyPatch.context() as patch:

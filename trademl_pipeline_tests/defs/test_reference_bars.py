@@ -190,6 +190,16 @@ def test_constituents_of_a_universe_as_of_the_day(run: Run, tmp_path: Path) -> N
         assert (inside["growth"] - inside["gross"]).abs().max() < 1e-12
 
 
+def test_the_index_is_of_the_universe_that_one_decides_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TRADEML_INDEX_UNIVERSE", "TRADEML_UNIVERSE"):
+        monkeypatch.delenv(name, raising=False)
+    assert ReferenceResource.from_environment().universe == ""
+    monkeypatch.setenv("TRADEML_UNIVERSE", "SP500")
+    assert ReferenceResource.from_environment().universe == "SP500"
+    monkeypatch.setenv("TRADEML_INDEX_UNIVERSE", "ALL")
+    assert ReferenceResource.from_environment().universe == "ALL"
+
+
 def leaky(build: Callable[..., pl.DataFrame]) -> Callable[..., pl.DataFrame]:
     """An index that is divided by its last close."""
 
