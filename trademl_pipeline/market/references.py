@@ -58,8 +58,8 @@ def reference_rows(
         first, last = month_bounds(month)
         found = market.reference_bars().filter(pl.col("session").is_between(first, last))
     else:
-        found = bars.filter(pl.col("symbol").is_in(lists.REFERENCES)).select(SOURCE_COLUMNS)
-        return found
+        known = (*lists.REFERENCES, *lists.VOLATILITY_INDICES)
+        found = bars.filter(pl.col("symbol").is_in(known)).select(SOURCE_COLUMNS)
     late = (
         pl.when(pl.col("symbol").is_in(lists.VOLATILITY_INDICES)).then(VOLATILITY_LAG).otherwise(timedelta(0))
     )

@@ -64,8 +64,9 @@ def universe(
     """The symbols of a universe.
 
     Args:
-        name: one of `universe_names()`; or a list, "AAPL,MSFT" (one symbol: "AAPL,"); or a file of symbols, one
-            a line, or a CSV with `symbol` and optionally `start_date` and `end_date`.
+        name: one of `universe_names()`; or a list of symbols and universes, "AAPL,MSFT", "TIER_1,REFERENCES" (one
+            symbol: "AAPL,"); or a file of symbols, one a line, or a CSV with `symbol` and optionally `start_date`
+            and `end_date`.
         as_of: who belonged to it on that day. None: everyone who ever did, those that left included, which is
             what one fetches, and never what one trades.
         membership: CSV of the spells of SP500; None takes the path in TRADEML_MEMBERSHIP.
@@ -194,10 +195,12 @@ def _spells(name: str, membership: str | Path | None, known: Sequence[str] | Non
             raise UniverseError("universe ALL is everything that a source has; pass known=source.symbols()")
         return _always(sorted(known))
     if "," in name:
-        symbols = [s.strip() for s in name.split(",") if s.strip()]
-        if not symbols:
+        parts = [part for part in (s.strip() for s in name.split(",")) if part]
+        if not parts:
             raise UniverseError(f"{name!r} lists no symbol")
-        return _always(list(dict.fromkeys(symbols)))
+        return pl.concat(
+            _spells(part, membership, known) if part in _NAMED else _always([part]) for part in parts
+        ).unique(maintain_order=True)
     path = Path(name)
     if path.is_file():
         return _read(path)

@@ -73,6 +73,16 @@ def test_without_a_universe_everyone_with_a_bar_belongs(run: Run) -> None:
     audit_month(run.lake(), MONTH).assert_clean()
 
 
+def test_nobody_decides_on_the_vix(run: Run) -> None:
+    lake = run.lake()
+    bars = lake.read(RAW_BARS)
+    vix = bars.filter(pl.col("symbol") == "SIM000").with_columns(pl.lit("^VIX").alias("symbol"))
+    lake.publish(RAW_BARS, pl.concat([bars, vix]), MONTH)
+    assert run().success
+    assert lake.read(UNIVERSE_MEMBERS).equals(bars.select("symbol", "session"))
+    audit_month(lake, MONTH).assert_clean()
+
+
 def test_members_are_those_of_the_day(run: Run) -> None:
     assert of_spells(run)().success
     held = run.lake().read(UNIVERSE_MEMBERS)

@@ -79,20 +79,25 @@ def test_a_month_without_series_is_no_error(series: FileSource, market: Simulate
     assert split_references(rows, ingested_at=NOW).good.columns == list(REFERENCE_BARS.columns)
 
 
-def test_without_a_file_the_funds_among_the_bars_are_taken(series: FileSource) -> None:
+def test_without_a_file_the_funds_among_the_bars_are_taken_with_the_clock_of_their_kind() -> None:
+    close = close_utc(date(2015, 3, 2))
     bars = pl.DataFrame(
         {
-            "symbol": ["AAPL", "SPY"],
-            "session": [date(2015, 3, 2)] * 2,
-            **{c: [1.0, 2.0] for c in ("open", "high", "low", "close", "volume", "split_factor")},
-            "dividend": [0.0, 0.0],
-            "adjusted": [False, False],
-            "event_time": [close_utc(date(2015, 3, 2))] * 2,
-            "knowledge_time": [close_utc(date(2015, 3, 2))] * 2,
-            "source": ["x", "x"],
+            "symbol": ["AAPL", "SPY", "^VIX"],
+            "session": [date(2015, 3, 2)] * 3,
+            **{c: [1.0, 2.0, 3.0] for c in ("open", "high", "low", "close", "volume", "split_factor")},
+            "dividend": [0.0] * 3,
+            "adjusted": [False] * 3,
+            "event_time": [close] * 3,
+            "knowledge_time": [close] * 3,
+            "source": ["x"] * 3,
         }
     )
-    assert reference_rows(None, None, bars, MONTH)["symbol"].to_list() == ["SPY"]
+    got = reference_rows(None, None, bars, MONTH)
+    assert got.select("symbol", "knowledge_time").rows() == [
+        ("SPY", close),
+        ("^VIX", close + timedelta(minutes=15)),
+    ]
 
 
 def test_the_synthetic_index_is_made_of_names_only(market: SimulatedMarket) -> None:

@@ -122,6 +122,14 @@ def test_lists_of_ones_own(tmp_path: Path) -> None:
     assert universe(str(dated), as_of=date(2011, 1, 3)) == ["BACK"]
 
 
+def test_universes_and_symbols_can_be_put_together(spells: Path) -> None:
+    both = universe("MAG7, ZM,REFERENCES,AAPL")
+    assert both[:8] == [*universe("MAG7"), "ZM"]
+    assert both[8:] == universe("REFERENCES")
+    later = universe("SP500,ZM", as_of=date(2003, 1, 2), membership=spells)
+    assert later == ["OLD"]
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

@@ -21,15 +21,17 @@ from trademl_pipeline.lake.schemas import RAW_BARS, UNIVERSE_MEMBERS
 from trademl_pipeline.leakage import AuditReport, audit_universe
 from trademl_pipeline.leakage.published import audit_published
 from trademl_pipeline.market.calendar import FIRST_DAY
+from trademl_pipeline.market.symbols import VOLATILITY_INDICES
 from trademl_pipeline.market.universes import members_with_bars
 
 PROBES = ("universe", "incremental")
 
 
 def month_keys(store: Lake, month: str) -> pl.DataFrame:
-    """symbol, session of the month's bars."""
+    """symbol, session of the month's bars of what can be traded: an index of volatility cannot."""
     require_months(store, RAW_BARS.name, month, month, reader=f"universe_members {month[:7]}")
-    return store.read(RAW_BARS, months=[month], columns=["symbol", "session"])
+    bars = store.read(RAW_BARS, months=[month], columns=["symbol", "session"])
+    return bars.filter(~pl.col("symbol").is_in(VOLATILITY_INDICES))
 
 
 def audit_members_month(
