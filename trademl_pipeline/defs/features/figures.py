@@ -153,7 +153,7 @@ def distributions(now: pl.DataFrame, before: pl.DataFrame, shifted: set[str]) ->
         y += ROW_HEIGHT
     width = LABEL_WIDTH + BAND_WIDTH + 12
     legend = (
-        f'<text x="{LABEL_WIDTH}" y="10">this month: 5-95 %, quartiles, median; grey: four months of the year '
+        '<text x="6" y="10">this month: 5-95 %, quartiles, median; grey: four months of the year '
         "before; red: shifted</text>"
     )
     svg = (
