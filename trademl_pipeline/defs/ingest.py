@@ -28,6 +28,7 @@ from trademl_pipeline.lake.bar_tables import DAILY, TIMEFRAMES, bar_tables
 from trademl_pipeline.lake.errors import MissingTableError
 from trademl_pipeline.market.calendar import month_bounds, month_key, month_range
 from trademl_pipeline.market.errors import (
+    EmptyMonthError,
     MarketError,
     MissingKeyError,
     MissingPackageError,
@@ -76,6 +77,9 @@ def _download(source: BarSource, first: str, last: str, tally: Tally) -> tuple[s
         fetched = staged.download(show)
         tally.absent = staged.absent()
         low, high = staged.span()
+        if len(tally.absent) == len(staged.symbols()):
+            staged.discard()
+            raise EmptyMonthError(source.name, low, high, None, f", {len(tally.absent)} symbols")
     if not fetched:
         console.print("All of it had been downloaded before.")
     return max(first, month_key(low)), min(last, month_key(high))

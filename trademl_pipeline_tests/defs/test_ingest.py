@@ -254,6 +254,14 @@ def test_the_shell_shows_a_summary_and_goes_on_where_it_broke_off(tmp_path: Path
 
 
 @pytest.mark.slow
+def test_the_shell_says_where_there_is_nothing(tmp_path: Path, binance: Binance):
+    asked = ("--source", "binance", "--symbols", PAIRS, "--start", "2019-01", "--end", "2019-12")
+    nothing = shell(tmp_path, *asked, TRADEML_BINANCE_URL=binance.url)
+    assert nothing.returncode == 1
+    assert "has no bars from 2019-01 to 2019-12" in nothing.stderr
+
+
+@pytest.mark.slow
 def test_the_shell_says_what_to_set(tmp_path: Path):
     missing = shell(tmp_path, "--source", "alpaca", "--universe", "MAG7", "--start", "2021-01")
     assert missing.returncode == 2
