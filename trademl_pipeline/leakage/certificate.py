@@ -165,9 +165,15 @@ class Certificate:
         A month that is published again from the same data keeps its certificate, and the lake is left as it is.
         """
         for other in earlier:
-            if replace(self, **{name: getattr(other, name) for name in CIRCUMSTANCES}) == other:
+            # The same probes passed again, perhaps on more cut-offs, which takes nothing from what was shown before.
+            again = self.passed and other.passed and self._probes() == other._probes()
+            names = (*CIRCUMSTANCES, "evidence") if again else CIRCUMSTANCES
+            if replace(self, **{name: getattr(other, name) for name in names}) == other:
                 return other
         return self
+
+    def _probes(self) -> set[tuple[str, str]]:
+        return {(e.table, e.probe) for e in self.evidence}
 
     def differences(self, other: "Certificate") -> dict[str, tuple[Any, Any]]:
         """Fields in which two certificates differ, with both values."""

@@ -96,6 +96,18 @@ def test_the_same_data_at_another_snapshot_keep_the_certificate():
     assert other.settled([earlier]) is other
 
 
+def test_more_cutoffs_of_the_same_probes_keep_the_certificate_and_a_refusal_does_not():
+    def later(passed: bool, probe: str = "truncation") -> Certificate:
+        tested = {"cutoffs": 40, "cells": 9000}
+        months = ("2014-02-01", "2014-03-01")
+        return made(audits=audits(*(("features_f", month, probe, passed, 5, tested) for month in months)))
+
+    earlier = made()
+    assert later(True).settled([earlier]) is earlier
+    assert later(False).settled([earlier]) is not earlier
+    assert later(True, "perturbation").settled([earlier]) is not earlier
+
+
 def test_differences_name_what_moved():
     assert made().differences(made(values="bb" * 16)) == {"values": ("aa" * 16, "bb" * 16)}
 
