@@ -44,21 +44,29 @@ def comparison(summaries: Sequence[Mapping[str, Any]], *, folded: bool = False) 
     compared = build_comparison(summaries)
     rows = [row_of(s) for s in summaries]
     oracle = any(s["recovered"] for s in summaries)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = Table(box=None, pad_edge=False, padding=(0, 1 if folded else 2, 0, 0), header_style="dim")
     table.add_column("study", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    names = ("accuracy", "without skill", "rank IC", "n", *(["of the oracle"] if oracle else []), "gate")
+    names = ["accuracy", "without skill", "rank IC", "n", *(["of the oracle"] if oracle else []), "gate"]
+    if folded:
+        names = [{"without skill": "no skill", "of the oracle": "oracle"}.get(n, n) for n in names[:-1]]
     for name in names:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=folded)
     for row in rows:
         verdict = Text(row.kind.upper(), style=f"bold {_COLOURS[row.kind]}")
         cells = [row.accuracy, row.baseline, row.ic, row.n, *([row.recovered] if oracle else [])]
         if folded:
-            cells = [cell.replace(" (", "\n(") for cell in cells]
-        gate = Text(row.gate, style="red" if "refused" in row.gate else "")
-        table.add_row(Text(row.study, style="bold"), verdict, *(Text(cell) for cell in cells), gate)
+            cells = [_folded(cell) for cell in cells]
+        else:
+            cells.append(row.gate)
+        texts = [Text(cell, style="red" if "refused" in cell else "") for cell in cells]
+        table.add_row(Text(row.study, style="bold"), verdict, *texts)
     colour = _COLOURS[compared.kind]
     notes = [Text("Ranges are 95 % intervals.", style="dim")]
+    if folded:
+        refused = [f"{row.study}: {row.gate}" for row in rows if not row.gate.endswith("passed")]
+        told = "; ".join(refused) if refused else "every partition behind these studies passed"
+        notes.insert(0, Text(f"Gate: {told}", style="red" if refused else ""))
     if any("*" in row.ic for row in rows):
         notes.append(
             Text(
@@ -70,6 +78,15 @@ def comparison(summaries: Sequence[Mapping[str, Any]], *, folded: bool = False) 
         notes.append(Text("Simulated market with planted signals: not a forecast of earnings.", style="dim"))
     body = Group(Text(compared.headline, style=f"bold {colour}"), Text(), table, Text(), *notes)
     return Panel(body, title="Studies", title_align="left", border_style=colour, expand=False)
+
+
+def _folded(cell: str) -> str:
+    """The figure, and below it its interval in few characters."""
+    figure, _, interval = cell.partition(" (")
+    if not interval:
+        return cell.replace(" majority", "\nmajority")
+    low, _, high = interval.rstrip(")").removesuffix(" %").partition(" to ")
+    return f"{figure}\n{low}…{high}"
 
 
 def results(summary: Mapping[str, Any]) -> RenderableType:
