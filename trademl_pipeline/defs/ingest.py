@@ -21,9 +21,10 @@ from rich.table import Table
 from trademl_pipeline.defs.bars import bars_resource
 from trademl_pipeline.defs.gate import watching
 from trademl_pipeline.defs.jobs import ingest_job_name
-from trademl_pipeline.defs.launch import QUIET, RANGE_END, RANGE_START, console, defs, failures
+from trademl_pipeline.defs.launch import RANGE_END, RANGE_START, console
 from trademl_pipeline.defs.market.raw_bars import FETCH_TAG, MISSING
 from trademl_pipeline.defs.resources import LakeResource, home
+from trademl_pipeline.defs.workers import QUIET, definitions, failures
 from trademl_pipeline.lake.bar_tables import DAILY, TIMEFRAMES, bar_tables
 from trademl_pipeline.lake.errors import MissingTableError
 from trademl_pipeline.market.calendar import month_bounds, month_key, month_range
@@ -96,11 +97,16 @@ def _publish(timeframe: str, first: str, last: str, only_missing: bool, tally: T
             progress.update(task, advance=1, description=f"Publishing {month[:7]}")
 
         with watching(seen):
-            result = defs.resolve_job_def(ingest_job_name(timeframe)).execute_in_process(
-                instance=instance,
-                tags={RANGE_START: first, RANGE_END: last} | ({FETCH_TAG: MISSING} if only_missing else {}),
-                run_config=QUIET,
-                raise_on_error=False,
+            result = (
+                definitions()
+                .resolve_job_def(ingest_job_name(timeframe))
+                .execute_in_process(
+                    instance=instance,
+                    tags={RANGE_START: first, RANGE_END: last}
+                    | ({FETCH_TAG: MISSING} if only_missing else {}),
+                    run_config=QUIET,
+                    raise_on_error=False,
+                )
             )
     if any(_interrupted(event.step_failure_data.error) for event in result.get_step_failure_events()):
         raise KeyboardInterrupt

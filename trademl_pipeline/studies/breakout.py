@@ -26,7 +26,7 @@ BREAKOUT = StudySpec(
                 "mamba_attention",
                 "mamba_attention",
                 {
-                    "small": Effort("small", epochs=3, max_rows=3_000),
+                    "small": Effort("small", epochs=3, max_rows=2_000),
                     "base": Effort("base", epochs=30, max_rows=200_000),
                 },
                 training={

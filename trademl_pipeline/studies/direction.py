@@ -5,9 +5,9 @@ from trademl_pipeline.training.members import Effort, MemberSpec
 from trademl_pipeline.training.study import FitPlan
 from trademl_pipeline.training.tuning import Choice, Range
 
-TREES = {"small": Effort(max_rows=30_000, trials=3), "base": Effort(trials=20)}
+TREES = {"small": Effort(max_rows=20_000, trials=2), "base": Effort(trials=20)}
 NETWORKS = {
-    "small": Effort("small", epochs=3, max_rows=3_000),
+    "small": Effort("small", epochs=3, max_rows=2_000),
     "base": Effort("base", epochs=30, max_rows=200_000),
 }
 LEARNING = {"batch_size": 256, "learning_rate": 2e-3, "patience": 5, "schedule": "cosine"}
@@ -39,7 +39,7 @@ DIRECTION = StudySpec(
             MemberSpec(
                 "xgboost",
                 "xgboost",
-                {"small": Effort(max_rows=30_000), "base": Effort(trials=20)},
+                {"small": Effort(max_rows=20_000), "base": Effort(trials=20)},
                 settings={"class_weights": "none", "max_depth": 4, "min_child_weight": 100.0},
                 lags=(0, 1),
                 space={"max_depth": Choice((3, 4, 6)), "min_child_weight": Range(20.0, 400.0, log=True)},

@@ -22,7 +22,7 @@ MAMBA_FORECAST = StudySpec(
                 "mamba_forecast",
                 "mamba_forecast",
                 {
-                    "small": Effort("old", epochs=3, max_rows=3_000),
+                    "small": Effort("old", epochs=3, max_rows=2_000),
                     "base": Effort("new", epochs=50, max_rows=400_000),
                 },
                 training={

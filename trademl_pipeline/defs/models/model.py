@@ -20,7 +20,7 @@ from trademl_pipeline.defs.models.fold import FoldRows, fold_rows, plan_of, wind
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH, earlier
 from trademl_pipeline.defs.resources import ArtifactsResource, LakeResource, TrackingResource, home
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.errors import LakeError
+from trademl_pipeline.lake.errors import LakeError, MissingTableError
 from trademl_pipeline.leakage import AuditReport, audit_fit_ledger, audit_folds, audit_model
 from trademl_pipeline.market.calendar import offset_month
 from trademl_pipeline.studies import StudySpec
@@ -270,6 +270,57 @@ def _train(
         "members": dg.MetadataValue.md(_members_table(fitted)),
         **({"features_dropped": dg.MetadataValue.json(dict(fitted.dropped))} if fitted.dropped else {}),
         **_figures(fitted, importance),
+    }
+
+
+def _kept(
+    store: Lake, study: StudySpec, month: str, fitted: str, size: str, snapshot: int
+) -> pl.DataFrame | None:
+    """The model of an earlier month that serves this one too; None where this month's fold is to be trained."""
+    if fitted == month:
+        return None
+    try:
+        record = store.read(study.models, months=(fitted, fitted), snapshot=snapshot)
+    except MissingTableError:
+        return None
+    same = record.filter((pl.col("size") == size) & (pl.col("only_symbols") == ""))
+    return None if same.is_empty() else same
+
+
+def _carried(
+    context: dg.AssetExecutionContext,
+    store: Lake,
+    study: StudySpec,
+    month: str,
+    kept: pl.DataFrame,
+) -> dict[str, Any]:
+    """Publish an earlier month's model for this month, audited on the rows that it was trained on."""
+    rows = recorded_rows(store, study, month, kept)
+    windows = windows_of_keys(
+        store, study, rows.train, offset_month(rows.fold.month, -1), int(kept["snapshot"][0])
+    )
+    fitted, ledger = load_models(study, kept, rows.fold.month), load_ledger(kept)
+    own = plan_of(study).fold(month, rows.fold.train_start)
+    record = kept.with_columns(
+        pl.lit(month).alias("fold"),
+        pl.lit(own.test_start).alias("test_start"),
+        pl.lit(own.test_end).alias("test_end"),
+        pl.lit(0.0).alias("train_seconds"),
+    )
+    context.log.info(f"fold {month[:7]}: goes on with the model of {rows.fold.month[:7]}")
+    published = publish(
+        context,
+        store,
+        study.models,
+        record,
+        month,
+        lambda _: audit_fold(study, rows, ledger, fitted, windows),
+    )
+    return {
+        **month_metadata(published, record),
+        "mlflow_run": record["model_run"][0],
+        "fitted_fold": rows.fold.month[:7],
+        "members": dg.MetadataValue.md(_members_table(fitted)),
     }
 
 
