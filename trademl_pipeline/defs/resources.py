@@ -89,11 +89,16 @@ class TrackingResource(dg.ConfigurableResource):
         return self.uri or f"sqlite:///{home() / 'mlflow' / 'mlflow.db'}"
 
     def _client(self) -> "MlflowClient":
+        from filelock import FileLock
         from mlflow.tracking import MlflowClient
 
-        if not self.uri:
-            (home() / "mlflow" / "artifacts").mkdir(parents=True, exist_ok=True)
-        return MlflowClient(tracking_uri=self.tracking_uri())
+        if self.uri:
+            return MlflowClient(tracking_uri=self.uri)
+        folder = home() / "mlflow"
+        (folder / "artifacts").mkdir(parents=True, exist_ok=True)
+        # A client makes the database where there is none; two that make its tables at once collide.
+        with FileLock(folder / "making.lock"):
+            return MlflowClient(tracking_uri=self.tracking_uri())
 
     def _experiment_id(self, client: "MlflowClient", name: str) -> str:
         from mlflow.exceptions import MlflowException

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -6,6 +9,7 @@ import pytest
 from trademl_pipeline.defs.bars import BarsResource
 from trademl_pipeline.defs.resources import LakeResource, TrackingResource
 from trademl_pipeline.market import FileSource, SimulatedMarket
+from trademl_pipeline.workspace import ROOT
 
 
 @pytest.fixture
@@ -69,3 +73,18 @@ def test_catalog_and_data_path_are_one_value_each(tmp_path: Path, monkeypatch: p
     assert moved.on_object_storage
     monkeypatch.setenv("TRADEML_LAKE_CATALOG", f"sqlite:{tmp_path / 'other.sqlite'}")
     assert LakeResource().open().config.catalog == f"sqlite:{tmp_path / 'other.sqlite'}"
+
+
+def test_processes_that_start_together_make_one_mlflow_store(tmp_path: Path):
+    code = (
+        "from trademl_pipeline.defs.resources import TrackingResource\n"
+        "with TrackingResource().run('model_x', '2015-01-01', {}) as run: print('RUN', run.run_id)\n"
+    )
+    environment = {**os.environ, "TRADEML_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    said = [process.communicate(timeout=120)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0]
+    assert len({line for text in said for line in text.splitlines() if line.startswith("RUN")}) == 3
