@@ -33,6 +33,20 @@ def small_market(small_market_source: SimulatedMarket) -> pl.DataFrame:
     return small_market_source.bars
 
 
+@pytest.fixture(autouse=True)
+def no_instance_of_an_earlier_test():
+    """Dagster remembers the storage of the instance entered last, also after that instance is gone."""
+    from dagster._core.errors import DagsterInvariantViolationError
+    from dagster._core.storage.defs_state import base
+
+    remembered = base._current_storage.get()
+    if remembered is not None:
+        try:
+            _ = remembered._instance
+        except DagsterInvariantViolationError:
+            base._current_storage.set(None)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
     """Where services are promised (TRADEML_REQUIRE_SERVICES), a test that skips for lack of one has failed."""
