@@ -22,3 +22,19 @@ def small_direction(min_train: int = 120, rounds: int = 15) -> StudySpec:
         sizes=("small",),
         fit=replace(DIRECTION.fit, members=(trees,), ensemble="first"),
     )
+
+
+def quarterly_direction() -> StudySpec:
+    """Trees and a network with attention, trained once a quarter."""
+    study = small_direction(min_train=40)
+    network = MemberSpec(
+        "lstm_attention",
+        "lstm_attention",
+        {"small": Effort("small", epochs=1, max_rows=64)},
+        training={"batch_size": 64},
+    )
+    return replace(
+        study,
+        folds=replace(study.folds, refit="quarter"),
+        fit=replace(study.fit, members=(*study.fit.members, network)),
+    )

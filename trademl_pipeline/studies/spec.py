@@ -177,6 +177,11 @@ class StudySpec:
         return feature_table(self.feature_set, FEATURE_SETS[self.feature_set])
 
     @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Columns of the features, in order."""
+        return tuple(FEATURE_SETS[self.feature_set])
+
+    @property
     def labels(self) -> TableSchema:
         """Table of the labels."""
         return TARGETS[self.target].table

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from trademl_pipeline.labels.breakout import STRATEGIC_VALUES
+from trademl_pipeline.labels.validation import FEATURE_OF
 from trademl_pipeline.training.windows import Windows
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ class Forecast:
         return _frame(self.columns, values).with_columns(score=pl.col("mean_1") / volatility)
 
 
-PATTERNS = ("momentum_persistence", "volatility_regime", "trend_exhaustion", "volume_divergence")
+PATTERNS = tuple(FEATURE_OF)
 
 
 class Pattern:

@@ -2,27 +2,32 @@
 
 import json
 import re
+from datetime import date
 
 import dagster as dg
 import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from trademl_pipeline import studies
 from trademl_pipeline.cli import app
+from trademl_pipeline.defs import build_definitions
 from trademl_pipeline.defs.certificates import values_version
 from trademl_pipeline.defs.models.champion import contest
 from trademl_pipeline.defs.models.fold import fold_rows
+from trademl_pipeline.defs.predictions.predictions import attention_file
 from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.lake.schemas import AUDITS, feature_table, prediction_table
 from trademl_pipeline.leakage.certificate import Certificate
 from trademl_pipeline.leakage.certified import certificates
 from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline_tests.defs.conftest import FIRST, LAST, Workplace
-from trademl_pipeline_tests.small import small_direction
+from trademl_pipeline_tests.small import quarterly_direction, small_direction
 
 MONTHS = month_range(FIRST, LAST)
 FEATURES = feature_table("indicators", FEATURE_SETS["indicators"])
 MARKET = ("raw_bars", "reference_bars", "universe_members")
+QUARTER = ("2013-10-01", "2013-11-01")
 INPUTS = (*MARKET, "features_indicators", "labels_direction", "sequences_direction")
 
 
@@ -195,3 +200,41 @@ def test_the_first_champion_is_the_first_model_and_a_challenger_must_stand_a_tri
     assert scores is not None
     assert scores["session"].min().strftime("%Y-%m-%d") >= LAST
     assert scores.select(pl.all_horizontal(pl.col("champion", "challenger") <= 0).all()).item()
+
+
+@pytest.fixture(scope="module")
+def quarter(workplace: Workplace) -> tuple[dict, dict]:
+    """The model records of the first two months of a quarter whose study is refitted quarterly."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(studies.STUDIES, "direction", quarterly_direction())
+        quarterly = Workplace(workplace.home, workplace.instance, build_definitions())
+        for month in QUARTER:
+            result = quarterly.run("fold_direction", month=month)
+            assert result.success, [e.message for e in result.all_node_events if e.is_failure]
+    records = workplace.lake().read("model_direction", months=QUARTER)
+    return records.row(0, named=True), records.row(1, named=True)
+
+
+def test_months_between_refits_go_on_with_the_quarters_model(workplace: Workplace, quarter):
+    first, second = quarter
+    assert (second["fold"], second["fitted"]) == (QUARTER[1], QUARTER[0])
+    assert second["train_seconds"] == 0.0 < first["train_seconds"]
+    for same in ("artifact", "artifact_sha256", "ledger_digest", "model_run", "train_end"):
+        assert second[same] == first[same]
+    predictions = workplace.lake().read("predictions_direction", months=(QUARTER[1], QUARTER[1]))
+    assert predictions.height > 0
+    assert predictions["session"].min() >= second["test_start"]
+
+
+def test_a_carried_model_is_audited_again_for_its_month(workplace: Workplace, quarter):
+    audits = workplace.lake().read(AUDITS)
+    of_month = audits.filter(pl.col("table_name") == "model_direction", pl.col("month") == QUARTER[1])
+    assert of_month["passed"].all()
+    assert {"folds", "fit_ledger", "model"} <= set(of_month["probe"])
+
+
+def test_where_a_network_looked_is_kept_for_the_report(quarter):
+    for month in QUARTER:
+        looked = pl.read_parquet(attention_file(quarterly_direction(), month))
+        assert 0 < looked["symbol"].n_unique() <= 6
+        assert looked["session"].min() >= date.fromisoformat(month)

@@ -21,6 +21,7 @@ from trademl_pipeline.defs.figures import leak_figure, nights_figure
 from trademl_pipeline.defs.gate import MONTH_ERRORS, audit_rows, run_time, violations_table
 from trademl_pipeline.defs.labels.labels import label_stage
 from trademl_pipeline.defs.metadata import OWNERS, table_metadata
+from trademl_pipeline.defs.models.fold import FROM_THE_FIRST
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH, until
 from trademl_pipeline.defs.patterns.patterns import pattern_stage
 from trademl_pipeline.defs.resources import GateResource, LakeResource
@@ -117,7 +118,7 @@ def leakage_audit_asset(studies: list[StudySpec]) -> dg.AssetsDefinition:
             (stage, month)
             for stage in tables
             if not wanted or stage.schema.name in wanted
-            for month in published_months(store, stage, config.first or "1900-01-01", context.partition_key)
+            for month in published_months(store, stage, config.first or FROM_THE_FIRST, context.partition_key)
         ]
         if not todo:
             raise dg.Failure(

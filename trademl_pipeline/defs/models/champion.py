@@ -12,10 +12,10 @@ import polars as pl
 
 from trademl_pipeline.defs.gate import each_month
 from trademl_pipeline.defs.metadata import OWNERS, table_metadata
-from trademl_pipeline.defs.models.fold import windows_of_keys
+from trademl_pipeline.defs.models.fold import FROM_THE_FIRST, windows_of_keys
 from trademl_pipeline.defs.models.model import ModelMissingError, load_models
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH, until
-from trademl_pipeline.defs.predictions.predictions import only
+from trademl_pipeline.defs.predictions.predictions import context_of, read_by
 from trademl_pipeline.defs.resources import LakeResource, TrackingResource
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import MissingTableError
@@ -39,7 +39,7 @@ def rule_of(study: StudySpec) -> PromotionRule:
 def standing(store: Lake, study: StudySpec, month: str) -> str | None:
     """Fold of the champion before a month; None where there is none yet."""
     try:
-        kept = store.read(champion_table(study.name), months=("1900-01-01", offset_month(month, -1)))
+        kept = store.read(champion_table(study.name), months=(FROM_THE_FIRST, offset_month(month, -1)))
     except MissingTableError:
         return None
     return None if kept.is_empty() else kept.sort("fold")["champion"][-1]
@@ -58,12 +58,11 @@ def contest(store: Lake, study: StudySpec, month: str, champion: str, challenger
     if rows.is_empty():
         return None
     windows = windows_of_keys(store, study, rows, month)
-    names = list(study.features.columns)[4:]
-    context = pl.DataFrame({n: windows.matrix[windows.row, names.index(n)] for n in study.task.context})
+    context = context_of(study, windows)
     scores = []
     for fold in (champion, challenger):
         fitted = load_models(study, store.read(study.models, months=(fold, fold)), fold)
-        values = fitted.combine(fitted.member_values(only(windows, [names.index(n) for n in fitted.names])))
+        values = fitted.combine(fitted.member_values(read_by(fitted, study, windows)))
         scores.append(row_scores(study.fit.task, values, rows, context))
     return paired(rows["session"], *scores)
 

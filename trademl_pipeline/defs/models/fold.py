@@ -53,7 +53,7 @@ def refit_of(study: StudySpec) -> Refit:
     return said or study.folds.refit  # pyright: ignore[reportReturnType]
 
 
-def fitted_month(study: StudySpec, month: str, first_session) -> str:
+def fitted_month(store: Lake, study: StudySpec, month: str, snapshot: int | None = None) -> str:
     """The month whose fold trains the model of `month`: the first of its quarter where models are refitted quarterly.
 
     Where the quarter's first month had too little history, the month trains a fold of its own.
@@ -63,7 +63,7 @@ def fitted_month(study: StudySpec, month: str, first_session) -> str:
     if earlier == month:
         return month
     try:
-        plan_of(study).fold(earlier, first_session)
+        plan_of(study).fold(earlier, _first_session(store, study, month, snapshot))
     except NotEnoughHistoryError:
         return month
     return earlier
@@ -91,7 +91,7 @@ def fold_rows(
     Raises:
         FoldError: nothing to learn from, or too little.
     """
-    fitted = fitted or fitted_month(study, month, _first_session(store, study, month, snapshot))
+    fitted = fitted or fitted_month(store, study, month, snapshot)
     history = (FROM_THE_FIRST, offset_month(fitted, -1))
     # A fold that learned over a hole would not be the fold its month asks for.
     for table in (study.features, study.windows, study.labels):
@@ -141,11 +141,10 @@ def windows_of_keys(
         last: last month to read.
         snapshot: of the lake to read at; None: now.
     """
-    names = study.features.columns
+    names = study.feature_names
     first = month_key(offset(month_sessions(month_key(keys["session"].min()))[0], 1 - study.window))  # pyright: ignore
     months = (FROM_THE_FIRST if study.decisions == "snapshots" else first, last)
     features = store.read(study.features, months=months, snapshot=snapshot)
-    names = [c for c in names if c not in ("symbol", "session", "decision_time", "knowledge_time")]
     if study.decisions == "snapshots":
         from trademl_pipeline.training.snapshot_windows import snapshot_windows
 

@@ -87,7 +87,7 @@ def audit_fold(
     import torch
 
     some = windows.take(np.array(probed(windows)))
-    position = [list(study.features.columns)[4:].index(name) for name in fitted.names]
+    position = [study.feature_names.index(name) for name in fitted.names]
     x, mask = some.batch(np.arange(len(some)))
     batch, real = torch.from_numpy(x[:, :, position].copy()), torch.from_numpy(mask)
     for member in networks:
@@ -193,7 +193,7 @@ def recorded_rows(store: Lake, study: StudySpec, month: str, record: pl.DataFram
 def setting_of(study: StudySpec, size: str, epochs: int = 0) -> Setting:
     """What the members of a fold share; `epochs` 0 leaves them to the size."""
     return Setting(
-        names=tuple(study.features.columns)[4:],
+        names=study.feature_names,
         size=size,
         validation_sessions=study.validation_sessions,
         embargo=study.folds.embargo,
@@ -216,6 +216,9 @@ def _train(
     only = frozenset(s.strip() for s in config.symbols.split(",") if s.strip())
     fitted_fold = month if config.refit == "month" else None
     rows = fold_rows(store, study, month, snapshot, fitted=fitted_fold, symbols=only)
+    kept = None if only else _kept(store, study, month, rows.fold.month, size, config.epochs, snapshot)
+    if kept is not None:
+        return _carried(context, store, study, month, kept)
     windows = windows_of_keys(store, study, rows.train, offset_month(rows.fold.month, -1), snapshot)
     setting = setting_of(study, size, config.epochs)
     ledger, trials = FitLedger(rows.fold.month), TrialLedger(home() / "trials.jsonl")
@@ -274,16 +277,18 @@ def _train(
 
 
 def _kept(
-    store: Lake, study: StudySpec, month: str, fitted: str, size: str, snapshot: int
+    store: Lake, study: StudySpec, month: str, fitted: str, size: str, epochs: int, snapshot: int
 ) -> pl.DataFrame | None:
-    """The model of an earlier month that serves this one too; None where this month's fold is to be trained."""
+    """The model of an earlier month, trained with these settings, that serves this one; None where there is none."""
     if fitted == month:
         return None
     try:
         record = store.read(study.models, months=(fitted, fitted), snapshot=snapshot)
     except MissingTableError:
         return None
-    same = record.filter((pl.col("size") == size) & (pl.col("only_symbols") == ""))
+    same = record.filter(
+        pl.col("size") == size, pl.col("epochs").fill_null(0) == epochs, pl.col("only_symbols") == ""
+    )
     return None if same.is_empty() else same
 
 

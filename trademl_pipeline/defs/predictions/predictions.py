@@ -1,5 +1,6 @@
 """Out-of-sample predictions of a study, one fold per month."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,13 +63,9 @@ def predicted(
     Returns:
         (predictions, members): the columns that the task publishes, keyed by symbol and session.
     """
-    task, names = study.task, list(study.features.columns)[4:]
-    context = pl.DataFrame(
-        {name: windows.matrix[windows.row, names.index(name)].astype(np.float64) for name in task.context}
-    )
+    task, context = study.task, context_of(study, windows)
     keys = windows.keys.select("symbol", "session")
-    own = windows if fitted.names == tuple(names) else only(windows, [names.index(n) for n in fitted.names])
-    values = fitted.member_values(own)
+    values = fitted.member_values(read_by(fitted, study, windows))
 
     def published(table: np.ndarray) -> pl.DataFrame:
         return keys.hstack(task.publish(table, context).select(list(task.published)))
@@ -89,6 +86,7 @@ def predict_month(
     fitted: FittedStudy,
     ledger: FitLedger,
     snapshot: int,
+    on_windows: Callable[[Windows], None] | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The month's predictions, still without their certificate, and those of every member.
 
@@ -100,13 +98,17 @@ def predict_month(
         fitted: the models.
         ledger: their fit ledger, which records the reading of the month's rows.
         snapshot: of the lake to read the month at.
+        on_windows: called with the decisions' windows, if there are any.
     """
     decisions = store.read(study.windows, months=(month, month), snapshot=snapshot)
     frame, members = study.predictions.empty().drop("certificate"), study.members.empty()
     if decisions.height:
 
         def predict(keys: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-            return predicted(study, fitted, windows_of_keys(store, study, keys, month, snapshot), month)
+            windows = windows_of_keys(store, study, keys, month, snapshot)
+            if on_windows is not None:
+                on_windows(windows)
+            return predicted(study, fitted, windows, month)
 
         values, members = ledger.read_test(decisions, predict, fold=record["fitted"][0])
         frame = decisions.select(CLOCKS).hstack(values.drop("symbol", "session"))
@@ -140,31 +142,38 @@ def attention_file(study: StudySpec, month: str) -> Path:
     return home() / "models" / study.name / month[:7] / "attention.parquet"
 
 
-def keep_attention(study: StudySpec, fitted: FittedStudy, windows: Windows, path: Path) -> None:
-    """Keep where the first network that has attention looked, for some windows of the month spread over it."""
-    names = list(study.features.columns)[4:]
+def attention_of(study: StudySpec, fitted: FittedStudy, windows: Windows) -> list[pl.DataFrame]:
+    """Where the first network that has attention looked, for some windows spread over the month; [] where none has."""
     for member in study.networks:
         network = fitted.members[member.name].saved.model
-        if not hasattr(network.network, "attention_weights"):
-            continue
-        from trademl_pipeline.training.interpret import attention_by_window
+        if hasattr(network.network, "attention_weights"):
+            from trademl_pipeline.training.interpret import attention_by_window
 
-        some = windows.take(np.linspace(0, len(windows) - 1, min(len(windows), EXAMPLES)).astype(int))
-        own = only(some, [names.index(n) for n in fitted.names])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        attention_by_window(network, own).write_parquet(path)
-        return
+            some = windows.take(np.linspace(0, len(windows) - 1, min(len(windows), EXAMPLES)).astype(int))
+            return [attention_by_window(network, read_by(fitted, study, some))]
+    return []
 
 
-def only(windows: Windows, columns: list[int]) -> Windows:
-    """The windows over some columns of their matrix."""
+def context_of(study: StudySpec, windows: Windows) -> pl.DataFrame:
+    """The features of the decisions' own sessions that the study's task publishes with."""
+    position = {name: study.feature_names.index(name) for name in study.task.context}
+    return pl.DataFrame(
+        {name: windows.matrix[windows.row, i].astype(np.float64) for name, i in position.items()}
+    )
+
+
+def read_by(fitted: FittedStudy, study: StudySpec, windows: Windows) -> Windows:
+    """The windows over the features that the models read, out of those over the study's whole set."""
+    if fitted.names == study.feature_names:
+        return windows
+    columns = [study.feature_names.index(name) for name in fitted.names]
     return replace(windows, matrix=np.ascontiguousarray(windows.matrix[:, columns]))
 
 
 def prediction_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """The asset and the gate checks of a study's predictions."""
     schema = study.predictions
-    inputs = [(study.features.name, name) for name in list(study.features.columns)[4:]]
+    inputs = [(study.features.name, name) for name in study.feature_names]
     lineage = column_lineage(
         {
             **{c: [(study.windows.name, c)] for c in CLOCKS},
@@ -200,7 +209,17 @@ def prediction_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetCh
             now = store.snapshot()
             record = store.read(study.models, months=(month, month), snapshot=now)
             fitted, ledger = load_models(study, record, month), load_ledger(record)
-            frame, members = predict_month(store, study, month, record, fitted, ledger, now)
+            looked: list[pl.DataFrame] = []
+            frame, members = predict_month(
+                store,
+                study,
+                month,
+                record,
+                fitted,
+                ledger,
+                now,
+                on_windows=lambda windows: looked.extend(attention_of(study, fitted, windows)),
+            )
             report = audit_predictions(store, frame, study, record, ledger, month)
             certified = make_certificate(
                 context,
@@ -228,6 +247,10 @@ def prediction_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetCh
                 lambda _: report,
                 beside=[certified.beside, (study.members, members)],
             )
+            for attention in looked:
+                path = attention_file(study, month)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                attention.write_parquet(path)
             mean = frame["score"].mean()
             return {
                 **month_metadata(published, frame),

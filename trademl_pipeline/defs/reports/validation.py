@@ -16,6 +16,7 @@ from trademl_pipeline.defs.bars import BarsResource
 from trademl_pipeline.defs.figures import bars_figure
 from trademl_pipeline.defs.gate import run_time
 from trademl_pipeline.defs.metadata import OWNERS
+from trademl_pipeline.defs.models.fold import FROM_THE_FIRST
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH, same_month, until
 from trademl_pipeline.defs.predictions.predictions import attention_file
 from trademl_pipeline.defs.resources import (
@@ -39,7 +40,6 @@ from trademl_pipeline.training.dataset import settled_by
 from trademl_pipeline.training.study import CARD, TIMES
 from trademl_pipeline.training.trials import TrialLedger
 
-FROM_THE_FIRST = "1900-01-01"
 # Bars before the first prediction, from which baselines of volatility warm up.
 MONTHS_BEFORE = 6
 COMPARISON = "comparison"
