@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from datetime import date
 
 import polars as pl
 
@@ -113,7 +114,7 @@ def fold_rows(
     return FoldRows(fold, train, test)
 
 
-def _first_session(store: Lake, study: StudySpec, month: str, snapshot: int | None):
+def _first_session(store: Lake, study: StudySpec, month: str, snapshot: int | None) -> date:
     before = (FROM_THE_FIRST, offset_month(month, -1))
     require_months(store, study.windows, *before, reader=f"model_{study.name} {month[:7]}")
     sequences = store.read(study.windows, months=before, columns=["symbol", "session"], snapshot=snapshot)
@@ -122,7 +123,7 @@ def _first_session(store: Lake, study: StudySpec, month: str, snapshot: int | No
             f"fold {month[:7]}: there are no windows before it; materialize {study.windows.name} for the months "
             f"before {month[:7]}"
         )
-    return sequences["session"].min()
+    return sequences["session"].min()  # pyright: ignore[reportReturnType]
 
 
 def windows_of_keys(
