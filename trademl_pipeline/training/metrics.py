@@ -1,11 +1,9 @@
 """Figures of merit of predictions, each with its baselines, its n and a 95 % block-bootstrap interval.
 
 Every function takes a frame with one row a prediction, `session` among its columns, and rows without an
-outcome
-already dropped: a null or NaN in a column that a figure reads is an error, never a silent gap.
-    `bootstrap=None` skips
-the interval. Here are direction, rank correlation, price error and profit; the other figures, re-exported
-here, are in `calibration` (class probabilities) and `sharpe`.
+outcome already dropped: a null or NaN in a column that a figure reads is an error, never a silent gap.
+`bootstrap=None` skips the interval. Here are direction, rank correlation, price error and profit; the other
+figures, re-exported here, are in `class_scores` (class probabilities) and `sharpe`.
 """
 
 import math
@@ -13,7 +11,7 @@ import math
 import numpy as np
 import polars as pl
 
-from trademl_pipeline.training.calibration import (
+from trademl_pipeline.training.class_scores import (
     CLASSES,
     PROBABILITIES,
     brier,
