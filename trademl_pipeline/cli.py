@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 
 from trademl_pipeline.lake.bar_tables import DAILY, TIMEFRAMES
+from trademl_pipeline.market.bar_times import AROUND_THE_CLOCK
 from trademl_pipeline.market.calendar import month_key as month_key_of
 from trademl_pipeline.market.calendar import month_sessions, offset, offset_month
 from trademl_pipeline.workspace import (
@@ -33,7 +34,7 @@ from trademl_pipeline.workspace import (
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 console = Console()
 
-ALL_STUDIES, ALL_SYMBOLS = "all", "ALL"
+ALL_STUDIES, ALL_SYMBOLS, CRYPTO = "all", "ALL", "CRYPTO_8"
 DEFAULT_FOLDS, DEFAULT_FOLDS_OF_ALL = 12, 3
 # Months of the simulated market before its first fold: two years, or what all studies together can do with.
 SIMULATED_HISTORY, SIMULATED_HISTORY_OF_ALL = 24, 21
@@ -259,8 +260,10 @@ def run(
         for name in names:
             if size and size not in STUDIES[name].sizes:
                 raise UsageError(f"{name} has no size {size!r}; it has {', '.join(STUDIES[name].sizes)}")
-        if len(names) == 1 and not universe and not symbols and STUDIES[study].universe != ALL_SYMBOLS:
-            universe = STUDIES[study].universe if data is not None or source in VENDORS else ""
+        real = source in VENDORS or (data is not None and data.exists())
+        if real and len(names) == 1 and not universe and not symbols:
+            usual = DataSet(data, columns=_pairs("--column", column, OURS_THEIRS), home=home, source=source)
+            universe = _usual_universe(STUDIES[study].universe, usual.calendar())
         named = universe
         if data is not None and universe:
             symbols, universe = _universe_symbols(data, column, universe), ""
@@ -281,7 +284,9 @@ def run(
     if chosen.source in VENDORS:
         # What `trademl ingest` has fetched is not fetched again.
         environment.setdefault("TRADEML_FETCH", "missing")
-    as_of = _settled(chosen, last, max(STUDIES[name].settled_after for name in names))
+    as_of = _settled(
+        chosen, environment["TRADEML_CALENDAR"], last, max(STUDIES[name].settled_after for name in names)
+    )
     command = [sys.executable, "-m", "trademl_pipeline.defs.launch", ",".join(names), first, last]
     command += ["--as-of", as_of]
     command += ["--size", size] if size else []
@@ -290,6 +295,13 @@ def run(
     code = subprocess.run(command, env=environment, check=False).returncode
     _print_results(chosen.folder() / "reports", names, as_of[:7])
     raise typer.Exit(code)
+
+
+def _usual_universe(of_study: str, calendar: str) -> str:
+    """A study's universe, empty for all symbols; a study of chosen stocks has the chosen pairs on crypto."""
+    if of_study == ALL_SYMBOLS:
+        return ""
+    return CRYPTO if calendar == AROUND_THE_CLOCK else of_study
 
 
 def _universe_symbols(data: Path, columns: list[str] | None, name: str) -> str:
@@ -317,9 +329,9 @@ def _universe_symbols(data: Path, columns: list[str] | None, name: str) -> str:
     return ",".join(found)
 
 
-def _settled(chosen: DataSet, last: str, sessions: int) -> str:
+def _settled(chosen: DataSet, calendar: str, last: str, sessions: int) -> str:
     """The month by which every outcome of the last fold is known, or the last one that there are bars of."""
-    decided = offset(month_sessions(last)[-1], sessions)
+    decided = offset(month_sessions(last, calendar)[-1], sessions, calendar)
     return max(last, min(month_key_of(decided), _last_month(chosen)))
 
 

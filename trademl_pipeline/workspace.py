@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SIMULATED_START = "2013-01-01"
 VENDORS = ("alpaca", "binance", "yahoo")
 SOURCES = ("simulated", "files", *VENDORS)
+# In the state folder: a lake of one calendar is no lake of another.
+CALENDAR_FILE = "calendar"
 MONTH = re.compile(r"^(\d{4})-(0[1-9]|1[0-2])$")
 
 
@@ -72,6 +74,38 @@ class DataSet:
     source: str = ""
     universe: str = ""
 
+    def calendar(self) -> str:
+        """The exchange calendar of the bars: as the state folder keeps it, TRADEML_CALENDAR says, or the bars tell.
+
+        Crypto trades around the clock ("24/7"): Binance's pairs, Alpaca's with a slash, a universe of them, and a file
+        whose days go on over weekends. All else is on XNYS.
+
+        Raises:
+            UsageError: the variable says another calendar than the one the state was made on.
+        """
+        said, kept = os.environ.get("TRADEML_CALENDAR", ""), self.folder() / CALENDAR_FILE
+        if not kept.exists():
+            return said or self._told()
+        held = kept.read_text().strip()
+        if said not in ("", held):
+            raise UsageError(
+                f"{self.folder()} was made on the calendar {held}, but TRADEML_CALENDAR is {said}: give another --home"
+            )
+        return held
+
+    def _told(self) -> str:
+        from trademl_pipeline.market import FileSource
+        from trademl_pipeline.market.bar_times import AROUND_THE_CLOCK
+        from trademl_pipeline.market.calendar import DEFAULT_CALENDAR
+        from trademl_pipeline.market.universes import universe_calendar
+
+        if self.data is not None:
+            always = FileSource(self.data, columns=self.columns).around_the_clock()
+        else:
+            pairs = self.source == "alpaca" and "/" in self.symbols
+            always = pairs or self.source == "binance" or universe_calendar(self.universe) == AROUND_THE_CLOCK
+        return AROUND_THE_CLOCK if always else DEFAULT_CALENDAR
+
     def folder(self) -> Path:
         """The state folder, absolute."""
         if self.home is not None:
@@ -103,13 +137,14 @@ class DataSet:
                 f"there is no file or folder {self.reference}; --reference takes Parquet or CSV bars of SPY, sector "
                 "funds, ^VIX and ^VIX3M"
             )
-        folder = self.folder()
+        folder, calendar = self.folder(), self.calendar()
         if self.source in VENDORS and not self.symbols:
             raise UsageError(
                 f"source {self.source} needs to know what to fetch: --universe TIER_1, or --symbols AAPL,MSFT"
             )
         for part in ("dagster", "lake", "mlflow", "reports"):
             (folder / part).mkdir(parents=True, exist_ok=True)
+        (folder / CALENDAR_FILE).write_text(f"{calendar}\n")
         return {
             **os.environ,
             "DAGSTER_HOME": str(ROOT),
@@ -123,6 +158,7 @@ class DataSet:
             "TRADEML_COLUMNS": json.dumps(self.columns),
             "TRADEML_SYMBOLS": self.symbols,
             "TRADEML_START": self.start,
+            "TRADEML_CALENDAR": calendar,
             **({"TRADEML_REFERENCE": str(self.reference.resolve())} if self.reference else {}),
             **({"TRADEML_UNIVERSE": self._universe()} if self.universe else {}),
             "TRADEML_YAHOO_CACHE": os.environ.get("TRADEML_YAHOO_CACHE", str(folder / "yfinance")),

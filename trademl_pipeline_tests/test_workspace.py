@@ -1,5 +1,7 @@
+from datetime import date
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from trademl_pipeline.workspace import ROOT, DataSet, UsageError, month_key, month_range
@@ -73,3 +75,49 @@ def test_the_universe_reaches_the_environment_with_an_absolute_path(
 def test_data_that_is_not_there_is_named(tmp_path: Path):
     with pytest.raises(UsageError, match=r"nothing\.parquet"):
         DataSet(data=tmp_path / "nothing.parquet", home=tmp_path).environment()
+
+
+def daily(file: Path, weekdays_only: bool) -> Path:
+    days = pl.select(session=pl.date_range(date(2022, 1, 1), date(2022, 3, 31))).filter(
+        (pl.col("session").dt.weekday() <= 5) | (not weekdays_only)
+    )
+    days.with_columns(
+        pl.lit("X").alias("symbol"),
+        *(pl.lit(1.0).alias(c) for c in ("open", "high", "low", "close", "volume")),
+    ).write_parquet(file)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("chosen", "calendar"),
+    [
+        ({}, "XNYS"),
+        ({"source": "yahoo", "symbols": "AAPL", "universe": "TIER_1"}, "XNYS"),
+        ({"source": "binance", "symbols": "BTCUSDT"}, "24/7"),
+        ({"source": "alpaca", "symbols": "BTC/USD,ETH/USD"}, "24/7"),
+        ({"source": "alpaca", "symbols": "AAPL"}, "XNYS"),
+        ({"source": "yahoo", "symbols": "BTCUSDT", "universe": "CRYPTO_8"}, "24/7"),
+    ],
+)
+def test_the_bars_tell_their_calendar(chosen, calendar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("TRADEML_CALENDAR", raising=False)
+    assert DataSet(home=tmp_path, **chosen).environment()["TRADEML_CALENDAR"] == calendar
+
+
+@pytest.mark.parametrize(("weekdays_only", "calendar"), [(True, "XNYS"), (False, "24/7")])
+def test_a_file_that_goes_on_over_weekends_is_around_the_clock(
+    weekdays_only, calendar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("TRADEML_CALENDAR", raising=False)
+    file = daily(tmp_path / "bars.parquet", weekdays_only)
+    assert DataSet(home=tmp_path / "h", data=file).calendar() == calendar
+
+
+def test_a_state_folder_keeps_its_calendar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TRADEML_CALENDAR", "24/7")
+    DataSet(home=tmp_path).environment()
+    monkeypatch.delenv("TRADEML_CALENDAR")
+    assert DataSet(home=tmp_path).environment()["TRADEML_CALENDAR"] == "24/7"
+    monkeypatch.setenv("TRADEML_CALENDAR", "XLON")
+    with pytest.raises(UsageError, match=r"made on the calendar 24/7, but TRADEML_CALENDAR is XLON"):
+        DataSet(home=tmp_path).environment()

@@ -26,9 +26,7 @@ class BarsResource(dg.ConfigurableResource):
     path: str = Field(default="", description="file or folder, for source=files")
     columns: str = Field(default="{}", description='JSON map of our names to the file\'s, {"close": "Close"}')
     symbols: str = Field(default="", description="comma-separated symbols, or a number: that many symbols")
-    calendar: str = Field(
-        default="XNYS", description="exchange calendar of a file's sessions; 24/7 for crypto"
-    )
+    calendar: str = Field(default="XNYS", description="exchange calendar of the sessions; 24/7 for crypto")
     seed: int = Field(default=7, description="seed of the simulated market")
     revisions: str = Field(default="", description="first or latest; empty: as is usual for the source")
 
@@ -145,7 +143,9 @@ def _local(source: str, path: str, columns: str, symbols: str, calendar: str, se
     named = [s.strip() for s in symbols.split(",") if s.strip()]
     listed = named if named and count is None else None
     if source == "simulated":
-        return SimulatedMarket(seed=seed, n_symbols=count) if count else SimulatedMarket(seed=seed)
+        if count is None:
+            return SimulatedMarket(seed=seed, calendar=calendar)
+        return SimulatedMarket(seed=seed, n_symbols=count, calendar=calendar)
     if source == "files":
         if not path:
             raise dg.DagsterInvalidConfigError(

@@ -8,6 +8,7 @@ from datetime import timedelta
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from trademl_pipeline.defs.calendars import data_calendar
 from trademl_pipeline.defs.jobs import month_job_name, train_job_name
 from trademl_pipeline.defs.market.raw_bars import FETCH_TAG, MISSING
 from trademl_pipeline.market.calendar import close_utc, month_key, month_range, month_sessions, offset_month
@@ -40,7 +41,7 @@ def ingest_schedule(job: UnresolvedAssetJobDefinition, table: str) -> dg.Schedul
         at = context.scheduled_execution_time
         held = context.instance.get_materialized_partitions(dg.AssetKey(table))
         now = month_key(at.date())
-        if close_utc(month_sessions(now)[0]) > at:
+        if close_utc(month_sessions(now, data_calendar())[0], data_calendar()) > at:
             # The month has begun, and none of its sessions has ended.
             now = offset_month(now, -1)
         first = max(max((m for m in held if m <= now), default=now), offset_month(now, 1 - MOST_MONTHS))

@@ -10,16 +10,16 @@ import polars as pl
 
 from trademl_pipeline.features.references import index_of_history, reference_clock
 from trademl_pipeline.features.registry import compute, reference_inputs, warmup
-from trademl_pipeline.market.calendar import month_bounds, month_sessions, offset
+from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, month_bounds, sessions_before
 
 # Bars of a close reach a trader with the vendor's delay; decisions are taken an hour after the close, long before the
 # next open at which they trade.
 DECISION_DELAY = timedelta(hours=1)
 
 
-def warmup_start(set_name: str, month: str) -> date:
+def warmup_start(set_name: str, month: str, calendar: str = DEFAULT_CALENDAR) -> date:
     """First session whose bars the month needs."""
-    return offset(month_sessions(month)[0], -warmup(set_name))
+    return sessions_before(month, warmup(set_name), calendar)
 
 
 def clock(bars: pl.DataFrame) -> pl.DataFrame:
@@ -68,9 +68,8 @@ def feature_month(
         symbol, session, decision_time, knowledge_time, one Float64 per feature; sorted by key. knowledge_time counts
         the references that the set reads.
     """
-    # Calendar days, not sessions: what trades around the clock has bars on New York's holidays too.
     first, last = month_bounds(month)
-    names = index_of_history(reference, month_sessions(month)[0])
+    names = index_of_history(reference, first)
     values = compute(bars, set_name, reference=reference, universe=universe, names=names)
     inside = pl.col("session").is_between(first, last)
     features = [c for c in values.columns if c not in ("symbol", "session")]

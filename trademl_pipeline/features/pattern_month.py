@@ -14,7 +14,7 @@ from trademl_pipeline.features.panel import clock
 from trademl_pipeline.features.patterns import BOUNDARIES, active_rows, with_rules
 from trademl_pipeline.features.prepare import prepare
 from trademl_pipeline.features.rules import PatternRules
-from trademl_pipeline.market.calendar import month_sessions, offset
+from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, month_bounds, sessions_before
 
 BASELINES = {
     "baseline_bbw": "baseline_bbw_step",
@@ -23,9 +23,9 @@ BASELINES = {
 }
 
 
-def bars_start(month: str) -> date:
+def bars_start(month: str, calendar: str = DEFAULT_CALENDAR) -> date:
     """First session whose bars the month's patterns may read."""
-    return offset(month_sessions(month)[0], -PATTERN_WARMUP)
+    return sessions_before(month, PATTERN_WARMUP, calendar)
 
 
 def pattern_month(bars: pl.DataFrame, month: str, rules: PatternRules = RULES) -> pl.DataFrame:
@@ -42,7 +42,6 @@ def pattern_month(bars: pl.DataFrame, month: str, rules: PatternRules = RULES) -
         a split moves them with the price), baseline_bbw, baseline_volume_ratio, baseline_volatility (means over the
         qualifying sessions); sorted by symbol and session.
     """
-    sessions = month_sessions(month)
     panel = prepare(bars)
     values = evaluate(panel, [*BOUNDARIES, *BASELINES.values()], with_rules(rules))
     per_share = panel.select(pl.col("traded_close") / pl.col("close")).to_series()
@@ -55,7 +54,7 @@ def pattern_month(bars: pl.DataFrame, month: str, rules: PatternRules = RULES) -
         *(values[step].gather(at).alias(name) for name, step in BASELINES.items()),
     )
     return (
-        found.filter(pl.col("session").is_between(sessions[0], sessions[-1]))
+        found.filter(pl.col("session").is_between(*month_bounds(month)))
         .join(clock(bars), on=["symbol", "session"], how="left")
         .select(
             "symbol",

@@ -10,14 +10,14 @@ import polars as pl
 
 from trademl_pipeline.labels.horizon import KEY
 from trademl_pipeline.labels.target import Target
-from trademl_pipeline.market.calendar import month_sessions, offset
+from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, month_bounds, sessions_before
 
 ELSEWHERE = "labels_without_a_bar"
 
 
-def bars_start(target: Target, month: str) -> date:
+def bars_start(target: Target, month: str, calendar: str = DEFAULT_CALENDAR) -> date:
     """First session whose bars the labels that end in a month may read."""
-    return offset(month_sessions(month)[0], -(target.lookback + target.horizon))
+    return sessions_before(month, target.lookback + target.horizon, calendar)
 
 
 def label_month(bars: pl.DataFrame, target: Target, month: str) -> pl.DataFrame:
@@ -33,8 +33,7 @@ def label_month(bars: pl.DataFrame, target: Target, month: str) -> pl.DataFrame:
         read: of its symbol up to label_end, and of any symbol on label_end, since that a name did *not* trade there
         is known with the others' bars.
     """
-    sessions = month_sessions(month)
-    labels = target.compute(bars, None).filter(pl.col("label_end").is_between(sessions[0], sessions[-1]))
+    labels = target.compute(bars, None).filter(pl.col("label_end").is_between(*month_bounds(month)))
     market = bars.group_by(pl.col("session").alias("label_end")).agg(
         pl.col("knowledge_time").max().alias("_market")
     )

@@ -294,6 +294,17 @@ def month_sessions(month: str, calendar: str = DEFAULT_CALENDAR) -> list[date]:
     return sessions(*month_bounds(month), calendar=calendar)
 
 
+def sessions_before(month: str, n: int, calendar: str = DEFAULT_CALENDAR) -> date:
+    """The session n sessions before the first one of a month."""
+    return offset(on_or_after(parse_month(month), calendar), -n, calendar)
+
+
+@lru_cache(maxsize=8)
+def sessions_a_year(calendar: str = DEFAULT_CALENDAR) -> int:
+    """Sessions of a usual year, to the nearest whole one: 252 of XNYS, 365 around the clock."""
+    return round(len(_load(calendar).days) / ((LAST_DAY - FIRST_DAY).days + 1) * 365.25)
+
+
 def month_range(start_month: str, end_month: str) -> list[str]:
     """Month keys from start to end, both inclusive; empty where end lies before start."""
     first, last = parse_month(start_month), parse_month(end_month)

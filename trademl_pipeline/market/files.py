@@ -173,6 +173,15 @@ class FileSource:
         self._refuse_intraday(frame)
         return self._dressed(frame)
 
+    def around_the_clock(self) -> bool:
+        """Whether the days go on over weekends: at least a tenth of all rows on Saturdays, and on Sundays."""
+        days = [
+            part.rows.select(session(part.layout, self.calendar, str(part.path)).dt.weekday().alias("day"))
+            for part in self._parts
+        ]
+        day = pl.concat(collect(days, self.path))["day"].drop_nulls()
+        return min((day == weekday).sum() for weekday in (6, 7)) >= max(1, len(day) / 10)
+
     @cached_property
     def _parts(self) -> list[_Part]:
         parts, offset = [], 0

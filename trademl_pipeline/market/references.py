@@ -12,7 +12,7 @@ import polars as pl
 
 from trademl_pipeline.lake.schemas import REFERENCE_BARS
 from trademl_pipeline.market import symbols as lists
-from trademl_pipeline.market.calendar import FIRST_DAY, month_bounds, month_sessions, offset
+from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, FIRST_DAY, month_bounds, sessions_before
 from trademl_pipeline.market.errors import EmptyMonthError, UniverseError
 from trademl_pipeline.market.index_builder import IndexSpec, build_index
 from trademl_pipeline.market.quality import SplitBars, split_bars
@@ -67,13 +67,20 @@ def reference_rows(
     return found.select(kept).with_columns(pl.col("event_time") + late, pl.col("knowledge_time") + late)
 
 
-def split_references(rows: pl.DataFrame, *, ingested_at: datetime) -> SplitBars:
+def split_references(
+    rows: pl.DataFrame, *, ingested_at: datetime, calendar: str = DEFAULT_CALENDAR
+) -> SplitBars:
     """Judge reference rows as bars are judged, but that a volume may be missing, and tell their kind.
+
+    Args:
+        rows: from `reference_rows`.
+        ingested_at: of this run.
+        calendar: that their sessions are on.
 
     Returns:
         good: in the schema REFERENCE_BARS; quarantined: as `quality.split_bars`.
     """
-    good, bad = split_bars(rows, ingested_at=ingested_at, volume_required=False)
+    good, bad = split_bars(rows, ingested_at=ingested_at, calendar=calendar, volume_required=False)
     kinds = pl.col("symbol").map_elements(kind_of, return_dtype=pl.String)
     return SplitBars(good.with_columns(kinds.alias("kind")).select(list(REFERENCE_BARS.columns)), bad)
 
@@ -113,9 +120,9 @@ def synthetic_rows(
     )
 
 
-def warmup_start(month: str, spec: IndexSpec) -> date:
+def warmup_start(month: str, spec: IndexSpec, calendar: str = DEFAULT_CALENDAR) -> date:
     """First session whose bars decide the month's index."""
-    return offset(month_sessions(month)[0], -spec.warmup)
+    return sessions_before(month, spec.warmup, calendar)
 
 
 def constituents(bars: pl.DataFrame) -> pl.DataFrame:

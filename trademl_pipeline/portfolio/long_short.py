@@ -1,10 +1,9 @@
 """The naive long/short book of a study's predictions, before and after costs.
 
-The clock: weights are decided at the close of session t, ordered after it, filled at the first open after the
-    order
-(the open of t+1 on an exchange with a night), and held to the open `holding` sessions later. With a holding
-of h sessions the book is h equal parts, one renewed each session. Signal, order and fill times are kept for
-the audit of the execution clock.
+The clock: weights are decided at the close of session t, ordered after it, filled at the first open after the order
+(that of t+1 on an exchange with a night, that of t+2 around the clock, where t+1 opens as t closes), and held to the
+open `holding` sessions later. With a holding of h sessions the book is h equal parts, one renewed each session. Signal,
+order and fill times are kept for the audit of the execution clock.
 
 A session of the book runs from one open to the next. Returns are total: a share held over an ex-date becomes
 `split_factor` shares and each is paid `dividend`. At each open the book trades from where prices have carried
@@ -12,8 +11,7 @@ its weights to the weights wanted; costs are a share of the value traded. Gains 
 nothing, borrowing is free: naive.
 
 Missing fills are not smoothed over. A symbol without a bar, or without volume, at the open cannot be traded:
-    the
-position stays as it is and the order is tried anew with the next session's target. A position whose symbol
+the position stays as it is and the order is tried anew with the next session's target. A position whose symbol
 stops trading is valued at its last close; if it never trades again it is closed there (whatever a delisted
 share really brought), and is an event of kind "stopped trading".
 """

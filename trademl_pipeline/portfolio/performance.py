@@ -27,8 +27,8 @@ class Performance:
         sessions: length of the series.
         first, last: first and last session.
         total_return: growth over the whole series less 1.
-        annual_return: mean session return times 252.
-        annual_volatility: standard deviation times sqrt(252).
+        annual_return: mean session return times the sessions of a year.
+        annual_volatility: standard deviation times the root of the sessions of a year.
         sharpe: annualised, with its interval.
         probabilistic_sharpe: probability that the true ratio is above 0; None for a constant series.
         deflated_sharpe: the same against the best of `trials` worthless strategies.
@@ -38,7 +38,7 @@ class Performance:
             the same returns in other orders of their blocks.
         drawdown_start, drawdown_end: sessions of its peak and trough; None without a fall.
         turnover: mean sum of absolute weight changes a session.
-        annual_cost: mean cost a session times 252, as a share of equity.
+        annual_cost: mean cost a session times the sessions of a year, as a share of equity.
     """
 
     sessions: int
@@ -78,6 +78,7 @@ def performance(
     column: str = "net_return",
     trials: int = 1,
     trial_variance: float | None = None,
+    year: int = SESSIONS_A_YEAR,
 ) -> Performance:
     """Measure one return column of a book.
 
@@ -87,6 +88,7 @@ def performance(
         column: "gross_return" or "net_return".
         trials: strategies tried to find this one, for the deflated Sharpe ratio.
         trial_variance: variance of the annualised Sharpe ratios of the trials; see `deflated_sharpe`.
+        year: sessions of a year.
 
     Raises:
         PortfolioError: if the book has no session.
@@ -109,13 +111,13 @@ def performance(
         annual_return=score_from_sums(
             "annual return",
             np.column_stack([r, ones]),
-            scaled_mean(SESSIONS_A_YEAR),
+            scaled_mean(year),
             bootstrap,
             n=n,
             baselines={"none": 0.0},
         ),
-        annual_volatility=float(r.std(ddof=1) * np.sqrt(SESSIONS_A_YEAR)) if n > 1 else 0.0,
-        sharpe=sharpe(r, bootstrap),
+        annual_volatility=float(r.std(ddof=1) * np.sqrt(year)) if n > 1 else 0.0,
+        sharpe=sharpe(r, bootstrap, year=year),
         probabilistic_sharpe=probabilistic_sharpe(r),
         deflated_sharpe=deflated_sharpe(r, trials=trials, trial_variance=trial_variance),
         trials=trials,
@@ -136,7 +138,7 @@ def performance(
             n=n,
             bounds=(0, float("inf")),
         ),
-        annual_cost=float(equity["cost"].mean() * SESSIONS_A_YEAR),  # pyright: ignore[reportArgumentType, reportOperatorIssue, reportOptionalOperand]
+        annual_cost=float(equity["cost"].mean() * year),  # pyright: ignore[reportArgumentType, reportOperatorIssue, reportOptionalOperand]
         **_drawdown(r, equity, bootstrap),
     )
 

@@ -8,7 +8,7 @@ from trademl_pipeline.portfolio.long_short import LongShort, long_short
 from trademl_pipeline.portfolio.performance import Performance, performance
 from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs
 from trademl_pipeline.reports.text import plural
-from trademl_pipeline.training.metrics import SESSIONS_A_YEAR, Score, ratio, score_from_sums
+from trademl_pipeline.training.metrics import Score, ratio, score_from_sums
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def lead_over(judged: Book | None, other: Book | None, config: ReportConfig) -> 
     gap = (both.sort("session")["net_return"] - both.sort("session")["other"]).to_numpy()
     return score_from_sums(
         "return a year above the other book",
-        np.column_stack([SESSIONS_A_YEAR * gap, np.ones(len(gap))]),
+        np.column_stack([config.sessions_a_year * gap, np.ones(len(gap))]),
         ratio,
         config.book_bootstrap,
         n=len(gap),
@@ -80,6 +80,7 @@ def _book(
             column=column,
             trials=config.trials,
             trial_variance=config.trial_variance,
+            year=config.sessions_a_year,
         )
         for column in ("gross_return", "net_return")
     )

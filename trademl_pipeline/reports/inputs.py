@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, sessions_a_year
 from trademl_pipeline.portfolio.long_short import LongShortConfig
 from trademl_pipeline.reports.tasks import TASKS, Task
 from trademl_pipeline.training.intervals import Bootstrap
@@ -32,6 +33,7 @@ class ReportConfig:
         trials: models tried on these data so far, on record; deflates the Sharpe ratio.
         trial_variance: variance of their annualised Sharpe ratios, if on record.
         min_symbols: fewest symbols of a session to rank.
+        calendar: exchange calendar of the sessions: when the book trades, and how many make a year.
         draws: bootstrap draws of each interval.
         ic_ceiling: a mean daily rank IC above it, whose interval lies above 0, is an alarm.
         direction_ceiling: so is directional accuracy this far above the majority's.
@@ -51,6 +53,7 @@ class ReportConfig:
     trials: int = 1
     trial_variance: float | None = None
     min_symbols: int = 5
+    calendar: str = DEFAULT_CALENDAR
     draws: int = 2000
     ic_ceiling: float = IC_ALARM
     direction_ceiling: float = 0.08
@@ -71,7 +74,13 @@ class ReportConfig:
     def book(self) -> LongShortConfig:
         """The book that is judged; what a study that chooses its trades weighs is the task's to say."""
         book = self.portfolio or LongShortConfig(holding=self.horizon, weighting=self.kind.weighting)
+        book = replace(book, calendar=self.calendar)
         return replace(book, weighting=self.kind.weighting) if self.kind.unchosen else book
+
+    @property
+    def sessions_a_year(self) -> int:
+        """Sessions by which figures of a session are made figures of a year."""
+        return sessions_a_year(self.calendar)
 
     @property
     def bootstrap(self) -> Bootstrap:

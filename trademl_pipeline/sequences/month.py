@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from trademl_pipeline.market.calendar import index_of, month_sessions
+from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, index_of, month_bounds
 from trademl_pipeline.sequences.index import KEY, window_index
 
 CLOCKS = ("decision_time", "knowledge_time")
@@ -17,6 +17,7 @@ def sequence_month(
     stride: int = 1,
     snapshots: pl.DataFrame | None = None,
     members: pl.DataFrame | None = None,
+    calendar: str = DEFAULT_CALENDAR,
 ) -> pl.DataFrame:
     """The windows that end in the month, with the latest knowledge time of anything they read.
 
@@ -30,23 +31,23 @@ def sequence_month(
         snapshots: rows of the table `patterns` in the month: decide on those only, and say whose pattern it is.
         members: symbol, session of who belonged to the universe when: decide on those only. A window reaches back
             over the sessions before a symbol joined.
+        calendar: exchange calendar that the stride counts on.
 
     Returns:
         symbol, session, window_start, n_valid, with snapshots also pattern, pattern_start and activation, then
         decision_time, knowledge_time; sorted by symbol and session.
     """
-    sessions = month_sessions(month)
     clocks = rows.sort(KEY).select(*KEY, "decision_time", pl.col("knowledge_time").cum_max().over("symbol"))
     windows = (
         window_index(rows, window)
         .drop("row")
-        .filter(pl.col("session").is_between(sessions[0], sessions[-1]))
+        .filter(pl.col("session").is_between(*month_bounds(month)))
         .join(clocks, on=KEY, how="left")
     )
     if members is not None:
         windows = windows.join(members, on=KEY, how="semi")
     if stride > 1:
-        windows = windows.filter(index_of(windows["session"]) % stride == 0)
+        windows = windows.filter(index_of(windows["session"], calendar) % stride == 0)
     pattern: tuple[str, ...] = ()
     if snapshots is not None:
         pattern = PATTERN_COLUMNS

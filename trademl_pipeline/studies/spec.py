@@ -37,14 +37,14 @@ class FoldPlan:
         window: sessions of training labels a sliding fold keeps; None expands from the first session.
         embargo: sessions left empty between the last label a model learns from and its first decision.
         refit: how often models are trained; months between go on with the quarter's.
-        calendar: exchange calendar whose sessions are counted.
+        calendar: exchange calendar whose sessions are counted; None: the data set's.
     """
 
     min_train: int = 252
     window: int | None = None
     embargo: int = 5
     refit: Refit = "month"
-    calendar: str = "XNYS"
+    calendar: str | None = None
 
     def __post_init__(self) -> None:
         if self.min_train < 1:

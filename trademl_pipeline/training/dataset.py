@@ -11,9 +11,9 @@ from trademl_pipeline.market.calendar import month_sessions, offset, offset_sess
 KEY = ["symbol", "session"]
 
 
-def decisions(symbols: pl.Series, month: str) -> pl.DataFrame:
+def decisions(symbols: pl.Series, month: str, calendar: str) -> pl.DataFrame:
     """The decisions that a fold of that month may have to take: each symbol at each session, no label yet."""
-    sessions = pl.DataFrame({"session": month_sessions(month)}, schema={"session": pl.Date})
+    sessions = pl.DataFrame({"session": month_sessions(month, calendar)}, schema={"session": pl.Date})
     return symbols.unique().sort().to_frame("symbol").join(sessions, how="cross")
 
 
@@ -74,6 +74,6 @@ def training_rows(
         .with_columns(reach(horizon, plan.calendar))
         .drop("input_time", "label_time")
     )
-    future = decisions(sequences["symbol"], fold.month)
+    future = decisions(sequences["symbol"], fold.month, plan.calendar)
     train, test = plan.split(pl.concat([joined, future], how="diagonal_relaxed"), fold)
     return train, test

@@ -23,7 +23,13 @@ from trademl_pipeline.training.sharpe import SESSIONS_A_YEAR
 
 
 def sign_sharpe(
-    frame: pl.DataFrame, bootstrap: Bootstrap | None, *, score: str, outcome: str, horizon: int
+    frame: pl.DataFrame,
+    bootstrap: Bootstrap | None,
+    *,
+    score: str,
+    outcome: str,
+    horizon: int,
+    year: int = SESSIONS_A_YEAR,
 ) -> Score:
     """Annualised Sharpe ratio of holding every symbol by the sign of its forecast, in equal parts, before costs.
 
@@ -36,6 +42,7 @@ def sign_sharpe(
         score: column whose sign is traded.
         outcome: column of the return that followed.
         horizon: sessions that a position is held.
+        year: sessions of a year.
 
     Returns:
         Score whose n is the number of sessions; baseline `always_long` holds every symbol long.
@@ -47,18 +54,18 @@ def sign_sharpe(
         .agg((pl.col(score).sign() * gained).mean().alias("traded"), gained.mean().alias("long"))
         .sort("session")
     )
-    year = math.sqrt(SESSIONS_A_YEAR / horizon)
+    scale = math.sqrt(year / horizon)
     traded, held = daily["traded"].to_numpy(), daily["long"].to_numpy()
 
     def sums(r: np.ndarray) -> np.ndarray:
         return np.column_stack([r, r**2, np.ones(len(r))])
 
     with np.errstate(divide="ignore", invalid="ignore"):
-        base = float(year * mean_over_std(sums(held).sum(axis=0)))
+        base = float(scale * mean_over_std(sums(held).sum(axis=0)))
     return score_from_sums(
         "Sharpe of the sign",
         sums(traded),
-        lambda totals: year * mean_over_std(totals),
+        lambda totals: scale * mean_over_std(totals),
         bootstrap,
         n=daily.height,
         baselines={"always_long": base} if math.isfinite(base) else {},

@@ -8,16 +8,18 @@ import numpy as np
 from trademl_pipeline.training.intervals import Bootstrap
 from trademl_pipeline.training.scores import MetricsError, Score, mean_over_std, score_from_sums
 
+# Of a stock exchange; what trades around the clock has 365, and says so.
 SESSIONS_A_YEAR = 252
 _EULER = 0.5772156649015329
 
 
-def sharpe(returns: np.ndarray, bootstrap: Bootstrap | None) -> Score:
-    """Annualised Sharpe ratio: sqrt(252) times mean over standard deviation (ddof 1) of session returns.
+def sharpe(returns: np.ndarray, bootstrap: Bootstrap | None, *, year: int = SESSIONS_A_YEAR) -> Score:
+    """Annualised Sharpe ratio: sqrt(year) times mean over standard deviation (ddof 1) of session returns.
 
     Args:
         returns: (sessions,) simple returns in time order, net or gross as the caller says.
         bootstrap: how to draw the interval.
+        year: sessions of a year.
 
     Returns:
         Score with value None for a constant series.
@@ -27,7 +29,7 @@ def sharpe(returns: np.ndarray, bootstrap: Bootstrap | None) -> Score:
     return score_from_sums(
         "Sharpe",
         sums,
-        lambda totals: math.sqrt(SESSIONS_A_YEAR) * mean_over_std(totals),
+        lambda totals: math.sqrt(year) * mean_over_std(totals),
         bootstrap,
         n=len(r),
         baselines={"none": 0.0},

@@ -212,3 +212,15 @@ def test_the_direction_study_asks_for_the_direction_target() -> None:
 def test_a_declaration_that_cannot_work_is_refused(change: dict, named: str) -> None:
     with pytest.raises(ValueError, match=named):
         replace(TARGETS["direction"], **change)
+
+
+def test_around_the_clock_labels_end_on_weekends_too() -> None:
+    """October 2022 begins on a Saturday and the horizon counts days."""
+    market = SimulatedMarket(seed=7, n_symbols=3, calendar="24/7")
+    target, month = TARGETS["direction"], "2022-10-01"
+    start = bars_start(target, month, "24/7")
+    assert (date(2022, 10, 1) - start).days == target.lookback + target.horizon
+    labels = label_month(market.fetch(market.symbols(), start, date(2022, 10, 31)), target, month)
+    assert labels["label_end"].unique().sort().to_list() == month_sessions(month, "24/7")
+    spans = labels.select((pl.col("label_end") - pl.col("label_start")).dt.total_days()).to_series()
+    assert (spans == target.horizon).all()

@@ -170,3 +170,15 @@ def test_import_does_not_bring_pandas_or_exchange_calendars():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_sessions_before_a_month_are_counted_from_its_first_one():
+    assert calendar.sessions_before("2016-01-01", 0) == date(2016, 1, 4)
+    assert calendar.sessions_before("2016-01-01", 2) == date(2015, 12, 30)
+    assert calendar.sessions_before("2016-01-01", 2, "24/7") == date(2015, 12, 30)
+    assert calendar.sessions_before("2016-05-01", 1, "24/7") == date(2016, 4, 30)
+
+
+def test_a_year_of_an_exchange_and_around_the_clock():
+    assert calendar.sessions_a_year() == 252
+    assert calendar.sessions_a_year("24/7") == 365

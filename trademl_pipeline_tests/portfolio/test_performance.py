@@ -74,3 +74,14 @@ def test_empty_book_is_refused_and_the_rest_survives_json():
         performance(book([]), BOOT)
     plain = performance(book([0.01, -0.01] * 20), BOOT).to_dict()
     assert json.loads(json.dumps(plain)) == plain
+
+
+def test_a_year_may_have_more_sessions():
+    returns = np.random.default_rng(3).standard_normal(200) * 0.01 + 0.001
+    stocks, crypto = performance(book(returns), BOOT), performance(book(returns), BOOT, year=365)
+    for figure in ("sharpe", "annual_return"):
+        ratio = getattr(crypto, figure).value / getattr(stocks, figure).value
+        assert ratio == pytest.approx((365 / 252) ** (0.5 if figure == "sharpe" else 1.0))
+    assert crypto.annual_volatility / stocks.annual_volatility == pytest.approx((365 / 252) ** 0.5)
+    assert crypto.probabilistic_sharpe == stocks.probabilistic_sharpe
+    assert crypto.deflated_sharpe == stocks.deflated_sharpe

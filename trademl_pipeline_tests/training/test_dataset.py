@@ -55,7 +55,7 @@ def test_training_rows_end_before_the_embargo_and_know_their_labels_time():
 
 
 def test_decisions_are_every_symbol_at_every_session():
-    found = decisions(pl.Series(["B", "A", "A"]), "2015-06-01")
+    found = decisions(pl.Series(["B", "A", "A"]), "2015-06-01", "XNYS")
     assert found.height == 2 * len(month_sessions("2015-06-01"))
     assert found["symbol"].unique().sort().to_list() == ["A", "B"]
 
@@ -68,3 +68,22 @@ def test_races_that_were_decided_early_do_not_train_before_the_slow_ones():
     assert (rows["label_end"] > rows["session"]).all()
     assert rows["session"].max() == settled_by(fold.train_end, 20, plan.calendar)
     assert rows["label_end"].max() == fold.train_end
+
+
+def test_around_the_clock_weekends_are_decided_on_and_purged_like_other_days():
+    days = sessions(date(2015, 1, 2), date(2015, 6, 30), "24/7")
+    rows = pl.DataFrame({"symbol": "A", "session": days}, schema={"symbol": pl.String, "session": pl.Date})
+    clock = pl.col("session").cast(pl.Datetime("us", "UTC")).alias("knowledge_time")
+    windows = rows.with_columns(pl.lit(3, pl.Int32).alias("n_valid"), clock)
+    decided_at_once = rows.with_columns(
+        (pl.col("session") + pl.duration(days=1)).alias("label_end"),
+        pl.lit(1, pl.Int8).alias("target"),
+        clock,
+    )
+    plan = WalkForward(calendar="24/7", min_train=60, embargo=5)
+    train, test = training_rows(windows, decided_at_once, plan, plan.fold("2015-06-01", days[0]), horizon=20)
+    assert set(test["session"]) == set(month_sessions("2015-06-01", "24/7"))
+    # 2015-05-26 is five days before the fold's first decision; a label of twenty days ends no later.
+    assert train["session"].max() == date(2015, 5, 6)
+    assert train["label_end"].max() == date(2015, 5, 26)
+    assert {6, 7} <= set(train["session"].dt.weekday())

@@ -3,6 +3,7 @@
 import dagster as dg
 import polars as pl
 
+from trademl_pipeline.defs.calendars import data_calendar
 from trademl_pipeline.defs.features.figures import FeatureFigures
 from trademl_pipeline.defs.inputs import KEY_COLUMNS, bars_from, references_from
 from trademl_pipeline.defs.metadata import column_lineage
@@ -21,7 +22,7 @@ PROBES = ("truncation", "perturbation", "incremental", "knowledge")
 
 def feature_inputs_of(store: Lake, set_name: str, month: str) -> Inputs:
     """The bars and references that the month's features may read: its warm-up and itself."""
-    start, reader = warmup_start(set_name, month), f"features_{set_name}"
+    start, reader = warmup_start(set_name, month, data_calendar()), f"features_{set_name}"
     bars = bars_from(store, start, month, reader=reader)
     if not reference_inputs(set_name):
         return {"bars": bars}
@@ -53,7 +54,7 @@ def audit_feature_month(
         sources={name: frame for name, frame in inputs.items() if name != "bars"},
         probes=("truncation", "perturbation"),
         cutoffs=sample.cutoffs,
-        sessions=month_sessions(month),
+        sessions=month_sessions(month, data_calendar()),
         seed=sample.seed,
         published=published,
     ) + audit_knowledge(published)

@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from trademl_pipeline.defs.calendars import data_calendar
 from trademl_pipeline.defs.inputs import bars_from
 from trademl_pipeline.defs.metadata import column_lineage
 from trademl_pipeline.defs.partitions import ONE_RUN_APART, months_back, trailing
@@ -33,7 +34,7 @@ def audit_label_month(
     published: pl.DataFrame, bars: pl.DataFrame, target: Target, month: str, sample: Sample
 ) -> AuditReport:
     """A label must not move when what came after its label_end is deleted."""
-    sessions = month_sessions(month)
+    sessions = month_sessions(month, data_calendar())
 
     def known(frame: pl.DataFrame) -> pl.DataFrame:
         rows = frame.filter(pl.col("session").is_between(sessions[0], sessions[-1]))
@@ -86,7 +87,9 @@ def label_stage(target: Target) -> Stage:
         backfill=ONE_RUN_APART,
         probes=PROBES,
         read=lambda store, month: {
-            "bars": bars_from(store, bars_start(target, month), month, reader=target.table.name)
+            "bars": bars_from(
+                store, bars_start(target, month, data_calendar()), month, reader=target.table.name
+            )
         },
         compute=lambda inputs, month: label_month(inputs["bars"], target, month),
         audit=lambda written, inputs, month, sample: audit_label_month(

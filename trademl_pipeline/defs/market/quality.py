@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from trademl_pipeline.defs.calendars import data_calendar
 from trademl_pipeline.defs.figures import quality_figure
 from trademl_pipeline.defs.gate import checked_months, each_month
 from trademl_pipeline.defs.history import require_months
@@ -20,7 +21,7 @@ from trademl_pipeline.defs.quality import QualityResource
 from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.schemas import QUARANTINED_BARS, RAW_BARS, quality_table
-from trademl_pipeline.market.calendar import month_key, month_sessions, offset, offset_month
+from trademl_pipeline.market.calendar import month_key, offset_month, sessions_before
 from trademl_pipeline.market.checks import LOOKBACK
 from trademl_pipeline.market.errors import MarketError
 from trademl_pipeline.market.quality_report import (
@@ -50,7 +51,7 @@ def month_reports(
     rules = quality.parsed()
     for chunk in (list(months[i : i + _CHUNK]) for i in range(0, len(months), _CHUNK)):
         bars = store.read(RAW_BARS, months=(_contiguous(store, chunk[0]), chunk[-1]))
-        start = offset(month_sessions(chunk[0])[0], -LOOKBACK)
+        start = sessions_before(chunk[0], LOOKBACK, data_calendar())
         bars = bars.filter(pl.col("session") >= start)
         yield from quality_of_months(
             bars,
@@ -65,7 +66,7 @@ def month_reports(
 
 def _contiguous(store: Lake, month: str) -> str:
     """The first month of the look-back: a month that nobody published is not the bars' fault."""
-    earliest = month_key(offset(month_sessions(month)[0], -LOOKBACK))
+    earliest = month_key(sessions_before(month, LOOKBACK, data_calendar()))
     published = set(store.months(RAW_BARS))
     while month > earliest and offset_month(month, -1) in published:
         month = offset_month(month, -1)

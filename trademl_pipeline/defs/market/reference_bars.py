@@ -15,6 +15,7 @@ import dagster as dg
 import polars as pl
 
 from trademl_pipeline.defs.bars import BarsResource
+from trademl_pipeline.defs.calendars import data_calendar
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish, run_time
 from trademl_pipeline.defs.history import require_months
 from trademl_pipeline.defs.metadata import OWNERS, month_metadata, table_metadata
@@ -33,7 +34,7 @@ from trademl_pipeline.lake.schemas import (
 )
 from trademl_pipeline.leakage import AuditReport, audit_features, audit_knowledge
 from trademl_pipeline.leakage.published import audit_published
-from trademl_pipeline.market.calendar import month_bounds, month_key, month_sessions, offset, offset_month
+from trademl_pipeline.market.calendar import month_bounds, month_key, offset_month, sessions_before
 from trademl_pipeline.market.checks import LOOKBACK
 from trademl_pipeline.market.errors import MarketError
 from trademl_pipeline.market.index_builder import IndexSpec
@@ -62,7 +63,7 @@ _INDEX_COLUMNS = ("open", "high", "low", "close", "volume")
 
 def index_bars(store: Lake, month: str, spec: IndexSpec) -> pl.DataFrame:
     """The bars that the month's index is made of: its warm-up and itself."""
-    start = warmup_start(month, spec)
+    start = warmup_start(month, spec, data_calendar())
     require_months(store, RAW_BARS.name, month_key(start), month, reader=f"reference_bars {month[:7]}")
     bars = store.read(RAW_BARS, months=(month_key(start), month))
     return bars.filter(pl.col("session") >= start)
@@ -113,15 +114,15 @@ def build_month(
 
 
 def quality_of_references(
-    store: Lake, good: pl.DataFrame, bad: pl.DataFrame, month: str, rules: Mapping[str, Rule]
+    store: Lake, good: pl.DataFrame, bad: pl.DataFrame, month: str, rules: Mapping[str, Rule], calendar: str
 ) -> pl.DataFrame:
     """The month's quality of the real series, those of the look-back behind them."""
-    before = month_key(offset(month_sessions(month)[0], -LOOKBACK)), offset_month(month, -1)
+    before = month_key(sessions_before(month, LOOKBACK, calendar)), offset_month(month, -1)
     try:
         earlier = store.read(REFERENCE_BARS, months=before).filter(pl.col("kind") != SYNTHETIC)
     except MissingTableError:
         earlier = good.clear()
-    return quality_of_months(pl.concat([earlier, good]), bad, [month], rules=rules)[month]
+    return quality_of_months(pl.concat([earlier, good]), bad, [month], rules=rules, calendar=calendar)[month]
 
 
 def audit_reference_month(
@@ -189,15 +190,20 @@ def reference_bars(
     except MarketError as error:
         raise dg.Failure(f"reference_bars: {error}", allow_retries=False) from error
 
+    # What comes from elsewhere than the bars has a calendar of its own.
+    calendar = series.calendar if series is not None else data_calendar()
+
     def month_of(month: str) -> dict[str, Any]:
         held = index_bars(store, month, spec)
         own = held.filter(pl.col("session") >= month_bounds(month)[0])
-        good, bad = split_references(reference_rows(market, series, own, month), ingested_at=ingested_at)
+        good, bad = split_references(
+            reference_rows(market, series, own, month), ingested_at=ingested_at, calendar=calendar
+        )
         base = level_before(store, month, references, ingested_at)
         index = build_month(held, month, base, references, ingested_at)
         frame = pl.concat([good.filter(pl.col("symbol") != INDEX_SYMBOL), index])
         mapped = sectors_of(sectors, own, month)
-        report = quality_of_references(store, good, bad, month, rules)
+        report = quality_of_references(store, good, bad, month, rules, calendar)
         published = publish(
             context,
             store,

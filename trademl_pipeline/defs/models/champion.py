@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from trademl_pipeline.defs.calendars import calendar_of
 from trademl_pipeline.defs.gate import each_month
 from trademl_pipeline.defs.metadata import OWNERS, table_metadata
 from trademl_pipeline.defs.models.fold import FROM_THE_FIRST, windows_of_keys
@@ -47,9 +48,9 @@ def standing(store: Lake, study: StudySpec, month: str) -> str | None:
 
 def contest(store: Lake, study: StudySpec, month: str, champion: str, challenger: str) -> pl.DataFrame | None:
     """Scores of both models for the decisions of the trial; None where no outcome is settled."""
-    first = max(champion, challenger)
+    first, calendar = max(champion, challenger), calendar_of(study)
     trial = (first, month)
-    settled = settled_by(month_sessions(month)[-1], study.settled_after, study.folds.calendar)
+    settled = settled_by(month_sessions(month, calendar)[-1], study.settled_after, calendar)
     labels = store.read(study.labels, months=trial).filter(pl.col("session") <= settled)
     decisions = store.read(study.windows, months=trial)
     rows = decisions.join(

@@ -6,11 +6,12 @@ from datetime import date
 
 import polars as pl
 
+from trademl_pipeline.defs.calendars import calendar_of, data_calendar
 from trademl_pipeline.defs.history import require_months
 from trademl_pipeline.folds import Fold, FoldError, NotEnoughHistoryError, WalkForward
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.schemas import RAW_BARS
-from trademl_pipeline.market.calendar import month_key, month_sessions, offset, offset_month
+from trademl_pipeline.market.calendar import month_key, offset_month, sessions_before
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.studies.spec import REFIT_MONTHS, Refit
 from trademl_pipeline.training.dataset import training_rows
@@ -38,7 +39,7 @@ def plan_of(study: StudySpec) -> WalkForward:
     """The walk-forward plan of a study."""
     folds = study.folds
     return WalkForward(
-        calendar=folds.calendar, min_train=folds.min_train, window=folds.window, embargo=folds.embargo
+        calendar=calendar_of(study), min_train=folds.min_train, window=folds.window, embargo=folds.embargo
     )
 
 
@@ -143,7 +144,7 @@ def windows_of_keys(
         snapshot: of the lake to read at; None: now.
     """
     names = study.feature_names
-    first = month_key(offset(month_sessions(month_key(keys["session"].min()))[0], 1 - study.window))  # pyright: ignore
+    first = month_key(sessions_before(month_key(keys["session"].min()), study.window - 1, data_calendar()))  # pyright: ignore
     months = (FROM_THE_FIRST if study.decisions == "snapshots" else first, last)
     features = store.read(study.features, months=months, snapshot=snapshot)
     if study.decisions == "snapshots":

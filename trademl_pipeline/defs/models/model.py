@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
+from trademl_pipeline.defs.calendars import calendar_of
 from trademl_pipeline.defs.figures import bars_figure, lines_figure
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish
 from trademl_pipeline.defs.metadata import OWNERS, month_metadata, table_metadata
@@ -78,9 +79,9 @@ def audit_fold(
     study: StudySpec, rows: FoldRows, ledger: FitLedger, fitted: FittedStudy, windows: Windows
 ) -> AuditReport:
     """L on the fold's split, F on everything that was fitted for it, M on every network."""
-    report = audit_folds(rows.train, rows.test, embargo=rows.fold.embargo) + audit_fit_ledger(
-        ledger, rows.fold, train=rows.train
-    )
+    report = audit_folds(
+        rows.train, rows.test, embargo=rows.fold.embargo, calendar=calendar_of(study)
+    ) + audit_fit_ledger(ledger, rows.fold, train=rows.train)
     networks = [fitted.members[member.name] for member in study.networks]
     if not networks:
         return report

@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from trademl_pipeline.defs.calendars import data_calendar
 from trademl_pipeline.defs.inputs import KEY_COLUMNS, bars_from
 from trademl_pipeline.defs.metadata import column_lineage
 from trademl_pipeline.defs.partitions import ONE_RUN_APART, months_back, trailing
@@ -34,7 +35,7 @@ COLUMNS = {
 
 def on_every_session(active: pl.DataFrame, bars: pl.DataFrame, month: str) -> pl.DataFrame:
     """The snapshots beside the sessions without one, told apart by `active`."""
-    sessions = month_sessions(month)
+    sessions = month_sessions(month, data_calendar())
     rows = bars.filter(pl.col("session").is_between(sessions[0], sessions[-1])).select("symbol", "session")
     values = active.drop("pattern", "decision_time", "knowledge_time").with_columns(
         pl.lit(1.0).alias("active")
@@ -57,7 +58,7 @@ def audit_pattern_month(
         bars,
         probes=("truncation", "perturbation"),
         cutoffs=sample.cutoffs,
-        sessions=month_sessions(month),
+        sessions=month_sessions(month, data_calendar()),
         seed=sample.seed,
         published=on_every_session(published, bars, month),
     )
@@ -101,7 +102,9 @@ def pattern_stage() -> Stage:
         deps=[dg.AssetDep("raw_bars", partition_mapping=trailing(months_back(PATTERN_WARMUP)))],
         backfill=ONE_RUN_APART,
         probes=PROBES,
-        read=lambda store, month: {"bars": bars_from(store, bars_start(month), month, reader=PATTERNS.name)},
+        read=lambda store, month: {
+            "bars": bars_from(store, bars_start(month, data_calendar()), month, reader=PATTERNS.name)
+        },
         compute=lambda inputs, month: pattern_month(inputs["bars"], month),
         audit=lambda written, inputs, month, sample: audit_pattern_month(
             written, inputs["bars"], month, sample

@@ -9,6 +9,7 @@ import dagster as dg
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.defs.calendars import calendar_of, data_calendar
 from trademl_pipeline.defs.certificates import Read, make_certificate
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish
 from trademl_pipeline.defs.metadata import OWNERS, column_lineage, month_metadata, table_metadata
@@ -19,7 +20,7 @@ from trademl_pipeline.defs.resources import LakeResource, home
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.schemas import RAW_BARS
 from trademl_pipeline.leakage import AuditReport, audit_access, audit_fit_ledger, audit_folds, audit_knowledge
-from trademl_pipeline.market.calendar import month_key, month_sessions, offset, offset_month
+from trademl_pipeline.market.calendar import month_key, offset_month, sessions_before
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.study import FittedStudy
@@ -46,7 +47,11 @@ def audit_predictions(
         nothing = {"rows": 0, "note": "no decision was to be taken in this month"}
         return fits + AuditReport((), {"knowledge": nothing, "folds": nothing})
     decisions = published.select("symbol", "session")
-    return fits + audit_knowledge(published) + audit_folds(rows.train, decisions, embargo=rows.fold.embargo)
+    return (
+        fits
+        + audit_knowledge(published)
+        + audit_folds(rows.train, decisions, embargo=rows.fold.embargo, calendar=calendar_of(study))
+    )
 
 
 def predicted(
@@ -122,7 +127,7 @@ def predict_month(
 
 def reads_of(study: StudySpec, month: str) -> list[Read]:
     """Tables and months that the predictions of a month are made of."""
-    start = month_key(offset(month_sessions(month)[0], 1 - study.window))
+    start = month_key(sessions_before(month, study.window - 1, data_calendar()))
     if study.decisions == "snapshots":
         history = (FROM_THE_FIRST, month)
         return [(study.windows, (month, month)), (study.features, history), (RAW_BARS, history)]

@@ -13,6 +13,7 @@ import dagster as dg
 import polars as pl
 
 from trademl_pipeline.defs.bars import BarsResource
+from trademl_pipeline.defs.calendars import calendar_of
 from trademl_pipeline.defs.figures import bars_figure
 from trademl_pipeline.defs.gate import run_time
 from trademl_pipeline.defs.metadata import OWNERS
@@ -132,6 +133,7 @@ def report_inputs(store: Lake, study: StudySpec, month: str, source: BarSource, 
         task=study.fit.task,
         simulated=simulated,
         portfolio=study.book,
+        calendar=calendar_of(study),
         trials=len(study.fit.members) + int(tried.sum()),
     )
     return inputs, config
@@ -139,7 +141,8 @@ def report_inputs(store: Lake, study: StudySpec, month: str, source: BarSource, 
 
 def settled_labels(store: Lake, study: StudySpec, months: tuple[str, str]) -> pl.DataFrame:
     """Labels of decisions whose whole horizon has passed: those that are decided early would be no fair sample."""
-    last = settled_by(month_sessions(months[1])[-1], study.settled_after, study.folds.calendar)
+    calendar = calendar_of(study)
+    last = settled_by(month_sessions(months[1], calendar)[-1], study.settled_after, calendar)
     return store.read(study.labels, months=months).filter(pl.col("session") <= last)
 
 

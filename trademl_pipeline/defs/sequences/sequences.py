@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from trademl_pipeline.defs.calendars import data_calendar
 from trademl_pipeline.defs.history import require_months
 from trademl_pipeline.defs.inputs import KEY_COLUMNS
 from trademl_pipeline.defs.metadata import column_lineage
@@ -13,7 +14,7 @@ from trademl_pipeline.defs.stage import Inputs, Sample, Stage, of_the_month, sta
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.schemas import PATTERNS, UNIVERSE_MEMBERS
 from trademl_pipeline.leakage import AuditReport, audit_features, audit_knowledge
-from trademl_pipeline.market.calendar import month_key, month_sessions, offset
+from trademl_pipeline.market.calendar import month_key, month_sessions, sessions_before
 from trademl_pipeline.sequences.month import CLOCKS, PATTERN_COLUMNS, sequence_month
 from trademl_pipeline.studies import StudySpec
 
@@ -38,7 +39,7 @@ def on_snapshots(study: StudySpec) -> bool:
 def window_inputs(store: Lake, study: StudySpec, month: str) -> Inputs:
     """Keys and clocks of the feature rows that the month's windows may span, who belonged to the universe, and the
     month's snapshots if they decide."""
-    start = offset(month_sessions(month)[0], -(study.window - 1))
+    start = sessions_before(month, study.window - 1, data_calendar())
     reader = f"sequences_{study.name} {month[:7]}"
     require_months(store, study.features, month_key(start), month, reader=reader)
     rows = store.read(
@@ -64,6 +65,7 @@ def windows_of_month(inputs: Inputs, study: StudySpec, month: str) -> pl.DataFra
         stride=study.stride,
         snapshots=inputs.get("snapshots"),
         members=inputs["members"],
+        calendar=data_calendar(),
     )
 
 
@@ -71,7 +73,7 @@ def audit_sequence_month(
     published: pl.DataFrame, inputs: Inputs, study: StudySpec, month: str, sample: Sample
 ) -> AuditReport:
     """Windows must not move when later rows are deleted, and span nothing known after the decision."""
-    sessions = month_sessions(month)
+    sessions = month_sessions(month, data_calendar())
 
     def on_every_session(found: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
         inside = rows.filter(pl.col("session").is_between(sessions[0], sessions[-1]))

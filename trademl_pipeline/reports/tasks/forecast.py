@@ -101,7 +101,9 @@ def horizon_lines(rows: pl.DataFrame, ewma: pl.DataFrame, horizon: int, config: 
         ),
         Line(
             "Sharpe of the sign",
-            forecast_scores.sign_sharpe(known, boot, score=said, outcome=came, horizon=horizon),
+            forecast_scores.sign_sharpe(
+                known, boot, score=said, outcome=came, horizon=horizon, year=config.sessions_a_year
+            ),
             "number",
             digits=2,
         ),
