@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +12,22 @@ from trademl_pipeline.features.feature import Feature, Series
 from trademl_pipeline.features.operators import AGE
 
 CHUNK_ROWS = 400_000
+
+# Below this many rows handing expressions to other threads costs more than they save.
+SMALL_ROWS = 20_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How columns are computed.
+
+    Attributes:
+        stages: expressions that are added to the panel, stage after stage; see `stages`.
+        wanted: the keys, and the columns wanted as Float64.
+    """
+
+    stages: tuple[tuple[pl.Expr, ...], ...]
+    wanted: tuple[pl.Expr, ...]
 
 
 def stages(
@@ -68,6 +85,14 @@ def symbol_blocks(panel: pl.DataFrame, rows: int) -> list[pl.DataFrame]:
     return [panel.slice(a, b - a) for a, b in pairwise(cuts)]
 
 
+def plan(names: Sequence[str], declared: Mapping[str, Feature | Series], given: Iterable[str]) -> Plan:
+    """The plan for the named columns of a panel with the given ones; raises as `stages` does."""
+    return Plan(
+        tuple(tuple(step.expr.alias(step.name) for step in s) for s in stages(names, declared, given)),
+        (pl.col("symbol", "session"), pl.col(names).cast(pl.Float64)),
+    )
+
+
 def evaluate(
     panel: pl.DataFrame,
     names: Sequence[str],
@@ -80,20 +105,30 @@ def evaluate(
     Blocks bound the memory that the shared steps take. Symbols are independent, so the blocks change no
     value.
     """
-    steps = stages(names, declared, panel.columns)
-    plan = [[step.expr.alias(step.name) for step in stage] for stage in steps]
-    parts = []
-    for block in symbol_blocks(panel, chunk_rows):
-        for stage in plan:
-            block = block.with_columns(stage)
-        parts.append(_finite(block.select("symbol", "session", *(pl.col(n).cast(pl.Float64) for n in names))))
-    return pl.concat(parts)
+    return carry_out(plan(names, declared, panel.columns), panel, chunk_rows=chunk_rows)
+
+
+def carry_out(steps: Plan, panel: pl.DataFrame, *, chunk_rows: int = CHUNK_ROWS) -> pl.DataFrame:
+    """`evaluate` with a plan made beforehand."""
+    blocks = symbol_blocks(panel, chunk_rows) if panel.height > chunk_rows else [panel]
+    return pl.concat([_finite(_block(steps, block)) for block in blocks])
+
+
+def _block(steps: Plan, block: pl.DataFrame) -> pl.DataFrame:
+    if block.height <= SMALL_ROWS:
+        for stage in steps.stages:
+            block = block.with_columns_seq(stage)
+        return block.select_seq(steps.wanted)
+    for stage in steps.stages:
+        block = block.with_columns(stage)
+    return block.select(steps.wanted)
 
 
 def _finite(values: pl.DataFrame) -> pl.DataFrame:
     """Null instead of infinite and NaN."""
-    names = values.columns[2:]
     # A sum is finite only if every value is, and costs a fraction of testing each.
-    sums = values.select(pl.col(names).sum()).row(0)
-    suspect = [n for n, total in zip(names, sums, strict=True) if not math.isfinite(total or 0.0)]
+    sums = [(s.name, s.sum()) for s in values.get_columns()[2:]]
+    suspect = [name for name, total in sums if not math.isfinite(total or 0.0)]
+    if not suspect:
+        return values
     return values.with_columns(pl.when(pl.col(n).is_finite()).then(pl.col(n)) for n in suspect)

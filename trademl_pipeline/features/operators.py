@@ -11,8 +11,8 @@ The kernels are compiled on first use and kept on disk, and they release the int
 Polars runs several of them at once.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 import polars as pl
@@ -28,21 +28,27 @@ def _expr(x: Column) -> pl.Expr:
 
 
 def _values(series: pl.Series) -> np.ndarray:
-    if series.dtype != pl.Float64:
-        series = series.cast(pl.Float64)
-    return (series.fill_null(math.nan) if series.null_count() else series).to_numpy()
+    """(rows,) float64, NaN where null."""
+    values = (series if series.dtype == pl.Float64 else series.cast(pl.Float64)).to_numpy()
+    # Read-only with nulls as without, so that each kernel is compiled once.
+    values.flags.writeable = False
+    return values
+
+
+@cache
+def _compiled(name: str) -> Callable[..., np.ndarray]:
+    from trademl_pipeline.features import oscillator_kernels, state_kernels, window_kernels
+
+    modules = (window_kernels, state_kernels, oscillator_kernels)
+    return next(getattr(m, name) for m in modules if hasattr(m, name))
 
 
 def _kernel(name: str, columns: list[Column], *parameters: float) -> pl.Expr:
     """An expression that hands columns, AGE and parameters to a kernel; NaN stands for null meanwhile."""
 
     def run(series: Sequence[pl.Series]) -> pl.Series:
-        from trademl_pipeline.features import oscillator_kernels, state_kernels, window_kernels
-
         *inputs, age = series
-        modules = (window_kernels, state_kernels, oscillator_kernels)
-        kernel = next(getattr(m, name) for m in modules if hasattr(m, name))
-        values = kernel(*(_values(s) for s in inputs), age.to_numpy(), *parameters)
+        values = _compiled(name)(*(_values(s) for s in inputs), age.to_numpy(), *parameters)
         return pl.Series(values, nan_to_null=True)
 
     return pl.map_batches([*(_expr(c) for c in columns), pl.col(AGE)], run, return_dtype=pl.Float64)

@@ -8,6 +8,7 @@ scale, so the start of the history does not matter. Where a source marks bars as
 factors, prices are taken as they are.
 """
 
+import math
 from typing import Final
 
 import polars as pl
@@ -32,6 +33,11 @@ PANEL_COLUMNS: Final = (
     *REFERENCE_COLUMNS,
 )
 
+# Of rows by symbol: the symbol's first row, and the number of its rows before this one.
+_FIRST = pl.col("symbol").ne_missing(pl.col("symbol").shift(1))
+_ROW = pl.int_range(pl.len(), dtype=pl.Int32)
+_AGE = (_ROW - pl.when(_FIRST).then(_ROW).forward_fill()).alias(AGE)
+
 
 def checked(bars: pl.DataFrame) -> pl.DataFrame:
     """The bars by symbol and session.
@@ -47,11 +53,11 @@ def checked(bars: pl.DataFrame) -> pl.DataFrame:
         raise FeatureInputError(
             f"bars: column session is {bars.schema['session']}; it must be a date or a timestamp"
         )
-    if bars.select(pl.any_horizontal(pl.col(KEY).is_null()).any()).item():
+    if any(bars[c].null_count() for c in KEY):
         raise FeatureInputError("bars: symbol or session is null in some rows; give every row its key")
-    symbol, session = pl.col("symbol"), pl.col("session")
-    after = (symbol > symbol.shift(1)) | ((symbol == symbol.shift(1)) & (session > session.shift(1)))
-    if bars.select(after.all()).item():
+    session = pl.col("session")
+    later = _FIRST | (session > session.shift(1))
+    if bars["symbol"].is_sorted() and bars.select_seq(later.all()).item():
         return bars
     bars = bars.sort(KEY)
     twice = bars.select(pl.all_horizontal(pl.col(KEY) == pl.col(KEY).shift(1))).to_series()
@@ -70,10 +76,19 @@ def usable() -> pl.Expr:
     )
 
 
+def _all_usable(panel: pl.DataFrame) -> bool:
+    """Whether `usable` holds for every row, at a fraction of its cost: a sum is finite only if all values are."""
+    prices = [panel[c] for c in PRICES]
+    return all(
+        p.null_count() == 0 and math.isfinite(p.sum()) and (p.min() or 0) > 0  # pyright: ignore
+        for p in prices
+    )
+
+
 def _on_first_share(panel: pl.DataFrame) -> pl.DataFrame:
     """The usable rows, their prices, volumes and dividends on the symbol's first share, with SPLIT."""
-    if panel.select((pl.col("split_factor") == 1).all()).item():
-        return panel.filter(usable()).rename({"split_factor": SPLIT})
+    if (panel["split_factor"] == 1).all():
+        return (panel if _all_usable(panel) else panel.filter(usable())).rename({"split_factor": SPLIT})
     shares = pl.col("split_factor").cum_prod().over("symbol")
     panel = panel.with_columns(shares.alias("_shares"), usable().shift(1).over("symbol").alias("_whole"))
     panel = panel.filter(usable()).with_columns(
@@ -121,17 +136,16 @@ def prepare(
         return pl.when(done).then(default).otherwise(value).alias(column)
 
     panel = checked(bars).select(*KEY, *numbers, action("split_factor", 1.0), action("dividend", 0.0))
-    if panel.select((pl.col("split_factor") <= 0).any()).item():
+    if (panel["split_factor"] <= 0).any():
         raise FeatureInputError(
             "bars: split_factor holds values of 0 or less; it is 1.0 where nothing happened"
         )
     panel = _on_first_share(panel.with_columns(pl.col(c).alias(f"traded_{c}") for c in TRADED))
     growth = (1 + pl.col("dividend") / pl.col("close")).cum_prod().over("symbol")
-    paid = panel.select((pl.col("dividend") != 0).any()).item()
-    age = pl.int_range(pl.len(), dtype=pl.Int32).over("symbol")
+    paid = (panel["dividend"] != 0).any()
     panel = panel.select(
         *KEY,
-        age.alias(AGE),
+        _AGE,
         *PRICES,
         pl.col("volume").fill_nan(None),
         "dividend",

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import polars as pl
 
 from trademl_pipeline.features import breakout, common, forecast, indicators, pattern
-from trademl_pipeline.features.engine import evaluate, inputs
+from trademl_pipeline.features.engine import carry_out, inputs, plan
 from trademl_pipeline.features.feature import Feature, Series
 from trademl_pipeline.features.operators import SPLIT
 from trademl_pipeline.features.prepare import KEY, PANEL_COLUMNS, checked, prepare
@@ -41,6 +41,8 @@ FEATURE_SETS: dict[str, tuple[str, ...]] = {
     set_name: tuple(f if isinstance(f, str) else f.name for f in module.FEATURES)
     for set_name, module in _MODULES.items()
 }
+# Made once: an audit computes a set on thousands of small panels.
+_PLANS = {name: plan(names, DECLARED, PANEL_COLUMNS) for name, names in FEATURE_SETS.items()}
 
 
 def feature_names(name: str) -> tuple[str, ...]:
@@ -105,7 +107,8 @@ def compute(
         FeatureInputError: the bars cannot be used; the message says which column.
     """
     panel = prepare(bars, reference=reference, universe=universe, names=names)
-    values = evaluate(panel, feature_names(name), DECLARED)
+    steps = _PLANS.get(name) or plan(feature_names(name), DECLARED, PANEL_COLUMNS)
+    values = carry_out(steps, panel)
     if values.height == bars.height:
         return values
     return checked(bars).select(KEY).join(values, on=KEY, how="left", maintain_order="left")

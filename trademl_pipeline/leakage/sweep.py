@@ -70,10 +70,10 @@ class Cells:
         low, high = max(after + 1, self.first), min(until, self.last)
         if high < low:
             return self.base.take(np.empty(0, dtype=np.int64))
-        rows = np.sort(self._order[self._start[low] : self._start[high + 1]])
+        rows = self._order[self._start[low] : self._start[high + 1]]
         if symbols is not None:
             rows = rows[symbols[self._axis.symbol_of(self.base.keys[rows])]]
-        return self.base.take(rows)
+        return self.base.take(np.sort(rows))
 
     def silent_until(self, cutoff: int) -> bool:
         """Whether nothing but missing values was published up to a session."""

@@ -138,20 +138,21 @@ def feature_table(
         session = axis.session_of(keys)
         rows = np.flatnonzero((session >= sessions[0]) & (session <= sessions[1]))
         keys, order = keys[rows], rows if order is None else order[rows]
-    schema = frame.schema
-    data = frame.select(columns)
+    data = frame[list(columns)]
     if order is not None:
         data = data[order]
-    gaps = [c for c, n in zip(columns, data.null_count().row(0), strict=True) if n]
+    gaps = [c.name for c in data.get_columns() if c.null_count()]
     nulls = np.zeros((len(keys), len(columns)), dtype=bool, order="F")
-    for column in gaps:
-        nulls[:, columns.index(column)] = data[column].is_null().to_numpy()
-    if any(schema[c] != pl.Float64 for c in columns):
+    if gaps:
+        at = [columns.index(c) for c in gaps]
+        nulls[:, at] = data.select_seq(pl.col(gaps).is_null()).to_numpy()
+    schema = data.schema
+    if any(t != pl.Float64 for t in schema.values()):
         data = data.select(
-            (pl.col(c).to_physical() if schema[c].is_temporal() else pl.col(c)).cast(pl.Float64)
-            for c in columns
+            (pl.col(c).to_physical() if t.is_temporal() else pl.col(c)).cast(pl.Float64)
+            for c, t in schema.items()
         )
-    single = np.array([schema[c] == pl.Float32 for c in columns])
+    single = np.array([t == pl.Float32 for t in schema.values()])
     return Table(keys, data.to_numpy(order="fortran"), nulls, columns, single)
 
 
@@ -167,18 +168,16 @@ def _check_columns(frame: pl.DataFrame, axis: Axis, where: str) -> tuple[str, ..
             raise ExtractorOutputError(
                 f"column {column!r} of the output has {frame[column].null_count()} nulls {where}"
             )
-    if frame.schema["session"] != axis.dtype:
+    schema = frame.schema
+    if schema["session"] != axis.dtype:
         raise ExtractorOutputError(
-            f"column 'session' of the output is {frame.schema['session']}, that of the bars is {axis.dtype}"
+            f"column 'session' of the output is {schema['session']}, that of the bars is {axis.dtype}"
         )
-    if frame.schema["symbol"] not in (pl.String, pl.Categorical, pl.Enum):
-        raise ExtractorOutputError(
-            f"column 'symbol' of the output is {frame.schema['symbol']}; it must be String"
-        )
-    columns = tuple(c for c in frame.columns if c not in KEY)
+    if schema["symbol"] not in (pl.String, pl.Categorical, pl.Enum):
+        raise ExtractorOutputError(f"column 'symbol' of the output is {schema['symbol']}; it must be String")
+    columns = tuple(c for c in schema if c not in KEY)
     if not columns:
         raise ExtractorOutputError(f"the extractor returned keys only, no feature column, {where}")
-    schema = frame.schema
     for column in columns:
         dtype = schema[column]
         if not (dtype.is_numeric() or dtype.is_temporal() or dtype in (pl.Boolean, pl.Null)):

@@ -6,7 +6,7 @@ import sys
 import polars as pl
 import pytest
 
-from trademl_pipeline.features import FEATURE_SETS, FEATURES, Feature, compute, feature_inputs, warmup
+from trademl_pipeline.features import FEATURE_SETS, FEATURES, Feature, compute, engine, feature_inputs, warmup
 from trademl_pipeline.features.engine import evaluate, stages, symbol_blocks
 from trademl_pipeline.features.feature import Series
 from trademl_pipeline.features.prepare import PANEL_COLUMNS, prepare
@@ -101,6 +101,15 @@ def test_blocks_do_not_cut_symbols_and_change_no_value() -> None:
     assert sum(b["symbol"].n_unique() for b in blocks) == 9
     names = FEATURE_SETS["breakout"]
     assert evaluate(panel, names, DECLARED, chunk_rows=1).equals(evaluate(panel, names, DECLARED))
+
+
+def test_small_panels_come_out_as_large_ones(monkeypatch) -> None:
+    """Large ones are computed by several threads, small ones by one."""
+    panel = prepare(random_bars(9, 300))
+    names = FEATURE_SETS["indicators"]
+    small = evaluate(panel, names, DECLARED)
+    monkeypatch.setattr(engine, "SMALL_ROWS", 0)
+    assert evaluate(panel, names, DECLARED).equals(small)
 
 
 def test_infinite_values_become_null() -> None:
