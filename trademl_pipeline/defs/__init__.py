@@ -31,6 +31,7 @@ def build_definitions() -> dg.Definitions:
     from trademl_pipeline.defs.market.reference_bars import reference_bars, reference_bars_gate
     from trademl_pipeline.defs.market.universe_members import universe_members, universe_members_gate
     from trademl_pipeline.defs.models.champion import champion_assets
+    from trademl_pipeline.defs.models.cross_validation import cross_validation_assets
     from trademl_pipeline.defs.models.model import model_assets
     from trademl_pipeline.defs.patterns.patterns import pattern_assets
     from trademl_pipeline.defs.predictions.predictions import prediction_assets
@@ -70,6 +71,7 @@ def build_definitions() -> dg.Definitions:
     for study in STUDIES.values():
         parts += sequence_assets(study)
         parts += model_assets(study)
+        parts += cross_validation_assets(study)
         parts += prediction_assets(study)
         parts += champion_assets(study)
         parts += report_assets(study)

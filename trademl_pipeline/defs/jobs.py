@@ -104,7 +104,8 @@ def study_jobs(study: StudySpec) -> list[UnresolvedAssetJobDefinition]:
     """The jobs of one study."""
     name = study.name
     inputs = prepare_assets(study)
-    fold = [f"model_{name}", f"predictions_{name}"]
+    tried = [f"cross_validation_{name}"] if study.fit.cross_validate is not None else []
+    fold = [f"model_{name}", f"predictions_{name}", *tried]
     report = [f"report_{name}"]
     described = {
         prepare_job_name(name): (inputs, "Ingest and compute the inputs of a range of months in one run."),

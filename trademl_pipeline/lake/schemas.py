@@ -466,6 +466,37 @@ def model_table(study: str) -> TableSchema:
     )
 
 
+CROSS_VALIDATION_COLUMNS: Mapping[str, Any] = {
+    "symbol": pl.String,
+    "split": pl.Int32,
+    "train_rows": pl.Int64,
+    "last_label_end": pl.Date,
+    "test_start": pl.Date,
+    "test_end": pl.Date,
+    "rows": pl.Int64,
+    "auc": pl.Float64,
+    "accuracy": pl.Float64,
+    "majority": pl.Float64,
+    "correlation": pl.Float64,
+}
+
+
+def cross_validation_table(study: str) -> TableSchema:
+    """Table `cross_validation_<study>`: how each symbol did in gapped cross-validation within a fold's training rows.
+
+    split counts from 0, the earliest; last_label_end is the last session that a label reads from which the split's
+    model learned, before test_start. Empty in months that go on with an earlier fold's models.
+    """
+    return TableSchema(
+        name=f"cross_validation_{study}",
+        columns={"fold": pl.String, **CROSS_VALIDATION_COLUMNS},
+        key=("fold", "symbol", "split"),
+        nullable=frozenset({"auc", "accuracy", "majority", "correlation"}),
+        may_be_empty=True,
+        description=f"Gapped cross-validation by symbol of the study {study!r}, within training rows.",
+    )
+
+
 def champion_table(study: str) -> TableSchema:
     """Table `champion_<study>`: as of each month, the fold whose model serves, and how the last contest ended."""
     return TableSchema(

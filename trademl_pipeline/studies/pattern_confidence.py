@@ -2,6 +2,7 @@
 
 from trademl_pipeline.market.symbols import MAG7
 from trademl_pipeline.studies.spec import FoldPlan, StudySpec
+from trademl_pipeline.training.cross_validation import GappedSplits
 from trademl_pipeline.training.members import Effort, MemberSpec
 from trademl_pipeline.training.study import FitPlan
 
@@ -17,6 +18,9 @@ PATTERN_CONFIDENCE = StudySpec(
     fit=FitPlan(
         task="pattern",
         fine_tune=MAG7,
+        cross_validate=GappedSplits(
+            splits=3, gap=5, efforts={"small": Effort("base", epochs=3, max_rows=2_000)}
+        ),
         members=(
             MemberSpec(
                 "lstm_backbone",

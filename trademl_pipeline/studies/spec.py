@@ -7,6 +7,7 @@ from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.labels.targets import TARGETS
 from trademl_pipeline.lake.schemas import (
     TableSchema,
+    cross_validation_table,
     feature_table,
     member_table,
     model_table,
@@ -127,6 +128,10 @@ class StudySpec:
             raise StudySpecError(
                 "fit.select cannot be used on snapshots, whose windows hold the whole feature set"
             )
+        if self.fit.cross_validate is not None and not hasattr(self.task, "calls"):
+            raise StudySpecError(
+                f"fit.cross_validate scores outcomes of 0 and 1, and task {self.fit.task!r} has none; leave it out"
+            )
         self._members()
 
     def _members(self) -> None:
@@ -190,6 +195,11 @@ class StudySpec:
     def windows(self) -> TableSchema:
         """Table of the decisions and their windows."""
         return sequence_table(self.name, snapshots=self.decisions == "snapshots")
+
+    @property
+    def cross_validation(self) -> TableSchema:
+        """Table of the cross-validation by symbol."""
+        return cross_validation_table(self.name)
 
     @property
     def models(self) -> TableSchema:

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from trademl_pipeline.training.calibrate import Calibration, base_rates, fit_calibration
+from trademl_pipeline.training.cross_validation import GappedSplits
 from trademl_pipeline.training.ensembles import (
     OutOfFold,
     StackedEnsemble,
@@ -59,6 +60,7 @@ class FitPlan:
         calibrate: fit the probabilities to frequencies on the inner validation rows.
         inner_folds: of weights and second levels.
         fine_tune: symbols for which the heads of the first voter, a network, are trained on with their own rows.
+        cross_validate: how the first voter is also tried on each symbol within the training rows; None: it is not.
     """
 
     task: str
@@ -68,6 +70,7 @@ class FitPlan:
     calibrate: bool = False
     inner_folds: int = 1
     fine_tune: tuple[str, ...] = ()
+    cross_validate: GappedSplits | None = None
 
     @property
     def voters(self) -> tuple[MemberSpec, ...]:
@@ -232,7 +235,7 @@ def fit_study(
     voters = tuple(spec.name for spec in plan.voters)
     weights, stacked = {}, None
     if plan.ensemble != "first" and len(voters) > 1:
-        oof = _out_of_fold(plan, task, windows, setting, ledger, fit)
+        oof = _out_of_fold(plan, task, windows, setting, ledger, fit, members)
         if plan.ensemble == "stacked":
             stacked = fit_stacked(oof, windows.targets["target"], windows.keys, kind="class", ledger=ledger)
         else:
@@ -284,8 +287,12 @@ def _out_of_fold(
     setting: Setting,
     ledger: FitLedger,
     fit: Callable[[MemberSpec, Windows, FitLedger, Path | None], FittedMember],
+    members: Mapping[str, FittedMember],
 ) -> OutOfFold:
     def asked(spec: MemberSpec) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        if plan.inner_folds == 1 and members[spec.name].saw_no_validation:
+            # The one inner fold is the split that the member was trained by: it is out of fold there as it is.
+            return lambda _, held: members[spec.name].predict(windows.take(held), task)
         # The search's choice is the outer fit's; here each member is fitted with its plain settings.
         plain = replace(spec, space={})
 

@@ -302,6 +302,12 @@ class Pattern:
         """See `Task.from_network`."""
         return sigmoid(np.asarray(outputs["confidence"], dtype=np.float64))
 
+    def calls(self, values: np.ndarray, keys: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """(probability, outcome 0 or 1) of every pattern that fired on some row, one after another."""
+        came = self.targets(keys)["confidence"]
+        known = ~np.isnan(came)
+        return values[known], came[known]
+
     def publish(self, values: np.ndarray, context: pl.DataFrame) -> pl.DataFrame:
         """See `Task.publish`; where the direction is not known it is 0, and so is the score."""
         turn = pl.mean_horizontal("p_trend_exhaustion", "p_volume_divergence")

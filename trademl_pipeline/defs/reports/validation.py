@@ -80,6 +80,17 @@ def attention(study: StudySpec, models: pl.DataFrame) -> pl.DataFrame | None:
     return pl.concat(frames) if frames else None
 
 
+def cross_validation(store: Lake, study: StudySpec, months: tuple[str, str]) -> pl.DataFrame | None:
+    """Scores by symbol of the last fold that was cross-validated; None where none was."""
+    if study.fit.cross_validate is None:
+        return None
+    try:
+        made = store.read(study.cross_validation, months=months)
+    except MissingTableError:
+        return None
+    return made.filter(pl.col("fold") == made["fold"].max()).drop("fold")
+
+
 def report_inputs(store: Lake, study: StudySpec, month: str, source: BarSource, ran: str) -> Any:
     """Frames and settings of a study's report as of a month; None where the study has no prediction yet."""
     from trademl_pipeline.reports import ReportConfig, ReportInputs
@@ -111,6 +122,7 @@ def report_inputs(store: Lake, study: StudySpec, month: str, source: BarSource, 
         training=training_costs(models),
         attention=attention(study, models),
         sequences=store.read(study.windows, months=covered),
+        cross_validation=cross_validation(store, study, until_month),
         metadata={
             "source of bars": source.name,
             "feature set": study.feature_set,

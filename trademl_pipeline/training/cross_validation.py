@@ -1,0 +1,178 @@
+"""Gapped cross-validation of every symbol inside a fold's training rows, beside the walk-forward (seed 002).
+
+Each symbol's rows are split by scikit-learn's `TimeSeriesSplit` with a gap, and purged: no label that a model learns
+from reaches a row that it is tested on, of whichever symbol. Members share one backbone over all symbols, so the model
+of a split learns from all of them; symbols whose test rows begin in the same month share it.
+
+What it is for: to see on which symbols a model says something, and how much that hangs on the stretch of time. Models
+are not chosen by it, and only the walk-forward's figures are out of sample for the study as a whole.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from trademl_pipeline.lake.schemas import CROSS_VALIDATION_COLUMNS
+from trademl_pipeline.training.inner_split import FitError
+from trademl_pipeline.training.ledger import FitLedger
+from trademl_pipeline.training.members import Effort, FittedMember, MemberSpec, Setting, fit_member
+from trademl_pipeline.training.tasks import Task
+from trademl_pipeline.training.windows import Windows
+
+# Sessions of training rows below which nothing is fitted.
+LEAST_SESSIONS = 40
+
+
+@dataclass(frozen=True)
+class GappedSplits:
+    """How each symbol's rows are split, and what a model of a split may cost.
+
+    Attributes:
+        splits: of each symbol.
+        gap: sessions between the rows that are learned from and those that are tested on.
+        least: fewest rows of a symbol; one with fewer is left out.
+        efforts: of the first voter, by size of the study; a size that is missing costs what the member itself does.
+    """
+
+    splits: int = 3
+    gap: int = 5
+    least: int = 200
+    efforts: Mapping[str, Effort] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of one symbol.
+
+    Attributes:
+        symbol: whose.
+        number: from 0, the earliest.
+        test: positions of its test rows.
+        start: first session of the test rows.
+    """
+
+    symbol: str
+    number: int
+    test: np.ndarray
+    start: date
+
+    @property
+    def cut(self) -> date:
+        """First day of the month in which the test begins; what a model may know ended before it."""
+        return self.start.replace(day=1)
+
+
+def gapped_splits(keys: pl.DataFrame, plan: GappedSplits) -> list[Split]:
+    """The splits of every symbol that has rows enough, by `TimeSeriesSplit`.
+
+    Args:
+        keys: symbol, session, label_end, one row a label.
+        plan: how to split.
+    """
+    from sklearn.model_selection import TimeSeriesSplit
+
+    splitter = TimeSeriesSplit(n_splits=plan.splits, gap=plan.gap)
+    found: list[Split] = []
+    numbered = keys.select("symbol", "session").with_row_index("position").sort("symbol", "session")
+    for (symbol,), own in numbered.group_by("symbol", maintain_order=True):
+        if own.height < plan.least:
+            continue
+        position = own["position"].to_numpy().astype(np.int64)
+        for number, (_, test) in enumerate(splitter.split(position)):
+            found.append(Split(str(symbol), number, position[test], own["session"][int(test[0])]))
+    return found
+
+
+def known_before(keys: pl.DataFrame, cut: date, gap: int) -> np.ndarray:
+    """Mask of the rows whose label ends before a day, and which `gap` sessions or more separate from it."""
+    sessions = keys["session"].unique().sort()
+    before = sessions.filter(sessions < cut)
+    if len(before) <= gap:
+        return np.zeros(keys.height, dtype=bool)
+    last = before[len(before) - gap - 1]
+    return keys.select((pl.col("label_end") < cut) & (pl.col("session") <= last)).to_series().to_numpy()
+
+
+def cross_validate(
+    spec: MemberSpec,
+    task: Task,
+    windows: Windows,
+    setting: Setting,
+    plan: GappedSplits,
+    *,
+    ledger: FitLedger,
+) -> tuple[pl.DataFrame, list[tuple[pl.DataFrame, pl.DataFrame]]]:
+    """Fit a member on every split and score it on each symbol's test rows.
+
+    Args:
+        spec: the member.
+        task: what it learns; its `calls` say what is scored.
+        windows: the fold's training rows, as for `fit_member`, without targets.
+        setting: what the fold's members share.
+        plan: how to split.
+        ledger: records every fit.
+
+    Returns:
+        (scores, evidence): the columns of `lake.schemas.CROSS_VALIDATION_COLUMNS`, and for each model the keys that it
+        learned from and those that it was tested on, for `leakage.audit_folds`.
+
+    Raises:
+        FitError: the task has no such outcomes, or as the member's fit.
+    """
+    calls = getattr(task, "calls", None)
+    if calls is None:
+        raise FitError(f"task {task.name} has no outcomes of 0 and 1 to cross-validate on")
+    windows = replace(windows, targets=task.targets(windows.keys))
+    effort = plan.efforts.get(setting.size, spec.efforts[setting.size])
+    spec = replace(spec, efforts={setting.size: effort})
+    rows: list[dict[str, Any]] = []
+    evidence: list[tuple[pl.DataFrame, pl.DataFrame]] = []
+    splits = gapped_splits(windows.keys, plan)
+    for cut in sorted({split.cut for split in splits}):
+        train = windows.take(known_before(windows.keys, cut, plan.gap))
+        # A fifth of what there is chooses the epoch: early splits are too short for the fold's own share.
+        sessions = train.keys["session"].n_unique()
+        if sessions < LEAST_SESSIONS:
+            continue
+        inner = replace(setting, validation_sessions=min(setting.validation_sessions, sessions // 5))
+
+        def fit(_: pl.DataFrame, train: Windows = train, inner: Setting = inner) -> FittedMember:
+            return fit_member(spec, task, train, inner, ledger=FitLedger(ledger.fold))
+
+        name = f"{spec.name}/cross-validation {cut}"
+        member = ledger.fit(name, train.keys, fit, kind="cross_validation")
+        for split in (s for s in splits if s.cut == cut):
+            test = windows.take(split.test)
+            evidence.append((train.keys, test.keys.select("symbol", "session")))
+            rows.append(
+                {
+                    "symbol": split.symbol,
+                    "split": split.number,
+                    "train_rows": len(train),
+                    "last_label_end": train.keys["label_end"].max(),
+                    "test_start": split.start,
+                    "test_end": test.keys["session"].max(),
+                    **_scores(*calls(member.predict(test, task), test.keys)),
+                }
+            )
+    return pl.DataFrame(rows, schema=CROSS_VALIDATION_COLUMNS).sort("symbol", "split"), evidence
+
+
+def _scores(p: np.ndarray, came: np.ndarray) -> dict[str, float | int | None]:
+    """Of probabilities (n,) and outcomes (n,) of 0 and 1; None where it takes both outcomes, or different calls."""
+    from sklearn.metrics import roc_auc_score
+
+    n = len(came)
+    share = float(came.mean()) if n else 0.0
+    both, varies = 0 < share < 1, n > 1 and float(np.std(p)) > 0
+    return {
+        "rows": n,
+        "auc": float(roc_auc_score(came, p)) if both else None,
+        "accuracy": float(((p > 0.5) == (came > 0.5)).mean()) if n else None,
+        "majority": max(share, 1 - share) if n else None,
+        "correlation": float(np.corrcoef(p, came)[0, 1]) if both and varies else None,
+    }
