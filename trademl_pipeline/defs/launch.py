@@ -2,7 +2,8 @@
 
 `python -m trademl_pipeline.defs.launch <study,...> <first fold> <last fold>`; the CLI's `trademl run` starts it with
 the environment of a data set. History up to the last fold is ingested and computed first, one run per asset with each
-month audited, then each fold of each study trains and predicts in a run of its own, then the reports are made.
+month audited, then each fold of each study trains and predicts in a run of its own, quarters side by side, then the
+reports are made.
 """
 
 import argparse
@@ -64,8 +65,14 @@ def run_studies(
             return 1
         months = list(MONTHS.get_partition_keys_in_range(dg.PartitionKeyRange(first, last)))
         settings = {k: v for k, v in (("size", size), ("epochs", epochs)) if v}
-        chains = [_folds(study, months, as_of, settings) for study in studies]
+        chains = [chain for study in studies for chain in _folds(study, months, settings)]
         failed += len(_run(pool, chains, "Folds", len(months) * len(studies), keep_going))
+        if failed and not keep_going:
+            return 1
+        reports = [[Task(report_job_name(study), as_of)] for study in studies]
+        problems = pool.run(reports, keep_going=True)
+        _show(problems)
+        failed += len(problems)
         if len(studies) > 1 and (keep_going or not failed):
             problems = pool.run([[Task("compare_studies", as_of)]], keep_going=True)
             _show(problems)
@@ -74,11 +81,14 @@ def run_studies(
     return 1 if failed else 0
 
 
-def _folds(study: str, months: Sequence[str], as_of: str, settings: dict[str, Any]) -> list[Task]:
-    """The folds of a study, one after another, and its report."""
+def _folds(study: str, months: Sequence[str], settings: dict[str, Any]) -> list[list[Task]]:
+    """The folds of a study by calendar quarter: those that may share a model one after another, others side by side."""
     config = {"ops": {f"model_{study}": {"config": settings}}} if settings else {}
-    folds = [Task(fold_job_name(study), month, config=config) for month in months]
-    return [*folds, Task(report_job_name(study), as_of)]
+    quarters: dict[tuple[str, int], list[Task]] = {}
+    for month in months:
+        quarter = (month[:4], (int(month[5:7]) - 1) // 3)
+        quarters.setdefault(quarter, []).append(Task(fold_job_name(study), month, config=config))
+    return list(quarters.values())
 
 
 def _run(

@@ -46,7 +46,15 @@ class HybridConfig:
     session_volatility: float = 0.02
 
 
-_SMALL = {"d_xlstm": 64, "d_transformer": 64, "d_model": 64, "dropout": 0.1}
+_SMALL = {
+    "d_xlstm": 16,
+    "xlstm_layers": ("m",),
+    "d_transformer": 32,
+    "transformer_layers": 1,
+    "d_model": 32,
+    "heads": 2,
+    "dropout": 0.1,
+}
 PRESETS = {
     "single": {"form": "single"},
     "efficient": {},

@@ -29,7 +29,11 @@ class LSTMAttentionConfig:
     dropout: float = 0.2
 
 
-PRESETS = {"base": {}, "small": {"hidden": 32, "layers": 1, "heads": 4}}
+PRESETS = {
+    "base": {},
+    "small": {"hidden": 32, "layers": 1, "heads": 4},
+    "slim": {"hidden": 16, "layers": 1, "heads": 4},
+}
 
 
 class LSTMAttention(nn.Module):

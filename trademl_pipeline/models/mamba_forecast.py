@@ -36,6 +36,7 @@ class MambaForecastConfig:
 PRESETS = {
     "old": {"d_model": 64, "d_state": 16, "d_conv": 4, "expand": 2, "layers": 4},
     "new": {},
+    "slim": {"d_model": 32, "d_state": 8, "d_conv": 4, "expand": 2, "layers": 1},
     "stretch": {"d_model": 256},
 }
 

@@ -31,7 +31,12 @@ class TransformerConfig:
     dropout: float = 0.1
 
 
-PRESETS = {"base": {}, "deep": {"layers": 6}, "small": {"d_model": 64, "heads": 4, "layers": 2}}
+PRESETS = {
+    "base": {},
+    "deep": {"layers": 6},
+    "small": {"d_model": 64, "heads": 4, "layers": 2},
+    "slim": {"d_model": 32, "heads": 4, "layers": 1, "feed_forward": 2},
+}
 
 
 class EncoderLayer(nn.Module):

@@ -6,11 +6,10 @@ from trademl_pipeline.training.study import FitPlan
 from trademl_pipeline.training.tuning import Choice, Range
 
 TREES = {"small": Effort(max_rows=20_000, trials=2), "base": Effort(trials=20)}
-NETWORKS = {
-    "small": Effort("small", epochs=3, max_rows=2_000),
-    "base": Effort("base", epochs=30, max_rows=200_000),
-}
-LEARNING = {"batch_size": 256, "learning_rate": 2e-3, "patience": 5, "schedule": "cosine"}
+# A signal as faint as the market's is learned from many different rows, not from the same ones again: the small size
+# sees each row once, in a slim network.
+BASE = Effort("base", epochs=30, max_rows=200_000)
+LEARNING = {"batch_size": 128, "learning_rate": 3e-3, "patience": 5, "schedule": "cosine"}
 
 DIRECTION = StudySpec(
     name="direction",
@@ -19,7 +18,7 @@ DIRECTION = StudySpec(
     target="direction",
     universe="TIER_1",
     window=60,
-    folds=FoldPlan(min_train=252, window=None, embargo=5),
+    folds=FoldPlan(min_train=252, window=None, embargo=5, refit="quarter"),
     fit=FitPlan(
         task="direction",
         ensemble="weighted",
@@ -28,24 +27,43 @@ DIRECTION = StudySpec(
                 "lightgbm",
                 "lightgbm",
                 TREES,
-                settings={"class_weights": "none"},
-                lags=(0, 1),
+                settings={
+                    "class_weights": "none",
+                    "max_rounds": 100,
+                    "num_leaves": 7,
+                    "min_leaf": 400,
+                    "feature_share": 0.5,
+                },
                 space={
-                    "num_leaves": Choice((7, 15, 31)),
-                    "min_leaf": Range(100, 800, log=True),
-                    "feature_share": Range(0.3, 0.9),
+                    "num_leaves": Choice((4, 7, 15)),
+                    "min_leaf": Range(200, 800, log=True),
+                    "feature_share": Range(0.3, 0.7),
                 },
             ),
             MemberSpec(
                 "xgboost",
                 "xgboost",
                 {"small": Effort(max_rows=20_000), "base": Effort(trials=20)},
-                settings={"class_weights": "none", "max_depth": 4, "min_child_weight": 100.0},
-                lags=(0, 1),
-                space={"max_depth": Choice((3, 4, 6)), "min_child_weight": Range(20.0, 400.0, log=True)},
+                settings={
+                    "class_weights": "none",
+                    "max_rounds": 100,
+                    "max_depth": 3,
+                    "min_child_weight": 100.0,
+                },
+                space={"max_depth": Choice((2, 3, 4)), "min_child_weight": Range(20.0, 400.0, log=True)},
             ),
-            MemberSpec("lstm_attention", "lstm_attention", NETWORKS, training=LEARNING),
-            MemberSpec("transformer", "transformer", NETWORKS, training=LEARNING),
+            MemberSpec(
+                "lstm_attention",
+                "lstm_attention",
+                {"small": Effort("slim", epochs=1, max_rows=6_000), "base": BASE},
+                training=LEARNING,
+            ),
+            MemberSpec(
+                "transformer",
+                "transformer",
+                {"small": Effort("slim", epochs=1, max_rows=20_000), "base": BASE},
+                training=LEARNING,
+            ),
         ),
     ),
 )

@@ -8,7 +8,7 @@ from trademl_pipeline.training.study import FitPlan
 
 # Returns and direction first, then the tasks that build on them (seed 004).
 CURRICULUM = (
-    Phase(2, {"price": 0.6, "direction": 0.4}),
+    Phase(1, {"price": 0.6, "direction": 0.4}),
     Phase(1, {"price": 0.4, "direction": 0.25, "position": 0.2, "volatility": 0.15}),
     Phase(
         1,
@@ -22,12 +22,12 @@ CURRICULUM = (
         },
     ),
 )
-LEARNING = {"batch_size": 256, "learning_rate": 2e-3, "patience": 0, "curriculum": CURRICULUM}
+LEARNING = {"batch_size": 128, "learning_rate": 3e-3, "patience": 0, "curriculum": CURRICULUM}
 
 
 def _form(name: str, small: str, base: str, *, baseline: bool) -> MemberSpec:
     efforts = {
-        "small": Effort(small, epochs=4, max_rows=1_000),
+        "small": Effort(small, epochs=3, max_rows=4_000),
         "base": Effort(base, epochs=30, max_rows=200_000),
     }
     return MemberSpec(name, "hybrid", efforts, training=LEARNING, baseline=baseline)
@@ -40,7 +40,7 @@ HYBRID = StudySpec(
     target="hybrid",
     universe="TIER_1",
     window=60,
-    folds=FoldPlan(min_train=252, window=None, embargo=5),
+    folds=FoldPlan(min_train=252, window=None, embargo=5, refit="quarter"),
     fit=FitPlan(
         task="hybrid",
         select=SelectionPlan(),

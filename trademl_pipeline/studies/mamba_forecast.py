@@ -13,7 +13,7 @@ MAMBA_FORECAST = StudySpec(
     universe="TIER_1",
     window=60,
     judged_over=1,
-    folds=FoldPlan(min_train=252, window=None, embargo=5),
+    folds=FoldPlan(min_train=252, window=None, embargo=5, refit="quarter"),
     fit=FitPlan(
         task="forecast",
         ensemble="horizon",
@@ -22,18 +22,18 @@ MAMBA_FORECAST = StudySpec(
                 "mamba_forecast",
                 "mamba_forecast",
                 {
-                    "small": Effort("old", epochs=3, max_rows=2_000),
+                    "small": Effort("slim", epochs=1, max_rows=20_000),
                     "base": Effort("new", epochs=50, max_rows=400_000),
                 },
                 training={
-                    "batch_size": 256,
-                    "learning_rate": 1e-3,
+                    "batch_size": 128,
+                    "learning_rate": 3e-3,
                     "patience": 5,
                     "monitor": "directional_accuracy",
                     "augmentation": Augmentation(noise=0.01, warp=0.2),
                 },
             ),
-            MemberSpec("linear", "linear", {"small": Effort(), "base": Effort()}, lags=(0, 1, 2)),
+            MemberSpec("linear", "linear", {"small": Effort(), "base": Effort()}),
         ),
     ),
 )

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from trademl_pipeline.defs.calendars import calendar_of
 from trademl_pipeline.defs.gate import each_month, publish
 from trademl_pipeline.defs.metadata import OWNERS, month_metadata, table_metadata
 from trademl_pipeline.defs.models.fold import fold_rows, windows_of_keys
@@ -58,7 +59,7 @@ def cross_validated(store: Lake, study: StudySpec, month: str) -> tuple[pl.DataF
         return table.empty(), AuditReport((), {"folds": nothing})
     report = audit_fit_ledger(ledger, rows.fold, train=rows.train)
     for train, test in evidence:
-        report = report + audit_folds(train, test, embargo=0, calendar=study.folds.calendar)
+        report = report + audit_folds(train, test, embargo=0, calendar=calendar_of(study))
     return scores.with_columns(pl.lit(month).alias("fold")).select(list(table.columns)), report
 
 
