@@ -125,6 +125,11 @@ class FittedStudy:
             found = np.asarray(values[self.voters[0]], dtype=np.float64)
         return found if self.calibrator is None else self.calibrator.apply(found)
 
+    def predict(self, windows: Windows) -> dict[str, np.ndarray]:
+        """The study's prediction by column of its task, (rows,) each."""
+        values = self.combine(self.member_values(windows))
+        return {column: values[:, i] for i, column in enumerate(TASKS[self.task].columns)}
+
     def save(self, folder: Path) -> str:
         """Write the folder; returns the SHA-256 of its card, which holds those of all other files.
 
@@ -214,13 +219,15 @@ def fit_study(
         checkpoint, progress, trials: as for `members.fit_member`.
 
     Raises:
-        FitError: no member makes the prediction, or as a member's fit.
+        FitError: there is no row, no member makes the prediction, or as a member's fit.
     """
     task = TASKS[plan.task]
     if not plan.voters:
         raise FitError(
             f"all members of task {plan.task} are baselines; one at least must make the prediction"
         )
+    if not len(windows):
+        raise FitError("the fold has no training rows; give more history, or check the labels and the purge")
     dropped: Mapping[str, str] = {}
     if plan.select is not None:
         windows, setting, dropped = _selected(plan.select, task, windows, setting, ledger)
@@ -271,6 +278,10 @@ def _selected(
     rows = pl.DataFrame(windows.matrix[windows.row], schema=list(setting.names)).with_columns(target)
     rows = windows.keys.select("symbol", "session", "label_end", "knowledge_time").hstack(rows)
     chosen = select_features(rows, setting.names, "_target", ledger=ledger, plan=plan)
+    if not chosen.names:
+        raise FitError(
+            f"none of {len(setting.names)} features varies over {len(windows)} rows; nothing to learn"
+        )
     position = [setting.names.index(name) for name in chosen.names]
     matrix = np.ascontiguousarray(windows.matrix[:, position])
     return (

@@ -88,7 +88,6 @@ def tune(
     ledger: FitLedger,
     trials: TrialLedger,
     storage: str | None = None,
-    on_trial: Callable[[Trial], None] | None = None,
 ) -> Tuned:
     """Search the space for the configuration that scores best on the inner folds.
 
@@ -102,7 +101,6 @@ def tune(
         ledger: records the search over all training rows as one fit.
         trials: every trial is written there.
         storage: Optuna's, e.g. ``sqlite:///data/optuna.db``; None: in memory.
-        on_trial: called with each finished trial, e.g. to log it to MLflow.
 
     Raises:
         FitError: no trial completed.
@@ -115,7 +113,8 @@ def tune(
     def search(_: pl.DataFrame) -> Tuned:
         import optuna
 
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        # a failed trial is on record with its reason; Optuna would print its traceback, too
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
         study = optuna.create_study(
             study_name=f"{name}/{fold}",
             storage=storage,
@@ -133,10 +132,7 @@ def tune(
             def record(state: str, detail: str = "") -> float:
                 seconds = time.perf_counter() - start
                 mean = float(np.mean(scores)) if scores else None
-                done = Trial(name, fold, trial.number, state, mean, seconds, params, detail)
-                trials.add(done)
-                if on_trial is not None:
-                    on_trial(done)
+                trials.add(Trial(name, fold, trial.number, state, mean, seconds, params, detail))
                 return seconds
 
             for split in splits:
