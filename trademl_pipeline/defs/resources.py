@@ -2,7 +2,8 @@
 which the Makefile and the CLI set (see docs/architecture.md for the list)."""
 
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from trademl_pipeline.defs.quality import quality_resource
 from trademl_pipeline.defs.references import reference_resource
 from trademl_pipeline.defs.universes import universe_resource
 from trademl_pipeline.lake import Lake, LakeConfig
+from trademl_pipeline.training.trials import FAILED, Trial
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -134,17 +136,26 @@ class TrackingResource(dg.ConfigurableResource):
             raise
         client.set_terminated(run.info.run_id, "FINISHED")
 
-    def alias(self, name: str, alias: str, run_id: str, path: str, tags: dict[str, str]) -> str:
-        """Point an alias of the model registry at a run's artifacts; returns the version.
+    def alias(
+        self,
+        name: str,
+        alias: str,
+        run_id: str,
+        path: str,
+        tags: dict[str, str],
+        make: Callable[[Path], None],
+    ) -> str:
+        """Point an alias of the model registry at a model that a run made; returns the version.
 
-        Artifacts that are registered already keep their version.
+        A model that is registered already keeps its version and its files.
 
         Args:
             name: registered model.
             alias: e.g. `champion`.
-            run_id: run that logged the artifacts.
-            path: of the artifacts within the run.
-            tags: set on the version.
+            run_id: run that made the model.
+            path: of the model within the run's artifacts.
+            tags: set on the version, beside the run's own.
+            make: writes the MLflow model into the folder that it is given.
         """
         from mlflow.exceptions import MlflowException
 
@@ -153,10 +164,16 @@ class TrackingResource(dg.ConfigurableResource):
             client.get_registered_model(name)
         except MlflowException:
             client.create_registered_model(name)
-        source = f"{client.get_run(run_id).info.artifact_uri}/{path}"
+        run = client.get_run(run_id)
+        source = f"{run.info.artifact_uri}/{path}"
         known = [v for v in client.search_model_versions(f"name='{name}'") if v.source == source]
+        if not known:
+            with tempfile.TemporaryDirectory() as folder:
+                make(Path(folder) / "model")
+                client.log_artifacts(run_id, str(Path(folder) / "model"), path)
         version = known[0] if known else client.create_model_version(name, source, run_id=run_id)
-        for key, value in tags.items():
+        own = {k: v for k, v in run.data.tags.items() if not k.startswith("mlflow.")}
+        for key, value in (own | tags).items():
             client.set_model_version_tag(name, str(version.version), key, value)
         client.set_registered_model_alias(name, alias, str(version.version))
         return str(version.version)
@@ -181,6 +198,37 @@ class TrackedRun:
 
         now = self._client.get_run(self.run_id).info.start_time
         self._client.log_batch(self.run_id, metrics=[Metric(k, float(v), now, 0) for k, v in metrics.items()])
+
+    def log_history(self, member: str, history: tuple[dict[str, float], ...]) -> None:
+        """Every figure of every epoch of a member, as `<member>/<figure>` with the epoch as step."""
+        from mlflow.entities import Metric
+
+        now = self._client.get_run(self.run_id).info.start_time
+        metrics = [
+            Metric(f"{member}/{name}", float(value), now, int(record["epoch"]))
+            for record in history
+            for name, value in record.items()
+            if name != "epoch"
+        ]
+        for first in range(0, len(metrics), 1000):  # as many as MLflow takes in one request
+            self._client.log_batch(self.run_id, metrics=metrics[first : first + 1000])
+
+    def log_trial(self, trial: Trial) -> None:
+        """A trial of a search as a run below this one, with its parameters and score."""
+        from mlflow.entities import Metric, Param
+        from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+        parent = self._client.get_run(self.run_id).info
+        tags = {MLFLOW_PARENT_RUN_ID: self.run_id, "fold": trial.fold, "state": trial.state}
+        name = f"{trial.study} trial {trial.number}"
+        run_id = self._client.create_run(parent.experiment_id, tags=tags, run_name=name).info.run_id
+        figures = {"seconds": trial.seconds} | ({} if trial.score is None else {"score": trial.score})
+        self._client.log_batch(
+            run_id,
+            metrics=[Metric(k, v, parent.start_time, 0) for k, v in figures.items()],
+            params=[Param(k, str(v)) for k, v in trial.params.items()],
+        )
+        self._client.set_terminated(run_id, "FAILED" if trial.state == FAILED else "FINISHED")
 
     def log_artifact(self, path: Path) -> None:
         """Copy a file or a folder into the run's artifacts."""

@@ -1,4 +1,4 @@
-"""The saved model as MLflow runs it ("models from code": MLflow executes this file, nothing is pickled)."""
+"""A saved fold as MLflow runs it ("models from code": MLflow executes this file, nothing is pickled)."""
 
 from pathlib import Path
 from typing import Any
@@ -8,18 +8,19 @@ from mlflow.pyfunc.model import PythonModel  # noqa: TID253
 
 
 class TradingModel(PythonModel):
-    """Loads the saved folder and predicts from a dict of arrays: ``x`` and further inputs by name."""
+    """Loads a study's saved folder and predicts from a dict of arrays: ``x`` and, where asked for, ``symbol``."""
 
     def load_context(self, context: Any) -> None:
-        """Read the model once."""
-        from trademl_pipeline.training.saved import load_model
+        """Read the models once; a file that is not the one that was saved is refused."""
+        from trademl_pipeline.training.study import load_study
 
-        self.saved = load_model(Path(context.artifacts["model"]))
+        self.study = load_study(Path(context.artifacts["study"]))
 
     def predict(self, context, model_input, params=None):  # pyright: ignore
-        """Outputs by name, of ``{"x": …}``. No type hints: MLflow would take them for a schema of its own."""
-        inputs = dict(model_input)
-        return self.saved.predict(inputs.pop("x"), **inputs)
+        """Columns of the task by name. No type hints: MLflow would take them for a schema of its own."""
+        from trademl_pipeline.training.windows import windows_of_arrays
+
+        return self.study.predict(windows_of_arrays(**model_input))
 
 
 set_model(TradingModel())

@@ -1,11 +1,10 @@
-"""MLflow: what a fit logged, the model registry, and who is champion.
+"""The model registry: who is champion, and a fold's models in the form in which MLflow serves them.
 
 A study's registered model bears its name. ``champion`` serves; ``challenger`` is the latest candidate. A
 challenger takes over only by :func:`decide`, on predictions that both made out of sample for the same rows.
 """
 
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,11 @@ import numpy as np
 import polars as pl
 
 from trademl_pipeline.training.intervals import Bootstrap, block_bootstrap_interval
-from trademl_pipeline.training.saved import SavedModel, load_model
-from trademl_pipeline.training.scores import MetricsError, ratio, require
-from trademl_pipeline.training.trials import FAILED, Trial
+from trademl_pipeline.training.scores import ratio, require
+from trademl_pipeline.training.study import CARD, load_study
+from trademl_pipeline.training.windows import Windows, windows_of_arrays
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-_EXCLUDED_FROM_METRICS = ("epoch",)
 
 
 @dataclass(frozen=True)
@@ -84,144 +82,40 @@ def decide(rule: PromotionRule, scores: pl.DataFrame | None, bootstrap: Bootstra
     return Decision(promote, gain, interval.low, interval.high, n, rows, told)
 
 
-def log_history(run_id: str, history: tuple[dict[str, float], ...]) -> None:
-    """Every figure of every epoch, as metrics of the run with the epoch as step."""
-    from mlflow import MlflowClient
-    from mlflow.entities import Metric
-
-    # the timestamp orders equal steps only; steps differ, so it carries nothing and stays 0
-    metrics = [
-        Metric(name, float(value), 0, int(record["epoch"]))
-        for record in history
-        for name, value in record.items()
-        if name not in _EXCLUDED_FROM_METRICS
-    ]
-    client = MlflowClient()
-    for first in range(0, len(metrics), 1000):
-        client.log_batch(run_id, metrics=metrics[first : first + 1000])
+def decision_tags(rule: PromotionRule, decision: Decision) -> dict[str, str]:
+    """Rule and decision as tags of a model version: ``promotion_rule.metric``, ``promotion.gain`` ..."""
+    parts = (("promotion_rule", asdict(rule)), ("promotion", asdict(decision)))
+    return {f"{prefix}.{name}": str(value) for prefix, part in parts for name, value in part.items()}
 
 
-def trial_logger(parent_run_id: str) -> Callable[[Trial], None]:
-    """For ``tune(on_trial=…)``: each trial becomes a run below the parent run, with its parameters and
-    score."""
-    from mlflow import MlflowClient
-    from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+def write_mlflow_model(study: Path, folder: Path, example: Windows, metadata: Mapping[str, Any]) -> None:
+    """Write a saved fold as an MLflow model that takes raw features, with signature and input example.
 
-    client = MlflowClient()
-    experiment = client.get_run(parent_run_id).info.experiment_id
-
-    def log(trial: Trial) -> None:
-        tags = {MLFLOW_PARENT_RUN_ID: parent_run_id, "fold": trial.fold, "state": trial.state}
-        name = f"{trial.study} trial {trial.number}"
-        run_id = client.create_run(experiment, tags=tags, run_name=name).info.run_id
-        for key, value in trial.params.items():
-            client.log_param(run_id, key, value)
-        if trial.score is not None:
-            client.log_metric(run_id, "score", trial.score)
-        client.log_metric(run_id, "seconds", trial.seconds)
-        client.set_terminated(run_id, "FAILED" if trial.state == FAILED else "FINISHED")
-
-    return log
-
-
-def register(
-    saved: SavedModel, study: str, run_id: str, example: Mapping[str, np.ndarray], tags: Mapping[str, str]
-) -> str:
-    """Log a model to its run, register it under its study and make it the challenger.
+    The input is ``{"x": (batch, length, features)}``, NaN where missing, padding NaN throughout; and, where
+    symbols have heads of their own, ``"symbol": (batch,)``. The output holds the columns of the study's task.
 
     Args:
-        saved: the model.
-        study: name of the registered model.
-        run_id: MLflow run that trained it; must be the active one.
-        example: an input as ``{"x": (batch, length, features), …}``; signature and input example come from
-        it. tags: fold, data snapshot, code version …, on the model version.
-
-    Returns:
-        The version.
-
-    Raises:
-        MetricsError: another run is active, or none.
+        study: folder that `FittedStudy.save` wrote; copied, its files' digests included.
+        folder: to be written; must not exist.
+        example: a few windows over the features that the models read.
+        metadata: fold, data snapshot ...; kept as text with the model.
     """
     import mlflow
-    from mlflow import MlflowClient
     from mlflow.models import infer_signature
 
-    _check_active(run_id)
-    example = {k: np.asarray(v, dtype=np.float32) for k, v in example.items()}
-    inputs = dict(example)
-    outputs = saved.predict(inputs.pop("x"), **inputs)
-    card = {"kind": saved.kind, "name": saved.name, "features": list(saved.features), **saved.metadata}
-    with tempfile.TemporaryDirectory() as folder:
-        saved.save(Path(folder) / "model")
-        info = mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
-            artifacts={"model": str(Path(folder) / "model")},
-            signature=infer_signature(example, outputs),
-            input_example=example,
-            registered_model_name=study,
-            pip_requirements=["trademl-pipeline"],
-            metadata=_plain(card),
-        )
-    client = MlflowClient()
-    version = str(info.registered_model_version)
-    for name, value in tags.items():
-        client.set_model_version_tag(study, version, name, value)
-    client.set_registered_model_alias(study, CHALLENGER, version)
-    return version
-
-
-def settle(study: str, version: str, rule: PromotionRule, decision: Decision) -> None:
-    """Record rule and decision on the version and, where it won, make it the champion."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient()
-    for prefix, part in (("promotion_rule", asdict(rule)), ("promotion", asdict(decision))):
-        for name, value in part.items():
-            client.set_model_version_tag(study, version, f"{prefix}.{name}", str(value))
-    if decision.promote:
-        client.set_registered_model_alias(study, CHAMPION, version)
-
-
-def aliased_version(study: str, alias: str = CHAMPION) -> str | None:
-    """Version behind an alias; None where there is none yet."""
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return str(MlflowClient().get_model_version_by_alias(study, alias).version)
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise
-
-
-def load_registered(study: str, alias: str = CHAMPION) -> SavedModel:
-    """The model behind an alias.
-
-    Raises:
-        MetricsError: the study has no such model.
-    """
-    from mlflow.artifacts import download_artifacts
-
-    version = aliased_version(study, alias)
-    if version is None:
-        raise MetricsError(f"study {study!r} has no {alias} yet; train and register a model first")
-    # the artifacts of a models:/ address lie in a folder named after the artifact key
-    folder = Path(download_artifacts(artifact_uri=f"models:/{study}/{version}"))
-    found = sorted(folder.rglob("model.json"))
-    return load_model(found[0].parent)
-
-
-def _check_active(run_id: str) -> None:
-    import mlflow
-
-    active = mlflow.active_run()
-    if active is None or active.info.run_id != run_id:
-        raise MetricsError(
-            f"run {run_id} is not the active MLflow run; call register inside `with mlflow.start_run(run_id=…)`"
-        )
-
-
-def _plain(card: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v if isinstance(v, str | int | float | bool | list) else str(v) for k, v in card.items()}
+    fitted = load_study(study)
+    x, mask = example.batch(np.arange(len(example)))
+    x[~mask] = np.nan
+    inputs: dict[str, np.ndarray] = {"x": x}
+    if fitted.tuned:
+        inputs["symbol"] = example.keys["symbol"].to_numpy().astype(str)
+    outputs = fitted.predict(windows_of_arrays(**inputs))
+    mlflow.pyfunc.save_model(
+        folder,
+        python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+        artifacts={"study": str(study)},
+        signature=infer_signature(inputs, outputs),
+        input_example=inputs,
+        pip_requirements=["trademl-pipeline"],
+        metadata={"card": CARD, "features": list(fitted.names), **{k: str(v) for k, v in metadata.items()}},
+    )

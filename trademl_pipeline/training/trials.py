@@ -6,6 +6,7 @@ JSON object a line, safe for several processes on one machine.
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,10 +51,10 @@ class Trial:
 
 
 class TrialLedger:
-    """Trials in a file."""
+    """Trials in a file; `told` is called with each one that is added, e.g. to log it to MLflow."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, told: Callable[[Trial], None] | None = None):
+        self.path, self.told = path, told
 
     def add(self, trial: Trial) -> None:
         """Append a trial, on disk when this returns."""
@@ -63,6 +64,8 @@ class TrialLedger:
         with open(self.path, "ab", buffering=0) as file:
             file.write(line.encode() + b"\n")
             os.fsync(file.fileno())
+        if self.told is not None:
+            self.told(trial)
 
     def to_frame(self) -> pl.DataFrame:
         """All trials in the order they were added; params as JSON text."""

@@ -128,6 +128,27 @@ def windows_for(
     )
 
 
+def windows_of_arrays(x: np.ndarray, symbol: np.ndarray | None = None) -> Windows:
+    """Windows out of features as a server is given them.
+
+    Args:
+        x: (batch, length, features), NaN where missing; leading steps that are NaN throughout are padding.
+        symbol: (batch,), for models with heads of a symbol's own.
+
+    Raises:
+        FitError: x is not three-dimensional, or a window is padding only.
+    """
+    x = np.asarray(x)
+    if x.ndim != 3:
+        raise FitError(f"windows must be (batch, length, features), got shape {x.shape}")
+    n, length, features = x.shape
+    real = np.logical_or.accumulate(~np.isnan(x).all(axis=2), axis=1)
+    row = np.arange(n, dtype=np.int64) * length + length - 1
+    names = [""] * n if symbol is None else np.asarray(symbol).astype(str).tolist()
+    keys = pl.DataFrame({"symbol": names}, schema={"symbol": pl.String})
+    return Windows(x.reshape(n * length, features), row, real.sum(axis=1), length, keys)
+
+
 def _values(column: pl.Series) -> np.ndarray:
     """Integers as they are, else floats with NaN for null; (n,) or (n, width)."""
     if isinstance(column.dtype, pl.List | pl.Array):

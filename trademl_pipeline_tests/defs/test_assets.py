@@ -5,6 +5,7 @@ import re
 from datetime import date
 
 import dagster as dg
+import numpy as np
 import polars as pl
 import pytest
 from typer.testing import CliRunner
@@ -20,6 +21,7 @@ from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.lake.schemas import AUDITS, feature_table, prediction_table
 from trademl_pipeline.leakage.certificate import Certificate
 from trademl_pipeline.leakage.certified import certificates
+from trademl_pipeline.leakage.code_version import code_version
 from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline_tests.defs.conftest import FIRST, LAST, Workplace
 from trademl_pipeline_tests.small import quarterly_direction, small_direction
@@ -187,6 +189,7 @@ def test_a_report_without_predictions_says_what_to_materialize(workplace: Workpl
 
 
 def test_the_first_champion_is_the_first_model_and_a_challenger_must_stand_a_trial(workplace: Workplace):
+    import mlflow
     from mlflow.tracking import MlflowClient
 
     result = workplace.run("month_direction", month=LAST, assets=("champion_direction",))
@@ -195,7 +198,16 @@ def test_the_first_champion_is_the_first_model_and_a_challenger_must_stand_a_tri
     assert (kept["champion"], kept["promoted"]) == ("2014-02-01", True)
     client = MlflowClient(f"sqlite:///{workplace.home / 'mlflow' / 'mlflow.db'}")
     model = workplace.lake().read("model_direction", months=("2014-02-01", "2014-02-01"))
-    assert client.get_model_version_by_alias("direction", "champion").run_id == model["model_run"][0]
+    version = client.get_model_version_by_alias("direction", "champion")
+    assert version.run_id == model["model_run"][0]
+    assert version.tags["dataset_snapshot"] == str(model["snapshot"][0])
+    assert version.tags["code_source"] == code_version().source
+    assert version.tags["promotion_rule.metric"] == "log likelihood"
+    assert version.tags["promotion.reason"] == kept["reason"]
+    served = mlflow.pyfunc.load_model(version.source)
+    probabilities = np.column_stack(list(served.predict(served.input_example).values()))
+    assert np.allclose(probabilities.sum(axis=1), 1.0)
+    assert served.metadata.signature.inputs.input_names() == ["x"]
     scores = contest(workplace.lake(), small_direction(), LAST, "2014-02-01", LAST)
     assert scores is not None
     assert scores["session"].min().strftime("%Y-%m-%d") >= LAST

@@ -1,27 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 
-from trademl_pipeline.models.registry import build
 from trademl_pipeline.training.intervals import Bootstrap
 from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.loop import fit_network
-from trademl_pipeline.training.losses import CrossEntropyLoss
-from trademl_pipeline.training.saved import saved_network
-from trademl_pipeline.training.schedule import TrainConfig
-from trademl_pipeline.training.scores import MetricsError
-from trademl_pipeline.training.tracking import (
-    CHALLENGER,
-    PromotionRule,
-    aliased_version,
-    decide,
-    load_registered,
-    log_history,
-    register,
-    settle,
-    trial_logger,
-)
-from trademl_pipeline.training.trials import COMPLETE, FAILED, Trial
+from trademl_pipeline.training.members import Effort, MemberSpec, Setting
+from trademl_pipeline.training.study import FitPlan, fit_study
+from trademl_pipeline.training.tracking import PromotionRule, decide, decision_tags, write_mlflow_model
 from trademl_pipeline_tests.training.planted import direction_problem
 
 RULE = PromotionRule("hit")
@@ -62,63 +49,47 @@ def test_promotion_rule(scores, rule, promoted, reason):
 
 
 @pytest.mark.slow
-def test_register_serve_and_promote(tmp_path, monkeypatch):
+def test_a_saved_fold_is_served_by_mlflow_from_raw_features(tmp_path):
     import mlflow
 
-    monkeypatch.chdir(tmp_path)
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    try:
-        experiment = mlflow.create_experiment(
-            "direction", artifact_location=(tmp_path / "artifacts").as_uri()
-        )
-        windows, _ = direction_problem()
-        config = TrainConfig(epochs=2, validation_sessions=15, embargo=2)
-        net = build("transformer", 5, d_model=16, heads=4, layers=1)
-        fitted = fit_network(net, windows, CrossEntropyLoss(), config, ledger=FitLedger("2020-06-01"))
-        saved = saved_network("transformer", fitted, tuple("abcde"), 10, {"snapshot": 7, "code": "abc"})
-        x, _ = windows.batch(np.arange(40, 44))
-        assert aliased_version("direction") is None
-        with pytest.raises(MetricsError, match="has no champion yet"):
-            load_registered("direction")
-        with mlflow.start_run(experiment_id=experiment) as run:
-            log_history(run.info.run_id, fitted.history)
-            version = register(saved, "direction", run.info.run_id, {"x": x}, {"fold": "2020-06-01"})
-            trial_logger(run.info.run_id)(
-                Trial("direction", "2020-06-01", 3, FAILED, None, 1.5, {"depth": 4}, "why")
-            )
-            trial_logger(run.info.run_id)(
-                Trial("direction", "2020-06-01", 4, COMPLETE, 0.25, 2.5, {"depth": 5})
-            )
-        client = mlflow.MlflowClient()
-        below = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
-        told = {r.data.params["depth"]: (r.info.status, r.data.metrics.get("score")) for r in below}
-        assert told == {"4": ("FAILED", None), "5": ("FINISHED", 0.25)}
-        history = client.get_metric_history(run.info.run_id, "validation_loss")
-        assert [m.step for m in history] == [0, 1]
-        assert aliased_version("direction", CHALLENGER) == version
-        assert aliased_version("direction") is None
-        settle("direction", version, RULE, decide(RULE, None, Bootstrap(seed=1)))
-        assert aliased_version("direction") == version
-        tags = client.get_model_version("direction", version).tags
-        assert tags["promotion_rule.metric"] == "hit"
-        assert tags["promotion.promote"] == "True"
-        assert tags["fold"] == "2020-06-01"
-        want = fitted.predict(windows.take(np.arange(40, 44)))["logits"]
-        np.testing.assert_allclose(
-            load_registered("direction").predict(x)["logits"], want, rtol=1e-4, atol=1e-5
-        )
-        served = mlflow.pyfunc.load_model("models:/direction@champion")
-        np.testing.assert_allclose(served.predict({"x": x})["logits"], want, rtol=1e-4, atol=1e-5)
-        assert served.metadata.signature.inputs.input_names() == ["x"]
-        assert served.metadata.get_input_schema() is not None
-        assert served.metadata.metadata["snapshot"] == 7
-        with pytest.raises(MetricsError, match="not the active MLflow run"):
-            register(saved, "direction", run.info.run_id, {"x": x}, {})
-        with mlflow.start_run(experiment_id=experiment) as run:
-            second = register(saved, "direction", run.info.run_id, {"x": x}, {})
-        settle("direction", second, RULE, decide(RULE, paired(-0.1), Bootstrap(seed=1)))
-        assert aliased_version("direction") == version
-        assert aliased_version("direction", CHALLENGER) == second
-    finally:
-        mlflow.set_tracking_uri(before)
+    windows, _ = direction_problem(symbols=6, features=4, length=6)
+    keys = windows.keys.with_columns(
+        pl.Series("target", windows.targets["target"]).cast(pl.Int8),
+        pl.col("label_end").cast(pl.Datetime("us", "UTC")).alias("knowledge_time"),
+    )
+    rows = replace(windows, keys=keys, targets={})
+    trees = MemberSpec("trees", "lightgbm", {"small": Effort()}, settings={"max_rounds": 10}, lags=(0, 1))
+    network = MemberSpec(
+        "network",
+        "transformer",
+        {"small": Effort(epochs=1)},
+        settings={"d_model": 16, "heads": 2, "layers": 1},
+    )
+    plan = FitPlan("direction", (network, trees), "weighted")
+    setting = Setting(("a", "b", "c", "d"), "small", validation_sessions=15, embargo=2, seed=0)
+    fitted = fit_study(plan, rows, setting, ledger=FitLedger("2020-06-01"))
+    fitted.save(tmp_path / "study")
+    # rows 1 and 2 have padding; a missing value is told as NaN
+    rows.matrix[300, 2] = np.nan
+    some = rows.take(np.array([1, 2, 300, 301]))
+    write_mlflow_model(tmp_path / "study", tmp_path / "model", some, {"fold": "2020-06-01", "snapshot": 7})
+    served = mlflow.pyfunc.load_model(str(tmp_path / "model"))
+    example = served.input_example
+    assert example["x"].shape == (4, 6, 4)
+    assert np.isnan(example["x"][0, :4]).all()
+    got, want = served.predict(example), fitted.predict(some)
+    assert list(got) == list(want) == ["p_sell", "p_hold", "p_buy"]
+    for column, values in want.items():
+        np.testing.assert_allclose(got[column], values, rtol=1e-5, atol=1e-6)
+    assert served.metadata.signature.inputs.input_names() == ["x"]
+    assert served.metadata.signature.outputs.input_names() == list(want)
+    told = served.metadata.metadata
+    assert (told["fold"], told["snapshot"], told["features"]) == ("2020-06-01", "7", list("abcd"))
+    with pytest.raises(mlflow.exceptions.MlflowException, match="does not match expected shape"):
+        served.predict({"x": example["x"][:, :, :3]})
+
+
+def test_rule_and_decision_become_tags():
+    tags = decision_tags(RULE, decide(RULE, None, Bootstrap(seed=1)))
+    assert (tags["promotion_rule.metric"], tags["promotion.promote"]) == ("hit", "True")
+    assert tags["promotion.reason"] == "there is no champion yet"

@@ -3,7 +3,7 @@ import polars as pl
 import pytest
 
 from trademl_pipeline.training.inner_split import FitError
-from trademl_pipeline.training.windows import windows_for
+from trademl_pipeline.training.windows import windows_for, windows_of_arrays
 
 DAYS = (np.datetime64("2020-01-01") + np.arange(6)).astype("datetime64[D]")
 
@@ -54,3 +54,18 @@ def test_taking_windows_takes_their_keys_along():
     some = windows.take(np.array([True, False, True]))
     assert some.keys["symbol"].to_list() == ["B", "A"]
     assert len(some) == 2
+
+
+def test_windows_out_of_arrays_are_the_ones_that_went_in():
+    windows = windows_for(decisions(), features(), ["f", "g"], 3)
+    x, mask = windows.batch(np.arange(3))
+    x[~mask] = np.nan
+    again = windows_of_arrays(x, np.array(["B", "A", "A"]))
+    assert again.n_valid.tolist() == windows.n_valid.tolist()
+    assert again.keys["symbol"].to_list() == ["B", "A", "A"]
+    for got, want in zip(again.batch(np.arange(3)), windows.batch(np.arange(3)), strict=True):
+        np.testing.assert_array_equal(got, want)
+    with pytest.raises(FitError, match="window 1 has 0 real steps"):
+        windows_of_arrays(np.where(np.arange(2)[:, None, None] == 1, np.nan, x[:2]))
+    with pytest.raises(FitError, match="must be"):
+        windows_of_arrays(x[0])

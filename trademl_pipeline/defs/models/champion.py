@@ -5,6 +5,7 @@ of the months since whose outcome is settled, none of which either has learned f
 the promotion rule; the decision and its figures are kept, and the aliases of the MLflow registry follow.
 """
 
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -17,16 +18,25 @@ from trademl_pipeline.defs.models.fold import FROM_THE_FIRST, windows_of_keys
 from trademl_pipeline.defs.models.model import ModelMissingError, load_models
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH, until
 from trademl_pipeline.defs.predictions.predictions import context_of, read_by
-from trademl_pipeline.defs.resources import LakeResource, TrackingResource
+from trademl_pipeline.defs.resources import LakeResource, TrackingResource, home
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import MissingTableError
 from trademl_pipeline.lake.schemas import champion_table
-from trademl_pipeline.market.calendar import month_sessions, offset_month
+from trademl_pipeline.market.calendar import month_key, month_sessions, offset_month
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.training.dataset import settled_by
 from trademl_pipeline.training.intervals import Bootstrap
 from trademl_pipeline.training.promotion import METRICS, paired, row_scores
-from trademl_pipeline.training.tracking import CHAMPION, Decision, PromotionRule, decide
+from trademl_pipeline.training.tracking import (
+    CHALLENGER,
+    CHAMPION,
+    Decision,
+    PromotionRule,
+    decide,
+    decision_tags,
+    write_mlflow_model,
+)
+from trademl_pipeline.training.windows import Windows
 
 TRIAL_MONTHS = 3
 LEAST_SESSIONS = 40
@@ -121,7 +131,11 @@ def champion_assets(study: StudySpec) -> list[dg.AssetsDefinition]:
                 schema=schema.polars_schema,
             )
             published = store.publish(schema, record, month)
-            _follow(tracking, store, study, chosen, decision)
+            if challenger in trained:
+                _follow(tracking, store, study, CHALLENGER, challenger, decision_tags(rule, decision))
+            # without a promotion the tags of the champion's own one stay
+            own = decision_tags(rule, decision) if decision.promote else {}
+            _follow(tracking, store, study, CHAMPION, chosen, own)
             context.log.info(f"champion of {study.name} as of {month[:7]}: {chosen[:7]}; {decision.reason}")
             return {
                 "dagster/row_count": 1,
@@ -151,8 +165,31 @@ def _decided(
     return decide(rule, scores, bootstrap)
 
 
-def _follow(tracking: TrackingResource, store: Lake, study: StudySpec, fold: str, decision: Decision) -> None:
-    """Have the registry's alias point at the champion's files."""
+def _follow(
+    tracking: TrackingResource,
+    store: Lake,
+    study: StudySpec,
+    alias: str,
+    fold: str,
+    tags: dict[str, str],
+) -> None:
+    """Have an alias of the registry point at a fold's models, registered as an MLflow model once."""
     record = store.read(study.models, months=(fold, fold))
-    tags = {"fold": fold, "lake_snapshot": str(record["snapshot"][0]), "decision": decision.reason}
-    tracking.alias(study.name, CHAMPION, record["model_run"][0], "study", tags)
+    snapshot = int(record["snapshot"][0])
+
+    def make(folder: Path) -> None:
+        fitted = load_models(study, record, fold)  # refuses files that are not the published ones
+        told = {"study": study.name, "fold": fold, "dataset_snapshot": snapshot}
+        example = read_by(fitted, study, _example(store, study, fold, snapshot))
+        write_mlflow_model((home() / record["artifact"][0]).parent, folder, example, told)
+
+    told = {"fold": fold, "dataset_snapshot": str(snapshot), "artifact_sha256": record["artifact_sha256"][0]}
+    tracking.alias(study.name, alias, record["model_run"][0], "model", told | tags, make)
+
+
+def _example(store: Lake, study: StudySpec, fold: str, snapshot: int) -> Windows:
+    """The last two training decisions before a fold, as the model's input example."""
+    last = offset_month(fold, -1)
+    keys = store.read(study.windows, months=(FROM_THE_FIRST, last), snapshot=snapshot)
+    keys = keys.sort("session", "symbol").tail(2)
+    return windows_of_keys(store, study, keys, month_key(keys["session"].max()), snapshot)  # pyright: ignore

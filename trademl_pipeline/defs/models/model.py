@@ -23,6 +23,7 @@ from trademl_pipeline.defs.resources import ArtifactsResource, LakeResource, Tra
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import LakeError, MissingTableError
 from trademl_pipeline.leakage import AuditReport, audit_fit_ledger, audit_folds, audit_model
+from trademl_pipeline.leakage.code_version import code_version
 from trademl_pipeline.market.calendar import offset_month
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.training.inner_split import FitError
@@ -222,18 +223,28 @@ def _train(
         return _carried(context, store, study, month, kept)
     windows = windows_of_keys(store, study, rows.train, offset_month(rows.fold.month, -1), snapshot)
     setting = setting_of(study, size, config.epochs)
-    ledger, trials = FitLedger(rows.fold.month), TrialLedger(home() / "trials.jsonl")
+    ledger = FitLedger(rows.fold.month)
     context.log.info(
         f"fold {month[:7]}: {rows.train.height} rows, {rows.train['session'].n_unique()} sessions, labels up to "
         f"{rows.train['label_end'].max()}, size {size}"
     )
-    tags = {"study": study.name, "dagster_run": context.run.run_id}
+    code = code_version()
+    tags = {
+        "study": study.name,
+        "dagster_run": context.run.run_id,
+        "code": code.label,
+        "code_source": code.source,
+        "dataset_snapshot": str(snapshot),
+    }
     with tracking.run(study.models.name, month, tags) as run:
         run.log_params(_parameters(study, setting, rows, snapshot))
         folder = artifacts.models(study.name, month) / run.run_id
+        trials = TrialLedger(home() / "trials.jsonl", told=run.log_trial)
         fitted = fit_study(
             study.fit, windows, setting, ledger=ledger, progress=_progress(context), trials=trials
         )
+        for name, member in fitted.members.items():
+            run.log_history(name, member.history)
         ledger.freeze()
         # A refused model must not overwrite the files of the one that is published.
         digest = fitted.save(folder / "study")
