@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from datetime import date
 
 import numpy as np
 import polars as pl
@@ -120,7 +121,8 @@ def _check_key(schema: TableSchema, frame: pl.DataFrame, where: str) -> None:
 def _check_rows_in_month(
     schema: TableSchema, frame: pl.DataFrame, column: str, month: str, where: str
 ) -> None:
-    outside = frame.filter(pl.col(column).dt.strftime("%Y-%m-01") != month)
+    inside = pl.col(column).dt.truncate("1mo").dt.date() == date.fromisoformat(month)
+    outside = frame.filter(~inside)
     if outside.height:
         first = outside.select(list(dict.fromkeys((*schema.key, column)))).row(0, named=True)
         raise WrongMonthError(
@@ -158,7 +160,7 @@ def data_version(schema: TableSchema, frame: pl.DataFrame) -> str:
         values = plain[name]
         if values.dtype == pl.String:
             digest.update(values.str.len_bytes().to_numpy().tobytes())
-            digest.update("".join(values).encode())
+            digest.update((values.str.join("").item() or "").encode())
         else:
             digest.update(np.ascontiguousarray(values.to_numpy()).tobytes())
     return digest.hexdigest()

@@ -134,11 +134,13 @@ def _attempt(
         connection.begin()
         replaced, unchanged = [], []
         for number, partition in enumerate(partitions):
-            old_rows, same = _replace(connection, partition, number)
-            replaced.append(old_rows)
+            old, same = _replace(connection, partition, number)
+            replaced.append(old)
             unchanged.append(same)
-        for partition in partitions:
-            _audit(connection, partition, audits, verdicts)
+        for partition, old, same in zip(partitions, replaced, unchanged, strict=True):
+            # Rows that were left as they are have been read, and found the same, within this transaction.
+            stored = old if same else _written(connection, partition)
+            _audit(partition, stored, audits, verdicts)
         if all(unchanged) and not appended:
             snapshot = current_snapshot(connection)
             connection.rollback()
@@ -158,7 +160,9 @@ def _attempt(
             connection.commit()
             snapshot = last_snapshot(connection)
     return [
-        PublishResult(snapshot, p.frame.height, old, attempt, p.version, same, verdicts.get(p.schema.name))
+        PublishResult(
+            snapshot, p.frame.height, old.height, attempt, p.version, same, verdicts.get(p.schema.name)
+        )
         for p, old, same in zip(partitions, replaced, unchanged, strict=True)
     ]
 
@@ -176,13 +180,15 @@ def _incoming(number: int) -> str:
     return f"incoming_{number}"
 
 
-def _replace(connection: duckdb.DuckDBPyConnection, partition: Partition, number: int) -> tuple[int, bool]:
+def _replace(
+    connection: duckdb.DuckDBPyConnection, partition: Partition, number: int
+) -> tuple[pl.DataFrame, bool]:
     """Put the frame in the month's place. Returns the rows before, and whether it was there already."""
     schema = partition.schema
     made = tables.ensure_table(connection, schema)
     old = schema.empty() if made else _read_back(connection, partition)
     if not made and data_version(schema, old) == partition.version:
-        return old.height, True
+        return old, True
     table = tables.qualified(schema.name)
     if old.height:
         connection.execute(f"DELETE FROM {table} WHERE {MONTH} = ?", [partition.month])
@@ -191,7 +197,7 @@ def _replace(connection: duckdb.DuckDBPyConnection, partition: Partition, number
             f"INSERT INTO {table} BY NAME SELECT *, {quote(partition.month)} AS {MONTH} FROM "
             f"{_incoming(number)}"
         )
-    return old.height, False
+    return old, False
 
 
 def _read_back(connection: duckdb.DuckDBPyConnection, partition: Partition) -> pl.DataFrame:
@@ -200,19 +206,25 @@ def _read_back(connection: duckdb.DuckDBPyConnection, partition: Partition) -> p
     return frame.sort(schema.order, maintain_order=True) if schema.order else frame
 
 
-def _audit(
-    connection: duckdb.DuckDBPyConnection,
-    partition: Partition,
-    audits: Mapping[str, Audit],
-    verdicts: dict[str, Any],
-) -> None:
-    name = partition.schema.name
+def _written(connection: duckdb.DuckDBPyConnection, partition: Partition) -> pl.DataFrame:
+    """The month as it is read back.
+
+    Raises:
+        LakeCorruptError: it is not what was written.
+    """
     stored = _read_back(connection, partition)
     if data_version(partition.schema, stored) != partition.version:
         raise LakeCorruptError(
-            f"publish of {name} {partition.month}: the {stored.height} rows read back are not the "
+            f"publish of {partition.schema.name} {partition.month}: the {stored.height} rows read back are not the "
             f"{partition.frame.height} rows written; nothing was committed. Check the storage."
         )
+    return stored
+
+
+def _audit(
+    partition: Partition, stored: pl.DataFrame, audits: Mapping[str, Audit], verdicts: dict[str, Any]
+) -> None:
+    name = partition.schema.name
     if name in audits and name not in verdicts:
         try:
             verdicts[name] = audits[name](stored)

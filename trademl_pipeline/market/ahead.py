@@ -1,10 +1,14 @@
-"""A local source read some years at a time, for a run over many months.
+"""A local source read some years at a time, and a month made ready while the one before is published.
 
 A file that is not sorted by date has to be searched as a whole for each month; once for many months costs no more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import date
+from itertools import pairwise
+from typing import TypeVar
 
 import polars as pl
 
@@ -13,6 +17,29 @@ from trademl_pipeline.market.errors import EmptyMonthError, MarketError
 from trademl_pipeline.market.sources import BarSource
 
 MONTHS = 24
+T = TypeVar("T")
+
+
+@contextmanager
+def one_ahead(work: Callable[[str], T], months: Sequence[str]) -> Iterator[Callable[[str], T]]:
+    """`work` of a month when it is asked for, that of the next month being under way in a thread by then.
+
+    Months are to be asked for in order. What `work` raises comes where its month is asked for.
+    """
+    following = dict(pairwise(months))
+    begun: dict[str, Future[T]] = {}
+    pool = ThreadPoolExecutor(1, thread_name_prefix="month-ahead")
+
+    def of(month: str) -> T:
+        due = begun.pop(month, None) or pool.submit(work, month)
+        if month in following:
+            begun[following[month]] = pool.submit(work, following[month])
+        return due.result()
+
+    try:
+        yield of
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 class Ahead:

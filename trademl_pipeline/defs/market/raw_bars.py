@@ -21,7 +21,7 @@ from trademl_pipeline.defs.resources import LakeResource, home
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.bar_tables import DAILY, BarTables, bar_tables
 from trademl_pipeline.leakage import AuditReport, audit_knowledge
-from trademl_pipeline.market.ahead import Ahead
+from trademl_pipeline.market.ahead import Ahead, one_ahead
 from trademl_pipeline.market.calendar import month_bounds
 from trademl_pipeline.market.errors import MarketError
 from trademl_pipeline.market.ingest import Fetched, fetch, merged, quarantine
@@ -119,8 +119,7 @@ def bars_assets(timeframe: str) -> list[dg.AssetsDefinition | dg.AssetChecksDefi
         store, ingested_at = lake.open(), run_time(context)
         only_missing = MISSING in (context.run.tags.get(FETCH_TAG), os.environ.get("TRADEML_FETCH"))
 
-        def month_of(source: BarSource, month: str) -> dict[str, Any]:
-            fetched = fetch(source, store, tables, month, ingested_at=ingested_at, only_missing=only_missing)
+        def month_of(source: BarSource, fetched: Fetched, month: str) -> dict[str, Any]:
             with store.merging(tables.bars, month):
                 merge = merged(
                     fetched, store, tables, month, ingested_at=ingested_at, revisions=source.revisions
@@ -138,8 +137,14 @@ def bars_assets(timeframe: str) -> list[dg.AssetsDefinition | dg.AssetChecksDefi
             _say(context.log, name, month, merge, fetched.split.quarantined.height, source.revisions)
             return {**month_metadata(published, merge.bars), **_metadata(merge, fetched, source)}
 
-        with _prepared(opened, list(context.partition_keys), only_missing, context.log) as source:
-            each_month(context, lambda month: month_of(source, month))
+        months = list(context.partition_keys)
+        with _prepared(opened, months, only_missing, context.log) as source:
+
+            def fetched(month: str) -> Fetched:
+                return fetch(source, store, tables, month, ingested_at=ingested_at, only_missing=only_missing)
+
+            with one_ahead(fetched, months) as ready:
+                each_month(context, lambda month: month_of(source, ready(month), month))
 
     def audit_month(store: Lake, month: str) -> AuditReport:
         """The same audit on what the lake holds."""
