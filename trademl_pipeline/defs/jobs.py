@@ -1,12 +1,15 @@
 """Jobs of a study: prepare history, train and predict one fold, report, and all of a closed month."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from trademl_pipeline.lake.bar_tables import DAILY, TIMEFRAMES, bar_tables
 from trademl_pipeline.studies import StudySpec
+
+QUICK_SYMBOLS = "3"
 
 
 def prepare_job_name(study: str) -> str:
@@ -27,6 +30,16 @@ def train_job_name(study: str) -> str:
 def report_job_name(study: str) -> str:
     """The validation report as of a month."""
     return f"write_report_{study}"
+
+
+def quick_job_name(study: str) -> str:
+    """One fold on three symbols, to see that all works."""
+    return f"quick_{study}"
+
+
+def production_job_name(study: str) -> str:
+    """One fold at the study's full size."""
+    return f"production_{study}"
 
 
 def month_job_name(study: str) -> str:
@@ -117,7 +130,29 @@ def study_jobs(study: StudySpec) -> list[UnresolvedAssetJobDefinition]:
             "Everything of one closed month.",
         ),
     }
-    return [
+    jobs = [
         dg.define_asset_job(job, selection=dg.AssetSelection.assets(*assets), description=text)
         for job, (assets, text) in described.items()
     ]
+    full = study.sizes[-1]
+    settings: dict[str, tuple[dict[str, Any], str]] = {
+        quick_job_name(name): (
+            {"size": study.sizes[0], "epochs": 1, "symbols": QUICK_SYMBOLS, "refit": "month"},
+            f"A fold on {QUICK_SYMBOLS} symbols and one epoch, to see within a minute that all works. Its model "
+            "and predictions are published like any others: run the fold again before they are used.",
+        ),
+        production_job_name(name): (
+            {"size": full, "refit": "month"},
+            f"A fold on all symbols at size {full}, trained anew whatever the study's rhythm is.",
+        ),
+    }
+    jobs += [
+        dg.define_asset_job(
+            job,
+            selection=dg.AssetSelection.assets(*fold),
+            description=text,
+            config={"ops": {f"model_{name}": {"config": config}}},
+        )
+        for job, (config, text) in settings.items()
+    ]
+    return jobs

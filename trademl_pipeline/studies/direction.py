@@ -9,7 +9,8 @@ TREES = {"small": Effort(max_rows=20_000, trials=2), "base": Effort(trials=20)}
 # A signal as faint as the market's is learned from many different rows, not from the same ones again: the small size
 # sees each row once, in a slim network.
 BASE = Effort("base", epochs=30, max_rows=200_000)
-LEARNING = {"batch_size": 128, "learning_rate": 3e-3, "patience": 5, "schedule": "cosine"}
+LEARNING = {"batch_size": 256, "learning_rate": 2e-3, "patience": 5, "schedule": "cosine"}
+ONCE = {"batch_size": 64, "learning_rate": 4e-3}
 
 DIRECTION = StudySpec(
     name="direction",
@@ -55,13 +56,13 @@ DIRECTION = StudySpec(
             MemberSpec(
                 "lstm_attention",
                 "lstm_attention",
-                {"small": Effort("slim", epochs=1, max_rows=6_000), "base": BASE},
+                {"small": Effort("slim", epochs=1, max_rows=6_000, training=ONCE), "base": BASE},
                 training=LEARNING,
             ),
             MemberSpec(
                 "transformer",
                 "transformer",
-                {"small": Effort("slim", epochs=1, max_rows=20_000), "base": BASE},
+                {"small": Effort("slim", epochs=1, max_rows=20_000, training=ONCE), "base": BASE},
                 training=LEARNING,
             ),
         ),

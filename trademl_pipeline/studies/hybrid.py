@@ -22,12 +22,12 @@ CURRICULUM = (
         },
     ),
 )
-LEARNING = {"batch_size": 128, "learning_rate": 3e-3, "patience": 0, "curriculum": CURRICULUM}
+LEARNING = {"batch_size": 256, "learning_rate": 2e-3, "patience": 0, "curriculum": CURRICULUM}
 
 
 def _form(name: str, small: str, base: str, *, baseline: bool) -> MemberSpec:
     efforts = {
-        "small": Effort(small, epochs=3, max_rows=4_000),
+        "small": Effort(small, epochs=3, max_rows=4_000, training={"batch_size": 64, "learning_rate": 4e-3}),
         "base": Effort(base, epochs=30, max_rows=200_000),
     }
     return MemberSpec(name, "hybrid", efforts, training=LEARNING, baseline=baseline)

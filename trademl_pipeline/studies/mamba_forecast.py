@@ -22,12 +22,17 @@ MAMBA_FORECAST = StudySpec(
                 "mamba_forecast",
                 "mamba_forecast",
                 {
-                    "small": Effort("slim", epochs=1, max_rows=20_000),
+                    "small": Effort(
+                        "slim",
+                        epochs=1,
+                        max_rows=20_000,
+                        training={"batch_size": 64, "learning_rate": 6e-3},
+                    ),
                     "base": Effort("new", epochs=50, max_rows=400_000),
                 },
                 training={
-                    "batch_size": 128,
-                    "learning_rate": 3e-3,
+                    "batch_size": 256,
+                    "learning_rate": 1e-3,
                     "patience": 5,
                     "monitor": "directional_accuracy",
                     "augmentation": Augmentation(noise=0.01, warp=0.2),

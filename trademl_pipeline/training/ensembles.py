@@ -124,6 +124,7 @@ def fit_weights(
     *,
     kind: Literal["class", "value"],
     ledger: FitLedger,
+    equal_share: float = 0.0,
 ) -> WeightedEnsemble:
     """Weights on the simplex that minimise the log loss (class) or the squared error (value) out of fold.
 
@@ -133,13 +134,17 @@ def fit_weights(
         keys: keys of the training rows.
         kind: what the predictions are.
         ledger: records the fit.
+        equal_share: how far the weights are drawn towards equal ones, from 0 to 1. A few months of outcomes, most of
+            whose spread is the market's, can hardly tell good members from lucky ones.
     """
     names, stack, y = _stack(oof, target)
+    # The optimiser stops at steps of 1e-6; squared returns are smaller than that.
+    unit = max(float(np.var(y)), 1e-300) if kind == "value" else 1.0
 
     def loss(w: np.ndarray) -> float:
         mixed = np.tensordot(w, stack, axes=1)
         if kind == "value":
-            return float(((mixed - y) ** 2).mean())
+            return float(((mixed - y) ** 2).mean() / unit)
         return float(-np.log(np.clip(mixed[np.arange(len(y)), y.astype(int)], 1e-12, None)).mean())
 
     def fit(_: pl.DataFrame) -> WeightedEnsemble:
@@ -152,7 +157,8 @@ def fit_weights(
             bounds=[(0, 1)] * len(names),
             constraints={"type": "eq", "fun": lambda w: w.sum() - 1},
         )
-        return WeightedEnsemble(dict(zip(names, np.clip(found.x, 0, 1).tolist(), strict=True)))
+        weights = (1 - equal_share) * np.clip(found.x, 0, 1) + equal_share / len(names)
+        return WeightedEnsemble(dict(zip(names, weights.tolist(), strict=True)))
 
     return ledger.fit("ensemble weights", keys[oof.rows], fit, kind="ensemble_weights")
 

@@ -1,8 +1,8 @@
 """Ridge regression on the features of the decision and some earlier sessions: the plain baseline of value tasks."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,6 +21,7 @@ class LinearModel:
         logs: columns regressed as logarithms, and predicted above 0.
         centre, scale: (features,) robust scaling of the inputs; a missing value counts as the centre.
         weights: (columns, features); intercept: (columns,).
+        units: column -> the column in units of which it was regressed, a return -> its volatility.
     """
 
     columns: tuple[str, ...]
@@ -29,6 +30,7 @@ class LinearModel:
     scale: np.ndarray
     weights: np.ndarray
     intercept: np.ndarray
+    units: Mapping[str, str] = field(default_factory=dict)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """(rows, features) -> (rows, columns)."""
@@ -36,6 +38,8 @@ class LinearModel:
         for i, name in enumerate(self.columns):
             if name in self.logs:
                 values[:, i] = np.exp(values[:, i])
+        for name, unit in self.units.items():
+            values[:, self.columns.index(name)] *= values[:, self.columns.index(unit)]
         return values
 
     def to_text(self) -> str:
@@ -44,6 +48,7 @@ class LinearModel:
             {
                 "columns": self.columns,
                 "logs": sorted(self.logs),
+                "units": dict(self.units),
                 **{n: getattr(self, n).tolist() for n in ("centre", "scale", "weights", "intercept")},
             }
         )
@@ -53,19 +58,32 @@ class LinearModel:
         """The model that `to_text` wrote."""
         data = json.loads(text)
         arrays = {n: np.array(data[n]) for n in ("centre", "scale", "weights", "intercept")}
-        return LinearModel(tuple(data["columns"]), frozenset(data["logs"]), **arrays)
+        return LinearModel(tuple(data["columns"]), frozenset(data["logs"]), units=data["units"], **arrays)
 
 
 def fit_linear(
-    x: np.ndarray, y: np.ndarray, columns: Sequence[str], *, logs: Sequence[str] = (), penalty: float = 1000.0
+    x: np.ndarray,
+    y: np.ndarray,
+    columns: Sequence[str],
+    sessions: np.ndarray,
+    *,
+    logs: Sequence[str] = (),
+    units: Mapping[str, str] | None = None,
+    penalty: float = 1000.0,
 ) -> LinearModel:
     """Fit each column on the rows where it is known.
+
+    A column with a unit is regressed in units of that column's own forecast, so that calm rows count as much as wild
+    ones, and within sessions: what moves all symbols of a session alike is taken out of both sides, since a few hundred
+    sessions say little about it and hide what tells symbols apart.
 
     Args:
         x: (rows, features), NaN where missing.
         y: (rows, columns), NaN where there is no label; columns in `logs` above 0.
         columns: names of the columns of `y`.
+        sessions: (rows,) session of each row.
         logs: columns to regress as logarithms.
+        units: column -> one of `logs` that gives its unit.
         penalty: L2 penalty of the weights of scaled features.
 
     Raises:
@@ -73,17 +91,39 @@ def fit_linear(
     """
     from sklearn.linear_model import Ridge
 
+    units, names = dict(units or {}), list(columns)
     scaling = fit_robust_scaling(x)
     inputs = _prepared(x, scaling.centre, scaling.scale)
-    weights, intercept = np.zeros((len(columns), x.shape[1])), np.zeros(len(columns))
-    for i, name in enumerate(columns):
+    weights, intercept = np.zeros((len(names), x.shape[1])), np.zeros(len(names))
+    for name in sorted(names, key=lambda n: n in units):  # units before what is measured in them
+        i = names.index(name)
         value = np.log(np.maximum(y[:, i], 1e-6)) if name in logs else y[:, i]
         known = np.isfinite(value)
         if not known.any():
             raise FitError(f"no training row has a value of {name}; check the labels of this fold")
-        ridge = Ridge(alpha=penalty).fit(inputs[known], value[known])
-        weights[i], intercept[i] = ridge.coef_, ridge.intercept_
-    return LinearModel(tuple(columns), frozenset(logs), scaling.centre, scaling.scale, weights, intercept)
+        features, value = inputs[known], value[known]
+        if name in units:
+            j = names.index(units[name])
+            value = value / np.exp(features @ weights[j] + intercept[j])
+            widest = _CLIP * value.std()
+            value = np.clip(value, -widest, widest)
+            apart = Ridge(alpha=penalty, fit_intercept=False)
+            weights[i] = apart.fit(_within(features, sessions[known]), _within(value, sessions[known])).coef_
+            intercept[i] = value.mean() - features.mean(axis=0) @ weights[i]
+        else:
+            ridge = Ridge(alpha=penalty).fit(features, value)
+            weights[i], intercept[i] = ridge.coef_, ridge.intercept_
+    return LinearModel(
+        tuple(names), frozenset(logs), scaling.centre, scaling.scale, weights, intercept, units
+    )
+
+
+def _within(values: np.ndarray, sessions: np.ndarray) -> np.ndarray:
+    """Values less their mean over the rows of the same session."""
+    _, group, counts = np.unique(sessions, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(counts), *values.shape[1:]))
+    np.add.at(sums, group, values)
+    return values - (sums.T / counts).T[group]
 
 
 def _prepared(x: np.ndarray, centre: np.ndarray, scale: np.ndarray) -> np.ndarray:

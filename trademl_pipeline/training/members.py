@@ -31,12 +31,14 @@ class Effort:
         epochs: most epochs of a network.
         max_rows: most training rows, drawn with the seed where the fold has more; None: all.
         trials: trials of the hyper-parameter search over `MemberSpec.space`; 0: none.
+        training: fields of `training.schedule.TrainConfig` that this size sets otherwise than the member.
     """
 
     preset: str | None = None
     epochs: int = 20
     max_rows: int | None = None
     trials: int = 0
+    training: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -299,11 +301,9 @@ def _fit_linear(
         raise FitError(f"the linear baseline needs values to regress on, and task {task.name} has none")
     x, names = rows_of(windows, spec.lags), lagged_names(setting.names, spec.lags)
     y = truth(windows.keys)
-    model = ledger.fit(
-        "model",
-        windows.keys,
-        lambda _: fit_linear(x, y, task.columns, logs=task.logs, **spec.settings),  # pyright: ignore
-    )
+    sessions = windows.keys["session"].to_numpy()
+    declared = {"logs": getattr(task, "logs", ()), "units": getattr(task, "units", {}), **spec.settings}
+    model = ledger.fit("model", windows.keys, lambda _: fit_linear(x, y, task.columns, sessions, **declared))
     saved = SavedModel(LINEAR, spec.kind, names, 1, {}, {"lags": list(spec.lags)}, model)
     return FittedMember(spec.name, spec.kind, saved, spec.lags, parameters=int(model.weights.size))
 
@@ -316,6 +316,7 @@ def _train_config(spec: MemberSpec, effort: Effort, setting: Setting) -> TrainCo
             "seed": setting.seed,
             "threads": setting.threads,
             **spec.training,
+            **effort.training,
             "epochs": setting.epochs or effort.epochs,
         }
     )

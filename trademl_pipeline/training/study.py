@@ -45,6 +45,8 @@ Ensemble = Literal["first", "weighted", "stacked", "horizon"]
 CARD, TIMES, TUNED = "study.json", "seconds.json", "tuned"
 # Fewer rows of a symbol teach its heads nothing that the shared ones do not know.
 LEAST_TO_TUNE = 100
+# How far weights that one inner fold tells are drawn towards equal ones.
+EQUAL_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -327,7 +329,8 @@ def _fit_weights(
     plan: FitPlan, task: Task, oof: OutOfFold, windows: Windows, ledger: FitLedger
 ) -> dict[str, dict[str, float]]:
     if task.kind == "class":
-        fitted = fit_weights(oof, windows.targets["target"], windows.keys, kind="class", ledger=ledger)
+        target = windows.targets["target"]
+        fitted = fit_weights(oof, target, windows.keys, kind="class", ledger=ledger, equal_share=EQUAL_SHARE)
         return {"": dict(fitted.weights)}
     truth = getattr(task, "truth", None)
     if truth is None:
@@ -337,7 +340,10 @@ def _fit_weights(
     for i, column in enumerate(task.columns):
         known = ~np.isnan(came[oof.rows, i])
         own = OutOfFold(oof.rows[known], {m: p[known, i] for m, p in oof.predictions.items()})
-        weights = dict(fit_weights(own, came[:, i], windows.keys, kind="value", ledger=ledger).weights)
+        fitted = fit_weights(
+            own, came[:, i], windows.keys, kind="value", ledger=ledger, equal_share=EQUAL_SHARE
+        )
+        weights = dict(fitted.weights)
         if plan.ensemble == "horizon" and column in horizon:
             weights = dict(weighted_by_horizon(weights, horizon[column]).weights)
         found[column] = weights

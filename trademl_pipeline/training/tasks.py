@@ -212,6 +212,11 @@ class Forecast:
         return ("volatility_1", "volatility_30")
 
     @property
+    def units(self) -> Mapping[str, str]:
+        """Returns that a linear model regresses in units of their volatility."""
+        return {"mean_1": "volatility_1", "mean_30": "volatility_30"}
+
+    @property
     def sessions(self) -> Mapping[str, int]:
         """Horizon of each return that is forecast."""
         return {"mean_1": 1, "mean_30": 30}

@@ -111,6 +111,23 @@ def test_fitted_weights_and_stack_trust_the_good_member_not_the_overfit_one(stac
     assert weighted.weights["good"] / weighted.weights["noisy"] == pytest.approx(16, rel=0.5)
 
 
+def test_weights_of_values_as_small_as_returns_are_those_of_large_ones(stack):
+    keys, target, oof, ledger, _ = stack
+    small = OutOfFold(oof.rows, {name: 1e-3 * p for name, p in oof.predictions.items()})
+    large, tiny = (
+        fit_weights(o, scale * target, keys, kind="value", ledger=ledger).weights
+        for o, scale in ((oof, 1.0), (small, 1e-3))
+    )
+    assert tiny == pytest.approx(large, abs=1e-3)
+
+
+def test_weights_are_drawn_towards_equal_ones(stack):
+    keys, target, oof, ledger, _ = stack
+    free = fit_weights(oof, target, keys, kind="value", ledger=ledger).weights
+    half = fit_weights(oof, target, keys, kind="value", ledger=ledger, equal_share=0.5).weights
+    assert half == pytest.approx({name: (w + 1 / 3) / 2 for name, w in free.items()})
+
+
 def test_stacked_classes_improve_on_the_members_and_sum_to_one():
     _, keys, _, rng = panel(30, 100, 1, seed=2)
     target = rng.integers(0, 3, len(keys))

@@ -17,7 +17,7 @@ from trademl_pipeline.defs.calendars import calendar_of
 from trademl_pipeline.defs.figures import bars_figure, lines_figure
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish
 from trademl_pipeline.defs.metadata import OWNERS, month_metadata, table_metadata
-from trademl_pipeline.defs.models.fold import FoldRows, fold_rows, plan_of, windows_of_keys
+from trademl_pipeline.defs.models.fold import FROM_THE_FIRST, FoldRows, fold_rows, plan_of, windows_of_keys
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH, earlier
 from trademl_pipeline.defs.resources import ArtifactsResource, LakeResource, TrackingResource, home
 from trademl_pipeline.lake import Lake
@@ -47,7 +47,11 @@ class TrainSettings(dg.Config):
 
     size: str = Field(default="", description="size of the study's members, e.g. small or base")
     epochs: int = Field(default=0, description="epochs of every network; 0: as the size says")
-    symbols: str = Field(default="", description="comma-separated symbols to train on; empty: all")
+    symbols: str = Field(
+        default="",
+        description="comma-separated symbols to train on, or a number: so many, drawn by a hash of the name; "
+        "empty: all",
+    )
     refit: str = Field(default="", description="month: train this fold whatever the study's rhythm is")
 
     def size_of(self, study: StudySpec) -> str:
@@ -192,6 +196,19 @@ def recorded_rows(store: Lake, study: StudySpec, month: str, record: pl.DataFram
     )
 
 
+def symbols_of(store: Lake, study: StudySpec, asked: str, month: str, snapshot: int) -> frozenset[str]:
+    """The symbols that a run asks to train on, by name or by number; empty: all."""
+    named = frozenset(s.strip() for s in asked.split(",") if s.strip())
+    if not asked.strip().isdigit():
+        return named
+    history = (FROM_THE_FIRST, offset_month(month, -1))
+    known = store.read(study.windows, months=history, columns=["symbol"], snapshot=snapshot)[
+        "symbol"
+    ].unique()
+    drawn = sorted(known, key=lambda name: hashlib.sha256(name.encode()).digest())
+    return frozenset(drawn[: int(asked)])
+
+
 def setting_of(study: StudySpec, size: str, epochs: int = 0) -> Setting:
     """What the members of a fold share; `epochs` 0 leaves them to the size."""
     return Setting(
@@ -215,7 +232,7 @@ def _train(
     month: str,
 ) -> dict[str, Any]:
     snapshot, size = store.snapshot(), config.size_of(study)
-    only = frozenset(s.strip() for s in config.symbols.split(",") if s.strip())
+    only = symbols_of(store, study, config.symbols, month, snapshot)
     fitted_fold = month if config.refit == "month" else None
     rows = fold_rows(store, study, month, snapshot, fitted=fitted_fold, symbols=only)
     kept = None if only else _kept(store, study, month, rows.fold.month, size, config.epochs, snapshot)

@@ -1,0 +1,60 @@
+"""The jobs that a study has beside its monthly ones: a quick one on a few symbols, and one at full size."""
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from trademl_pipeline.defs import build_definitions
+from trademl_pipeline.defs.jobs import production_job_name, quick_job_name
+from trademl_pipeline.defs.models.model import TrainSettings, symbols_of
+from trademl_pipeline.defs.resources import LakeResource
+from trademl_pipeline.lake import Lake
+from trademl_pipeline.market.calendar import month_sessions
+from trademl_pipeline.studies import STUDIES
+
+STUDY, MONTH, NEXT = STUDIES["direction"], "2013-05-01", "2013-06-01"
+
+
+@pytest.fixture(scope="module")
+def definitions() -> dg.Definitions:
+    return build_definitions()
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_quick_and_production_jobs_train_with_their_own_settings(definitions: dg.Definitions, name: str):
+    study = STUDIES[name]
+    expected = {
+        quick_job_name(name): {"size": "small", "epochs": 1, "symbols": "3", "refit": "month"},
+        production_job_name(name): {"size": "base", "refit": "month"},
+    }
+    for job, settings in expected.items():
+        made = definitions.resolve_job_def(job)
+        config = dg.validate_run_config(made, made.get_run_config_for_partition_key(NEXT))["ops"][
+            study.models.name
+        ]["config"]
+        assert {k: config[k] for k in settings} == settings
+        assert TrainSettings(**settings).size_of(study) == settings["size"]
+        assets = {key.to_user_string() for key in made.asset_layer.selected_asset_keys}
+        assert {study.models.name, study.predictions.name} <= assets
+
+
+@pytest.fixture
+def lake(tmp_path, monkeypatch) -> Lake:
+    monkeypatch.setenv("TRADEML_HOME", str(tmp_path))
+    store = LakeResource().open()
+    day = month_sessions(MONTH)[0]
+    known = pl.lit(day).cast(pl.Datetime("us", "UTC"))
+    rows = pl.DataFrame({"symbol": ["A", "B", "C", "D", "E"], "session": [day] * 5}).with_columns(
+        window_start=pl.col("session"), n_valid=pl.lit(1, pl.Int32), decision_time=known, knowledge_time=known
+    )
+    store.publish(STUDY.windows, rows, MONTH)
+    return store
+
+
+def test_a_number_of_symbols_is_drawn_by_name_alone(lake: Lake):
+    snapshot = lake.snapshot()
+    three = symbols_of(lake, STUDY, "3", NEXT, snapshot)
+    assert len(three) == 3
+    assert three < symbols_of(lake, STUDY, "4", NEXT, snapshot) < set("ABCDE")
+    assert symbols_of(lake, STUDY, " A, E ", NEXT, snapshot) == {"A", "E"}
+    assert symbols_of(lake, STUDY, "", NEXT, snapshot) == frozenset()
