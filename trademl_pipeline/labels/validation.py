@@ -31,6 +31,7 @@ FEATURE_OF: Final[dict[str, str]] = {
 # Sessions before t: the trigger ranks a feature among 250 of its values, each with its own warm-up.
 LOOKBACK: Final = TRIGGER_SESSIONS - 1 + max(FEATURES[f].warmup for f in FEATURE_OF.values())
 
+USUAL_STD: Final = Series("usual_std_5", op.mean(op.std(R, 5), 20))
 _COUNTS = ("returns", "rises", "falls", "sum_r", "sum_r2")
 _STEPS = (
     Series("returns", op.cumulative(R.is_not_null().cast(pl.Float64))),
@@ -39,7 +40,7 @@ _STEPS = (
     Series("sum_r", op.cumulative(R)),
     Series("sum_r2", op.cumulative(R**2)),
     Series("return_10", op.change("wealth", 10)),
-    Series("usual_std_5", op.mean(op.std(R, 5), 20)),
+    USUAL_STD,
     *(Series(f"rank_of_{f}", op.rank(f, TRIGGER_SESSIONS)) for f in FEATURE_OF.values()),
 )
 

@@ -2,10 +2,10 @@
 
 The oracle stands at the close of session t and knows the hidden state of the market at that moment: the
 signal z[t], the log volatilities, the phase of each symbol with the sessions left in it and, once a move
-has begun, its class. It does not know the class of a consolidation before its move begins, nor anything
-that is drawn after t. What lies ahead is integrated out, so its expectation is the conditional expectation
-given all that could be known, and no causal model can beat it but by luck. A model that reads bars sees
-less: part of the state has to be inferred.
+has begun, its class. Of a consolidation's class it knows what the precursor tells, the chances of
+`precursor.posterior`. It knows nothing that is drawn after t. What lies ahead is integrated out, so its
+expectation is the conditional expectation given all that could be known, and no causal model can beat it
+but by luck. A model that reads bars sees less: part of the state has to be inferred.
 
 Delistings are drawn apart from returns, so that having a forward return at all says nothing about it.
 
@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trademl_pipeline.market.paths import SECTORS, MarketSpec, Paths, Symbols
+from trademl_pipeline.market.precursor import PARTS, posterior
 
 
 @dataclass(frozen=True)
@@ -44,15 +45,17 @@ def forecast(spec: MarketSpec, symbols: Symbols, paths: Paths, horizon: int) -> 
     outlook, cells, state = _outlook(spec, horizon), _cells(symbols, paths), paths.state.ravel()
     result = _view(_given_state(spec, outlook, cells, state))
 
-    # In a consolidation any class may follow: the oracle mixes what each would bring, in the classes' shares.
+    # In a consolidation any class may follow: the oracle mixes what each would bring by the precursor's chances.
     chain = spec.chain()
     remaining = chain.remaining[state]
     hidden = np.flatnonzero(remaining)
     if hidden.size:
         inside = _Cells(*(values[hidden] for values in cells))
+        chances = posterior(paths.precursor.reshape(-1, PARTS)[hidden], chain.shares, spec.clarity)
         result[:, hidden] = sum(
-            share * _view(_given_state(spec, outlook, inside, chain.consolidating(remaining[hidden], label)))
-            for label, share in enumerate(chain.shares)
+            chances[:, label]
+            * _view(_given_state(spec, outlook, inside, chain.consolidating(remaining[hidden], label)))
+            for label in range(len(chain.shares))
         )
     return Forecast(*result.reshape(len(result), *paths.state.shape))
 
@@ -66,7 +69,8 @@ def imagine(
     """
     chain, shape = spec.chain(), paths.state.shape
     remaining = chain.remaining[paths.state]
-    label = rng.choice(len(chain.shares), size=shape, p=chain.shares)
+    chances = posterior(paths.precursor, chain.shares, spec.clarity).cumsum(axis=-1)
+    label = (rng.random((*shape, 1)) > chances[..., :-1]).sum(axis=-1)
     state = np.where(remaining > 0, chain.consolidating(np.maximum(remaining, 1), label), paths.state)
     drawn = _given_state(spec, _outlook(spec, horizon), _cells(symbols, paths), state.ravel())
     mean, common, sector, own = (

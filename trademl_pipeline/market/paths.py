@@ -11,7 +11,7 @@ Total log return of symbol i over session t, where g and m are the phase's noise
 f is the index factor, with a drift and a volatility that clusters; s the sector factor; x the symbol's own
 log volatility, an AR(1); z the planted signal, an AR(1) of unit variance seen at the close of t-1; b its
 strength; e noise. Phases, volatilities and signal are independent of each other and of e, which is what
-makes the oracle exact.
+makes the oracle exact. What a consolidation shows of its class before the move is in `market.precursor`.
 """
 
 from dataclasses import dataclass, field
@@ -19,10 +19,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from trademl_pipeline.market.phases import DEFAULT_FREQUENCIES, PhaseChain
+from trademl_pipeline.market.precursor import PARTS, PLACES, RAMP
 
 SECTORS = ("Energy", "Financials", "Health", "Industrials", "Technology", "Utilities")
 
 _STATIC_STREAM = 2**40  # beyond every session ordinal
+_PRECURSOR_STREAM = 2**42  # plus the session ordinal
 _SYMBOL_NORMALS, _SYMBOL_UNIFORMS = 7, 5
 
 
@@ -35,6 +37,7 @@ class MarketSpec:
     persistence: AR(1) coefficient of the signal; 0.8 halves in three sessions.
     start_probability: chance per session that a normal symbol begins to consolidate.
     frequencies: share of each breakout class among the planted patterns.
+    clarity: how plainly a consolidation shows the class to come, see `market.precursor`; 0: not at all.
     """
 
     strength: float = 0.16
@@ -49,6 +52,7 @@ class MarketSpec:
     index_volatility_spread: float = 0.35
     start_probability: float = 1 / 300
     frequencies: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_FREQUENCIES))
+    clarity: float = 1.0
     delisting_rate: float = 0.025
     late_listing_share: float = 0.2
     dividend_payers: float = 0.6
@@ -58,6 +62,8 @@ class MarketSpec:
             raise ValueError(f"strength is a correlation in [0, 1), not {self.strength}")
         if not 0 <= self.persistence < 1:
             raise ValueError(f"persistence is an AR(1) coefficient in [0, 1), not {self.persistence}")
+        if self.clarity < 0:
+            raise ValueError(f"clarity is 0 or more, not {self.clarity}")
 
     def chain(self) -> PhaseChain:
         """The chain of phases of this market."""
@@ -89,6 +95,8 @@ class Paths:
 
     index_log_volatility: y, shape (session,). index_factor: f, shape (session,). sector_factor: s, shape
     (session, sector). log_volatility: x. signal: z. state: phase. returns: r.
+    precursor: q of the consolidation that the symbol is in, whole; shown: as much of it as its bar shows; both 0
+    outside of one, shape (session, symbol, 2).
     shapes: standard normals left over for the form of the bars, shape (session, symbol, 3).
     chances: uniforms left over for corporate actions, shape (session, symbol, 2).
     """
@@ -99,6 +107,8 @@ class Paths:
     log_volatility: np.ndarray
     signal: np.ndarray
     state: np.ndarray
+    precursor: np.ndarray
+    shown: np.ndarray
     returns: np.ndarray
     index_noise: np.ndarray
     shapes: np.ndarray
@@ -158,6 +168,7 @@ def draw_paths(spec: MarketSpec, seed: int, symbols: Symbols, first: int, count:
     current = np.zeros(n, dtype=np.int64)
     for t in range(count):
         state[t] = current = chain.step(current, uniform[t, :, :3])
+    precursor, shown = _precursors(spec, chain, state, seed, first)
 
     before = np.vstack([np.zeros((1, n)), signal[:-1]])
     factor = spec.index_drift + spec.index_volatility * np.exp(index_log) * common[:, 1]
@@ -174,11 +185,33 @@ def draw_paths(spec: MarketSpec, seed: int, symbols: Symbols, first: int, count:
         own_log,
         signal,
         state,
+        precursor,
+        shown,
         returns,
         common[:, 2],
         normal[:, :, 3:],
         uniform[:, :, 3:],
     )
+
+
+def _precursors(
+    spec: MarketSpec, chain: PhaseChain, state: np.ndarray, seed: int, first: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """q of every session's consolidation, and as much of it as shows; both of shape (session, symbol, 2)."""
+    count, n = state.shape
+    whole, shown = np.zeros((count, n, PARTS)), np.zeros((count, n, PARTS))
+    age, current = np.zeros(n, dtype=np.int64), np.zeros((n, PARTS))
+    for t in range(count):
+        within = chain.remaining[state[t]] > 0
+        begins = within & (age == 0)
+        if begins.any():
+            noise = generator(seed, _PRECURSOR_STREAM + first + t).standard_normal((n, PARTS))
+            drawn = spec.clarity * PLACES[chain.label[state[t]]] + noise
+            current = np.where(begins[:, None], drawn, current)
+        age = np.where(within, age + 1, 0)
+        whole[t] = np.where(within[:, None], current, 0.0)
+        shown[t] = whole[t] * np.minimum(age / RAMP, 1.0)[:, None]
+    return whole, shown
 
 
 def _autoregression(noise: np.ndarray, coefficient: float) -> np.ndarray:

@@ -5,7 +5,8 @@ It ends in a move of one of the classes K0 to K5: a drift over some sessions, th
 `AFTERMATH` sessions have passed, which is the span that the outcome of a pattern is judged over
 (definitions, "Consolidation patterns and outcomes"). Then the symbol trades normally again.
 
-The class is drawn when the consolidation begins, and nothing observable tells it before the move does.
+The class is drawn when the consolidation begins. Before the move nothing tells it but the precursor that the
+consolidation shows, see `market.precursor`.
 """
 
 from collections.abc import Mapping
@@ -35,6 +36,8 @@ _MOVES = {
     "K5": (-0.26, 25),
 }
 _NOISE_NORMAL, _NOISE_MOVE, _NOISE_AFTER = 1.0, 0.5, 0.2
+# Noise of a consolidation's last session, and what each session that remains adds.
+_NOISE_LAST, _NOISE_REMAINING = 0.05, 0.35 / LONGEST
 _VOLUME_MOVE = 1.15
 
 
@@ -92,6 +95,12 @@ class PhaseChain:
         return values
 
     @cached_property
+    def label(self) -> np.ndarray:
+        """Class of each state, 0 for the normal one; shape (state,)."""
+        blocks = np.repeat(np.arange(len(CLASSES)), LONGEST), np.repeat(np.arange(len(CLASSES)), AFTERMATH)
+        return np.concatenate([[0], *blocks])
+
+    @cached_property
     def following(self) -> np.ndarray:
         """The state after each one but the normal one, which is left by chance; shape (state,)."""
         values = np.zeros(self.size, dtype=np.int64)
@@ -117,12 +126,12 @@ class PhaseChain:
         """Factor on all of a symbol's random returns, the planted signal's included; shape (state,).
 
         It shrinks through a consolidation, so that the Bollinger width keeps reaching new lows of its own
-        past.
+        past and the price stays inside the channel of its first sessions.
         """
         values = np.full(self.size, _NOISE_NORMAL)
         for label, name in enumerate(CLASSES):
             for n in range(1, LONGEST + 1):
-                values[self.consolidating(n, label)] = 0.25 + 0.4 * n / LONGEST
+                values[self.consolidating(n, label)] = _NOISE_LAST + _NOISE_REMAINING * n
             for step in range(1, AFTERMATH + 1):
                 values[self.moving(step, label)] = _NOISE_MOVE if step <= _MOVES[name][1] else _NOISE_AFTER
         return values

@@ -19,6 +19,7 @@ from trademl_pipeline.lake.bar_tables import DAILY
 from trademl_pipeline.market import scoring
 from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, calendar_frame, on_or_after, session_index
 from trademl_pipeline.market.errors import EmptyMonthError, UnknownSymbolError
+from trademl_pipeline.market.futures import Futures, draw_futures
 from trademl_pipeline.market.oracle import Forecast, forecast, imagine
 from trademl_pipeline.market.paths import (
     SECTORS,
@@ -243,6 +244,26 @@ class SimulatedMarket:
         view = self._forecast(horizon)
         columns = {"expected_return": view.mean, "signal_return": view.signal_mean, "p_up": view.p_up}
         return self._long(columns)
+
+    def futures(self, keys: pl.DataFrame, horizon: int, draws: int) -> Futures:
+        """Futures of bars, drawn from what the oracle knows at their closes (see `market.futures`).
+
+        Args:
+            keys: symbol and session of bars.
+            horizon: sessions ahead.
+            draws: futures of each key; those of a key follow each other.
+
+        Raises:
+            UnknownSymbolError: a symbol is not of this market.
+        """
+        unknown = sorted(set(keys["symbol"]) - set(self._names))
+        if unknown:
+            raise UnknownSymbolError(self.name, unknown, self.symbols())
+        symbol = keys["symbol"].replace_strict(self._names, range(self.n_symbols), return_dtype=pl.Int64)
+        session = self._sessions["session"].search_sorted(keys["session"])
+        t, i = (np.repeat(x.to_numpy(), draws) for x in (session, symbol))
+        rng = generator(self.seed, 2**43 + horizon)
+        return draw_futures(self.spec, self._symbols, self._paths, t, i, horizon, rng)
 
     def realized(self, horizon: int = 5) -> pl.DataFrame:
         """symbol, session, forward_return: log total return over (session, session + horizon].

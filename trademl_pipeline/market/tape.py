@@ -5,6 +5,8 @@ The planted signal z[t] shows twice in the bar of session t, each time monotone 
     close location (close − low)/(high − low) = 0.05 + 0.9·Φ(0.8·z[t] + 0.1·noise)
     log volume = level + phase + VOLUME_WEIGHT·z[t] + 0.05·noise
 
+A consolidation's precursor scales volume and range on top, see `market.precursor`.
+
 Prices are as traded: on the ex-date of a 2:1 split the quote halves and the volume doubles, and
 split_factor is 2; on the ex-date of a dividend the quote falls by it. On every session split_factor·(close
 + dividend) / previous close is exp(r[t]) up to the rounding of prices to `TICK`. No session has both a
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trademl_pipeline.market.paths import MarketSpec, Paths, Symbols
+from trademl_pipeline.market.precursor import bar_factors
 
 TICK_DECIMALS = 4
 VOLUME_WEIGHT = 0.6
@@ -38,28 +41,56 @@ class Tape:
     dividend: np.ndarray
 
 
+def bar_shape(
+    spec: MarketSpec,
+    beta: np.ndarray,
+    sigma: np.ndarray,
+    index_log_volatility: np.ndarray,
+    log_volatility: np.ndarray,
+    noise: np.ndarray,
+    signal: np.ndarray,
+    shapes: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the close lies in the session's range, in [0, 1], and the range over the close.
+
+    Args:
+        spec, beta, sigma, index_log_volatility, log_volatility, signal: as of `market.paths`.
+        noise: the phase's noise factor, times what the precursor does to ranges.
+        shapes: standard normals, shape (..., 2) or more.
+    """
+    from scipy.special import ndtr
+
+    location = 0.05 + 0.9 * ndtr(0.8 * signal + 0.1 * shapes[..., 0])
+    deviation = noise * np.sqrt(
+        (beta * spec.index_volatility * np.exp(index_log_volatility)) ** 2
+        + spec.sector_volatility**2
+        + (sigma * np.exp(log_volatility)) ** 2
+    )
+    return location, np.minimum(1.6 * deviation * np.exp(0.2 * shapes[..., 1]), 0.35)
+
+
 def write_tape(spec: MarketSpec, symbols: Symbols, paths: Paths) -> Tape:
     """The bars that show these paths."""
     close, split, dividend = _closes(symbols, paths)
     chain = spec.chain()
-    noise = chain.noise[paths.state]
-
-    from scipy.special import ndtr
-
-    location = 0.05 + 0.9 * ndtr(0.8 * paths.signal + 0.1 * paths.shapes[:, :, 0])
-    deviation = noise * np.sqrt(
-        (symbols.beta * spec.index_volatility * np.exp(paths.index_log_volatility)[:, None]) ** 2
-        + spec.sector_volatility**2
-        + (symbols.sigma * np.exp(paths.log_volatility)) ** 2
+    swelling, tightening = bar_factors(paths.shown)
+    location, width = bar_shape(
+        spec,
+        symbols.beta,
+        symbols.sigma,
+        paths.index_log_volatility[:, None],
+        paths.log_volatility,
+        chain.noise[paths.state] * tightening,
+        paths.signal,
+        paths.shapes,
     )
-    width = np.minimum(1.6 * deviation * np.exp(0.2 * paths.shapes[:, :, 1]), 0.35)
     # The day's move shows in where it opened, as far as the range allows; what is left is the overnight gap.
     opened = np.clip(location - 0.7 * paths.returns / width, 0.02, 0.98)
     low = close * (1 - location * width)
     high, open_ = low + close * width, low + opened * close * width
     low, high, open_ = (np.round(values, TICK_DECIMALS) for values in (low, high, open_))
 
-    quiet = chain.volume[paths.state]
+    quiet = chain.volume[paths.state] * swelling
     shares = symbols.volume * np.cumprod(split, axis=0)
     volume = shares * quiet * np.exp(VOLUME_WEIGHT * paths.signal + 0.05 * paths.shapes[:, :, 2])
     return Tape(open_, high, low, close, np.round(volume), split, dividend)

@@ -35,8 +35,7 @@ def row_of(summary: Summary) -> Row:
     compared = summary["compared"]
     accuracy, ic, net = compared["accuracy"], compared["rank_ic"], summary["books"].get("net")
     gate = summary["gate"]
-    shares = summary["recovered"]
-    share = shares.get("rank IC", shares.get("lead in direction"))
+    share = next(iter(summary["recovered"].values()), None)
     race = TASKS[summary["task"]].race
     return Row(
         study=summary["study"],

@@ -23,6 +23,8 @@ def score_lines(e: Evaluation) -> list[Line]:
             Line("Brier score", classes.brier, "number", better="low"),
             Line("Calibration error", classes.calibration, "percent", better="low"),
         ]
+    told = e.oracle.told if e.oracle else {}
+    lines = [replace(x, oracle=told[x.name].value) if x.name in told else x for x in lines]
     return lines + _money_lines(e)
 
 

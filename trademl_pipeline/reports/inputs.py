@@ -111,8 +111,7 @@ class ReportInputs:
         folds: one row a trained fold, `fold` (month key) and any of train_start, train_end, rows, symbols,
             sessions, best_iteration, snapshot, model_run, parameters, train_seconds, train_loss,
             validation_loss, train_accuracy, validation_accuracy, or None.
-        oracle: symbol, session, expected_return and, where given, p_up: the best forecast of a simulated
-            market.
+        oracle: the best forecast of a simulated market, see `oracle.score_oracle`.
         members: symbol, session, fold, member, score and the task's columns: what each model of an ensemble
             and each baseline says by itself, or None.
         training: fold, member and any of parameters, train_seconds: what each member cost, or None.
@@ -145,7 +144,7 @@ _NEEDED = {
     "audits": ("table_name", "month", "probe", "passed", "detail", "coverage", "recorded_at"),
     "importances": ("fold", "feature", "importance"),
     "folds": ("fold",),
-    "oracle": (*_KEY, "expected_return"),
+    "oracle": _KEY,
     "training": ("fold", "member"),
     "attention": (*_KEY, "step", "weight"),
     "sequences": (*_KEY, "decision_time", "knowledge_time"),

@@ -31,6 +31,39 @@ class Measure:
     better: str = "high"
 
 
+@dataclass(frozen=True)
+class Yardstick:
+    """A figure by which a study's probabilities are set beside the oracle's.
+
+    Attributes:
+        name: as its line in the report.
+        of: the figure of rows as `inputs.scored_rows` gives them; None where they do not tell it.
+        floor: baseline of the figure that knowing nothing reaches; "": 0.
+    """
+
+    name: str
+    of: Callable[[pl.DataFrame, ReportConfig], Score | None]
+    floor: str = ""
+
+    @property
+    def lead(self) -> str:
+        """What a share is of: the figure, or its lead over the floor."""
+        return f"lead in {self.name.removesuffix(' over all patterns')}" if self.floor else self.name
+
+
+def yardsticks(task: Task) -> list[Yardstick]:
+    """What the oracle of a task is asked, weightiest first; its columns are those of the task's views."""
+    if task.name == "breakout":
+        view = task.views[0]
+        return [
+            Yardstick("EV correlation", ev),
+            Yardstick("K4 recall", lambda r, c: recall_of(r, c, K4)),
+            Yardstick("K3+K4 recall", lambda r, c: recall_of(r, c, K3_K4)),
+            Yardstick("Class accuracy", lambda r, c: _class(r, c, view, metrics.class_accuracy), "majority"),
+        ]
+    return [Yardstick("AUC over all patterns", pooled_auc, "chance")] if task.name == "pattern" else []
+
+
 def measures(task: Task) -> list[Measure]:
     """The figures by which a task's periods and members are compared, weightiest first."""
     found = [Measure("rank IC", "signed", ranking)]
@@ -94,15 +127,20 @@ def recall_of(rows: pl.DataFrame, config: ReportConfig, classes: tuple[int, ...]
 
 
 def pooled_auc(rows: pl.DataFrame, config: ReportConfig) -> Score | None:
-    """Area under the ROC curve over the rows of all patterns that can be told."""
+    """Area under the ROC curve over the rows of all patterns that can be told, each compared within its pattern.
+
+    Across patterns a model that knows nothing but how often each comes true would score above a half.
+    """
     parts = [
-        rows.select("session", said=f"p_{p}", came=p).drop_nulls().cast({"came": pl.Int8, "said": pl.Float64})
+        rows.select("session", said=f"p_{p}", came=p, pattern=pl.lit(p))
+        .drop_nulls()
+        .cast({"came": pl.Int8, "said": pl.Float64})
         for p in PATTERNS
     ]
     both = pl.concat(parts)
     if both["came"].n_unique() < 2:
         return None
-    return metrics.roc_auc(both, config.bootstrap, score="said", target="came")
+    return metrics.roc_auc(both, config.bootstrap, score="said", target="came", within="pattern")
 
 
 def _class(rows: pl.DataFrame, config: ReportConfig, view: ClassView, figure: Callable) -> Score | None:

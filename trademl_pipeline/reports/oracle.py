@@ -1,11 +1,15 @@
 """The best forecast of a simulated market, as a yardstick on the very rows that the model is scored on."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.labels.breakout import STRATEGIC_VALUES
 from trademl_pipeline.reports.inputs import ReportConfig, ReportError
+from trademl_pipeline.reports.measures import yardsticks
 from trademl_pipeline.training import metrics
 from trademl_pipeline.training.metrics import Score
 
@@ -20,6 +24,8 @@ class Oracle:
             none.
         ic_share: the model's rank IC over the oracle's.
         direction_difference, ic_difference: model less oracle, drawn together.
+        told: by name of the yardstick, what the oracle's probabilities score.
+        told_shares: by what it is a share of, the model's part of that; see `measures.Yardstick`.
     """
 
     directional_accuracy: Score | None
@@ -28,6 +34,14 @@ class Oracle:
     ic_share: float | None
     direction_difference: Score | None
     ic_difference: Score | None
+    told: Mapping[str, Score] = field(default_factory=dict)
+    told_shares: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """What the model has of the oracle's score, by what it is a share of, weightiest first."""
+        ranked = {"rank IC": self.ic_share, "lead in direction": self.direction_share}
+        return {**self.told_shares, **{name: x for name, x in ranked.items() if x is not None}}
 
 
 def score_oracle(
@@ -41,8 +55,8 @@ def score_oracle(
     """Score the oracle on the rows it shares with the model; None where there is no oracle.
 
     Args:
-        oracle: symbol, session, expected_return and, where given, p_up, whose side of a half is then its
-            call.
+        oracle: symbol, session and any of: expected_return with, where given, p_up, whose side of a half is then
+            its call; the probabilities of the task's views.
         rows: scored predictions.
         daily: the model's rank IC by session.
         direction: the model's directional accuracy; None where its score calls no direction.
@@ -54,11 +68,38 @@ def score_oracle(
     """
     if oracle is None:
         return None
-    call = pl.col("p_up") - 0.5 if "p_up" in oracle.columns else pl.col("expected_return")
-    known = oracle.select("symbol", "session", "expected_return", call.alias("oracle_call"))
-    both = rows.join(known, on=["symbol", "session"])
+    found = _ranked(oracle, rows, daily, direction, ic, config) if "expected_return" in oracle.columns else {}
+    return Oracle(**(dict.fromkeys(_RANKED) | found), **_told(oracle, rows, config))
+
+
+_RANKED = (
+    "directional_accuracy",
+    "rank_ic",
+    "direction_share",
+    "ic_share",
+    "direction_difference",
+    "ic_difference",
+)
+
+
+def _joined(rows: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    both = rows.join(known, on=["symbol", "session"], maintain_order="left")
     if both.is_empty():
         raise ReportError("the oracle shares no (symbol, session) with the scored predictions")
+    return both
+
+
+def _ranked(
+    oracle: pl.DataFrame,
+    rows: pl.DataFrame,
+    daily: pl.DataFrame,
+    direction: Score | None,
+    ic: Score | None,
+    config: ReportConfig,
+) -> dict[str, Any]:
+    """Direction and ranks."""
+    call = pl.col("p_up") - 0.5 if "p_up" in oracle.columns else pl.col("expected_return")
+    both = _joined(rows, oracle.select("symbol", "session", "expected_return", call.alias("oracle_call")))
     boot = config.bootstrap
     best_ic = difference = None
     best_daily = metrics.rank_ic_by_session(both, score="expected_return", min_symbols=config.min_symbols)
@@ -69,19 +110,45 @@ def score_oracle(
     best, share = None, None
     if direction is not None:
         best = metrics.directional_accuracy(both, boot, score="oracle_call")
-        room = (best.value or 0) - best.baselines["majority"]
-        excess = (direction.value or 0) - direction.baselines["majority"]
-        share = excess / room if room > 0 else None
-    return Oracle(
-        directional_accuracy=best,
-        rank_ic=best_ic,
-        direction_share=share,
-        ic_share=ic.value / best_ic.value
-        if ic and best_ic and ic.value is not None and best_ic.value
-        else None,
-        direction_difference=_direction_difference(both, config) if best else None,
-        ic_difference=difference,
-    )
+        share = _share(direction, best, "majority")
+    return {
+        "directional_accuracy": best,
+        "rank_ic": best_ic,
+        "direction_share": share,
+        "ic_share": _share(ic, best_ic, ""),
+        "direction_difference": _direction_difference(both, config) if best else None,
+        "ic_difference": difference,
+    }
+
+
+def _told(oracle: pl.DataFrame, rows: pl.DataFrame, config: ReportConfig) -> dict[str, Any]:
+    """Probabilities of the task's views, on the same rows."""
+    columns = [c for view in config.kind.views for c in view.columns]
+    told, shares = {}, {}
+    if not columns or not set(columns) <= set(oracle.columns):
+        return {"told": told, "told_shares": shares}
+    both = _joined(rows, oracle.select("symbol", "session", pl.col(columns).name.suffix("_oracle")))
+    best_rows = both.with_columns(pl.col(f"{c}_oracle").alias(c) for c in columns)
+    if config.task == "breakout":
+        value = sum(v * pl.col(c) for v, c in zip(STRATEGIC_VALUES, columns, strict=True))
+        best_rows = best_rows.with_columns(value.alias("score"))  # pyright: ignore[reportAttributeAccessIssue]
+    for stick in yardsticks(config.kind):
+        own, best = stick.of(both, config), stick.of(best_rows, config)
+        if best is None or best.value is None:
+            continue
+        told[stick.name] = best
+        share = _share(own, best, stick.floor)
+        if share is not None:
+            shares[stick.lead] = share
+    return {"told": told, "told_shares": shares}
+
+
+def _share(own: Score | None, best: Score | None, floor: str) -> float | None:
+    """What the model has of the oracle's lead over a baseline; None where the oracle leads by nothing."""
+    if own is None or best is None or own.value is None or best.value is None:
+        return None
+    none = best.baselines[floor] if floor else 0.0
+    return (own.value - none) / (best.value - none) if best.value > none else None
 
 
 def _direction_difference(both: pl.DataFrame, config: ReportConfig) -> Score:

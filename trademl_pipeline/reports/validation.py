@@ -54,10 +54,6 @@ class ValidationReport:
             name = e.other.name.removesuffix(" session").replace(" ", "_")
             books |= {f"gross_{name}": e.other.gross, f"net_{name}": e.other.net}
         oracle = e.oracle
-        recovered = {
-            "lead in direction": oracle.direction_share if oracle else None,
-            "rank IC": oracle.ic_share if oracle else None,
-        }
         return {
             "study": e.config.study,
             "task": e.config.task,
@@ -75,11 +71,13 @@ class ValidationReport:
             | {_key(line.name): line.score.to_dict() for line in e.task.lines},
             "lead_over_other_book": e.lead.to_dict() if e.lead else None,
             "oracle": {
-                s.name: s.to_dict() for s in (oracle.directional_accuracy, oracle.rank_ic) if s is not None
+                s.name: s.to_dict()
+                for s in (oracle.directional_accuracy, oracle.rank_ic, *oracle.told.values())
+                if s is not None
             }
             if oracle
             else {},
-            "recovered": {name: share for name, share in recovered.items() if share is not None},
+            "recovered": oracle.shares if oracle else {},
             "books": {name: book.to_dict() for name, book in books.items() if book is not None},
             "gate": {
                 "audited": not e.gate.cells.is_empty(),

@@ -172,16 +172,14 @@ def _oracle(e: "Evaluation") -> list[str]:
         known.append(f"calls {percent(direction.value)} right")
     if ic is not None:
         known.append(f"has a rank IC of {number(ic.value, signed=True)}")
+    if e.oracle.told:
+        known.append("scores " + ", ".join(f"{number(s.value)} in {n}" for n, s in e.oracle.told.items()))
     if not known:
         return []
     best = f"Oracle: on the same rows a forecast that knows the planting {' and '.join(known)}"
     shares = [
         f"{percent(share, 0) if share > 0 else 'nothing'} of its {name}"
-        for name, share in (
-            ("lead in direction", e.oracle.direction_share),
-            ("rank IC", e.oracle.ic_share),
-        )
-        if share is not None
+        for name, share in e.oracle.shares.items()
     ]
     return [best + (f"; the model recovers {' and '.join(shares)}." if shares else ".")]
 

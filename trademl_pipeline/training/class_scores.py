@@ -264,7 +264,12 @@ def _standard(x: np.ndarray) -> np.ndarray:
 
 
 def roc_auc(
-    frame: pl.DataFrame, bootstrap: Bootstrap | None, *, score: str = "score", target: str = "target"
+    frame: pl.DataFrame,
+    bootstrap: Bootstrap | None,
+    *,
+    score: str = "score",
+    target: str = "target",
+    within: str | None = None,
 ) -> Score:
     """Area under the ROC curve: how often a row that came true scores above one that did not; ties count half.
 
@@ -277,31 +282,43 @@ def roc_auc(
         bootstrap: how to draw the interval.
         score: column of the probability.
         target: column of what came.
+        within: column of groups; pairs are compared within a group only, so that telling groups apart that come
+            true more and less often counts for nothing.
 
     Returns:
         Score with value None where only one class came; baseline `chance` is 0.5.
     """
-    require(frame, ("session", score, target))
-    came = frame[target].cast(pl.Float64).to_numpy()
-    if not np.isin(came, (0.0, 1.0)).all():
+    require(frame, ("session", score, target, *([within] if within else [])))
+    if not frame[target].cast(pl.Float64).is_in((0.0, 1.0)).all():
         raise MetricsError(f"column {target!r} holds other values than 0 and 1")
-    positives, negatives = came.sum(), (1 - came).sum()
-    if not positives or not negatives:
-        sessions = frame["session"].n_unique()
-        return Score("AUC", None, None, None, len(came), sessions, baselines={"chance": 0.5})
-    everyone = frame[score].rank("average").to_numpy()
-    within = frame.select(pl.col(score).rank("average").over(target)).to_series().to_numpy()
+    groups = [within] if within else [pl.lit(0)]
+    n = {c: (pl.col(target) == c).sum().over(groups) for c in (0, 1)}
     # Ranks among all less ranks among one's own count the others below.
-    below = everyone - within
+    ranked = frame.select(
+        pl.col("session"),
+        came=pl.col(target).cast(pl.Float64),
+        positives=n[1].cast(pl.Float64),
+        negatives=n[0].cast(pl.Float64),
+        below=pl.col(score).rank("average").over(groups)
+        - pl.col(score).rank("average").over(*groups, target),
+    ).filter((pl.col("positives") > 0) & (pl.col("negatives") > 0))
+    if ranked.is_empty():
+        sessions = frame["session"].n_unique()
+        return Score("AUC", None, None, None, frame.height, sessions, baselines={"chance": 0.5})
+    came, positives, negatives, below = (
+        ranked[c].to_numpy() for c in ("came", "positives", "negatives", "below")
+    )
     placement = np.where(came == 1, below / negatives, 1 - below / positives)
-    area = float((placement * came).sum() / positives)
-    sums = session_sums(frame["session"], [placement * came, came, placement * (1 - came), 1 - came])
+    # A pair counts once, whatever its group: so a row counts for as many as there are of the other class.
+    up, down = came * negatives, (1 - came) * positives
+    area = float((placement * up).sum() / up.sum())
+    sums = session_sums(ranked["session"], [placement * up, up, placement * down, down])
 
     def expansion(totals: np.ndarray) -> np.ndarray:
         return totals[..., 0] / totals[..., 1] + totals[..., 2] / totals[..., 3] - area
 
     return score_from_sums(
-        "AUC", sums, expansion, bootstrap, n=len(came), bounds=(0, 1), baselines={"chance": 0.5}
+        "AUC", sums, expansion, bootstrap, n=ranked.height, bounds=(0, 1), baselines={"chance": 0.5}
     )
 
 

@@ -117,11 +117,12 @@ def test_stronger_signals_score_higher():
         assert values[2] > values[0] + 0.05
 
 
-def test_the_oracle_does_not_know_the_class_before_the_move():
+def test_without_a_precursor_the_oracle_does_not_know_the_class_before_the_move():
     """On a consolidation's last session every class has the same prospects; on its move's first, its own."""
-    settings = {"seed": 6, "n_symbols": 40, "end": date(2014, 12, 31)}
     equal = dict.fromkeys(("K4", "K5"), 0.5)
-    market = SimulatedMarket(**settings, class_frequencies=equal)
+    market = SimulatedMarket(
+        seed=6, n_symbols=40, end=date(2014, 12, 31), spec=MarketSpec(clarity=0.0), class_frequencies=equal
+    )
     plants = market.plantings().select("symbol", "class", session="end")
     view = market.oracle(1).join(plants, on=KEY)
     means = view.group_by("class").agg((pl.col("expected_return") - pl.col("signal_return")).mean())

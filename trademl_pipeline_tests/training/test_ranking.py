@@ -48,6 +48,26 @@ def test_interval_of_the_area_is_as_wide_as_drawing_sessions_and_measuring_anew(
     assert (got.high - got.low) / 3.92 == pytest.approx(np.std(draws), rel=0.2)
 
 
+def test_within_groups_the_frequency_of_a_group_counts_for_nothing():
+    rng = np.random.default_rng(6)
+    often = rng.random(4000) < 0.5
+    came = (rng.random(4000) < np.where(often, 0.8, 0.2)).astype(int)
+    days = [date(2020, 1, 1) + timedelta(days=i // 10) for i in range(4000)]
+    rows = pl.DataFrame({"session": days, "score": often * 1.0, "target": came, "group": often})
+    assert roc_auc(rows, None).value == pytest.approx(0.8, abs=0.03)
+    assert roc_auc(rows, None, within="group").value == 0.5
+    told = rows.with_columns(score=pl.Series(often + came + rng.standard_normal(4000)))
+    apart = [
+        (len(g), roc_auc_score(g["target"], g["score"]), g["target"].mean())
+        for g in told.partition_by("group")
+    ]
+    pairs = [n * n * m * (1 - m) for n, _, m in apart]
+    expected = np.average([a for _, a, _ in apart], weights=pairs)
+    found = roc_auc(told, Bootstrap(seed=1, draws=200), within="group")
+    assert found.value == pytest.approx(expected, abs=1e-12)
+    assert found.low < found.value < found.high
+
+
 def test_one_class_has_no_area():
     rows = frame(np.random.default_rng(4)).with_columns(target=pl.lit(1))
     assert roc_auc(rows, None).value is None

@@ -27,6 +27,7 @@ from trademl_pipeline.defs.resources import (
     home,
 )
 from trademl_pipeline.labels import TARGETS
+from trademl_pipeline.labels.planted import CHANCES
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import MissingTableError
 from trademl_pipeline.lake.schemas import AUDITS, RAW_BARS
@@ -43,6 +44,7 @@ from trademl_pipeline.training.trials import TrialLedger
 
 # Bars before the first prediction, from which baselines of volatility warm up.
 MONTHS_BEFORE = 6
+KEY = ["symbol", "session"]
 COMPARISON = "comparison"
 
 INFO_SHEET = "info_sheet.md"
@@ -109,15 +111,18 @@ def report_inputs(store: Lake, study: StudySpec, month: str, source: BarSource, 
     shared = {RAW_BARS.name, study.features.name, study.labels.name}
     tables = [t for t in store.tables() if t in shared or t.endswith(f"_{study.name}")]
     audits = store.read(AUDITS).filter(pl.col("table_name").is_in(tables) & (pl.col("month") <= month))
-    simulated = isinstance(source, SimulatedMarket)
+    labels = settled_labels(store, study, covered)
+    asked = predictions.select(KEY).join(labels, on=KEY, how="semi", maintain_order="left")
     inputs = ReportInputs(
         predictions,
-        settled_labels(store, study, covered),
+        labels,
         store.read(RAW_BARS, months=(offset_month(first, -MONTHS_BEFORE), month)),
         audits=audits,
         importances=importances(models),
         folds=models,
-        oracle=source.oracle(study.horizon) if simulated and study.decisions == "sessions" else None,
+        oracle=oracle_of(source, study, asked, store.read(RAW_BARS, months=(FROM_THE_FIRST, month)))
+        if isinstance(source, SimulatedMarket)
+        else None,
         members=store.read(study.members, months=covered),
         training=training_costs(models),
         attention=attention(study, models),
@@ -143,12 +148,31 @@ def report_inputs(store: Lake, study: StudySpec, month: str, source: BarSource, 
         horizon=study.horizon,
         seed=study.seed,
         task=study.fit.task,
-        simulated=simulated,
+        simulated=isinstance(source, SimulatedMarket),
         portfolio=study.book,
         calendar=calendar_of(study),
         trials=len(study.fit.members) + int(tried.sum()),
     )
     return inputs, config
+
+
+def oracle_of(
+    market: SimulatedMarket, study: StudySpec, keys: pl.DataFrame, bars: pl.DataFrame
+) -> pl.DataFrame | None:
+    """What the best forecaster of a simulated market would have said; None where nothing can be asked.
+
+    Args:
+        market: the market.
+        study: the study.
+        keys: symbol and session of decisions.
+        bars: bars of the whole history that the study read.
+    """
+    said = market.oracle(study.horizon) if study.decisions == "sessions" else None
+    chances = CHANCES.get(study.target)
+    if chances is None or keys.is_empty():
+        return said
+    told = chances(market, bars, keys)
+    return told if said is None else said.join(told, on=KEY, how="left", maintain_order="left")
 
 
 def settled_labels(store: Lake, study: StudySpec, months: tuple[str, str]) -> pl.DataFrame:
