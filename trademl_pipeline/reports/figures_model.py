@@ -159,7 +159,7 @@ def _accuracy(classes: ClassScores) -> str:
 
 
 def importance(e: Evaluation) -> Figure | None:
-    """Mean share of the gain over folds, with the range over folds."""
+    """Mean share over folds, with the range over folds."""
     if e.importance.is_empty():
         return None
     frame = e.importance.head(TOP_FEATURES).reverse()
@@ -185,8 +185,9 @@ def importance(e: Evaluation) -> Figure | None:
     more = e.importance.height - frame.height
     return Figure(
         "importance",
-        "Feature importance: share of the model's gain",
-        f"Mean over {plural(folds, 'fold')}; lines span the least and the greatest fold."
+        "Feature importance",
+        "Of trees: share of the gain; of networks: share of the rise in inner validation loss when a feature is "
+        f"swapped between windows. Mean over {plural(folds, 'fold')}; lines span the least and the greatest fold."
         + (f" {more} weaker features are not drawn." if more else ""),
         [dots],
         {

@@ -126,7 +126,7 @@ def _importance(e: Evaluation) -> list[str]:
         [f"`{r['feature']}`", percent(r["mean"]), f"{percent(r['low'])} to {percent(r['high'])}"]
         for r in e.importance.head(SHOWN_FEATURES).iter_rows(named=True)
     ]
-    return ["## What the model uses", table_of(["feature", "share of gain", "least to greatest fold"], rows)]
+    return ["## What the model uses", table_of(["feature", "share", "least to greatest fold"], rows)]
 
 
 def _gate(e: Evaluation) -> list[str]:

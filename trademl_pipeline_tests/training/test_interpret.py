@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -9,11 +11,14 @@ from trademl_pipeline.training.interpret import (
     attention_over_time,
     integrated_gradients,
     permutation_importance,
+    study_importance,
 )
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.loop import fit_network
 from trademl_pipeline.training.losses import CrossEntropyLoss
+from trademl_pipeline.training.members import Effort, MemberSpec, Setting
 from trademl_pipeline.training.schedule import TrainConfig
+from trademl_pipeline.training.study import FitPlan, fit_study
 from trademl_pipeline_tests.training.planted import direction_problem
 
 CONFIG = TrainConfig(epochs=8, batch_size=128, learning_rate=5e-3, validation_sessions=15, embargo=2)
@@ -86,3 +91,34 @@ def test_integrated_gradients_add_up_and_point_at_the_planted_steps(trained):
     size = np.abs(shares).mean(0)
     assert size[-3:, 0].mean() > 3 * size[:-3, 0].mean()
     assert size[-1, 1] > 3 * size[-1, 2:].mean()
+
+
+@pytest.mark.parametrize("first", ["network", "trees"])
+def test_a_study_tells_what_its_first_voter_uses(first):
+    members = {
+        "trees": MemberSpec(
+            "trees", "lightgbm", {"small": Effort()}, settings={"max_rounds": 30, "class_weights": "none"}
+        ),
+        "network": MemberSpec(
+            "network",
+            "transformer",
+            {"small": Effort(epochs=6)},
+            settings={"d_model": 16, "heads": 4, "layers": 1, "dropout": 0.0},
+            training={"batch_size": 128, "learning_rate": 5e-3},
+        ),
+    }
+    windows, _ = direction_problem(symbols=30)
+    keys = windows.keys.with_columns(
+        pl.Series("target", windows.targets["target"]).cast(pl.Int8),
+        pl.col("label_end").cast(pl.Datetime("us", "UTC")).alias("knowledge_time"),
+    )
+    rows = replace(windows, keys=keys, targets={})
+    setting = Setting(tuple("abcde"), "small", validation_sessions=15, embargo=2, seed=0)
+    plan = FitPlan("direction", (members[first],))
+    fitted = fit_study(plan, rows, setting, ledger=FitLedger("2020-06-01"))
+    shares = study_importance(fitted, rows, setting)
+    assert sum(shares.values()) == pytest.approx(1)
+    assert set(list(shares)[:2]) == {"a", "b"}
+    assert shares["a"] + shares["b"] > 0.6
+    assert list(shares.values()) == sorted(shares.values(), reverse=True)
+    assert study_importance(fitted, rows, setting) == shares

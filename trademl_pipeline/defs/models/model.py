@@ -253,6 +253,9 @@ def _train(
         "code_source": code.source,
         "dataset_snapshot": str(snapshot),
     }
+    # torch, which this loads, is not for the process that only reads the definitions
+    from trademl_pipeline.training.interpret import study_importance
+
     with tracking.run(study.models.name, month, tags) as run:
         run.log_params(_parameters(study, setting, rows, snapshot))
         folder = artifacts.models(study.name, month) / run.run_id
@@ -266,7 +269,7 @@ def _train(
         # A refused model must not overwrite the files of the one that is published.
         digest = fitted.save(folder / "study")
         ledger.to_frame().write_parquet(folder / LEDGER_FILE)
-        importance = _importance(fitted)
+        importance = study_importance(fitted, windows, setting)
         (folder / "importance.json").write_text(json.dumps(importance, indent=1))
         (folder / "training_log.json").write_text(
             json.dumps({name: list(m.history) for name, m in fitted.members.items()}, indent=1)
@@ -429,14 +432,6 @@ def _metrics(fitted: FittedStudy, rows: FoldRows) -> dict[str, float]:
     return found
 
 
-def _importance(fitted: FittedStudy) -> dict[str, float]:
-    """Share of gain of the first member that has it, largest first."""
-    for member in fitted.members.values():
-        if member.importance:
-            return dict(sorted(member.importance.items(), key=lambda item: -item[1]))
-    return {}
-
-
 def _members_table(fitted: FittedStudy) -> str:
     lines = [
         "| member | kind | part | parameters | rows | best | validation loss | seconds |",
@@ -458,7 +453,7 @@ def _figures(fitted: FittedStudy, importance: dict[str, float]) -> dict[str, Any
     found: dict[str, Any] = {}
     if importance:
         found["importance"] = bars_figure(
-            dict(list(importance.items())[:15]), "share of gain", horizontal=True
+            dict(list(importance.items())[:15]), "share of the importance", horizontal=True
         )
     curves = {
         f"{name} {side}": [epoch[f"{side}_loss"] for epoch in member.history]
