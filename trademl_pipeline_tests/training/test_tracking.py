@@ -49,10 +49,11 @@ def test_promotion_rule(scores, rule, promoted, reason):
 
 
 @pytest.mark.slow
-def test_a_saved_fold_is_served_by_mlflow_from_raw_features(tmp_path):
+@pytest.mark.parametrize("own_heads", [(), ("S001",)])
+def test_a_saved_fold_is_served_by_mlflow_from_raw_features(tmp_path, own_heads):
     import mlflow
 
-    windows, _ = direction_problem(symbols=6, features=4, length=6)
+    windows, _ = direction_problem(symbols=6, sessions=120, features=4, length=6)
     keys = windows.keys.with_columns(
         pl.Series("target", windows.targets["target"]).cast(pl.Int8),
         pl.col("label_end").cast(pl.Datetime("us", "UTC")).alias("knowledge_time"),
@@ -65,13 +66,14 @@ def test_a_saved_fold_is_served_by_mlflow_from_raw_features(tmp_path):
         {"small": Effort(epochs=1)},
         settings={"d_model": 16, "heads": 2, "layers": 1},
     )
-    plan = FitPlan("direction", (network, trees), "weighted")
+    plan = FitPlan("direction", (network, trees), "weighted", fine_tune=own_heads)
     setting = Setting(("a", "b", "c", "d"), "small", validation_sessions=15, embargo=2, seed=0)
     fitted = fit_study(plan, rows, setting, ledger=FitLedger("2020-06-01"))
     fitted.save(tmp_path / "study")
     # rows 1 and 2 have padding; a missing value is told as NaN
     rows.matrix[300, 2] = np.nan
-    some = rows.take(np.array([1, 2, 300, 301]))
+    some = rows.take(np.array([1, 2, 200, 300]))
+    assert tuple(fitted.tuned) == own_heads
     write_mlflow_model(tmp_path / "study", tmp_path / "model", some, {"fold": "2020-06-01", "snapshot": 7})
     served = mlflow.pyfunc.load_model(str(tmp_path / "model"))
     example = served.input_example
@@ -81,12 +83,12 @@ def test_a_saved_fold_is_served_by_mlflow_from_raw_features(tmp_path):
     assert list(got) == list(want) == ["p_sell", "p_hold", "p_buy"]
     for column, values in want.items():
         np.testing.assert_allclose(got[column], values, rtol=1e-5, atol=1e-6)
-    assert served.metadata.signature.inputs.input_names() == ["x"]
+    assert served.metadata.signature.inputs.input_names() == (["x", "symbol"] if own_heads else ["x"])
     assert served.metadata.signature.outputs.input_names() == list(want)
     told = served.metadata.metadata
     assert (told["fold"], told["snapshot"], told["features"]) == ("2020-06-01", "7", list("abcd"))
     with pytest.raises(mlflow.exceptions.MlflowException, match="does not match expected shape"):
-        served.predict({"x": example["x"][:, :, :3]})
+        served.predict({**example, "x": example["x"][:, :, :3]})
 
 
 def test_rule_and_decision_become_tags():
