@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +19,8 @@ from rich.console import Console
 
 from trademl_pipeline.lake.bar_tables import DAILY, TIMEFRAMES
 from trademl_pipeline.market.bar_times import AROUND_THE_CLOCK
+from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, month_sessions, offset, offset_month
 from trademl_pipeline.market.calendar import month_key as month_key_of
-from trademl_pipeline.market.calendar import month_sessions, offset, offset_month
 from trademl_pipeline.workspace import (
     ROOT,
     SIMULATED_START,
@@ -272,6 +273,7 @@ def run(
         chosen = replace(chosen, universe=named)
         if study == ALL_STUDIES and not refit:
             refit = "quarter"
+        chosen = _with_references(chosen, names)
         environment = chosen.environment() | {"TRADEML_REFIT": refit}
         first, last = month_range(months) if months else _default_months(chosen, study == ALL_STUDIES)
         if first <= chosen.start:
@@ -295,6 +297,20 @@ def run(
     code = subprocess.run(command, env=environment, check=False).returncode
     _print_results(chosen.folder() / "reports", names, as_of[:7])
     raise typer.Exit(code)
+
+
+def _with_references(chosen: DataSet, studies: Sequence[str]) -> DataSet:
+    """The data set with index and sector funds and the VIX, as far as its vendor has them and a study reads any."""
+    from trademl_pipeline.features.registry import reference_inputs
+    from trademl_pipeline.market.symbols import REFERENCES_OF
+    from trademl_pipeline.studies import STUDIES
+
+    offered = REFERENCES_OF.get(chosen.source, ())
+    told = chosen.reference or os.environ.get("TRADEML_REFERENCE")
+    if not offered or told or chosen.calendar() != DEFAULT_CALENDAR:
+        return chosen
+    read = any(reference_inputs(STUDIES[name].feature_set) for name in studies)
+    return replace(chosen, beside=offered) if read else chosen
 
 
 def _usual_universe(of_study: str, calendar: str) -> str:
@@ -397,8 +413,11 @@ def ui(
     universe: UniverseOption = "",
 ) -> None:
     """Open the Dagster UI with its daemon on the state folder of a data set."""
+    from trademl_pipeline.studies import STUDIES
+
     try:
-        environment = _data_set(data, symbols, column, home, start, reference, source, universe).environment()
+        chosen = _data_set(data, symbols, column, home, start, reference, source, universe)
+        environment = _with_references(chosen, list(STUDIES)).environment()
     except (UsageError, ValueError) as error:
         raise _fail(str(error)) from error
     console.print(f"Dagster UI: http://{host}:{port}   state: {environment['TRADEML_HOME']}", highlight=False)
@@ -431,8 +450,11 @@ def env(
     """Print the environment of a data set as shell exports, for use with Dagster's own commands."""
     import shlex
 
+    from trademl_pipeline.studies import STUDIES
+
     try:
-        environment = _data_set(data, symbols, column, home, start, reference, source, universe).environment()
+        chosen = _data_set(data, symbols, column, home, start, reference, source, universe)
+        environment = _with_references(chosen, list(STUDIES)).environment()
     except (UsageError, ValueError) as error:
         raise _fail(str(error)) from error
     for name, value in sorted(environment.items()):

@@ -61,6 +61,7 @@ class DataSet:
         columns: our column names to the file's.
         start: first month, `YYYY-MM-01`.
         home: state folder; None derives it from the data's name and the selection.
+        beside: symbols that a vendor is asked for too and that are not decided on, such as SPY and the VIX.
         reference: Parquet or CSV of index and sector funds and the VIX; None is what TRADEML_REFERENCE says, or the
             simulator's own, or the funds among the bars.
     """
@@ -73,6 +74,7 @@ class DataSet:
     reference: Path | None = None
     source: str = ""
     universe: str = ""
+    beside: tuple[str, ...] = ()
 
     def calendar(self) -> str:
         """The exchange calendar of the bars: as the state folder keeps it, TRADEML_CALENDAR says, or the bars tell.
@@ -121,6 +123,8 @@ class DataSet:
         return ROOT / "data" / f"{name}{suffix}"
 
     def _universe(self) -> str:
+        if not self.universe and self.beside:
+            return f"{self.symbols},"
         return str(Path(self.universe).resolve()) if Path(self.universe).is_file() else self.universe
 
     def environment(self) -> dict[str, str]:
@@ -156,10 +160,10 @@ class DataSet:
             "TRADEML_SOURCE": self.source or ("files" if self.data else "simulated"),
             "TRADEML_DATA": str(self.data.resolve()) if self.data else "",
             "TRADEML_COLUMNS": json.dumps(self.columns),
-            "TRADEML_SYMBOLS": self.symbols,
+            "TRADEML_SYMBOLS": ",".join(dict.fromkeys([*self.symbols.split(","), *self.beside])),
             "TRADEML_START": self.start,
             "TRADEML_CALENDAR": calendar,
             **({"TRADEML_REFERENCE": str(self.reference.resolve())} if self.reference else {}),
-            **({"TRADEML_UNIVERSE": self._universe()} if self.universe else {}),
+            **({"TRADEML_UNIVERSE": self._universe()} if self._universe() else {}),
             "TRADEML_YAHOO_CACHE": os.environ.get("TRADEML_YAHOO_CACHE", str(folder / "yfinance")),
         }

@@ -5,6 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from trademl_pipeline.cli import app
+from trademl_pipeline.market.universes import universe
 from trademl_pipeline.workspace import DataSet
 
 runner = CliRunner()
@@ -126,4 +127,38 @@ def test_a_vendors_universe_is_fetched_into_a_folder_of_its_own(tmp_path: Path):
     result = runner.invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert "export TRADEML_SOURCE=yahoo" in result.output
-    assert "export TRADEML_SYMBOLS=AAPL,GOOGL,MSFT" in result.output
+    assert exported(result.output)["TRADEML_SYMBOLS"].startswith("AAPL,GOOGL,MSFT,SPY,QQQ,")
+    assert "export TRADEML_UNIVERSE=TEST" in result.output
+
+
+def exported(output: str) -> dict[str, str]:
+    lines = [line.removeprefix("export ").partition("=") for line in output.splitlines()]
+    return {name: value.strip("'") for name, _, value in lines}
+
+
+@pytest.mark.parametrize(
+    ("source", "has", "lacks"),
+    [("yahoo", {"SPY", "XLK", "^VIX", "^VIX3M"}, set()), ("alpaca", {"SPY", "XLK"}, {"^VIX", "^VIX3M"})],
+)
+def test_a_vendor_is_asked_for_the_references_it_has_and_nobody_decides_on_them(
+    source, has, lacks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("TRADEML_REFERENCE", raising=False)
+    arguments = ["--source", source, "--symbols", "AAPL,IBM", "--start", "2015-01", "--home", str(tmp_path)]
+    found = exported(runner.invoke(app, ["env", *arguments]).output)
+    asked = set(found["TRADEML_SYMBOLS"].split(","))
+    assert {"AAPL", "IBM"} | has <= asked
+    assert not lacks & asked
+    assert universe(found["TRADEML_UNIVERSE"]) == ["AAPL", "IBM"]
+    funds = tmp_path / "funds.parquet"
+    funds.touch()
+    monkeypatch.setenv("TRADEML_REFERENCE", str(funds))
+    found = exported(runner.invoke(app, ["env", *arguments]).output)
+    assert found["TRADEML_SYMBOLS"] == "AAPL,IBM"
+
+
+def test_crypto_is_compared_with_its_own_index_alone(tmp_path: Path):
+    arguments = ["env", "--source", "binance", "--universe", "CRYPTO_8", "--start", "2021-01"]
+    found = exported(runner.invoke(app, [*arguments, "--home", str(tmp_path)]).output)
+    assert found["TRADEML_SYMBOLS"].split(",") == universe("CRYPTO_8")
+    assert found["TRADEML_CALENDAR"] == "24/7"

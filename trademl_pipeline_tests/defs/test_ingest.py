@@ -150,6 +150,19 @@ def test_the_daily_run_asks_for_what_is_missing_and_no_more(ingest: Ingest, lake
     assert metadata(nothing, FEBRUARY)["unchanged"]
 
 
+def test_a_range_of_which_nothing_is_held_is_downloaded_in_pieces_and_then_completed(
+    ingest: Ingest, lake: Lake, binance: Binance
+):
+    assert ingest(last=MARCH, tags={FETCH_TAG: MISSING}).success
+    # One request a pair for both months, not one a pair and month.
+    assert len(binance.seen) == 2
+    assert lake.months(RAW_BARS) == [FEBRUARY, MARCH]
+    asked = len(binance.seen)
+    assert ingest(last="2021-04-01", tags={FETCH_TAG: MISSING}).success
+    days = {datetime.fromtimestamp(int(s.query["startTime"]) / 1000, UTC) for s in binance.seen[asked:]}
+    assert days == {datetime(2021, 4, 1, tzinfo=UTC)}
+
+
 def test_bars_of_other_symbols_stay(ingest: Ingest, lake: Lake, binance: Binance):
     ingest(FEBRUARY, FEBRUARY)
     ingest(

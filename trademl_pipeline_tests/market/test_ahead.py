@@ -2,13 +2,14 @@
 
 from datetime import date
 from pathlib import Path
+from threading import Event
 
 import polars as pl
 import pytest
 
 from trademl_pipeline.market import FileSource, SimulatedMarket
 from trademl_pipeline.market import ahead as module
-from trademl_pipeline.market.ahead import Ahead
+from trademl_pipeline.market.ahead import Ahead, one_ahead
 from trademl_pipeline.market.calendar import month_bounds, month_range
 from trademl_pipeline.market.errors import BarsSchemaError, EmptyMonthError
 
@@ -70,3 +71,30 @@ def test_a_month_at_fault_keeps_no_other_from_its_bars(small_market_source, monk
     with pytest.raises(BarsSchemaError):
         ahead.fetch(None, *month_bounds("2014-03-01"))
     assert ahead.fetch(None, *month_bounds("2014-04-01")).height
+
+
+def test_the_next_month_is_under_way_while_one_is_taken():
+    begun = {month: Event() for month in MONTHS}
+
+    def work(month: str) -> str:
+        begun[month].set()
+        return month
+
+    with one_ahead(work, MONTHS) as ready:
+        assert ready(MONTHS[0]) == MONTHS[0]
+        assert begun[MONTHS[1]].wait(10)
+        assert not begun[MONTHS[2]].is_set()
+        assert [ready(month) for month in MONTHS[1:]] == MONTHS[1:]
+
+
+def test_what_a_month_raises_comes_with_that_month():
+    def work(month: str) -> str:
+        if month == MONTHS[1]:
+            raise EmptyMonthError("made up", date(2012, 1, 1), date(2012, 1, 31), None)
+        return month
+
+    with one_ahead(work, MONTHS) as ready:
+        assert ready(MONTHS[0]) == MONTHS[0]
+        with pytest.raises(EmptyMonthError):
+            ready(MONTHS[1])
+        assert ready(MONTHS[2]) == MONTHS[2]

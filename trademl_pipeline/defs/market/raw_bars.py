@@ -20,6 +20,7 @@ from trademl_pipeline.defs.partitions import MONTHS, ONE_RUN
 from trademl_pipeline.defs.resources import LakeResource, home
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.bar_tables import DAILY, BarTables, bar_tables
+from trademl_pipeline.lake.errors import MissingTableError
 from trademl_pipeline.leakage import AuditReport, audit_knowledge
 from trademl_pipeline.market.ahead import Ahead, one_ahead
 from trademl_pipeline.market.calendar import month_bounds
@@ -62,6 +63,14 @@ def _prepared(source: BarSource, months: list[str], only_missing: bool, log: Any
             staged.discard()
             raise
         staged.discard()
+
+
+def held(store: Lake, tables: BarTables) -> list[str]:
+    """Months of which the lake has bars."""
+    try:
+        return store.months(tables.bars)
+    except MissingTableError:
+        return []
 
 
 def _metadata(merge: Merged, fetched: Fetched, source: BarSource) -> dict[str, Any]:
@@ -116,8 +125,10 @@ def bars_assets(timeframe: str) -> list[dg.AssetsDefinition | dg.AssetChecksDefi
             opened = bars.open(timeframe)
         except MarketError as error:
             raise dg.Failure(str(error)) from error
-        store, ingested_at = lake.open(), run_time(context)
-        only_missing = MISSING in (context.run.tags.get(FETCH_TAG), os.environ.get("TRADEML_FETCH"))
+        store, ingested_at, months = lake.open(), run_time(context), list(context.partition_keys)
+        asked = MISSING in (context.run.tags.get(FETCH_TAG), os.environ.get("TRADEML_FETCH"))
+        # A range of which nothing is held lacks all: downloaded in pieces it takes few requests and resumes.
+        only_missing = asked and (len(months) == 1 or not set(months).isdisjoint(held(store, tables)))
 
         def month_of(source: BarSource, fetched: Fetched, month: str) -> dict[str, Any]:
             with store.merging(tables.bars, month):
@@ -137,7 +148,6 @@ def bars_assets(timeframe: str) -> list[dg.AssetsDefinition | dg.AssetChecksDefi
             _say(context.log, name, month, merge, fetched.split.quarantined.height, source.revisions)
             return {**month_metadata(published, merge.bars), **_metadata(merge, fetched, source)}
 
-        months = list(context.partition_keys)
         with _prepared(opened, months, only_missing, context.log) as source:
 
             def fetched(month: str) -> Fetched:
