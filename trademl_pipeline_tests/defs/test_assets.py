@@ -17,6 +17,7 @@ from trademl_pipeline.defs.certificates import values_version
 from trademl_pipeline.defs.models.champion import contest
 from trademl_pipeline.defs.models.fold import fold_rows
 from trademl_pipeline.defs.predictions.predictions import attention_file
+from trademl_pipeline.defs.reports.validation import with_train_loss
 from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.lake.schemas import AUDITS, feature_table, prediction_table
 from trademl_pipeline.leakage.certificate import Certificate
@@ -243,6 +244,21 @@ def test_a_carried_model_is_audited_again_for_its_month(workplace: Workplace, qu
     of_month = audits.filter(pl.col("table_name") == "model_direction", pl.col("month") == QUARTER[1])
     assert of_month["passed"].all()
     assert {"folds", "fit_ledger", "model"} <= set(of_month["probe"])
+
+
+def test_the_report_is_told_how_far_training_and_validation_lie_apart(workplace: Workplace, quarter):
+    study = quarterly_direction()
+    trees, network = study.fit.members
+    records = workplace.lake().read("model_direction", months=QUARTER)
+    assert with_train_loss(records).columns == records.columns
+    folder = workplace.home / records["artifact"][0]
+    card = json.loads(folder.read_text())
+    assert card["voters"][0] == trees.name
+    (epoch,) = card["members"][network.name]["history"]
+    # As if the network voted first: its one epoch's losses.
+    (workplace.home / "first.json").write_text(json.dumps({**card, "voters": [network.name]}))
+    first = records.with_columns(artifact=pl.lit("first.json"), best_iteration=pl.lit(0))
+    assert with_train_loss(first)["train_loss"].to_list() == [epoch["train_loss"]] * 2
 
 
 def test_where_a_network_looked_is_kept_for_the_report(quarter):

@@ -75,6 +75,18 @@ def training_costs(models: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
+def with_train_loss(models: pl.DataFrame) -> pl.DataFrame:
+    """The folds with the first voter's training loss at the epoch that was kept; as they are where it has no epochs."""
+    found: list[float | None] = []
+    for artifact, best in models.select("artifact", "best_iteration").iter_rows():
+        card = json.loads((home() / artifact).read_text())
+        history = card["members"][card["voters"][0]]["history"]
+        found.append(float(history[best]["train_loss"]) if 0 <= best < len(history) else None)
+    if not any(loss is not None for loss in found):
+        return models
+    return models.with_columns(pl.Series("train_loss", found, dtype=pl.Float64))
+
+
 def attention(study: StudySpec, models: pl.DataFrame) -> pl.DataFrame | None:
     """Where a network looked in the examples of each month; None where no member has attention."""
     kept = [attention_file(study, fold) for fold in models["fold"]]
@@ -119,7 +131,7 @@ def report_inputs(store: Lake, study: StudySpec, month: str, source: BarSource, 
         store.read(RAW_BARS, months=(offset_month(first, -MONTHS_BEFORE), month)),
         audits=audits,
         importances=importances(models),
-        folds=models,
+        folds=with_train_loss(models),
         oracle=oracle_of(source, study, asked, store.read(RAW_BARS, months=(FROM_THE_FIRST, month)))
         if isinstance(source, SimulatedMarket)
         else None,
