@@ -66,10 +66,10 @@ def run_studies(
         months = list(MONTHS.get_partition_keys_in_range(dg.PartitionKeyRange(first, last)))
         settings = {k: v for k, v in (("size", size), ("epochs", epochs)) if v}
         chains = [chain for study in studies for chain in _folds(study, months, settings)]
-        failed += len(_run(pool, chains, "Folds", len(months) * len(studies), keep_going))
-        if failed and not keep_going:
-            return 1
-        reports = [[Task(report_job_name(study), as_of)] for study in studies]
+        broken: set[str] = set()
+        failed += len(_run(pool, chains, "Folds", len(months) * len(studies), keep_going, broken))
+        whole = [study for study in studies if keep_going or fold_job_name(study) not in broken]
+        reports = [[Task(report_job_name(study), as_of)] for study in whole]
         problems = pool.run(reports, keep_going=True)
         _show(problems)
         failed += len(problems)
@@ -92,13 +92,21 @@ def _folds(study: str, months: Sequence[str], settings: dict[str, Any]) -> list[
 
 
 def _run(
-    pool: Workers, chains: Sequence[Sequence[Task]], what: str, total: int, keep_going: bool
+    pool: Workers,
+    chains: Sequence[Sequence[Task]],
+    what: str,
+    total: int,
+    keep_going: bool,
+    broken: set[str],
 ) -> list[str]:
+    """Work off the chains; jobs of which a task failed are added to `broken`."""
     with _progress() as progress:
         bar = progress.add_task(what, total=total)
 
         def done(task: Task, failed: list[str]) -> None:
             _show(failed)
+            if failed:
+                broken.add(task.job)
             fold = task.job.startswith("fold_")
             progress.update(
                 bar, description=f"{task.job} {task.partition or ''}"[:40], advance=1 if fold else 0

@@ -53,6 +53,7 @@ DIRECTION = StudySpec(
                 },
                 space={"max_depth": Choice((2, 3, 4)), "min_child_weight": Range(20.0, 400.0, log=True)},
             ),
+            MemberSpec("linear", "linear", {"small": Effort(), "base": Effort()}),
             MemberSpec(
                 "lstm_attention",
                 "lstm_attention",

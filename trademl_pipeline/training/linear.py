@@ -10,6 +10,7 @@ from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.scaling import fit_robust_scaling
 
 _CLIP = 5.0
+_LEAST_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class LinearModel:
         centre, scale: (features,) robust scaling of the inputs; a missing value counts as the centre.
         weights: (columns, features); intercept: (columns,).
         units: column -> the column in units of which it was regressed, a return -> its volatility.
+        shares: the columns are probabilities, kept above 0 and scaled to sum to 1.
     """
 
     columns: tuple[str, ...]
@@ -31,6 +33,7 @@ class LinearModel:
     weights: np.ndarray
     intercept: np.ndarray
     units: Mapping[str, str] = field(default_factory=dict)
+    shares: bool = False
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """(rows, features) -> (rows, columns)."""
@@ -40,6 +43,9 @@ class LinearModel:
                 values[:, i] = np.exp(values[:, i])
         for name, unit in self.units.items():
             values[:, self.columns.index(name)] *= values[:, self.columns.index(unit)]
+        if self.shares:
+            values = np.clip(values, _LEAST_SHARE, None)
+            values /= values.sum(axis=1, keepdims=True)
         return values
 
     def to_text(self) -> str:
@@ -49,6 +55,7 @@ class LinearModel:
                 "columns": self.columns,
                 "logs": sorted(self.logs),
                 "units": dict(self.units),
+                "shares": self.shares,
                 **{n: getattr(self, n).tolist() for n in ("centre", "scale", "weights", "intercept")},
             }
         )
@@ -58,7 +65,13 @@ class LinearModel:
         """The model that `to_text` wrote."""
         data = json.loads(text)
         arrays = {n: np.array(data[n]) for n in ("centre", "scale", "weights", "intercept")}
-        return LinearModel(tuple(data["columns"]), frozenset(data["logs"]), units=data["units"], **arrays)
+        return LinearModel(
+            tuple(data["columns"]),
+            frozenset(data["logs"]),
+            units=data["units"],
+            shares=data["shares"],
+            **arrays,
+        )
 
 
 def fit_linear(
@@ -69,13 +82,14 @@ def fit_linear(
     *,
     logs: Sequence[str] = (),
     units: Mapping[str, str] | None = None,
+    shares: bool = False,
     penalty: float = 1000.0,
 ) -> LinearModel:
     """Fit each column on the rows where it is known.
 
     A column with a unit is regressed in units of that column's own forecast, so that calm rows count as much as wild
-    ones, and within sessions: what moves all symbols of a session alike is taken out of both sides, since a few hundred
-    sessions say little about it and hide what tells symbols apart.
+    ones. Such columns and shares are regressed within sessions: what moves all symbols of a session alike is taken out
+    of both sides, since a few hundred sessions say little about it and hide what tells symbols apart.
 
     Args:
         x: (rows, features), NaN where missing.
@@ -84,6 +98,7 @@ def fit_linear(
         sessions: (rows,) session of each row.
         logs: columns to regress as logarithms.
         units: column -> one of `logs` that gives its unit.
+        shares: the columns are classes, 1 in the one that came and 0 in the others.
         penalty: L2 penalty of the weights of scaled features.
 
     Raises:
@@ -107,6 +122,7 @@ def fit_linear(
             value = value / np.exp(features @ weights[j] + intercept[j])
             widest = _CLIP * value.std()
             value = np.clip(value, -widest, widest)
+        if shares or name in units:
             apart = Ridge(alpha=penalty, fit_intercept=False)
             weights[i] = apart.fit(_within(features, sessions[known]), _within(value, sessions[known])).coef_
             intercept[i] = value.mean() - features.mean(axis=0) @ weights[i]
@@ -114,7 +130,7 @@ def fit_linear(
             ridge = Ridge(alpha=penalty).fit(features, value)
             weights[i], intercept[i] = ridge.coef_, ridge.intercept_
     return LinearModel(
-        tuple(names), frozenset(logs), scaling.centre, scaling.scale, weights, intercept, units
+        tuple(names), frozenset(logs), scaling.centre, scaling.scale, weights, intercept, units, shares
     )
 
 

@@ -296,13 +296,16 @@ def _fit_linear(
 ) -> FittedMember:
     from trademl_pipeline.training.linear import fit_linear
 
-    truth = getattr(task, "truth", None)
-    if truth is None:
-        raise FitError(f"the linear baseline needs values to regress on, and task {task.name} has none")
-    x, names = rows_of(windows, spec.lags), lagged_names(setting.names, spec.lags)
-    y = truth(windows.keys)
-    sessions = windows.keys["session"].to_numpy()
     declared = {"logs": getattr(task, "logs", ()), "units": getattr(task, "units", {}), **spec.settings}
+    truth = getattr(task, "truth", None)
+    if task.kind == "class":
+        y, declared = np.eye(len(task.columns))[windows.targets["target"]], {"shares": True, **spec.settings}
+    elif truth is None:
+        raise FitError(f"the linear baseline needs values to regress on, and task {task.name} has none")
+    else:
+        y = truth(windows.keys)
+    x, names = rows_of(windows, spec.lags), lagged_names(setting.names, spec.lags)
+    sessions = windows.keys["session"].to_numpy()
     model = ledger.fit("model", windows.keys, lambda _: fit_linear(x, y, task.columns, sessions, **declared))
     saved = SavedModel(LINEAR, spec.kind, names, 1, {}, {"lags": list(spec.lags)}, model)
     return FittedMember(spec.name, spec.kind, saved, spec.lags, parameters=int(model.weights.size))

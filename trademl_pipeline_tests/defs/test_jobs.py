@@ -6,10 +6,11 @@ import pytest
 
 from trademl_pipeline.defs import build_definitions
 from trademl_pipeline.defs.jobs import production_job_name, quick_job_name
+from trademl_pipeline.defs.launch import _folds
 from trademl_pipeline.defs.models.model import TrainSettings, symbols_of
 from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.market.calendar import month_sessions
+from trademl_pipeline.market.calendar import month_range, month_sessions
 from trademl_pipeline.studies import STUDIES
 
 STUDY, MONTH, NEXT = STUDIES["direction"], "2013-05-01", "2013-06-01"
@@ -58,3 +59,15 @@ def test_a_number_of_symbols_is_drawn_by_name_alone(lake: Lake):
     assert three < symbols_of(lake, STUDY, "4", NEXT, snapshot) < set("ABCDE")
     assert symbols_of(lake, STUDY, " A, E ", NEXT, snapshot) == {"A", "E"}
     assert symbols_of(lake, STUDY, "", NEXT, snapshot) == frozenset()
+
+
+def test_months_that_may_share_a_model_follow_one_another_and_quarters_run_side_by_side():
+    chains = _folds("direction", month_range("2014-11-01", "2015-04-01"), {"size": "base"})
+    assert [[task.partition for task in chain] for chain in chains] == [
+        ["2014-11-01", "2014-12-01"],
+        ["2015-01-01", "2015-02-01", "2015-03-01"],
+        ["2015-04-01"],
+    ]
+    assert {task.job for chain in chains for task in chain} == {"fold_direction"}
+    (config,) = chains[-1][0].config["ops"].values()
+    assert config == {"config": {"size": "base"}}

@@ -46,6 +46,18 @@ def test_a_return_is_forecast_in_units_of_its_own_volatility():
     assert np.abs(left).max() < 1e-9 * np.abs(in_units).max() or np.abs(x).max() > 5
 
 
+def test_classes_are_shares_that_follow_their_signal():
+    x, y, day, volatility = market()
+    came = np.digitize(y[:, 0] / volatility, [-0.5, 0.5])
+    model = fit_linear(x, np.eye(3)[came], ("sell", "hold", "buy"), day, shares=True)
+    p = model.predict(x)
+    assert np.allclose(p.sum(axis=1), 1)
+    assert p.min() > 0
+    assert np.allclose(p.mean(axis=0), np.bincount(came) / len(came), atol=0.01)
+    assert np.corrcoef(p[:, 2] - p[:, 0], x[:, 0])[0, 1] > 0.9
+    assert np.array_equal(LinearModel.from_text(model.to_text()).predict(x), p)
+
+
 def test_it_reads_back_as_it_was_written():
     x, y, day, _ = market(sessions=20)
     model = fit_linear(x, y, COLUMNS, day, logs=("volatility_1",), units=UNITS)

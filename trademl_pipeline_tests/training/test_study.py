@@ -206,7 +206,6 @@ def test_members_of_a_forecast_are_weighted_horizon_by_horizon(trials):
     ("plan", "named"),
     [
         (FitPlan("forecast", (replace(TREES, space={}),)), "predicts classes"),
-        (FitPlan("direction", (MemberSpec("linear", "linear", {"small": Effort()}),)), "linear"),
         (FitPlan("direction", (replace(TREES, baseline=True),)), "baselines"),
         (FitPlan("direction", (replace(TREES, efforts={"base": Effort()}),)), "no size 'small'"),
     ],
@@ -215,6 +214,20 @@ def test_a_plan_that_cannot_work_says_why(plan, named, rows, trials):
     source = forecast_rows()[0] if plan.task == "forecast" else rows
     with pytest.raises(FitError, match=named):
         fitted(plan, source, trials)
+
+
+def test_a_linear_member_votes_on_classes(rows, trials):
+    plan = FitPlan(
+        "direction",
+        (replace(TREES, space={}), MemberSpec("linear", "linear", {"small": Effort()})),
+        "weighted",
+    )
+    study = fitted(plan, rows, trials)
+    values = study.member_values(rows)["linear"]
+    assert np.allclose(values.sum(axis=1), 1)
+    right = (values.argmax(axis=1) == rows.keys["target"].to_numpy()).mean()
+    assert right > 0.45
+    assert set(study.weights[""]) == {"trees", "linear"}
 
 
 def test_rows_are_drawn_without_repetition_and_in_order(rows):
