@@ -608,6 +608,35 @@ def verify(
     raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)
 
 
+@app.command()
+def maintain(
+    data: DataOption = None,
+    symbols: SymbolsOption = "",
+    column: ColumnsOption = None,
+    home: HomeOption = None,
+    reference: ReferenceOption = None,
+    days: Annotated[int, typer.Option("--days", help="Age from which on a snapshot is let go")] = 30,
+    reclaim_now: Annotated[
+        bool,
+        typer.Option("--reclaim-now", help="Free the disk at once; nothing else may be reading the lake"),
+    ] = False,
+) -> None:
+    """Merge the lake's small files and let go of old snapshots; what certificates or models name stays."""
+    from trademl_pipeline.lake import Lake, LakeConfig
+    from trademl_pipeline.lake.errors import LakeError
+    from trademl_pipeline.leakage.upkeep import maintain as maintain_lake
+    from trademl_pipeline.studies import STUDIES
+
+    try:
+        folder = _made(_data_set(data, symbols, column, home, SIMULATED_START[:7], reference))
+        with Lake(LakeConfig.from_env(folder, os.environ)) as lake:
+            done = maintain_lake(lake, STUDIES, days=days, reclaim_now=reclaim_now)
+    except (UsageError, LakeError, ValueError) as error:
+        raise _fail(str(error)) from error
+    for what, count in done.said().items():
+        console.print(f"{what.replace('_', ' ')}: {count:,}", highlight=False)
+
+
 def _made(chosen: DataSet) -> Path:
     """The state folder of a data set that has been run.
 

@@ -26,6 +26,7 @@ def build_definitions() -> dg.Definitions:
         train_job_name,
     )
     from trademl_pipeline.defs.labels.labels import label_assets
+    from trademl_pipeline.defs.maintenance import maintenance_job
     from trademl_pipeline.defs.market.quality import bar_quality, raw_bars_quality
     from trademl_pipeline.defs.market.raw_bars import bars_assets, raw_bars, raw_bars_gate
     from trademl_pipeline.defs.market.reference_bars import reference_bars, reference_bars_gate
@@ -40,6 +41,7 @@ def build_definitions() -> dg.Definitions:
     from trademl_pipeline.defs.schedules import (
         drift_sensor,
         ingest_schedule,
+        maintenance_schedule,
         next_fold_sensor,
         nightly_schedule,
         retrain_schedule,
@@ -84,8 +86,8 @@ def build_definitions() -> dg.Definitions:
     parts.append(comparison_asset(list(STUDIES.values())))
     parts.append(leakage_audit_asset(list(STUDIES.values())))
     nightly = nightly_job()
-    jobs.append(nightly)
-    schedules.append(nightly_schedule(nightly))
+    jobs += [nightly, maintenance_job]
+    schedules += [nightly_schedule(nightly), maintenance_schedule(maintenance_job)]
     return dg.Definitions(
         # A run is a process of its own, and its steps follow one another: a process for each step would cost two
         # seconds a step and give nothing. Folds run in parallel as runs.

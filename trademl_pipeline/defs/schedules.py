@@ -23,6 +23,8 @@ TIMEZONE = "America/New_York"
 DAILY_CRON = "0 6 * * *"
 # After the day's bars and before anybody looks.
 NIGHTLY_CRON = "0 2 * * *"
+# Sundays, when nothing is fetched or trained.
+WEEKLY_CRON = "0 12 * * 0"
 # A lake that has been left alone for longer is brought up to date by hand: trademl ingest --missing.
 MOST_MONTHS = 24
 
@@ -72,6 +74,17 @@ def nightly_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition
         return dg.RunRequest(run_key=f"{job.name}-{at:%Y-%m-%d}", partition_key=month_key(at.date()))
 
     return nightly
+
+
+def maintenance_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
+    """Each week, the upkeep of the lake."""
+    return dg.ScheduleDefinition(
+        name=f"weekly_{job.name}",
+        job=job,
+        cron_schedule=WEEKLY_CRON,
+        execution_timezone=TIMEZONE,
+        description="Merge small files and let go of old snapshots that no certificate and no model names.",
+    )
 
 
 def retrain_schedule(study: StudySpec, month_job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:

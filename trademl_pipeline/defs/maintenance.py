@@ -1,0 +1,37 @@
+"""Upkeep of the lake as a job."""
+
+import dagster as dg
+from pydantic import Field
+
+from trademl_pipeline.defs.resources import LakeResource
+from trademl_pipeline.leakage.upkeep import DAYS, maintain
+from trademl_pipeline.studies import STUDIES
+
+MAINTAIN = "maintain_lake"
+
+
+class MaintenanceSettings(dg.Config):
+    """How much of the past stays readable."""
+
+    days: int = Field(default=DAYS, description="age in days from which on a snapshot is let go; at least 1")
+
+
+@dg.op(description="Merge small files, let go of old snapshots, delete files that no snapshot needs.")
+def maintain_tables(context: dg.OpExecutionContext, config: MaintenanceSettings, lake: LakeResource) -> None:
+    """Run the upkeep and show what it did."""
+    done = maintain(lake.open(), STUDIES, days=config.days)
+    context.add_output_metadata(done.said())
+    if done.lost:
+        context.log.warning(
+            f"snapshots {list(done.lost)} are named by certificates or models and are gone: those months can no "
+            "longer be made again"
+        )
+
+
+@dg.job(
+    name=MAINTAIN,
+    description="Merge small files and let go of old snapshots; those that certificates or models name stay.",
+)
+def maintenance_job() -> None:
+    """One op."""
+    maintain_tables()
