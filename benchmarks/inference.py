@@ -27,7 +27,7 @@ LIMIT_MS = {"network": 20.0, "trees": 5.0}
 
 
 def networks(folder: Path):
-    for number, (name, size, features, length, changes) in enumerate(CASES):
+    for number, (name, size, features, length, changes, *_) in enumerate(CASES):
         model = Prepared(build(name, features, size, **changes), np.zeros(features), np.ones(features))
         names = tuple(f"f{i}" for i in range(features))
         SavedModel(NETWORK, name, names, length, {}, {}, model).save(folder / str(number))

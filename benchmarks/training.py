@@ -5,7 +5,8 @@ width.
 
 One step is forward, loss, backward, clipping and AdamW. The networks take turns in every round, so that other
 load on the machine hits all alike; the best round counts. Samples a second by wall clock, and by CPU time
-of all threads, which suffers less from such load.
+of all threads, which suffers less from such load. ``of LSTM`` and ``of Transf.``: the speed as a share of that of
+a stock body of equal width and depth over windows of the same shape.
 """
 
 import argparse
@@ -17,21 +18,23 @@ from torch import nn
 from trademl_pipeline.models.registry import build, count_parameters
 from trademl_pipeline.models.ssm import use_backend
 
-# network, size, features, length, settings: as the studies use them, and the small sizes of daily work
+# network, size, features, length, settings: as the studies use them, and the small sizes of daily work; then
+# width and layers of the stock bodies to compare with
 CASES = [
-    ("mamba_forecast", "old", 21, 60, {}),
-    ("mamba_forecast", "new", 21, 60, {}),
-    ("mamba_attention", "small", 69, 50, {}),
-    ("mamba_attention", "base", 69, 50, {}),
-    ("mamba_attention", "base", 69, 50, {"body": "bilstm"}),
-    ("lstm_backbone", "base", 17, 20, {}),
-    ("lstm_attention", "base", 60, 60, {}),
-    ("transformer", "base", 60, 60, {}),
-    ("xlstm", "base", 60, 60, {}),
-    ("hybrid", "single", 38, 60, {}),
-    ("hybrid", "efficient", 38, 60, {}),
-    ("hybrid", "ensemble", 38, 60, {}),
+    ("mamba_forecast", "old", 21, 60, {}, 64, 4),
+    ("mamba_forecast", "new", 21, 60, {}, 128, 6),
+    ("mamba_attention", "small", 69, 50, {}, 64, 2),
+    ("mamba_attention", "base", 69, 50, {}, 128, 2),
+    ("mamba_attention", "base", 69, 50, {"body": "bilstm"}, 128, 2),
+    ("lstm_backbone", "base", 17, 20, {}, 64, 2),
+    ("lstm_attention", "base", 60, 60, {}, 128, 3),
+    ("transformer", "base", 60, 60, {}, 256, 4),
+    ("xlstm", "base", 60, 60, {}, 256, 2),
+    ("hybrid", "single", 38, 60, {}, 256, 2),
+    ("hybrid", "efficient", 38, 60, {}, 256, 2),
+    ("hybrid", "ensemble", 38, 60, {}, 256, 2),
 ]
+STOCK = ("nn.LSTM", "nn.TransformerEncoder")
 
 
 class Plain(nn.Module):
@@ -75,16 +78,21 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     steps: dict[str, tuple[Step, str]] = {}
-    for name, size, features, length, changes in CASES:
+    rivals: dict[str, list[str]] = {}
+    for name, size, features, length, changes, width, layers in CASES:
         label = " ".join([name, size, *map(str, changes.values())])
         network = build(name, features, size, **changes)
         steps[label] = (Step(network, features, length, options.batch), "")
+        rivals[label] = [f"{kind} {width} wide, {layers} layers, {length} x {features}" for kind in STOCK]
     base = build("mamba_attention", 69, "base")
     steps["mamba_attention base, torch scan"] = (Step(base, 69, 50, options.batch), "torch")
-    for width, layers, features, length in ((128, 2, 69, 50), (128, 6, 21, 60), (256, 4, 60, 60)):
-        for kind in ("nn.LSTM", "nn.TransformerEncoder"):
-            label = f"{kind} width {width}, {layers} layers, {length} x {features}"
-            steps[label] = (Step(Plain(kind, features, width, layers), features, length, options.batch), "")
+    rivals["mamba_attention base, torch scan"] = rivals["mamba_attention base"]
+    for _, _, features, length, _, width, layers in CASES:
+        for kind in STOCK:
+            label = f"{kind} {width} wide, {layers} layers, {length} x {features}"
+            if label not in steps:
+                stock = Plain(kind, features, width, layers)
+                steps[label] = (Step(stock, features, length, options.batch), "")
     wall, cpu = (dict.fromkeys(steps, float("inf")) for _ in range(2))
     for round_ in range(options.repeat + 1):
         for label, (step, backend) in steps.items():
@@ -98,11 +106,14 @@ def main() -> None:
                 wall[label] = min(wall[label], time.perf_counter() - start)
                 cpu[label] = min(cpu[label], time.process_time() - start_cpu)
     print(f"{options.threads} threads, batch {options.batch}, best of {options.repeat} steps")
-    print(f"{'network':<52}{'parameters':>12}{'samples/s':>11}{'per CPU s':>11}")
+    print(
+        f"{'network':<52}{'parameters':>12}{'samples/s':>11}{'per CPU s':>11}{'of LSTM':>9}{'of Transf.':>12}"
+    )
     for label, (step, _) in steps.items():
         count = count_parameters(step.network)
         rate, rate_cpu = options.batch / wall[label], options.batch / cpu[label]
-        print(f"{label:<52}{count:>12,}{rate:>11.0f}{rate_cpu:>11.0f}")
+        shares = "".join(f"{wall[r] / wall[label]:>10.2f}" for r in rivals.get(label, []))
+        print(f"{label:<52}{count:>12,}{rate:>11.0f}{rate_cpu:>11.0f}{shares}")
 
 
 if __name__ == "__main__":
