@@ -24,7 +24,7 @@ from trademl_pipeline.training.tasks import Task
 from trademl_pipeline.training.windows import Windows
 
 # Sessions of training rows below which nothing is fitted.
-LEAST_SESSIONS = 40
+LEAST_SESSIONS = 30
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class GappedSplits:
 
     splits: int = 3
     gap: int = 5
-    least: int = 200
+    least: int = 60
     efforts: Mapping[str, Effort] = field(default_factory=dict)
 
 
