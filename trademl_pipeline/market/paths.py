@@ -52,7 +52,7 @@ class MarketSpec:
     index_volatility_spread: float = 0.35
     start_probability: float = 1 / 300
     frequencies: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_FREQUENCIES))
-    clarity: float = 1.0
+    clarity: float = 1.5
     delisting_rate: float = 0.025
     late_listing_share: float = 0.2
     dividend_payers: float = 0.6

@@ -17,7 +17,7 @@ import numpy as np
 PLACES = np.array([(-0.2, -1.0), (0.5, 0.3), (1.3, 1.2), (2.3, 2.2), (4.2, 4.2), (-2.6, -0.2)])
 PARTS = PLACES.shape[1]
 RAMP = 15
-VOLUME_REACH, RANGE_REACH = 0.8, 0.35
+VOLUME_REACH, RANGE_REACH = 0.55, 0.24
 
 
 def posterior(shown: np.ndarray, shares: np.ndarray, clarity: float) -> np.ndarray:

@@ -26,12 +26,12 @@ BREAKOUT = StudySpec(
                 "mamba_attention",
                 "mamba_attention",
                 {
-                    "small": Effort("small", epochs=3, max_rows=2_000),
+                    "small": Effort("small", epochs=4, max_rows=6_000),
                     "base": Effort("base", epochs=30, max_rows=200_000),
                 },
                 training={
                     "batch_size": 128,
-                    "learning_rate": 2e-3,
+                    "learning_rate": 1e-3,
                     "patience": 5,
                     "monitor": "both",
                     "augmentation": Augmentation(noise=0.1),

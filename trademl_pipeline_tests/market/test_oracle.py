@@ -43,7 +43,9 @@ def test_p_up_is_the_frequency_of_rises(wide: SimulatedMarket, horizon: int):
     assert rows.height >= 6
     error = (rows["came"] - rows["said"]) / (rows["said"] * (1 - rows["said"]) / rows["n"]).sqrt()
     assert (error.abs() < 4).all(), rows
-    assert ((rows["came"] - rows["said"]).abs() < 0.05).all(), rows
+    # Of 100 rows the share that came errs by 0.05 itself.
+    many = rows.filter(pl.col("n") >= 400)
+    assert ((many["came"] - many["said"]).abs() < 0.05).all(), rows
 
 
 @pytest.mark.parametrize("horizon", [1, 5, 30])
