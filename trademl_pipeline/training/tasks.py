@@ -253,6 +253,8 @@ class Forecast:
 
 
 PATTERNS = tuple(FEATURE_OF)
+# More than 60 % of five sessions, of a coin: (5 + 1) / 2^5.
+_KEPT_BY_CHANCE = 6 / 32
 
 
 class Pattern:
@@ -260,8 +262,9 @@ class Pattern:
 
     The score is a meta-label. The technical signal is momentum, `direction`, the sign of the last seven sessions'
     return; the model does not choose it, it says how far to trust it. Confidence is the chance that the signal is
-    right: the mean of P(momentum persists) and of 1 - P(it turns), turning being trend exhaustion and volume
-    divergence alike.
+    right: the mean of 1 - P(it turns), turning being trend exhaustion and volume divergence alike, and of P(momentum
+    persists), its odds taken against those of a coin: four of five sessions keep a sign by chance 6 times in 32 only,
+    so that as it stands every signal would look wrong.
     """
 
     name: str = "pattern"
@@ -316,9 +319,11 @@ class Pattern:
     def publish(self, values: np.ndarray, context: pl.DataFrame) -> pl.DataFrame:
         """See `Task.publish`; where the direction is not known it is 0, and so is the score."""
         turn = pl.mean_horizontal("p_trend_exhaustion", "p_volume_divergence")
+        kept = pl.col("p_momentum_persistence")
+        against = kept * (1 - _KEPT_BY_CHANCE)
         frame = _frame(self.columns, values).with_columns(
             direction=context["return_7"].sign().fill_null(0).fill_nan(0).cast(pl.Int8),
-            confidence=(pl.col("p_momentum_persistence") + 1 - turn) / 2,
+            confidence=(against / (against + (1 - kept) * _KEPT_BY_CHANCE) + 1 - turn) / 2,
         )
         return frame.with_columns(score=pl.col("direction") * (pl.col("confidence") - 0.5))
 
