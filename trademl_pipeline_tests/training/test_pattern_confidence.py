@@ -10,7 +10,7 @@ CONTEXT = pl.DataFrame({"return_7": [0.03, -0.02]})
 
 
 def published(**chances: float) -> pl.DataFrame:
-    values = {name: 0.5 for name in PATTERNS} | {"momentum_persistence": 6 / 32} | chances
+    values = dict.fromkeys(PATTERNS, 0.5) | {"momentum_persistence": 6 / 32} | chances
     return TASKS["pattern"].publish(np.array([[values[name] for name in PATTERNS]] * 2), CONTEXT)
 
 
