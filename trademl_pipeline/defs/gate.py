@@ -6,6 +6,7 @@ output. The checks of an asset are then there to be seen, and to be run again on
 """
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -40,6 +41,9 @@ PROBES = {
     "model": "A network's outputs must not move with padding or with its neighbours in the batch.",
     "incremental": "The month must equal itself computed alone with the declared warm-up.",
 }
+
+# Between two lines of progress in a run's log.
+PROGRESS_SECONDS = 2.0
 
 Audit = Callable[[pl.DataFrame], AuditReport]
 
@@ -228,22 +232,27 @@ def each_month(context: dg.AssetExecutionContext, body: Callable[[str], dict[str
     done: dict[str, dict[str, Any]] = {}
     refused: dict[str, Exception] = {}
     watcher, asset = _watcher.get(), context.asset_key.to_user_string()
-    months = list(context.partition_keys)
+    months, rows = list(context.partition_keys), 0
+    began = told = time.perf_counter()
     for number, month in enumerate(months, 1):
         try:
             done[month] = body(month)
         except MONTH_ERRORS as error:
             refused[month] = error
-            context.log.error(f"{context.asset_key.to_user_string()} {month[:7]}: {error}")
+            context.log.error(f"{asset} {month[:7]}: {error}")
             if watcher is not None:
                 watcher(asset, month, None)
             continue
         if watcher is not None:
             watcher(asset, month, done[month])
-        context.log.info(
-            f"{context.asset_key.to_user_string()} {month[:7]}: {done[month].get('dagster/row_count', 0)} rows "
-            f"({number} of {len(months)} months)"
-        )
+        rows += done[month].get("dagster/row_count", 0)
+        # Every line costs a write to Dagster's database, and quick months come by the dozen.
+        if number == len(months) or time.perf_counter() - told >= PROGRESS_SECONDS:
+            told = time.perf_counter()
+            context.log.info(
+                f"{asset} {month[:7]}: {number} of {len(months)} months, {rows} rows, "
+                f"{number / (told - began):.1f} months/s"
+            )
     if not refused:
         for month, metadata in done.items():
             context.add_asset_metadata(metadata, partition_key=month)

@@ -1,10 +1,12 @@
 """No month is computed over a hole in the months it reads."""
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import LakeError, MissingTableError
-from trademl_pipeline.lake.schemas import AUDITS, TableSchema
+from trademl_pipeline.lake.schemas import AUDITS, MONTH, TableSchema
 from trademl_pipeline.market.calendar import month_range
 
 
@@ -44,6 +46,32 @@ def require_months(store: Lake, table: TableSchema | str, first: str, last: str,
             f"{reader} reads {table} from {first[:7]} to {last[:7]}, but {len(missing)} of those months are not "
             f"published: {named}. Materialize {table} for them first; where the gate refused them, its checks say why"
         )
+
+
+def read_months(
+    store: Lake,
+    table: TableSchema,
+    first: str,
+    last: str,
+    *,
+    reader: str,
+    columns: Sequence[str] | None = None,
+) -> pl.DataFrame:
+    """Rows of a table from month `first` to month `last`, none of these months missing.
+
+    The rows themselves tell that their months are there; only where some month has none is the lake asked.
+
+    Raises:
+        MissingMonthsError: see `require_months`.
+    """
+    try:
+        rows = store.read(table, months=(first, last), columns=columns, with_month=True)
+    except MissingTableError:
+        require_months(store, table, first, last, reader=reader)
+        raise
+    if rows[MONTH].n_unique() < len(month_range(first, last)):
+        require_months(store, table, first, last, reader=reader)
+    return rows.drop(MONTH)
 
 
 def published_empty(store: Lake, table: str, months: list[str]) -> set[str]:

@@ -4,7 +4,7 @@ from datetime import date
 
 import polars as pl
 
-from trademl_pipeline.defs.history import require_months
+from trademl_pipeline.defs.history import read_months
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import MissingTableError
 from trademl_pipeline.lake.schemas import RAW_BARS, REFERENCE_BARS, SECTORS
@@ -24,8 +24,7 @@ def bars_from(store: Lake, start: date, month: str, *, reader: str) -> pl.DataFr
     Raises:
         MissingMonthsError: naming the months and what to materialize.
     """
-    require_months(store, RAW_BARS.name, month_key(start), month, reader=f"{reader} {month[:7]}")
-    bars = store.read(RAW_BARS, months=(month_key(start), month))
+    bars = read_months(store, RAW_BARS, month_key(start), month, reader=f"{reader} {month[:7]}")
     return bars.filter(pl.col("session") >= start)
 
 
@@ -55,8 +54,13 @@ def references_from(store: Lake, start: date, month: str, *, reader: str) -> dic
             return {}
     except MissingTableError:
         return {}
-    months = (month_key(start), month)
-    require_months(store, REFERENCE_BARS.name, *months, reader=f"{reader} {month[:7]}")
-    bars = store.read(REFERENCE_BARS, months=months, columns=list(REFERENCE_COLUMNS))
+    bars = read_months(
+        store,
+        REFERENCE_BARS,
+        month_key(start),
+        month,
+        reader=f"{reader} {month[:7]}",
+        columns=REFERENCE_COLUMNS,
+    )
     sectors = store.read(SECTORS, months=[month])
     return {"reference": bars.filter(pl.col("session") >= start), "universe": sectors}

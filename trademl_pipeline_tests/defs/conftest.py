@@ -1,6 +1,7 @@
 """A data set in a temporary folder, with the assets run in this process on an instance of its own."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,29 +57,39 @@ class Workplace:
         return [r.status.value for r in records if r.partition == month]
 
 
-@pytest.fixture(scope="package")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Environment variables of a simulated data set of six symbols."""
-    home = tmp_path_factory.mktemp("home")
+@contextmanager
+def surroundings(home: Path) -> Iterator[None]:
+    """Environment variables of a simulated data set of six symbols, and a direction study of a few trees."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRADEML_HOME", str(home))
         patch.setenv("TRADEML_SYMBOLS", SYMBOLS)
+        # Test processes share the cores.
+        patch.setenv("TRADEML_THREADS", "1")
         patch.delenv("TRADEML_SOURCE", raising=False)
-        yield home
-
-
-@pytest.fixture(scope="package")
-def workplace(environment: Path) -> Iterator[Workplace]:
-    """Bars, features, labels and windows of fifteen months, one fold and its report, made once."""
-    with pytest.MonkeyPatch.context() as patch, dg.instance_for_test() as instance:
         patch.setitem(studies.STUDIES, "direction", small_direction())
-        made = Workplace(environment, instance, build_definitions())
-        for job, where in (
-            ("prepare_direction", {"months": (FIRST, LAST)}),
-            ("fold_direction", {"month": "2014-02-01"}),
-            ("fold_direction", {"month": LAST}),
-            ("write_report_direction", {"month": LAST}),
-        ):
-            result = made.run(job, **where)
-            assert result.success, [e.message for e in result.all_node_events if e.is_failure]
+        yield
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
+    """Bars, features, labels and windows of fifteen months, two folds and their report."""
+    home = tmp_path_factory.mktemp("home")
+    with dg.DagsterInstance.ephemeral() as instance:
+        with surroundings(home):
+            made = Workplace(home, instance, build_definitions())
+            for job, where in (
+                ("prepare_direction", {"months": (FIRST, LAST)}),
+                ("fold_direction", {"month": "2014-02-01"}),
+                ("fold_direction", {"month": LAST}),
+                ("write_report_direction", {"month": LAST}),
+            ):
+                result = made.run(job, **where)
+                assert result.success, [e.message for e in result.all_node_events if e.is_failure]
         yield made
+
+
+@pytest.fixture(scope="module")
+def workplace(made_once: Workplace) -> Iterator[Workplace]:
+    """What was made once, in its surroundings."""
+    with surroundings(made_once.home):
+        yield made_once

@@ -37,7 +37,7 @@ def test_folds_count_on_the_data_sets_calendar_unless_a_study_says_another(
 def crypto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
     """A year and a fold of a simulated market without nights and weekends."""
     home = tmp_path_factory.mktemp("crypto")
-    with pytest.MonkeyPatch.context() as patch, dg.instance_for_test() as instance:
+    with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.ephemeral() as instance:
         patch.setenv("TRADEML_HOME", str(home))
         patch.setenv("TRADEML_SYMBOLS", "8")
         patch.setenv("TRADEML_CALENDAR", "24/7")

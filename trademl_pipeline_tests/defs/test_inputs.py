@@ -77,7 +77,7 @@ def inputs(
 ) -> Iterator[Workplace]:
     """Two years of bars and references, and what is made of them: one month of every input, two of some."""
     home = tmp_path_factory.mktemp("inputs")
-    with pytest.MonkeyPatch.context() as patch, dg.instance_for_test() as instance:
+    with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.ephemeral() as instance:
         patch.setenv("TRADEML_HOME", str(home))
         made = Workplace(home, instance, definitions())
         held = bars.with_columns(pl.col("knowledge_time").alias("ingested_at"))

@@ -88,7 +88,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """A lake with the spoiled bars and their quality."""
     folder = tmp_path_factory.mktemp("quality")
     spoiled(folder)
-    with pytest.MonkeyPatch.context() as patch, dg.instance_for_test() as instance:
+    with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.ephemeral() as instance:
         patch.setenv("TRADEML_HOME", str(folder))
         made = Run(folder, instance)
         assert made(raw_bars, bar_quality).success

@@ -17,7 +17,7 @@ import polars as pl
 from trademl_pipeline.defs.bars import BarsResource
 from trademl_pipeline.defs.calendars import data_calendar
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish, run_time
-from trademl_pipeline.defs.history import require_months
+from trademl_pipeline.defs.inputs import bars_from
 from trademl_pipeline.defs.metadata import OWNERS, month_metadata, table_metadata
 from trademl_pipeline.defs.partitions import MONTHS, ONE_RUN_BESIDE, months_back, trailing
 from trademl_pipeline.defs.quality import QualityResource
@@ -63,10 +63,7 @@ _INDEX_COLUMNS = ("open", "high", "low", "close", "volume")
 
 def index_bars(store: Lake, month: str, spec: IndexSpec) -> pl.DataFrame:
     """The bars that the month's index is made of: its warm-up and itself."""
-    start = warmup_start(month, spec, data_calendar())
-    require_months(store, RAW_BARS.name, month_key(start), month, reader=f"reference_bars {month[:7]}")
-    bars = store.read(RAW_BARS, months=(month_key(start), month))
-    return bars.filter(pl.col("session") >= start)
+    return bars_from(store, warmup_start(month, spec, data_calendar()), month, reader="reference_bars")
 
 
 def level_before(store: Lake, month: str, references: ReferenceResource, ingested_at: datetime) -> float:

@@ -11,7 +11,7 @@ import dagster as dg
 import polars as pl
 
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish
-from trademl_pipeline.defs.history import require_months
+from trademl_pipeline.defs.history import read_months
 from trademl_pipeline.defs.metadata import OWNERS, column_lineage, month_metadata, table_metadata
 from trademl_pipeline.defs.partitions import MONTHS, ONE_RUN_BESIDE, same_month
 from trademl_pipeline.defs.resources import LakeResource
@@ -29,8 +29,8 @@ PROBES = ("universe", "incremental")
 
 def month_keys(store: Lake, month: str) -> pl.DataFrame:
     """symbol, session of the month's bars of what can be traded: an index of volatility cannot."""
-    require_months(store, RAW_BARS.name, month, month, reader=f"universe_members {month[:7]}")
-    bars = store.read(RAW_BARS, months=[month], columns=["symbol", "session"])
+    reader, columns = f"universe_members {month[:7]}", ("symbol", "session")
+    bars = read_months(store, RAW_BARS, month, month, reader=reader, columns=columns)
     return bars.filter(~pl.col("symbol").is_in(VOLATILITY_INDICES))
 
 

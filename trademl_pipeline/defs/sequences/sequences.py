@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 from trademl_pipeline.defs.calendars import data_calendar
-from trademl_pipeline.defs.history import require_months
+from trademl_pipeline.defs.history import read_months
 from trademl_pipeline.defs.inputs import KEY_COLUMNS
 from trademl_pipeline.defs.metadata import column_lineage
 from trademl_pipeline.defs.partitions import ONE_RUN, months_back, same_month, trailing
@@ -41,18 +41,14 @@ def window_inputs(store: Lake, study: StudySpec, month: str) -> Inputs:
     month's snapshots if they decide."""
     start = sessions_before(month, study.window - 1, data_calendar())
     reader = f"sequences_{study.name} {month[:7]}"
-    require_months(store, study.features, month_key(start), month, reader=reader)
-    rows = store.read(
-        study.features, months=(month_key(start), month), columns=["symbol", "session", *CLOCKS]
-    )
-    require_months(store, UNIVERSE_MEMBERS.name, month, month, reader=reader)
+    columns = ("symbol", "session", *CLOCKS)
+    rows = read_months(store, study.features, month_key(start), month, reader=reader, columns=columns)
     inputs = {
         "rows": rows.filter(pl.col("session") >= start),
-        "members": store.read(UNIVERSE_MEMBERS, months=[month]),
+        "members": read_months(store, UNIVERSE_MEMBERS, month, month, reader=reader),
     }
     if on_snapshots(study):
-        require_months(store, PATTERNS, month, month, reader=reader)
-        inputs["snapshots"] = store.read(PATTERNS, months=(month, month))
+        inputs["snapshots"] = read_months(store, PATTERNS, month, month, reader=reader)
     return inputs
 
 
