@@ -84,7 +84,7 @@ def _folded(cell: str) -> str:
     """The figure, and below it its interval in few characters."""
     figure, _, interval = cell.partition(" (")
     if not interval:
-        return cell.replace(" majority", "\nmajority")
+        return cell.replace(" % ", " %\n")
     low, _, high = interval.rstrip(")").removesuffix(" %").partition(" to ")
     return f"{figure}\n{low}…{high}"
 

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 from dataclasses import replace
 
 import polars as pl
@@ -80,6 +81,16 @@ def test_table_fits_a_terminal_of_a_hundred_columns(summaries):
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= 100
     assert all(any(s["study"] in line for line in lines) for s in summaries)
+
+
+def test_a_terminal_of_eighty_columns_shows_whole_cells(summaries):
+    out = io.StringIO()
+    print_comparison(summaries, Console(file=out, width=80))
+    table = out.getvalue().split("Gate:")[0]
+    # An ellipsis may only stand between the ends of an interval.
+    assert not re.search(r"[a-z…]…|…(\s|$)", table)
+    assert "all signals" in table
+    assert "% all signals" not in table, "the baseline's name stands below its figure, where there is room"
 
 
 def test_page_is_whole_and_its_figure_known(summaries):
