@@ -8,16 +8,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from trademl_pipeline.lake.bar_tables import DAILY, TIMEFRAMES
+from trademl_pipeline.leakage.upkeep import DAYS
 from trademl_pipeline.market.bar_times import AROUND_THE_CLOCK
 from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, month_sessions, offset, offset_month
 from trademl_pipeline.market.calendar import month_key as month_key_of
@@ -252,10 +253,8 @@ def run(
 
     names = list(STUDIES) if study == ALL_STUDIES else [study]
     try:
-        if study not in (*STUDIES, ALL_STUDIES):
-            raise UsageError(
-                f"there is no study {study!r}; studies: {ALL_STUDIES}, {', '.join(sorted(STUDIES))}"
-            )
+        if study != ALL_STUDIES:
+            _require_study(study, STUDIES, ALL_STUDIES)
         if refit and refit not in REFIT_MONTHS:
             raise UsageError(f"--refit {refit!r} is not known; it may be {', '.join(REFIT_MONTHS)}")
         for name in names:
@@ -299,6 +298,12 @@ def run(
     raise typer.Exit(code)
 
 
+def _require_study(name: str, studies: Collection[str], *others: str) -> None:
+    """Raise UsageError where there is no such study; `others` may be named instead."""
+    if name not in studies:
+        raise UsageError(f"there is no study {name!r}; studies: {', '.join([*others, *sorted(studies)])}")
+
+
 def _with_references(chosen: DataSet, studies: Sequence[str]) -> DataSet:
     """The data set with index and sector funds and the VIX, as far as its vendor has them and a study reads any."""
     from trademl_pipeline.features.registry import reference_inputs
@@ -311,6 +316,16 @@ def _with_references(chosen: DataSet, studies: Sequence[str]) -> DataSet:
         return chosen
     read = any(reference_inputs(STUDIES[name].feature_set) for name in studies)
     return replace(chosen, beside=offered) if read else chosen
+
+
+def _environment(*options: Any) -> dict[str, str]:
+    """The environment of a data set for all studies; takes the options of `_data_set` and its errors to the shell."""
+    from trademl_pipeline.studies import STUDIES
+
+    try:
+        return _with_references(_data_set(*options), list(STUDIES)).environment()
+    except (UsageError, ValueError) as error:
+        raise _fail(str(error)) from error
 
 
 def _usual_universe(of_study: str, calendar: str) -> str:
@@ -413,13 +428,7 @@ def ui(
     universe: UniverseOption = "",
 ) -> None:
     """Open the Dagster UI with its daemon on the state folder of a data set."""
-    from trademl_pipeline.studies import STUDIES
-
-    try:
-        chosen = _data_set(data, symbols, column, home, start, reference, source, universe)
-        environment = _with_references(chosen, list(STUDIES)).environment()
-    except (UsageError, ValueError) as error:
-        raise _fail(str(error)) from error
+    environment = _environment(data, symbols, column, home, start, reference, source, universe)
     console.print(f"Dagster UI: http://{host}:{port}   state: {environment['TRADEML_HOME']}", highlight=False)
     dagster = str(Path(sys.executable).parent / "dagster")
     os.chdir(ROOT)
@@ -450,13 +459,7 @@ def env(
     """Print the environment of a data set as shell exports, for use with Dagster's own commands."""
     import shlex
 
-    from trademl_pipeline.studies import STUDIES
-
-    try:
-        chosen = _data_set(data, symbols, column, home, start, reference, source, universe)
-        environment = _with_references(chosen, list(STUDIES)).environment()
-    except (UsageError, ValueError) as error:
-        raise _fail(str(error)) from error
+    environment = _environment(data, symbols, column, home, start, reference, source, universe)
     for name, value in sorted(environment.items()):
         if name.startswith(("TRADEML_", "DAGSTER_")):
             typer.echo(f"export {name}={shlex.quote(value)}")
@@ -561,8 +564,7 @@ def certificate(
     from trademl_pipeline.studies import STUDIES
 
     try:
-        if study not in STUDIES:
-            raise UsageError(f"there is no study {study!r}; studies: {', '.join(sorted(STUDIES))}")
+        _require_study(study, STUDIES)
         key = month_key(month)
         folder = _made(_data_set(data, symbols, column, home, SIMULATED_START[:7], reference))
         with Lake(LakeConfig.from_env(folder, os.environ)) as lake:
@@ -595,8 +597,7 @@ def verify(
     from trademl_pipeline.studies import STUDIES
 
     try:
-        if study not in STUDIES:
-            raise UsageError(f"there is no study {study!r}; studies: {', '.join(sorted(STUDIES))}")
+        _require_study(study, STUDIES)
         key = month_key(month)
         chosen = _data_set(data, symbols, column, home, SIMULATED_START[:7], reference)
         _made(chosen)
@@ -615,7 +616,7 @@ def maintain(
     column: ColumnsOption = None,
     home: HomeOption = None,
     reference: ReferenceOption = None,
-    days: Annotated[int, typer.Option("--days", help="Age from which on a snapshot is let go")] = 30,
+    days: Annotated[int, typer.Option("--days", help="Age from which on a snapshot is let go")] = DAYS,
     reclaim_now: Annotated[
         bool,
         typer.Option("--reclaim-now", help="Free the disk at once; nothing else may be reading the lake"),

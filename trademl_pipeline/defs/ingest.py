@@ -110,10 +110,7 @@ def _publish(timeframe: str, first: str, last: str, only_missing: bool, tally: T
             )
     if any(_interrupted(event.step_failure_data.error) for event in result.get_step_failure_events()):
         raise KeyboardInterrupt
-    failed = failures(result)
-    return (
-        failed if failed or result.success else [f"run {result.run_id} failed; open it in the UI (`make ui`)"]
-    )
+    return failures(result)
 
 
 def _interrupted(error: Any) -> bool:

@@ -66,17 +66,12 @@ def run_studies(
         months = list(MONTHS.get_partition_keys_in_range(dg.PartitionKeyRange(first, last)))
         settings = {k: v for k, v in (("size", size), ("epochs", epochs)) if v}
         chains = [chain for study in studies for chain in _folds(study, months, settings)]
-        broken: set[str] = set()
-        failed += len(_run(pool, chains, "Folds", len(months) * len(studies), keep_going, broken))
+        problems, broken = _run_folds(pool, chains, len(months) * len(studies), keep_going)
+        failed += problems
         whole = [study for study in studies if keep_going or fold_job_name(study) not in broken]
-        reports = [[Task(report_job_name(study), as_of)] for study in whole]
-        problems = pool.run(reports, keep_going=True)
-        _show(problems)
-        failed += len(problems)
+        failed += _tell(pool, [report_job_name(study) for study in whole], as_of)
         if len(studies) > 1 and (keep_going or not failed):
-            problems = pool.run([[Task("compare_studies", as_of)]], keep_going=True)
-            _show(problems)
-            failed += len(problems)
+            failed += _tell(pool, ["compare_studies"], as_of)
     console.print(f"Done in {time.perf_counter() - began:.1f} s")
     return 1 if failed else 0
 
@@ -91,28 +86,28 @@ def _folds(study: str, months: Sequence[str], settings: dict[str, Any]) -> list[
     return list(quarters.values())
 
 
-def _run(
-    pool: Workers,
-    chains: Sequence[Sequence[Task]],
-    what: str,
-    total: int,
-    keep_going: bool,
-    broken: set[str],
-) -> list[str]:
-    """Work off the chains; jobs of which a task failed are added to `broken`."""
+def _tell(pool: Workers, jobs: Sequence[str], as_of: str) -> int:
+    """Run jobs side by side as of a month, and show what failed; returns how many did."""
+    problems = pool.run([[Task(job, as_of)] for job in jobs], keep_going=True)
+    _show(problems)
+    return len(problems)
+
+
+def _run_folds(
+    pool: Workers, chains: Sequence[Sequence[Task]], total: int, keep_going: bool
+) -> tuple[int, set[str]]:
+    """Work off the chains; returns how many tasks failed, and of which jobs."""
+    broken: set[str] = set()
     with _progress() as progress:
-        bar = progress.add_task(what, total=total)
+        bar = progress.add_task("Folds", total=total)
 
         def done(task: Task, failed: list[str]) -> None:
             _show(failed)
             if failed:
                 broken.add(task.job)
-            fold = task.job.startswith("fold_")
-            progress.update(
-                bar, description=f"{task.job} {task.partition or ''}"[:40], advance=1 if fold else 0
-            )
+            progress.update(bar, description=f"{task.job} {task.partition}"[:40], advance=1)
 
-        return pool.run(chains, keep_going=keep_going, on_task=done)
+        return len(pool.run(chains, keep_going=keep_going, on_task=done)), broken
 
 
 def _progress() -> Progress:

@@ -48,7 +48,7 @@ def definitions() -> dg.Definitions:
 
 
 def failures(result: dg.ExecuteInProcessResult) -> list[str]:
-    """One line for each failed step: what the step itself said."""
+    """One line for each failed step: what the step itself said; where none said anything, where to look."""
     lines = []
     for event in result.get_step_failure_events():
         data = event.step_failure_data
@@ -59,6 +59,8 @@ def failures(result: dg.ExecuteInProcessResult) -> list[str]:
             while cause.cause is not None:
                 cause = cause.cause
             lines.append(f"{event.step_key}: {cause.message.strip()}")
+    if not result.success and not lines:
+        lines.append(f"run {result.run_id} failed; open it in the UI (`make ui`)")
     return lines
 
 
@@ -76,10 +78,7 @@ def execute(task: Task, instance: dg.DagsterInstance) -> list[str]:
             asset_selection=[dg.AssetKey(asset) for asset in task.assets] or None,
         )
     )
-    failed = failures(result)
-    if not result.success and not failed:
-        failed = [f"run {result.run_id} failed; open it in the UI (`make ui`)"]
-    return failed
+    return failures(result)
 
 
 class Workers:
