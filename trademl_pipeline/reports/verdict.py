@@ -6,7 +6,8 @@
 2. Edge: the 95 % interval of one of the task's two looks lies above 0: of the mean daily rank IC and of
     directional accuracy over the majority baseline, unless the task has better ones (`Assessment.looks`). Two
     looks at 2.5 % each: of reports on worthless models, about one in twenty shows an edge by luck.
-3. No edge: everything else, too little data included.
+3. No edge: everything else, too little data included; so are races decided on fewer sessions than one of them runs
+    for, since all of their outcomes overlap and no interval can allow for that.
 """
 
 from collections.abc import Mapping
@@ -51,6 +52,13 @@ def judge(evaluation: "Evaluation") -> Verdict:
             figures,
         )
     found = [name for name, score in looks(e).items() if above_zero(score)]
+    if found and e.config.kind.race and e.sessions < e.config.horizon:
+        return Verdict(
+            "no edge",
+            f"No edge shown: decisions of {plural(e.sessions, 'session')}, fewer than the {e.config.horizon} that one "
+            "race runs for, share their outcomes.",
+            figures,
+        )
     if not found:
         return Verdict("no edge", _no_edge_headline(e), figures)
     what = "An edge" if len(found) == len(looks(e)) else f"An edge in {found[0]}"

@@ -21,12 +21,15 @@ BREAKOUT = StudySpec(
     fit=FitPlan(
         task="breakout",
         calibrate=True,
+        ensemble="weighted",
         members=(
             MemberSpec(
                 "mamba_attention",
                 "mamba_attention",
                 {
-                    "small": Effort("small", epochs=4, max_rows=6_000),
+                    "small": Effort(
+                        "small", epochs=4, max_rows=6_000, training={"patience": 0, "keep": "last"}
+                    ),
                     "base": Effort("base", epochs=30, max_rows=200_000),
                 },
                 training={
@@ -36,6 +39,20 @@ BREAKOUT = StudySpec(
                     "monitor": "both",
                     "augmentation": Augmentation(noise=0.1),
                 },
+            ),
+            # A pattern shows what it shows over weeks: the trees that vote also see means of the window.
+            MemberSpec(
+                "window_trees",
+                "lightgbm",
+                ROWS,
+                settings={
+                    "class_weights": "none",
+                    "max_rounds": 100,
+                    "num_leaves": 15,
+                    "min_leaf": 20,
+                    "feature_share": 0.3,
+                },
+                means=(10, 25, 50),
             ),
             MemberSpec("lightgbm", "lightgbm", ROWS, settings={"class_weights": "none"}, baseline=True),
             MemberSpec(

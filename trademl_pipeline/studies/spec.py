@@ -152,6 +152,11 @@ class StudySpec:
                     f"fit.members {member.name}: lags is {member.lags}; give at least one lag, each from 0 to "
                     f"window - 1 ({self.window - 1})"
                 )
+            if any(not 2 <= span <= self.window for span in member.means):
+                raise StudySpecError(
+                    f"fit.members {member.name}: means is {member.means}; each takes in from 2 sessions to the window "
+                    f"({self.window})"
+                )
             if member.kind in BOOSTED and TASKS[self.fit.task].kind != "class":
                 raise StudySpecError(
                     f"fit.members {member.name}: {member.kind} predicts classes, task {self.fit.task!r} has none"

@@ -261,7 +261,7 @@ class _Run:
             known = ", ".join(k for k in record if k not in ("epoch", "learning_rate", "rows_per_second"))
             raise FitError(f"monitor {monitor!r} is not among the figures of an epoch: loss, {known}")
         score = -record["validation_loss"] if monitor == "loss" else record[monitor]
-        if score > self.best or not self.best_state:
+        if score > self.best or not self.best_state or self.config.keep == "last":
             self.best, self.best_epoch = score if np.isfinite(score) else -float("inf"), epoch
             self.best_state = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
         elif (epoch - self.best_epoch) % self.config.plateau_patience == 0:

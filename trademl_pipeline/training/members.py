@@ -20,6 +20,8 @@ from trademl_pipeline.training.windows import Windows
 
 BOOSTED = ("lightgbm", "xgboost")
 Progress = Callable[[str, dict[str, float]], None]
+# Windows whose means are taken at once.
+_BLOCK = 4096
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class MemberSpec:
         settings: fields of the tree config, or of the network's config.
         training: fields of `training.schedule.TrainConfig`.
         lags: sessions back that trees and the linear model see.
+        means: they also see the means of the window's last so many sessions, for each of these numbers.
         space: hyper-parameters to search in the fold (trees).
         baseline: fitted and shown beside the study's prediction, never part of it.
     """
@@ -62,6 +65,7 @@ class MemberSpec:
     settings: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     lags: tuple[int, ...] = (0,)
+    means: tuple[int, ...] = ()
     space: Mapping[str, Any] = field(default_factory=dict)
     baseline: bool = False
 
@@ -102,7 +106,7 @@ class FittedMember:
     Attributes:
         name, kind: of its spec.
         saved: the model with its pre-processing.
-        lags: sessions back that trees and the linear model see.
+        lags, means: what trees and the linear model see, see `MemberSpec`.
         history: of a network's training, one entry an epoch.
         seconds: of the fit.
         parameters: trainable numbers of a network, leaves of trees, weights of a linear model.
@@ -114,6 +118,7 @@ class FittedMember:
     kind: str
     saved: SavedModel
     lags: tuple[int, ...]
+    means: tuple[int, ...] = ()
     history: tuple[dict[str, float], ...] = ()
     seconds: float = 0.0
     parameters: int = 0
@@ -126,7 +131,7 @@ class FittedMember:
             from trademl_pipeline.training.predict import predict
 
             return task.from_network(predict(self.saved.model, windows))
-        x = rows_of(windows, self.lags)
+        x = rows_of(windows, self.lags, self.means)
         return self.saved.model.predict_proba(x) if self.saved.kind == TREES else self.saved.model.predict(x)
 
     @property
@@ -146,8 +151,10 @@ class FittedMember:
 
     @property
     def saw_no_validation(self) -> bool:
-        """Whether the inner validation rows had no say in it: a network trained for one epoch, so none was chosen."""
-        return self.saved.kind == NETWORK and len(self.history) == 1
+        """Whether the inner validation rows had no say in it: a network that keeps its last epoch, or had one only."""
+        if self.saved.kind != NETWORK:
+            return False
+        return len(self.history) == 1 or self.saved.metadata.get("keep") == "last"
 
     @property
     def importance(self) -> Mapping[str, float]:
@@ -155,14 +162,32 @@ class FittedMember:
         return self.saved.model.importance if self.saved.kind == TREES else {}
 
 
-def rows_of(windows: Windows, lags: tuple[int, ...]) -> np.ndarray:
-    """(rows, lags * features): the last steps of each window side by side."""
-    return flat(windows.matrix, windows.row, lags, windows.n_valid)
+def rows_of(windows: Windows, lags: tuple[int, ...], means: tuple[int, ...] = ()) -> np.ndarray:
+    """(rows, (lags + means) * features): the last steps of each window side by side, then means over it."""
+    steps = flat(windows.matrix, windows.row, lags, windows.n_valid)
+    return np.concatenate([steps, _window_means(windows, means)], axis=1) if means else steps
 
 
-def lagged_names(names: tuple[str, ...], lags: tuple[int, ...]) -> tuple[str, ...]:
-    """`<feature>` for the decision's session, `<feature>@<lag>` for earlier ones."""
-    return tuple(name if lag == 0 else f"{name}@{lag}" for lag in lags for name in names)
+def _window_means(windows: Windows, means: tuple[int, ...]) -> np.ndarray:
+    """Means of the window's last sessions over the values that are there; NaN where none is."""
+    width = windows.features
+    found = np.full((len(windows), width * len(means)), np.nan)
+    for start in range(0, len(windows), _BLOCK):
+        rows = slice(start, min(start + _BLOCK, len(windows)))
+        x, mask = windows.batch(np.arange(rows.start, rows.stop))
+        there = mask[:, :, None] & ~np.isnan(x)
+        known = np.where(there, x, 0.0)
+        for i, span in enumerate(means):
+            n = there[:, -span:].sum(axis=1)
+            total = known[:, -span:].sum(axis=1, dtype=np.float64)
+            np.divide(total, n, out=found[rows, i * width : (i + 1) * width], where=n > 0)
+    return found
+
+
+def row_names(names: tuple[str, ...], lags: tuple[int, ...], means: tuple[int, ...] = ()) -> tuple[str, ...]:
+    """`<feature>` for the decision's session, `<feature>@<lag>` for earlier ones, `<feature>~<sessions>` for means."""
+    steps = tuple(name if lag == 0 else f"{name}@{lag}" for lag in lags for name in names)
+    return (*steps, *(f"{name}~{span}" for span in means for name in names))
 
 
 def drawn(windows: Windows, most: int | None, seed: int) -> Windows:
@@ -232,7 +257,8 @@ def _fit_trees(
     fit, config_of = {"lightgbm": (fit_lightgbm, LightGBMConfig), "xgboost": (fit_xgboost, XGBoostConfig)}[
         spec.kind
     ]
-    x, names = rows_of(windows, spec.lags), lagged_names(setting.names, spec.lags)
+    x = rows_of(windows, spec.lags, spec.means)
+    names = row_names(setting.names, spec.lags, spec.means)
     keys = windows.keys.with_columns(pl.Series("target", windows.targets["target"]))
     fixed = {
         "n_classes": len(task.columns),
@@ -249,9 +275,11 @@ def _fit_trees(
     if effort.trials and spec.space:
         chosen = _searched(spec, effort, task, keys, setting, ledger, trials, fitted, x)
     model = fitted(chosen, np.arange(len(keys)), ledger)
-    saved = SavedModel(TREES, spec.kind, names, 1, {}, {"lags": list(spec.lags)}, model)
+    saved = SavedModel(
+        TREES, spec.kind, names, 1, {}, {"lags": list(spec.lags), "means": list(spec.means)}, model
+    )
     leaves = model.rounds * len(task.columns) * int(getattr(config_of(**fixed), "num_leaves", 0) or 2**6)
-    return FittedMember(spec.name, spec.kind, saved, spec.lags, parameters=leaves, chosen=chosen)
+    return FittedMember(spec.name, spec.kind, saved, spec.lags, spec.means, parameters=leaves, chosen=chosen)
 
 
 def _searched(
@@ -304,11 +332,16 @@ def _fit_linear(
         raise FitError(f"the linear baseline needs values to regress on, and task {task.name} has none")
     else:
         y = truth(windows.keys)
-    x, names = rows_of(windows, spec.lags), lagged_names(setting.names, spec.lags)
+    x = rows_of(windows, spec.lags, spec.means)
+    names = row_names(setting.names, spec.lags, spec.means)
     sessions = windows.keys["session"].to_numpy()
     model = ledger.fit("model", windows.keys, lambda _: fit_linear(x, y, task.columns, sessions, **declared))
-    saved = SavedModel(LINEAR, spec.kind, names, 1, {}, {"lags": list(spec.lags)}, model)
-    return FittedMember(spec.name, spec.kind, saved, spec.lags, parameters=int(model.weights.size))
+    saved = SavedModel(
+        LINEAR, spec.kind, names, 1, {}, {"lags": list(spec.lags), "means": list(spec.means)}, model
+    )
+    return FittedMember(
+        spec.name, spec.kind, saved, spec.lags, spec.means, parameters=int(model.weights.size)
+    )
 
 
 def _train_config(spec: MemberSpec, effort: Effort, setting: Setting) -> TrainConfig:
@@ -352,7 +385,7 @@ def _fit_network(
         checkpoint=None if checkpoint is None else checkpoint / f"{spec.name}.pt",
         progress=None if progress is None else lambda record: progress(spec.name, record),
     )
-    metadata = {"best_epoch": fitted.best_epoch, "preset": effort.preset or "default"}
+    metadata = {"best_epoch": fitted.best_epoch, "preset": effort.preset or "default", "keep": config.keep}
     saved = saved_network(spec.kind, fitted, setting.names, windows.length, metadata)
     return FittedMember(spec.name, spec.kind, saved, spec.lags, history=fitted.history, parameters=parameters)
 

@@ -49,6 +49,8 @@ class TrainConfig:
         clip_norm: largest gradient norm.
         patience: epochs without a better score before stopping; 0: never stop early.
         monitor: ``loss`` (lower is better) or a key that the metric function gives (higher is better).
+        keep: the weights of the ``best`` epoch by ``monitor``, or those of the ``last``; where the last is kept and
+            nothing stops early, the validation rows have no say in the model and may judge it.
         validation_sessions, embargo: the inner split.
         class_balanced: draw rows so that all classes of ``target`` are equally frequent.
         augmentation: None: none.
@@ -72,6 +74,7 @@ class TrainConfig:
     clip_norm: float = 1.0
     patience: int = 15
     monitor: str = "loss"
+    keep: Literal["best", "last"] = "best"
     validation_sessions: int = 63
     embargo: int = 5
     class_balanced: bool = False
@@ -87,6 +90,11 @@ class TrainConfig:
         for name, least in at_least.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.keep == "last" and (self.patience or self.schedule == "plateau"):
+            raise ValueError(
+                "keep='last' is for runs that validation rows do not steer: set patience to 0 and another schedule "
+                f"than plateau, not patience {self.patience} and {self.schedule!r}"
+            )
         if not 0 < self.final_learning_rate <= self.learning_rate:
             raise ValueError(
                 "learning rates must obey 0 < final <= first, "

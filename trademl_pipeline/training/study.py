@@ -59,7 +59,7 @@ class FitPlan:
         ensemble: `first`: the first member alone; `weighted`, `stacked`: on inner folds; `horizon`: weighted for each
             horizon, Mamba counting more on short ones.
         select: choose among the features in the fold.
-        calibrate: fit the probabilities to frequencies on the inner validation rows.
+        calibrate: fit each voter's probabilities to frequencies on the inner validation rows, before they are combined.
         inner_folds: of weights and second levels.
         fine_tune: symbols for which the heads of the first voter, a network, are trained on with their own rows.
         cross_validate: how the first voter is also tried on each symbol within the training rows; None: it is not.
@@ -91,7 +91,7 @@ class FittedStudy:
         members: all members, baselines included.
         weights: by column ("" for all), then by member.
         stacked: the second level, if there is one.
-        calibrator: the calibration, if there is one.
+        calibrators: by voter, its calibration, if there is one.
         dropped: features left out by the selection, and why.
         tuned: by symbol, the first voter with heads of its own.
     """
@@ -102,7 +102,7 @@ class FittedStudy:
     members: Mapping[str, FittedMember]
     weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     stacked: StackedEnsemble | None = None
-    calibrator: Calibration | None = None
+    calibrators: Mapping[str, Calibration] = field(default_factory=dict)
     dropped: Mapping[str, str] = field(default_factory=dict)
     tuned: Mapping[str, FittedMember] = field(default_factory=dict)
 
@@ -119,13 +119,12 @@ class FittedStudy:
     def combine(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
         """The study's prediction out of its members', (rows, columns)."""
         task = TASKS[self.task]
+        values = _calibrated(self.calibrators, values)
         if self.stacked is not None:
-            found = self.stacked.predict(values)
-        elif self.weights:
-            found = _weighted(self.weights, values, task.columns)
-        else:
-            found = np.asarray(values[self.voters[0]], dtype=np.float64)
-        return found if self.calibrator is None else self.calibrator.apply(found)
+            return self.stacked.predict(values)
+        if self.weights:
+            return _weighted(self.weights, values, task.columns)
+        return np.asarray(values[self.voters[0]], dtype=np.float64)
 
     def predict(self, windows: Windows) -> dict[str, np.ndarray]:
         """The study's prediction by column of its task, (rows,) each."""
@@ -151,7 +150,7 @@ class FittedStudy:
             "voters": list(self.voters),
             "weights": {c: dict(w) for c, w in self.weights.items()},
             "stacked": _plain(self.stacked),
-            "calibrator": None if self.calibrator is None else asdict(self.calibrator),
+            "calibrators": {name: asdict(c) for name, c in self.calibrators.items()},
             "dropped": dict(self.dropped),
             "members": {name: _member_card(m) for name, m in self.members.items()},
             "tuned": {symbol: _member_card(m) for symbol, m in self.tuned.items()},
@@ -188,7 +187,7 @@ def load_study(folder: Path) -> FittedStudy:
         members,
         card["weights"],
         _stacked(card["stacked"]),
-        _calibration(card["calibrator"]),
+        {name: Calibration(c["temperature"], tuple(c["weights"])) for name, c in card["calibrators"].items()},
         card["dropped"],
         tuned,
     )
@@ -196,8 +195,8 @@ def load_study(folder: Path) -> FittedStudy:
 
 def _loaded(folder: Path, name: str, told: dict[str, Any]) -> FittedMember:
     told = dict(told)
-    lags, history = tuple(told.pop("lags")), tuple(told.pop("history"))
-    return FittedMember(name=name, saved=load_model(folder), lags=lags, history=history, **told)
+    lags, means, history = (tuple(told.pop(key)) for key in ("lags", "means", "history"))
+    return FittedMember(name=name, saved=load_model(folder), lags=lags, means=means, history=history, **told)
 
 
 def fit_study(
@@ -242,20 +241,24 @@ def fit_study(
 
     members = {spec.name: fit(spec, windows, ledger, checkpoint) for spec in plan.members}
     voters = tuple(spec.name for spec in plan.voters)
-    weights, stacked = {}, None
-    if plan.ensemble != "first" and len(voters) > 1:
+    weights, stacked, calibrators = {}, None, {}
+    alone = plan.ensemble == "first" or len(voters) == 1
+    if alone and plan.calibrate:
+        held = _held(members[voters[0]], task, windows, setting)
+        calibrators = _calibrators(held, task, windows, ledger)
+    if not alone:
         oof = _out_of_fold(plan, task, windows, setting, ledger, fit, members)
+        if plan.calibrate:
+            calibrators = _calibrators(oof, task, windows, ledger)
+            oof = replace(oof, predictions=_calibrated(calibrators, oof.predictions))
         if plan.ensemble == "stacked":
             stacked = fit_stacked(oof, windows.targets["target"], windows.keys, kind="class", ledger=ledger)
         else:
             weights = _fit_weights(plan, task, oof, windows, ledger)
     tuned = _tuned(plan, task, members[plan.voters[0].name], windows, setting, ledger)
-    study = FittedStudy(
-        plan.task, setting.names, voters, members, weights, stacked, dropped=dropped, tuned=tuned
+    return FittedStudy(
+        plan.task, setting.names, voters, members, weights, stacked, calibrators, dropped, tuned
     )
-    if plan.calibrate:
-        study = replace(study, calibrator=_calibrator(study, task, windows, setting, ledger))
-    return study
 
 
 def _tuned(
@@ -363,31 +366,37 @@ def _weighted(
     )
 
 
-def _calibrator(
-    study: FittedStudy, task: Task, windows: Windows, setting: Setting, ledger: FitLedger
-) -> Calibration:
-    """Fitted on the rows that chose the networks' epochs; base rates are those of all training rows."""
+def _held(member: FittedMember, task: Task, windows: Windows, setting: Setting) -> OutOfFold:
+    """Predictions of the rows that chose a network's epoch, and that it learned nothing else from."""
     split = inner_split(
         windows.keys, validation_sessions=setting.validation_sessions, embargo=setting.embargo
     )
-    held = windows.take(split.validation)
-    base = base_rates(windows.targets["target"], len(task.columns))
+    predicted = member.predict(windows.take(split.validation), task)
+    return OutOfFold(np.flatnonzero(split.validation), {member.name: predicted})
 
-    def fit(_: pl.DataFrame) -> Calibration:
-        predicted = study.combine({name: study.members[name].predict(held, task) for name in study.voters})
-        return fit_calibration(predicted, held.targets["target"], base)
+
+def _calibrators(oof: OutOfFold, task: Task, windows: Windows, ledger: FitLedger) -> dict[str, Calibration]:
+    """One for each voter, fitted out of fold; base rates are those of all training rows."""
+    target = windows.targets["target"]
+    base = base_rates(target, len(task.columns))
+
+    def fit(_: pl.DataFrame) -> dict[str, Calibration]:
+        return {name: fit_calibration(p, target[oof.rows], base) for name, p in oof.predictions.items()}
 
     return ledger.fit("calibration", windows.keys, fit, kind="calibration")
 
 
-def _calibration(card: dict[str, Any] | None) -> Calibration | None:
-    return None if card is None else Calibration(card["temperature"], tuple(card["weights"]))
+def _calibrated(
+    calibrators: Mapping[str, Calibration], values: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    return {name: calibrators[name].apply(p) if name in calibrators else p for name, p in values.items()}
 
 
 def _member_card(member: FittedMember) -> dict[str, Any]:
     return {
         "kind": member.kind,
         "lags": list(member.lags),
+        "means": list(member.means),
         "history": [{k: v for k, v in epoch.items() if k != "rows_per_second"} for epoch in member.history],
         "parameters": member.parameters,
         "rows": member.rows,

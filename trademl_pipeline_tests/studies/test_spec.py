@@ -55,6 +55,8 @@ def test_every_network_and_its_settings_can_be_built(study):
         ({"fit": replace(DIRECTION.fit, members=(TREES, TREES))}, "fit.members"),
         ({"fit": replace(DIRECTION.fit, members=(replace(TREES, lags=()),))}, "lags"),
         ({"fit": replace(DIRECTION.fit, members=(replace(TREES, lags=(60,)),))}, "lags"),
+        ({"fit": replace(DIRECTION.fit, members=(replace(TREES, means=(1,)),))}, "means"),
+        ({"fit": replace(DIRECTION.fit, members=(replace(TREES, means=(20, 61)),))}, "means"),
         ({"fit": replace(DIRECTION.fit, members=(replace(TREES, baseline=True),))}, "fit.members"),
     ],
 )

@@ -54,6 +54,27 @@ def test_learns_and_keeps_the_best_epoch(problem, unbroken):
     assert all(r["rows_per_second"] > 0 for r in unbroken.history)
 
 
+def test_the_last_epoch_is_kept_where_validation_is_to_have_no_say(problem):
+    windows, _ = problem
+    config = replace(CONFIG, epochs=3, patience=0, monitor="against")
+
+    def against(outputs, rows):
+        """Best before anything is learned, so that the first epoch would be chosen."""
+        return {"against": -accuracy(outputs, rows)["accuracy"]}
+
+    kept = fit(windows, replace(config, keep="last"), metric=against)
+    best = fit(windows, config, metric=against)
+    assert (kept.best_epoch, best.best_epoch) == (2, 0)
+    assert [r["train_loss"] for r in kept.history] == [r["train_loss"] for r in best.history]
+    assert not torch.equal(weights(kept), weights(best))
+
+
+@pytest.mark.parametrize("steered", [{"patience": 3}, {"patience": 0, "schedule": "plateau"}])
+def test_the_last_epoch_cannot_be_kept_of_a_run_that_validation_steers(steered):
+    with pytest.raises(ValueError, match="keep='last'"):
+        replace(CONFIG, keep="last", **steered)
+
+
 def test_same_seed_same_weights_other_seed_other_weights(problem, unbroken):
     windows, _ = problem
     config = replace(CONFIG, augmentation=Augmentation())

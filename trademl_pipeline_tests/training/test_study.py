@@ -120,6 +120,29 @@ def test_a_file_that_was_changed_is_refused(weighted, tmp_path):
         load_study(tmp_path / "study")
 
 
+def test_each_voter_is_calibrated_out_of_fold_before_they_are_combined(rows, trials, tmp_path):
+    ledger = FitLedger(FOLD)
+    trees = replace(TREES, space={}, means=(3, 6))
+    last = replace(NETWORK, training={**NETWORK.training, "patience": 0, "keep": "last"})
+    plan = FitPlan("direction", (last, trees, replace(trees, name="beside", baseline=True)), "weighted")
+    study = fitted(replace(plan, calibrate=True), rows, trials, ledger)
+    assert set(study.calibrators) == {"network", "trees"}
+    some = rows.take(np.arange(0, len(rows), 5))
+    values = study.member_values(some)
+    mixed = sum(w * study.calibrators[m].apply(values[m]) for m, w in study.weights[""].items())
+    np.testing.assert_allclose(study.combine(values), mixed / sum(study.weights[""].values()))
+    # The network kept its last epoch, so it is not trained again to be judged; the trees are.
+    fits = [r for r in ledger.records(FOLD) if r.kind == "stacking"]
+    assert len(fits) == 2
+    assert study.members["network"].saw_no_validation
+    assert not study.members["trees"].saw_no_validation
+    study.save(tmp_path / "study")
+    loaded = load_study(tmp_path / "study")
+    np.testing.assert_array_equal(loaded.combine(loaded.member_values(some)), study.combine(values))
+    raw = fitted(plan, rows, trials)
+    assert raw.calibrators == {}
+
+
 def test_a_second_level_is_fitted_on_what_no_member_saw(rows, trials):
     plain = replace(TREES, space={})
     study = fitted(

@@ -3,10 +3,10 @@
 import numpy as np
 import polars as pl
 
-from trademl_pipeline.labels.breakout import CLASSES, STRATEGIC_VALUES
+from trademl_pipeline.labels.breakout import CLASS_WEIGHTS, CLASSES, STRATEGIC_VALUES
 from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs
 from trademl_pipeline.reports.lines import Line, with_interval
-from trademl_pipeline.reports.measures import K3_K4, K4
+from trademl_pipeline.reports.measures import K3_K4, K4, breakout_calls
 from trademl_pipeline.reports.section import Assessment, Section, Table
 from trademl_pipeline.reports.tasks.breakout_tests import FAILED, Test, validation_tests
 from trademl_pipeline.reports.tasks.published import BREAKOUT_TARGETS
@@ -35,8 +35,8 @@ def assess(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> As
     told = called_rows(rows)
     boot = config.bootstrap
     correlation = metrics.ev_correlation(told, boot, expected="score", realised="value")
-    k4 = metrics.recall(told, boot, classes=K4, name="K4 recall")
-    k3_k4 = metrics.recall(told, boot, classes=K3_K4, name="K3+K4 recall")
+    k4 = metrics.recall(told, boot, classes=K4, predicted="called", name="K4 recall")
+    k3_k4 = metrics.recall(told, boot, classes=K3_K4, predicted="called", name="K3+K4 recall")
     paying = metrics.correlation(
         told, boot, predicted="score", actual="gain", name="EV and return, correlation"
     )
@@ -69,11 +69,9 @@ def assess(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> As
 
 
 def called_rows(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows with `predicted` (most probable class), `value` (strategic value that came), `gain` (simple return)."""
-    p = rows.select(PROBABILITIES).to_numpy()
+    """Rows with the calls of `measures.breakout_calls`, `value` (strategic value that came), `gain` (simple return)."""
     values = dict(enumerate(STRATEGIC_VALUES))
-    return rows.with_columns(
-        predicted=pl.Series(p.argmax(axis=1), dtype=pl.Int64),
+    return breakout_calls(rows).with_columns(
         value=pl.col("target").cast(pl.Int64).replace_strict(values, return_dtype=pl.Float64),
         gain=pl.col("forward_return").exp() - 1,
     )
@@ -144,10 +142,12 @@ def _summary_section(predictions: pl.DataFrame) -> Section:
 def _classes_section(told: pl.DataFrame, config: ReportConfig, aimed: dict[str, Score]) -> Section:
     boot, rows, scores = config.bootstrap, [], {}
     for k, name in enumerate(CLASSES):
-        recall = metrics.recall(told, boot, classes=(k,))
+        recall = metrics.recall(told, boot, classes=(k,), predicted="called")
+        probable = metrics.recall(told, boot, classes=(k,))
         # Precision is the recall of what was called by what came.
-        precision = metrics.recall(told, boot, classes=(k,), predicted="target", target="predicted")
+        precision = metrics.recall(told, boot, classes=(k,), predicted="target", target="called")
         scores |= {f"{name} recall": recall, f"{name} precision": precision}
+        scores[f"{name} recall where most probable"] = probable
         rows.append(
             [
                 name.replace("_", " "),
@@ -157,6 +157,7 @@ def _classes_section(told: pl.DataFrame, config: ReportConfig, aimed: dict[str, 
                 with_interval(recall, "percent"),
                 percent(recall.baselines["at_random"]),
                 with_interval(precision, "percent"),
+                percent(probable.value),
             ]
         )
     goals = [
@@ -175,11 +176,23 @@ def _classes_section(told: pl.DataFrame, config: ReportConfig, aimed: dict[str, 
         "Which classes are found",
         tables=[
             Table(
-                ["class", "came", "share", "called", "recall", "recall if blind", "precision"],
+                [
+                    "class",
+                    "came",
+                    "share",
+                    "called",
+                    "recall",
+                    "recall if blind",
+                    "precision",
+                    "most probable",
+                ],
                 rows,
-                note="A class is called where it is the most probable. “If blind”: the recall of as many calls made "
-                "at random, which is the share called; precision if blind is the share that came. Calling a "
-                "rare class often makes its recall high and its precision low: read both.",
+                note="A class is called where its probability times what missing it costs ("
+                f"{', '.join(f'{w:g}' for w in CLASS_WEIGHTS)}) is largest, as the network of the design calls it. "
+                "“If blind”: the recall of as many calls made at random, which is the share called; precision if "
+                "blind is the share that came. Calling a rare class often makes its recall high and its precision "
+                "low: read both. “Most probable”: the recall where the largest probability alone decides, as in the "
+                "confusion matrix and the class accuracy.",
             ),
             Table(
                 ["", "figure", "without skill", "n", "published target", "reached"],

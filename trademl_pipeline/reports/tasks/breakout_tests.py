@@ -141,7 +141,10 @@ def future_contamination(halved: pl.DataFrame, config: ReportConfig) -> Test:
 
 
 def recall_consistency(halved: pl.DataFrame, config: ReportConfig) -> Test:
-    """Whether K4 is found as often in the earlier half as in the later."""
+    """Whether K4 is as often the most probable where it comes in the earlier half as in the later.
+
+    Calls by what it costs to miss K4 would not do: a model that knows nothing calls it always, and so consistently.
+    """
     found = halved.with_columns(found=pl.col("predicted").is_in(K4).cast(pl.Float64))
     k4, early = pl.col("target").is_in(K4), pl.col("early")
     gap = difference_of_means(

@@ -5,10 +5,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from trademl_pipeline.labels.breakout import STRATEGIC_VALUES
+from trademl_pipeline.labels.breakout import CLASS_WEIGHTS, STRATEGIC_VALUES
 from trademl_pipeline.reports import build_report
 from trademl_pipeline.reports.tasks.breakout import prediction_summary
 from trademl_pipeline.reports.tasks.breakout_tests import kl
+from trademl_pipeline.reports.verdict import above_zero, looks
 from trademl_pipeline_tests.reports.made_tasks import SEED, breakout_frames, task_inputs
 
 NAMES = [
@@ -56,14 +57,31 @@ def test_skilled_forecasts_pass_all_five_tests(made, breakout):
     e = report.evaluation
     scores = report.summary()["scores"]
     p = task_inputs(made, "breakout", 1.5).predictions
-    called = p.select([f"p_k{k}" for k in range(6)]).to_numpy().argmax(axis=1)
+    said = p.select([f"p_k{k}" for k in range(6)]).to_numpy()
+    probable, called = said.argmax(axis=1), (said * CLASS_WEIGHTS).argmax(axis=1)
     came = task_inputs(made, "breakout", 1.5).outcomes["target"].to_numpy()
     assert scores["K4 recall"]["value"] == pytest.approx((called[came == 4] == 4).mean())
     both = np.isin(came, (3, 4))
     assert scores["K3 K4 recall"]["value"] == pytest.approx(np.isin(called[both], (3, 4)).mean())
     value = np.array(STRATEGIC_VALUES)[came]
     assert scores["EV correlation"]["value"] == pytest.approx(np.corrcoef(p["ev"], value)[0, 1])
-    assert e.confusion[4, 4] == ((called == 4) & (came == 4)).sum()
+    told = report.summary()["sections"]["classes"]["scores"]
+    assert told["K4_EXCEPTIONAL recall where most probable"]["value"] == pytest.approx(
+        (probable[came == 4] == 4).mean()
+    )
+    assert ((called == 4) & (came == 4)).sum() > ((probable == 4) & (came == 4)).sum()
+    assert e.confusion[4, 4] == ((probable == 4) & (came == 4)).sum()
+
+
+def test_fewer_sessions_than_a_race_runs_for_show_no_edge_however_good_they_look(made, breakout):
+    inputs = task_inputs(made, "breakout", 1.5)
+    days = inputs.predictions["session"].unique().sort()
+    few = inputs.predictions.filter(pl.col("session") < days[30])
+    report = build_report(replace(inputs, predictions=few), replace(breakout, horizon=40))
+    assert report.evaluation.sessions == 30 < report.evaluation.config.horizon
+    assert any(above_zero(score) for score in looks(report.evaluation).values())
+    assert report.verdict.kind == "no edge"
+    assert "30 sessions" in report.verdict.headline
 
 
 def test_worthless_forecasts_fail_the_correlation_and_show_no_edge(made, breakout):
