@@ -53,6 +53,8 @@ def _ranking_lines(e: Evaluation) -> list[Line]:
     if e.rank_ic:
         oracle_ic = best.rank_ic.value if best and best.rank_ic else None
         lines.append(Line("Daily rank IC, mean", e.rank_ic, "signed", oracle=oracle_ic))
+    if best and best.agreement:
+        lines.append(Line("Rank correlation with the oracle", best.agreement, "signed", oracle=1.0))
     if e.icir:
         lines.append(Line("ICIR, daily", e.icir, "number", digits=2))
     return lines

@@ -1,7 +1,7 @@
 """The best forecast of a simulated market, as a yardstick on the very rows that the model is scored on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,9 @@ class Oracle:
             none.
         ic_share: the model's rank IC over the oracle's.
         direction_difference, ic_difference: model less oracle, drawn together.
+        agreement: mean daily rank correlation of the model's score with the oracle's expectation. What it is expected
+            to have of the oracle's rank IC, since given the expectation outcomes are luck: of the two shares the one
+            that a few months can tell.
         told: by name of the yardstick, what the oracle's probabilities score.
         told_shares: by what it is a share of, the model's part of that; see `measures.Yardstick`.
     """
@@ -34,13 +37,19 @@ class Oracle:
     ic_share: float | None
     direction_difference: Score | None
     ic_difference: Score | None
+    agreement: Score | None
     told: Mapping[str, Score] = field(default_factory=dict)
     told_shares: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def shares(self) -> dict[str, float]:
         """What the model has of the oracle's score, by what it is a share of, weightiest first."""
-        ranked = {"rank IC": self.ic_share, "lead in direction": self.direction_share}
+        agreed = self.agreement.value if self.agreement else None
+        ranked = {
+            "rank IC": self.ic_share,
+            "lead in direction": self.direction_share,
+            "expectation, in ranks": agreed,
+        }
         return {**self.told_shares, **{name: x for name, x in ranked.items() if x is not None}}
 
 
@@ -79,6 +88,7 @@ _RANKED = (
     "ic_share",
     "direction_difference",
     "ic_difference",
+    "agreement",
 )
 
 
@@ -101,12 +111,15 @@ def _ranked(
     call = pl.col("p_up") - 0.5 if "p_up" in oracle.columns else pl.col("expected_return")
     both = _joined(rows, oracle.select("symbol", "session", "expected_return", call.alias("oracle_call")))
     boot = config.bootstrap
-    best_ic = difference = None
+    best_ic = difference = agreement = None
     best_daily = metrics.rank_ic_by_session(both, score="expected_return", min_symbols=config.min_symbols)
     if ic is not None and not best_daily.is_empty():
         best_ic = metrics.rank_ic(best_daily, boot)
         paired = daily.join(best_daily.rename({"ic": "best"}).drop("n"), on="session")
         difference = metrics.rank_ic(paired.with_columns(ic=pl.col("ic") - pl.col("best")), boot)
+    agreed = metrics.rank_ic_by_session(both, outcome="expected_return", min_symbols=config.min_symbols)
+    if not agreed.is_empty():
+        agreement = replace(metrics.rank_ic(agreed, boot), name="agreement with the oracle")
     best, share = None, None
     if direction is not None:
         best = metrics.directional_accuracy(both, boot, score="oracle_call")
@@ -118,6 +131,7 @@ def _ranked(
         "ic_share": _share(ic, best_ic, ""),
         "direction_difference": _direction_difference(both, config) if best else None,
         "ic_difference": difference,
+        "agreement": agreement,
     }
 
 
