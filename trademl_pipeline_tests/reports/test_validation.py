@@ -85,23 +85,23 @@ def test_skill_below_the_oracle_is_an_edge_whatever_the_ceiling(skilled):
     assert skilled.verdict.kind == "edge"
     assert e.rank_ic.value < e.oracle.rank_ic.value
     assert e.oracle.ic_share == pytest.approx(e.rank_ic.value / e.oracle.rank_ic.value)
+    assert any("planted" in r for r in skilled.verdict.reasons)
 
 
 def test_agreement_with_the_oracle_is_free_of_the_luck_of_outcomes(made, config):
-    shuffled = made.inputs(0.5, oracle=made.oracle())
-    outcomes = shuffled.outcomes.with_columns(pl.col("forward_return").shuffle(seed=1).over("session"))
-    told = build_report(shuffled, config).evaluation.oracle
-    other = build_report(replace(shuffled, outcomes=outcomes), config).evaluation.oracle
+    inputs = made.inputs(0.5, oracle=made.oracle())
+    outcomes = inputs.outcomes.with_columns(pl.col("forward_return").shuffle(seed=1).over("session"))
+    told = build_report(inputs, config).evaluation.oracle
+    other = build_report(replace(inputs, outcomes=outcomes), config).evaluation.oracle
     assert 0.3 < told.agreement.value < 1
     assert other.agreement.value == pytest.approx(told.agreement.value)
     assert other.rank_ic.value < told.rank_ic.value - 0.05
-    lines = {line.name: line for line in score_lines(build_report(shuffled, config).evaluation)}
+    lines = {line.name: line for line in score_lines(build_report(inputs, config).evaluation)}
     assert lines["Rank correlation with the oracle"].score == told.agreement
     own = made.oracle().rename({"expected_return": "score"}).select("symbol", "session", "score")
-    best = shuffled.predictions.drop("score").join(own, on=["symbol", "session"], how="left")
-    perfect = build_report(replace(shuffled, predictions=best), config).evaluation.oracle
+    best = inputs.predictions.drop("score").join(own, on=["symbol", "session"], how="left")
+    perfect = build_report(replace(inputs, predictions=best), config).evaluation.oracle
     assert perfect.agreement.value == pytest.approx(1.0)
-    assert any("planted" in r for r in skilled.verdict.reasons)
 
 
 def test_same_skill_without_an_oracle_is_too_good_for_daily_returns(made, config):
