@@ -40,7 +40,7 @@ lint: $(DEV)
 check: $(RUN)
 	@$(BIN)/trademl check
 
-BENCHMARKS := lake ingest features labels sequences scan training inference gate_overhead leak_mutants.run
+BENCHMARKS := lake ingest features labels sequences scan training inference gate_overhead orchestration leak_mutants.run
 
 bench: $(DEV)
 	@$(PIP) --no-deps mambapy==1.2.0 || echo "mambapy cannot be had here: benchmarks.scan leaves its parallel scan out"

@@ -235,7 +235,7 @@ def _train(
     only = symbols_of(store, study, config.symbols, month, snapshot)
     fitted_fold = month if config.refit == "month" else None
     rows = fold_rows(store, study, month, snapshot, fitted=fitted_fold, symbols=only)
-    kept = None if only else _kept(store, study, month, rows.fold.month, size, config.epochs, snapshot)
+    kept = None if only else kept_model(store, study, month, rows.fold.month, size, config.epochs, snapshot)
     if kept is not None:
         return _carried(context, store, study, month, kept)
     windows = windows_of_keys(store, study, rows.train, offset_month(rows.fold.month, -1), snapshot)
@@ -257,7 +257,7 @@ def _train(
     from trademl_pipeline.training.interpret import study_importance
 
     with tracking.run(study.models.name, month, tags) as run:
-        run.log_params(_parameters(study, setting, rows, snapshot))
+        run.log_params(parameters_of(study, setting, rows, snapshot))
         folder = artifacts.models(study.name, month) / run.run_id
         trials = TrialLedger(home() / "trials.jsonl", told=run.log_trial)
         fitted = fit_study(
@@ -274,7 +274,7 @@ def _train(
         (folder / "training_log.json").write_text(
             json.dumps({name: list(m.history) for name, m in fitted.members.items()}, indent=1)
         )
-        record = _record(study, month, rows, fitted, snapshot, size).with_columns(
+        record = record_of(study, month, rows, fitted, snapshot, size).with_columns(
             pl.lit(run.run_id).alias("model_run"),
             pl.lit(str((folder / "study" / CARD).relative_to(home()))).alias("artifact"),
             pl.lit(digest).alias("artifact_sha256"),
@@ -282,7 +282,7 @@ def _train(
             pl.lit(",".join(sorted(only))).alias("only_symbols"),
             pl.lit(config.epochs).alias("epochs"),
         )
-        figures = _metrics(fitted, rows)
+        figures = metrics_of(fitted, rows)
         run.log_metrics(figures)
         published = publish(
             context,
@@ -308,7 +308,7 @@ def _train(
     }
 
 
-def _kept(
+def kept_model(
     store: Lake, study: StudySpec, month: str, fitted: str, size: str, epochs: int, snapshot: int
 ) -> pl.DataFrame | None:
     """The model of an earlier month, trained with these settings, that serves this one; None where there is none."""
@@ -376,7 +376,8 @@ def _progress(context: dg.AssetExecutionContext) -> Callable[[str, dict[str, flo
     return told
 
 
-def _parameters(study: StudySpec, setting: Setting, rows: FoldRows, snapshot: int) -> dict[str, Any]:
+def parameters_of(study: StudySpec, setting: Setting, rows: FoldRows, snapshot: int) -> dict[str, Any]:
+    """What a fold is trained with, for the tracker."""
     return {
         "size": setting.size,
         "epochs": setting.epochs or "by size",
@@ -395,9 +396,10 @@ def _parameters(study: StudySpec, setting: Setting, rows: FoldRows, snapshot: in
     }
 
 
-def _record(
+def record_of(
     study: StudySpec, month: str, rows: FoldRows, fitted: FittedStudy, snapshot: int, size: str
 ) -> pl.DataFrame:
+    """The row of a trained fold in the model table, without where its files are and what run made them."""
     own = plan_of(study).fold(month, rows.fold.train_start)
     first = fitted.members[fitted.voters[0]]
     return pl.DataFrame(
@@ -422,7 +424,8 @@ def _record(
     )
 
 
-def _metrics(fitted: FittedStudy, rows: FoldRows) -> dict[str, float]:
+def metrics_of(fitted: FittedStudy, rows: FoldRows) -> dict[str, float]:
+    """Figures of a trained fold for the tracker."""
     found: dict[str, float] = {"train_rows": float(rows.train.height)}
     for name, member in fitted.members.items():
         found[f"{name}_seconds"] = member.seconds

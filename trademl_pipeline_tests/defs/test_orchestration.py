@@ -1,0 +1,100 @@
+"""The loop that Dagster's cost is measured against does what Dagster's runs do."""
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from benchmarks import plain_loop
+from benchmarks.orchestration import DAGSTER, LOOP, Measured, require_the_same
+from trademl_pipeline.defs.resources import LakeResource
+from trademl_pipeline.lake import Lake
+from trademl_pipeline.lake.schemas import AUDITS
+from trademl_pipeline.leakage.certified import certificate_in_force
+from trademl_pipeline_tests.defs.conftest import LAST, Workplace
+from trademl_pipeline_tests.small import small_direction
+
+STUDY = small_direction()
+# What differs from run to run.
+OF_THE_RUN = ("model_run", "artifact", "train_seconds", "snapshot", "certificate")
+
+
+@dataclass(frozen=True)
+class Twice:
+    """The lake that Dagster's runs have filled, and a copy in which the loop has made the last fold again."""
+
+    made: Lake
+    again: Lake
+    home: Path
+
+
+@pytest.fixture(scope="module")
+def twice(workplace: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Twice:
+    home = tmp_path_factory.mktemp("loop") / "home"
+    # MLflow keeps absolute paths: the copy would write among the original's files.
+    shutil.copytree(workplace.home, home, ignore=shutil.ignore_patterns("mlflow"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRADEML_HOME", str(home))
+        store = LakeResource().open()
+        plain_loop.with_the_gate(store, STUDY, [LAST], "small")
+    return Twice(workplace.lake(), store, home)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", [STUDY.predictions, STUDY.members, STUDY.models], ids=lambda t: t.name)
+def test_the_loop_publishes_what_the_dagster_run_published(twice: Twice, table):
+    made, again = (store.read(table, months=(LAST, LAST)) for store in (twice.made, twice.again))
+    assert made.height > 0
+    assert made.drop(OF_THE_RUN, strict=False).equals(again.drop(OF_THE_RUN, strict=False))
+
+
+@pytest.mark.slow
+def test_the_loop_has_trained_a_model_of_its_own(twice: Twice):
+    runs = [
+        store.read(STUDY.models, months=(LAST, LAST))["model_run"].item()
+        for store in (twice.made, twice.again)
+    ]
+    assert runs[0] != runs[1]
+
+
+@pytest.mark.slow
+def test_the_loop_is_held_to_the_same_audits_and_certified(twice: Twice):
+    made, again = twice.made, twice.again
+    tables = [STUDY.models.name, STUDY.predictions.name]
+
+    def audited(store: Lake) -> pl.DataFrame:
+        audits = store.read(AUDITS).filter(pl.col("table_name").is_in(tables) & (pl.col("month") == LAST))
+        last = audits.filter(pl.col("recorded_at") == pl.col("recorded_at").max().over("table_name"))
+        return last.select("table_name", "probe", "passed", "coverage").sort("table_name", "probe")
+
+    assert audited(made).equals(audited(again))
+    assert audited(again)["passed"].all()
+    ours, theirs = (certificate_in_force(store, STUDY.name, LAST) for store in (again, made))
+    assert ours.passed
+    assert ours.training == theirs.training
+    assert ours.model.run != theirs.model.run
+    assert {(e.table, e.probe) for e in ours.evidence} == {(e.table, e.probe) for e in theirs.evidence}
+
+
+@pytest.mark.slow
+def test_a_month_that_the_gate_refuses_stops_the_loop(twice: Twice, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TRADEML_HOME", str(twice.home))
+    before = twice.again.data_version(STUDY.models, LAST)
+    clean = plain_loop.audit_fold
+    monkeypatch.setattr(
+        plain_loop, "audit_fold", lambda *known: replace(clean(*known), coverage={"folds": {"skipped": "x"}})
+    )
+    with pytest.raises(RuntimeError, match="model_direction 2014-03 is refused"):
+        plain_loop.with_the_gate(twice.again, STUDY, [LAST], "small")
+    assert twice.again.data_version(STUDY.models, LAST) == before
+
+
+def test_sides_that_did_different_work_are_not_compared():
+    one = Measured(once=0.0, predictions="a", audits={("t", "folds", True): 1})
+    require_the_same([{DAGSTER: one, LOOP: one}])
+    with pytest.raises(RuntimeError, match="predicted different values"):
+        require_the_same([{DAGSTER: one, LOOP: replace(one, predictions="b")}])
+    with pytest.raises(RuntimeError, match="audited different things"):
+        require_the_same([{DAGSTER: one, LOOP: replace(one, audits={})}])
