@@ -14,9 +14,9 @@ whatever else the machine does hits all of them:
   Dagster and all guarantees cost together.
 
 That the sides did the same work is checked: the same predictions, and from the first two the same results of audits and
-as many certificates. What Dagster takes once a process, its import and the definitions, is told apart. A run waits for
-the disk hundreds of times, and each time has to get its core back: where other programs keep the cores busy its wall
-time grows more than the loop's, and processor time is the better measure.
+as many certificates. What Dagster takes once a process, its import and the definitions, is told apart. A run gives its
+core up hundreds of times, and each time has to get it back: where other programs keep the cores busy its wall time
+grows more than the loop's, and processor time is the better measure.
 """
 
 import argparse
