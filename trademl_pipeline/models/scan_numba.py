@@ -1,205 +1,237 @@
 """Compiled CPU kernels of the selective scan: one fused forward pass and one hand-written backward pass.
 
-Layout. Everything is time-major, ``(batch, time, channel)``. A kernel works on one row of the batch and one
-block of ``LANES`` channels at a time, so that the vector units run over channels, no sum crosses lanes in the
-forward pass, and the states of a block stay in the cache. The backward pass recomputes the states of at most
-``SPAN`` steps from a checkpoint that the forward pass left, and sweeps back over them.
+Layout. Everything is time-major, ``(batch, time, channel)``. A kernel works on one row of the batch, one block
+of ``LANES`` channels and one tile of ``STATES`` states at a time, all lanes of one vector (state by state),
+and runs over time with these states in registers; what it keeps of each step stays in the nearest caches.
+A, dA and the sums over channels (dB, dC) are laid out in such blocks and tiles; missing channels and states
+are 0. The backward pass recomputes the states of at most ``SPAN`` steps from a checkpoint that the forward
+pass left, and sweeps back over them.
 
-Rows of the batch are shared out to a thread pool of ``torch.get_num_threads()`` threads (the kernels release
-the GIL). Each row has its own slots in every output, also in the sums over the batch (dA, dD), which are
-added up afterwards in a fixed order: results do not depend on the number of threads, and there is nothing
-to race for. A pool of our own rather than numba's ``prange``, because numba's threading layers either abort
-on concurrent calls (workqueue: a web server) or after a fork (OpenMP).
+The batch is shared out to a thread pool of ``torch.get_num_threads()`` threads (the kernels release the GIL).
+Sums over the batch (dA, dD, dbias) have a slot for each share, at most ``SHARES``, and are added up
+afterwards: results do not depend on the number of threads, and there is nothing to race for. A pool of our
+own rather than numba's ``prange``, because numba's threading layers either abort on concurrent calls
+(workqueue: a web server) or after a fork (OpenMP).
 """
 
 import numpy as np
 import torch  # noqa: TID253
 from numba import njit
 
+from trademl_pipeline.models.simd import (
+    fold,
+    load,
+    load_first,
+    repeat,
+    spread,
+    spread_each,
+    store,
+    store_first,
+    sums_of_sixteen,
+    wide_vectors,
+)
 from trademl_pipeline.models.vector_math import (
     JIT,
     LANES,
     LN2,
     LOG2E,
     ONE,
+    SHARES,
     ZERO,
     as_array,
-    exp,
     exp2,
-    log1p_unit,
-    run_rows,
+    run_shares,
+    scratch,
     sigmoid,
-    wide_vectors,
+    softplus,
 )
 
-SPAN = 32  # steps whose states the backward pass holds at a time
+STATES = 4  # states of a tile
+TILE = STATES * LANES
+SUMS = 2 * STATES  # of a tile, over the channels: for B and for C
+SPAN = 64  # steps whose states the backward pass holds at a time
 
 
 @njit(**JIT)
-def _load_steps(delta, bias, b, t0, steps, d0, width, softplus, step):
-    """step[t, j] = softplus(delta + bias) for one block; lanes beyond the width are not used."""
-    wide_vectors()  # pyright: ignore
-    for t in range(steps):
-        for j in range(width):
-            step[t, j] = delta[b, t0 + t, d0 + j] + bias[d0 + j]
-    if softplus:
-        for t in range(steps):
-            for j in range(LANES):
-                step[t, j] = max(step[t, j], ZERO) + log1p_unit(exp(-abs(step[t, j])))
+def _begin_span(u, delta, skip, shift, positive, b, t0, steps, d, width, step, fed, y):
+    """Steps of a span for one block: step = delta + bias, through softplus if ``positive``, fed = step * u,
+    y = D * u."""
+    wide_vectors()
+    for k in range(steps):
+        v = load_first(u, (b, t0 + k, d), width, LANES)
+        dt = load_first(delta, (b, t0 + k, d), width, LANES) + shift
+        if positive:
+            dt = softplus(dt)
+        store(step, (k, 0), dt)
+        store(fed, (k, 0), dt * v)
+        store(y, (k, 0), skip * v)
 
 
 @njit(**JIT)
-def _forward(u, delta, A2, B, C, D, z, bias, softplus, gated, out, saved, first, last):
-    """Rows first..last of the scan. u, delta, z, out (b, L, D); A2 (N, D) = A log2 e; B, C (b, L, N).
+def _forward(u, delta, rates, B, C, D, z, bias, positive, gated, out, saved, first, last):
+    """Rows first..last of the scan. u, delta, z, out (b, L, D); rates (blocks, tiles, TILE) holds A log2 e;
+    B, C (b, L, N); ``positive``: apply softplus to the steps.
 
-    ``saved`` (b, spans - 1, N, D) takes the state at the start of every span but the first; empty: not kept.
+    ``saved`` (b, spans - 1, blocks, tiles, TILE) takes the states at the start of every span but the first;
+    empty: not kept.
     """
-    wide_vectors()  # pyright: ignore
-    length, channels, states = u.shape[1], u.shape[2], A2.shape[0]
-    rate = np.zeros((states, LANES), np.float32)
-    x = np.zeros((states, LANES), np.float32)
-    step = np.zeros((SPAN, LANES), np.float32)
-    dt = np.zeros(LANES, np.float32)
-    fed = np.zeros(LANES, np.float32)
-    gate = np.zeros(LANES, np.float32)
-    y = np.zeros(LANES, np.float32)
+    wide_vectors()
+    length, channels, tiles = u.shape[1], u.shape[2], rates.shape[1]
+    step, fed, y = scratch(SPAN, LANES), scratch(SPAN, LANES), scratch(SPAN, LANES)
+    states = scratch(tiles, TILE)
     for b in range(first, last):
-        for d0 in range(0, channels, LANES):
-            width = min(LANES, channels - d0)
-            rate[:] = ZERO
-            x[:] = ZERO
-            step[:] = ZERO
-            fed[:] = ZERO
-            for n in range(states):
-                for j in range(width):
-                    rate[n, j] = A2[n, d0 + j]
+        for block in range(len(rates)):
+            d = block * LANES
+            width = min(LANES, channels - d)
+            skip, shift = load_first(D, (d,), width, LANES), load_first(bias, (d,), width, LANES)
+            states[:] = ZERO
             for t0 in range(0, length, SPAN):
                 steps = min(SPAN, length - t0)
-                _load_steps(delta, bias, b, t0, steps, d0, width, softplus, step)
-                if t0 > 0 and saved.shape[1] > 0:
-                    for n in range(states):
-                        for j in range(width):
-                            saved[b, t0 // SPAN - 1, n, d0 + j] = x[n, j]
+                _begin_span(u, delta, skip, shift, positive, b, t0, steps, d, width, step, fed, y)
+                for i in range(tiles):
+                    rate, x = load(rates, (block, i, 0), TILE), load(states, (i, 0), TILE)
+                    if t0 > 0 and saved.shape[1] > 0:
+                        store(saved, (b, t0 // SPAN - 1, block, i, 0), x)
+                    for k in range(steps):
+                        bn = spread_each(B, (b, t0 + k, i * STATES), STATES, LANES)
+                        cn = spread_each(C, (b, t0 + k, i * STATES), STATES, LANES)
+                        decay = exp2(repeat(load(step, (k, 0), LANES), STATES) * rate)
+                        x = decay * x + repeat(load(fed, (k, 0), LANES), STATES) * bn
+                        store(y, (k, 0), load(y, (k, 0), LANES) + fold(cn * x, STATES))
+                    store(states, (i, 0), x)
                 for k in range(steps):
-                    t = t0 + k
-                    dt[:] = step[k]
-                    for j in range(width):
-                        fed[j] = dt[j] * u[b, t, d0 + j]
-                        y[j] = u[b, t, d0 + j] * D[d0 + j]
-                    for n in range(states):
-                        bn, cn = B[b, t, n], C[b, t, n]
-                        for j in range(LANES):
-                            s = exp2(dt[j] * rate[n, j]) * x[n, j] + fed[j] * bn
-                            x[n, j] = s
-                            y[j] += cn * s
+                    result = load(y, (k, 0), LANES)
                     if gated:
-                        for j in range(width):
-                            gate[j] = z[b, t, d0 + j]
-                        for j in range(LANES):
-                            y[j] *= gate[j] * sigmoid(gate[j])
-                    for j in range(width):
-                        out[b, t, d0 + j] = y[j]
+                        gate = load_first(z, (b, t0 + k, d), width, LANES)
+                        result = result * (gate * sigmoid(gate))
+                    store_first(out, (b, t0 + k, d), width, result)
+
+
+@njit(**JIT)
+def _recompute(B, C, b, t0, steps, i, rate, x, step, fed, y, states, decays):
+    """States and decays of tile i in a span that begins with the states x; adds what is seen of them to y."""
+    wide_vectors()
+    store(states, (0, 0), x)
+    for k in range(steps):
+        bn = spread_each(B, (b, t0 + k, i * STATES), STATES, LANES)
+        cn = spread_each(C, (b, t0 + k, i * STATES), STATES, LANES)
+        decay = exp2(repeat(load(step, (k, 0), LANES), STATES) * rate)
+        x = decay * x + repeat(load(fed, (k, 0), LANES), STATES) * bn
+        store(decays, (k, 0), decay)
+        store(states, (k + 1, 0), x)
+        store(y, (k, 0), load(y, (k, 0), LANES) + fold(cn * x, STATES))
+
+
+@njit(**JIT)
+def _sweep(B, C, b, t0, steps, i, rate, carry, sum_A, step, fed, gy, states, decays, dfed, dstep, dBC):
+    """Back over a span of tile i, from the gradient ``carry`` of its last states: adds to dfed, dstep, dBC;
+    returns the gradient of the states before the span, and sum_A with what the span adds to it."""
+    wide_vectors()
+    for k in range(steps - 1, -1, -1):
+        bn = spread_each(B, (b, t0 + k, i * STATES), STATES, LANES)
+        cn = spread_each(C, (b, t0 + k, i * STATES), STATES, LANES)
+        dy = repeat(load(gy, (k, 0), LANES), STATES)
+        g = carry + dy * cn  # gradient of the states after step k
+        through_B, through_C = (
+            g * repeat(load(fed, (k, 0), LANES), STATES),
+            dy * load(states, (k + 1, 0), TILE),
+        )
+        sums = load(dBC, (b, t0 + k, i, 0), SUMS) + sums_of_sixteen(through_B, through_C)
+        store(dBC, (b, t0 + k, i, 0), sums)
+        store(dfed, (k, 0), load(dfed, (k, 0), LANES) + fold(g * bn, STATES))
+        carry = load(decays, (k, 0), TILE) * g
+        h = carry * load(states, (k, 0), TILE)  # gradient of the decay's exponent
+        store(dstep, (k, 0), load(dstep, (k, 0), LANES) + fold(h * rate, STATES))
+        sum_A = sum_A + h * repeat(load(step, (k, 0), LANES), STATES)
+    return carry, sum_A
 
 
 @njit(**JIT)
 def _backward(
-    u, delta, A2, B, C, D, z, bias, softplus, gated, saved, dout,
-    du, ddelta, dA, dB, dC, dD, dz, dbias, first, last,
+    u, delta, rates, B, C, D, z, bias, positive, gated, saved, dout,
+    du, ddelta, dA, dBC, dD, dz, dbias, first, last,
 ):  # fmt: skip
-    """Gradients of rows first..last. dA (b, N, D), dD and dbias (b, D) hold each row's share."""
-    wide_vectors()  # pyright: ignore
-    length, channels, states = u.shape[1], u.shape[2], A2.shape[0]
+    """Gradients of the rows of shares first..last, added to dA (shares, blocks, tiles, TILE), dBC
+    (b, L, tiles, SUMS), which holds B's and then C's, and dD and dbias (shares, D); those begin as 0.
+    """
+    wide_vectors()
+    rows, length, channels, tiles = u.shape[0], u.shape[1], u.shape[2], rates.shape[1]
     span = min(SPAN, length)
-    rate = np.zeros((states, LANES), np.float32)
-    x = np.zeros((span + 1, states, LANES), np.float32)  # x[k]: the state before step k of the span
-    decay = np.zeros((span, states, LANES), np.float32)
-    step = np.zeros((span, LANES), np.float32)
-    fed = np.zeros((span, LANES), np.float32)
-    gy = np.zeros((span, LANES), np.float32)
-    y = np.zeros(LANES, np.float32)
-    carry = np.zeros((states, LANES), np.float32)  # decay * gradient of the state, from the step after
-    sum_A = np.zeros((states, LANES), np.float32)
-    sum_D = np.zeros(LANES, np.float32)
-    sum_bias = np.zeros(LANES, np.float32)
-    dfed = np.zeros(LANES, np.float32)
-    dstep = np.zeros(LANES, np.float32)
-    for b in range(first, last):
-        for d0 in range(0, channels, LANES):
-            width = min(LANES, channels - d0)
-            for scratch in (rate, step, fed, gy, carry, sum_A):
-                scratch[:] = ZERO
-            sum_D[:] = ZERO
-            sum_bias[:] = ZERO
-            x[0] = ZERO
-            for n in range(states):
-                for j in range(width):
-                    rate[n, j] = A2[n, d0 + j]
-            for t0 in range((length - 1) // SPAN * SPAN, -1, -SPAN):
-                steps = min(SPAN, length - t0)
-                _load_steps(delta, bias, b, t0, steps, d0, width, softplus, step)
-                if t0 > 0:
-                    for n in range(states):
-                        for j in range(width):
-                            x[0, n, j] = saved[b, t0 // SPAN - 1, n, d0 + j]
-                else:
-                    x[0] = ZERO
-                for k in range(steps):
-                    t = t0 + k
-                    for j in range(width):
-                        fed[k, j] = step[k, j] * u[b, t, d0 + j]
-                        y[j] = u[b, t, d0 + j] * D[d0 + j]
-                    for n in range(states):
-                        bn, cn = B[b, t, n], C[b, t, n]
-                        for j in range(LANES):
-                            a = exp2(step[k, j] * rate[n, j])
-                            s = a * x[k, n, j] + fed[k, j] * bn
-                            decay[k, n, j] = a
-                            x[k + 1, n, j] = s
-                            y[j] += cn * s
-                    if gated:
-                        for j in range(width):
-                            gate = z[b, t, d0 + j]
-                            sig = sigmoid(gate)
-                            g = dout[b, t, d0 + j]
-                            gy[k, j] = g * gate * sig
-                            dz[b, t, d0 + j] = g * y[j] * sig * (ONE + gate * (ONE - sig))
-                    else:
-                        for j in range(width):
-                            gy[k, j] = dout[b, t, d0 + j]
-                for k in range(steps - 1, -1, -1):
-                    t = t0 + k
-                    dfed[:] = ZERO
+    step, fed, y, gy = scratch(span, LANES), scratch(span, LANES), scratch(span, LANES), scratch(span, LANES)
+    dstep, dfed = scratch(span, LANES), scratch(span, LANES)
+    states = scratch(span + 1, TILE)  # states[k]: before step k of the span
+    decays = scratch(span, TILE)
+    carried = scratch(tiles, TILE)  # decay * gradient of the state, from the step after
+    for share in range(first, last):
+        for b in range(rows * share // len(dA), rows * (share + 1) // len(dA)):
+            for block in range(len(rates)):
+                d = block * LANES
+                width = min(LANES, channels - d)
+                skip, shift = load_first(D, (d,), width, LANES), load_first(bias, (d,), width, LANES)
+                sum_D = load_first(dD, (share, d), width, LANES)
+                sum_bias = load_first(dbias, (share, d), width, LANES)
+                carried[:] = ZERO
+                for t0 in range((length - 1) // SPAN * SPAN, -1, -SPAN):
+                    steps = min(SPAN, length - t0)
+                    _begin_span(u, delta, skip, shift, positive, b, t0, steps, d, width, step, fed, y)
+                    for k in range(steps):
+                        g = load_first(dout, (b, t0 + k, d), width, LANES)
+                        if gated:
+                            gate = load_first(z, (b, t0 + k, d), width, LANES)
+                            g = g * (gate * sigmoid(gate))
+                        store(gy, (k, 0), g)
                     dstep[:] = ZERO
-                    for n in range(states):
-                        bn, cn = B[b, t, n], C[b, t, n]
-                        sum_B, sum_C = ZERO, ZERO
-                        for j in range(LANES):
-                            g = carry[n, j] + cn * gy[k, j]
-                            sum_B += g * fed[k, j]
-                            sum_C += gy[k, j] * x[k + 1, n, j]
-                            dfed[j] += g * bn
-                            ag = decay[k, n, j] * g
-                            h = ag * x[k, n, j]
-                            dstep[j] += h * rate[n, j]
-                            sum_A[n, j] += h * step[k, j]
-                            carry[n, j] = ag
-                        dB[b, t, n] += sum_B
-                        dC[b, t, n] += sum_C
-                    for j in range(width):
-                        v = u[b, t, d0 + j]
-                        du[b, t, d0 + j] = dfed[j] * step[k, j] + gy[k, j] * D[d0 + j]
-                        sum_D[j] += gy[k, j] * v
-                        ds = dstep[j] * LN2 + dfed[j] * v
-                        if softplus:
-                            ds *= sigmoid(delta[b, t, d0 + j] + bias[d0 + j])
-                        sum_bias[j] += ds
-                        ddelta[b, t, d0 + j] = ds
-            for n in range(states):
-                for j in range(width):
-                    dA[b, n, d0 + j] = sum_A[n, j]
-            for j in range(width):
-                dD[b, d0 + j] = sum_D[j]
-                dbias[b, d0 + j] = sum_bias[j]
+                    dfed[:] = ZERO
+                    for i in range(tiles):
+                        rate, x = load(rates, (block, i, 0), TILE), spread(ZERO, TILE)
+                        if t0 > 0:
+                            x = load(saved, (b, t0 // SPAN - 1, block, i, 0), TILE)
+                        _recompute(B, C, b, t0, steps, i, rate, x, step, fed, y, states, decays)
+                        carry, sum_A = load(carried, (i, 0), TILE), load(dA, (share, block, i, 0), TILE)
+                        carry, sum_A = _sweep(
+                            B, C, b, t0, steps, i, rate, carry, sum_A,
+                            step, fed, gy, states, decays, dfed, dstep, dBC,
+                        )  # fmt: skip
+                        store(carried, (i, 0), carry)
+                        store(dA, (share, block, i, 0), sum_A)
+                    for k in range(steps):
+                        v, g = load_first(u, (b, t0 + k, d), width, LANES), load(gy, (k, 0), LANES)
+                        df = load(dfed, (k, 0), LANES)
+                        ds = load(dstep, (k, 0), LANES) * LN2 + df * v
+                        if positive:
+                            ds = ds * sigmoid(load_first(delta, (b, t0 + k, d), width, LANES) + shift)
+                        if gated:
+                            gate = load_first(z, (b, t0 + k, d), width, LANES)
+                            slope = sigmoid(gate)
+                            slope = slope * (ONE + gate * (ONE - slope))
+                            slope = slope * load_first(dout, (b, t0 + k, d), width, LANES)
+                            store_first(dz, (b, t0 + k, d), width, load(y, (k, 0), LANES) * slope)
+                        store_first(du, (b, t0 + k, d), width, df * load(step, (k, 0), LANES) + g * skip)
+                        store_first(ddelta, (b, t0 + k, d), width, ds)
+                        sum_D = sum_D + g * v
+                        sum_bias = sum_bias + ds
+                store_first(dD, (share, d), width, sum_D)
+                store_first(dbias, (share, d), width, sum_bias)
+
+
+def _padded(x: np.ndarray, *multiples: int) -> np.ndarray:
+    """x with zeros after it, to bring its last axes to multiples of these lengths; x itself if they are."""
+    others = x.ndim - len(multiples)
+    missing = [-n % m for n, m in zip(x.shape[others:], multiples, strict=True)]
+    return np.pad(x, [(0, m) for m in [0] * others + missing]) if any(missing) else x
+
+
+def _blocks_of(A: np.ndarray) -> np.ndarray:
+    """A (D, N) -> (blocks, tiles, TILE), the lanes of a tile state by state."""
+    A = _padded(A, LANES, STATES)
+    tiles = A.reshape(len(A) // LANES, LANES, -1, STATES).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(tiles).reshape(*tiles.shape[:2], TILE)
+
+
+def _from_blocks(blocks: np.ndarray) -> np.ndarray:
+    """What :func:`_blocks_of` made, as (D, N) again, padding included."""
+    tiles = blocks.reshape(*blocks.shape[:2], STATES, LANES).transpose(0, 3, 1, 2)
+    return tiles.reshape(len(blocks) * LANES, -1)
 
 
 class NumbaScan(torch.autograd.Function):
@@ -210,23 +242,23 @@ class NumbaScan(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, u, delta, A, B, C, D, z, bias, softplus):  # pyright: ignore
-        """Scan the batch; keeps only its inputs and one state per span for the way back."""
+    def forward(ctx, u, delta, A, B, C, D, z, bias, positive):  # pyright: ignore
+        """Scan the batch; keeps only its inputs and the states at the start of every span for the way back."""
         rows, length, channels = u.shape
-        states = A.shape[1]
         gated = z is not None
-        arrays = [as_array(t) for t in (u, delta)]
-        arrays.append(np.ascontiguousarray((as_array(A) * LOG2E).T))
-        arrays += [as_array(B), as_array(C)]
+        rates = _blocks_of(as_array(A) * LOG2E)
+        arrays = [as_array(u), as_array(delta), rates]
+        arrays += [_padded(as_array(t), STATES) for t in (B, C)]
         arrays.append(as_array(D) if D is not None else np.zeros(channels, np.float32))
         arrays.append(as_array(z) if gated else np.zeros((1, 1, 1), np.float32))
         arrays.append(as_array(bias) if bias is not None else np.zeros(channels, np.float32))
         kept = (length - 1) // SPAN if any(ctx.needs_input_grad) else 0
-        saved = np.empty((rows, kept, states, channels), np.float32)
+        saved = np.empty((rows, kept, *rates.shape), np.float32)
         out = np.empty((rows, length, channels), np.float32)
-        work = rows * length * channels * states
-        run_rows(_forward, rows, work, (*arrays, softplus, gated, out, saved))
-        ctx.arrays, ctx.saved, ctx.options = arrays, saved, (softplus, gated, work)
+        work = out.size * A.shape[1]
+        run_shares(_forward, rows, work, (*arrays, positive, gated, out, saved))
+        ctx.arrays, ctx.saved, ctx.options = arrays, saved, (positive, gated)
+        ctx.work, ctx.states = work, A.shape[1]
         ctx.dtypes = [None if t is None else t.dtype for t in (u, delta, A, B, C, D, z, bias)]
         return torch.from_numpy(out)
 
@@ -234,15 +266,25 @@ class NumbaScan(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, dout):  # pyright: ignore
         """Gradients of every tensor input, in the inputs' dtypes."""
-        u, delta, A2, B, C, D, z, bias = ctx.arrays
-        softplus, gated, work = ctx.options
-        rows, _, channels = u.shape
-        grads = [np.empty_like(u), np.empty_like(u), np.empty((rows, *A2.shape), np.float32)]
-        grads += [np.zeros_like(B), np.zeros_like(C), np.empty((rows, channels), np.float32)]
-        grads += [np.empty_like(z), np.empty((rows, channels), np.float32)]
-        args = (u, delta, A2, B, C, D, z, bias, softplus, gated, ctx.saved, as_array(dout), *grads)
-        run_rows(_backward, rows, work, args)
-        du, ddelta, dA, dB, dC, dD, dz, dbias = (torch.from_numpy(g) for g in grads)
-        full = (du, ddelta, dA.sum(0).T, dB, dC, dD.sum(0), dz, dbias.sum(0))
-        typed = (g.to(t) if t is not None else None for g, t in zip(full, ctx.dtypes, strict=True))
+        u, delta, rates, B, C, D, z, bias = ctx.arrays
+        gated = ctx.options[1]
+        rows, length, channels = u.shape
+        shares, tiles = min(rows, SHARES), rates.shape[1]
+        # one allocation: malloc gives three back to the system and fetches them page by page at the next call
+        du, ddelta, *rest = np.empty((2 + gated, *u.shape), np.float32)
+        dz = rest[0] if gated else z
+        dA = np.zeros((shares, *rates.shape), np.float32)
+        dBC = np.zeros((rows, length, tiles, SUMS), np.float32)
+        dD, dbias = (np.zeros((shares, channels), np.float32) for _ in range(2))
+        grads = (du, ddelta, dA, dBC, dD, dz, dbias)
+        inputs = (u, delta, rates, B, C, D, z, bias, *ctx.options, ctx.saved, as_array(dout))
+        run_shares(_backward, shares, ctx.work, (*inputs, *grads))
+        dA = _from_blocks(dA.sum(0))[:channels, : ctx.states]
+        dB, dC = (
+            dBC[..., of : of + STATES].reshape(rows, length, -1)[..., : ctx.states] for of in (0, STATES)
+        )
+        full = (du, ddelta, dA, dB, dC, dD.sum(0), dz, dbias.sum(0))
+        typed = (
+            None if t is None else torch.from_numpy(g).to(t) for g, t in zip(full, ctx.dtypes, strict=True)
+        )
         return (*typed, None)

@@ -109,11 +109,12 @@ def test_later_steps_do_not_reach_earlier_outputs():
 
 
 @pytest.mark.parametrize(("length", "channels", "taps"), [(1, 3, 8), (5, 64, 8), (60, 70, 4), (33, 130, 1)])
-def test_fused_convolution_equals_torch_in_values_and_gradients(length, channels, taps):
+@pytest.mark.parametrize("batch", [3, 40])
+def test_fused_convolution_equals_torch_in_values_and_gradients(batch, length, channels, taps):
     from trademl_pipeline.models.conv_numba import NumbaConvSilu
 
     conv = torch.nn.Conv1d(channels, channels, taps, groups=channels, padding=taps - 1)
-    x, g = torch.randn(3, length, channels), torch.randn(3, length, channels)
+    x, g = torch.randn(batch, length, channels), torch.randn(batch, length, channels)
     exact = [t.detach().double().requires_grad_() for t in (x, conv.weight, conv.bias)]
     want = torch.nn.functional.conv1d(
         exact[0].transpose(1, 2), exact[1], exact[2], padding=taps - 1, groups=channels
@@ -125,4 +126,4 @@ def test_fused_convolution_equals_torch_in_values_and_gradients(length, channels
     got.backward(g)
     torch.testing.assert_close(got.double(), want, rtol=1e-5, atol=1e-6)
     for a, b in zip(leaves, exact, strict=True):
-        torch.testing.assert_close(a.grad.double(), b.grad, rtol=1e-5, atol=1e-5)
+        assert (a.grad.double() - b.grad).abs().max() < 2e-6 * b.grad.abs().max()

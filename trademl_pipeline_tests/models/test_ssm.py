@@ -81,9 +81,15 @@ def test_scan_and_gradients_match_the_float64_reference(
 
 
 @pytest.mark.parametrize("backend", CPU_BACKENDS)
-@pytest.mark.parametrize("length", [1, 2, 31, 32, 33, 64, 65, 200])
+@pytest.mark.parametrize("length", [1, 2, 63, 64, 65, 128, 129, 200])
 def test_lengths_around_the_recomputed_spans(backend, length):
     assert_parity(scan_inputs(2, 65, length, 7, seed=length), True, backend)
+
+
+@pytest.mark.parametrize("backend", CPU_BACKENDS)
+@pytest.mark.parametrize(("batch", "channels", "states"), [(70, 16, 4), (33, 17, 3), (2, 15, 256), (1, 1, 1)])
+def test_sizes_around_the_shares_blocks_and_tiles(backend, batch, channels, states):
+    assert_parity(scan_inputs(batch, channels, 12, states, seed=states), True, backend)
 
 
 @pytest.mark.parametrize("backend", CPU_BACKENDS)
