@@ -124,17 +124,19 @@ def report_inputs(store: Lake, study: StudySpec, month: str, source: BarSource, 
     tables = [t for t in store.tables() if t in shared or t.endswith(f"_{study.name}")]
     audits = store.read(AUDITS).filter(pl.col("table_name").is_in(tables) & (pl.col("month") <= month))
     labels = settled_labels(store, study, covered)
-    asked = predictions.select(KEY).join(labels, on=KEY, how="semi", maintain_order="left")
+    bars = store.read(RAW_BARS, months=(offset_month(first, -MONTHS_BEFORE), month))
+    oracle = None
+    if isinstance(source, SimulatedMarket):
+        asked = predictions.select(KEY).join(labels, on=KEY, how="semi", maintain_order="left")
+        oracle = oracle_of(source, study, asked, store.read(RAW_BARS, months=until_month))
     inputs = ReportInputs(
         predictions,
         labels,
-        store.read(RAW_BARS, months=(offset_month(first, -MONTHS_BEFORE), month)),
+        bars,
         audits=audits,
         importances=importances(models),
         folds=with_train_loss(models),
-        oracle=oracle_of(source, study, asked, store.read(RAW_BARS, months=(FROM_THE_FIRST, month)))
-        if isinstance(source, SimulatedMarket)
-        else None,
+        oracle=oracle,
         members=store.read(study.members, months=covered),
         training=training_costs(models),
         attention=attention(study, models),
