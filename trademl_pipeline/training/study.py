@@ -35,13 +35,13 @@ from trademl_pipeline.training.members import (
     fine_tuned,
     fit_member,
 )
-from trademl_pipeline.training.saved import load_model
+from trademl_pipeline.training.saved import NETWORK, load_model
 from trademl_pipeline.training.selection import SelectionPlan, select_features
 from trademl_pipeline.training.tasks import TASKS, Task
 from trademl_pipeline.training.trials import TrialLedger
 from trademl_pipeline.training.windows import Windows
 
-Ensemble = Literal["first", "weighted", "stacked", "horizon"]
+Ensemble = Literal["first", "mean", "weighted", "stacked", "horizon"]
 CARD, TIMES, TUNED = "study.json", "seconds.json", "tuned"
 # Fewer rows of a symbol teach its heads nothing that the shared ones do not know.
 LEAST_TO_TUNE = 100
@@ -56,8 +56,8 @@ class FitPlan:
     Attributes:
         task: key of `TASKS`.
         members: those without `baseline` make the prediction.
-        ensemble: `first`: the first member alone; `weighted`, `stacked`: on inner folds; `horizon`: weighted for each
-            horizon, Mamba counting more on short ones.
+        ensemble: `first`: the first member alone; `mean`: all voters alike; `weighted`, `stacked`: as inner folds tell;
+            `horizon`: weighted for each horizon, Mamba counting more on short ones.
         select: choose among the features in the fold.
         calibrate: fit each voter's probabilities to frequencies on the inner validation rows, before they are combined.
         inner_folds: of weights and second levels.
@@ -242,19 +242,21 @@ def fit_study(
     members = {spec.name: fit(spec, windows, ledger, checkpoint) for spec in plan.members}
     voters = tuple(spec.name for spec in plan.voters)
     weights, stacked, calibrators = {}, None, {}
-    alone = plan.ensemble == "first" or len(voters) == 1
-    if alone and plan.calibrate:
-        held = _held(members[voters[0]], task, windows, setting)
-        calibrators = _calibrators(held, task, windows, ledger)
-    if not alone:
+    several = plan.ensemble != "first" and len(voters) > 1
+    oof = None
+    if several and (plan.calibrate or plan.ensemble != "mean"):
         oof = _out_of_fold(plan, task, windows, setting, ledger, fit, members)
-        if plan.calibrate:
-            calibrators = _calibrators(oof, task, windows, ledger)
-            oof = replace(oof, predictions=_calibrated(calibrators, oof.predictions))
-        if plan.ensemble == "stacked":
-            stacked = fit_stacked(oof, windows.targets["target"], windows.keys, kind="class", ledger=ledger)
-        else:
-            weights = _fit_weights(plan, task, oof, windows, ledger)
+    elif plan.calibrate:
+        oof = _held(members[plan.voters[0].name], task, windows, setting)
+    if plan.calibrate and oof is not None:
+        calibrators = _calibrators(oof, task, windows, ledger)
+        oof = replace(oof, predictions=_calibrated(calibrators, oof.predictions))
+    if several and plan.ensemble == "mean":
+        weights = {"": dict.fromkeys(voters, 1 / len(voters))}
+    elif several and oof is not None and plan.ensemble == "stacked":
+        stacked = fit_stacked(oof, windows.targets["target"], windows.keys, kind="class", ledger=ledger)
+    elif several and oof is not None:
+        weights = _fit_weights(plan, task, oof, windows, ledger)
     tuned = _tuned(plan, task, members[plan.voters[0].name], windows, setting, ledger)
     return FittedStudy(
         plan.task, setting.names, voters, members, weights, stacked, calibrators, dropped, tuned
@@ -367,7 +369,13 @@ def _weighted(
 
 
 def _held(member: FittedMember, task: Task, windows: Windows, setting: Setting) -> OutOfFold:
-    """Predictions of the rows that chose a network's epoch, and that it learned nothing else from."""
+    """Predictions of the rows that chose a network's epoch, and that it learned nothing else from.
+
+    Raises:
+        FitError: the member is no network; trees are fitted once more on all rows.
+    """
+    if member.saved.kind != NETWORK:
+        raise FitError(f"member {member.name} is no network; calibrate it beside others, in an ensemble")
     split = inner_split(
         windows.keys, validation_sessions=setting.validation_sessions, embargo=setting.embargo
     )

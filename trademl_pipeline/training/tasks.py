@@ -333,7 +333,7 @@ class Hybrid:
 
     position: short, flat or long over 24 bars, the band being half a volatility known at the decision. risk: the
     deepest loss on the way. confidence: whether the 4-bar return left half a volatility, which is when acting on a
-    forecast could pay at all. Score: mean of the forecast returns, each in units of its own horizon's volatility.
+    forecast could pay at all. Score: the return that is forecast for a session, mean over the three horizons.
     """
 
     name: str = "hybrid"
@@ -424,11 +424,8 @@ class Hybrid:
 
     def publish(self, values: np.ndarray, context: pl.DataFrame) -> pl.DataFrame:
         """See `Task.publish`."""
-        scaled = [values[:, i] / h**0.5 for i, h in enumerate((1, 4, 24))]
-        volatility = np.maximum(values[:, 7], _VOLATILITY_FLOOR)
-        return _frame(self.columns, values).with_columns(
-            score=pl.Series(np.mean(scaled, axis=0) / volatility)
-        )
+        a_session = [values[:, i] / h for i, h in enumerate((1, 4, 24))]
+        return _frame(self.columns, values).with_columns(score=pl.Series(np.mean(a_session, axis=0)))
 
 
 TASKS: Mapping[str, Task] = {

@@ -143,6 +143,24 @@ def test_each_voter_is_calibrated_out_of_fold_before_they_are_combined(rows, tri
     assert raw.calibrators == {}
 
 
+def test_voters_may_count_alike(rows, trials):
+    ledger = FitLedger(FOLD)
+    trees = replace(TREES, space={})
+    voters = (trees, replace(trees, name="other", lags=(0,)), replace(trees, name="beside", baseline=True))
+    study = fitted(FitPlan("direction", voters, "mean"), rows, trials, ledger)
+    values = study.member_values(rows.take(np.arange(10)))
+    np.testing.assert_allclose(study.combine(values), (values["trees"] + values["other"]) / 2)
+    assert not [r for r in ledger.records(FOLD) if r.kind == "stacking"]
+    calibrated = fitted(FitPlan("direction", voters, "mean", calibrate=True), rows, trials, ledger)
+    assert set(calibrated.calibrators) == {"trees", "other"}
+    assert len([r for r in ledger.records(FOLD) if r.kind == "stacking"]) == 2
+
+
+def test_trees_alone_cannot_be_calibrated_on_rows_that_they_learned_from(rows, trials):
+    with pytest.raises(FitError, match="no network"):
+        fitted(FitPlan("direction", (replace(TREES, space={}),), calibrate=True), rows, trials)
+
+
 def test_a_second_level_is_fitted_on_what_no_member_saw(rows, trials):
     plain = replace(TREES, space={})
     study = fitted(
