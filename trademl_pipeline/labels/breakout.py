@@ -14,8 +14,6 @@ from trademl_pipeline.labels.horizon import KEY, Clock, Sessions
 
 CLASSES: Final = ("K0_STAGNANT", "K1_MINIMAL", "K2_QUALITY", "K3_STRONG", "K4_EXCEPTIONAL", "K5_FAILED")
 STRATEGIC_VALUES: Final = (-2.0, -0.2, 1.0, 3.0, 10.0, -10.0)
-# What missing a class costs beside the others: the class weights of the design's loss.
-CLASS_WEIGHTS: Final = (1.0, 1.0, 2.0, 10.0, 500.0, 5.0)
 FAILED: Final = 5
 _UNDECIDED: Final = -1
 

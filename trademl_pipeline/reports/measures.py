@@ -119,19 +119,32 @@ def ev(rows: pl.DataFrame, config: ReportConfig) -> Score | None:
 
 
 def breakout_calls(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows with `predicted`, the most probable class, and `called`, the one that it costs most to miss.
+    """Rows with `predicted`, the most probable class, and `called`, the one that is likeliest beside its usual chance.
 
-    What missing a class costs is `labels.breakout.CLASS_WEIGHTS`, with which the network of seed 001 learns: its own
-    calls are of this kind, and its target for the recall of K4 is meant for them. A class of one snapshot in 250 is
-    hardly ever the most probable, however much likelier than usual it is.
+    A class's usual chance is the mean of what was said of it up to and including the row's session, so that a call can
+    be made when the prediction is. A class of one snapshot in 250 is hardly ever the most probable, however plainly it
+    shows; the network of seed 001 calls it by weights of its loss, which are of the inverse size of its frequency, and
+    the seed's target for the recall of K4 is meant for such calls.
+
+    Args:
+        rows: session and the probabilities of the classes.
     """
-    from trademl_pipeline.labels.breakout import CLASS_WEIGHTS
     from trademl_pipeline.reports.tasks import TASKS
 
-    p = rows.select(TASKS["breakout"].views[0].columns).to_numpy()
+    columns = list(TASKS["breakout"].views[0].columns)
+    usual = (
+        rows.group_by("session")
+        .agg(pl.col(columns).cast(pl.Float64).sum(), n=pl.len())
+        .sort("session")
+        .with_columns(pl.col(*columns, "n").cum_sum())
+        .select("session", pl.col(columns) / pl.col("n"))
+    )
+    usual = rows.select("session").join(usual, on="session", how="left", maintain_order="left")
+    p = rows.select(pl.col(columns).cast(pl.Float64)).to_numpy()
+    lift = p / np.maximum(usual.select(columns).to_numpy(), 1e-12)
     return rows.with_columns(
         predicted=pl.Series(p.argmax(axis=1), dtype=pl.Int64),
-        called=pl.Series((p * np.array(CLASS_WEIGHTS)).argmax(axis=1), dtype=pl.Int64),
+        called=pl.Series(lift.argmax(axis=1), dtype=pl.Int64),
     )
 
 

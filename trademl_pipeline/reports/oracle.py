@@ -43,12 +43,12 @@ class Oracle:
 
     @property
     def shares(self) -> dict[str, float]:
-        """What the model has of the oracle's score, by what it is a share of, weightiest first."""
+        """What the model has of the oracle's score, by what it is a share of, surest first."""
         agreed = self.agreement.value if self.agreement else None
         ranked = {
+            "expectation, in ranks": agreed,
             "rank IC": self.ic_share,
             "lead in direction": self.direction_share,
-            "expectation, in ranks": agreed,
         }
         return {**self.told_shares, **{name: x for name, x in ranked.items() if x is not None}}
 

@@ -12,9 +12,8 @@ import torch  # noqa: TID253
 import torch.nn.functional as F  # noqa: TID253
 from torch import nn  # noqa: TID253
 
-from trademl_pipeline.labels.breakout import CLASS_WEIGHTS
-
 Tensors = Mapping[str, torch.Tensor]
+BREAKOUT_WEIGHTS = (1.0, 1.0, 2.0, 10.0, 500.0, 5.0)
 MULTI_TASK_WEIGHTS = {
     "price": 0.30,
     "direction": 0.20,
@@ -56,7 +55,7 @@ class AsymmetricLoss(nn.Module):
 
     def __init__(
         self,
-        class_weights: tuple[float, ...] = CLASS_WEIGHTS,
+        class_weights: tuple[float, ...] = BREAKOUT_WEIGHTS,
         gamma_pos: float = 0.0,
         gamma_neg: float = 4.0,
         clip: float = 0.05,

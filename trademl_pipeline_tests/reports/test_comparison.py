@@ -125,7 +125,7 @@ def test_share_of_the_oracle_is_shown_where_there_is_one(made, config):
     summary = report.summary()
     out = io.StringIO()
     print_comparison([summary], Console(file=out, width=160))
-    share = report.evaluation.oracle.ic_share
+    share = report.evaluation.oracle.agreement.value
     assert f"{100 * share:.0f} %" in out.getvalue()
     assert "not a forecast of earnings" in out.getvalue()
     assert "of the oracle" in build_comparison([summary]).to_markdown()

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from trademl_pipeline.labels.breakout import CLASS_WEIGHTS, CLASSES, STRATEGIC_VALUES
+from trademl_pipeline.labels.breakout import CLASSES, STRATEGIC_VALUES
 from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs
 from trademl_pipeline.reports.lines import Line, with_interval
 from trademl_pipeline.reports.measures import K3_K4, K4, breakout_calls
@@ -187,12 +187,11 @@ def _classes_section(told: pl.DataFrame, config: ReportConfig, aimed: dict[str, 
                     "most probable",
                 ],
                 rows,
-                note="A class is called where its probability times what missing it costs ("
-                f"{', '.join(f'{w:g}' for w in CLASS_WEIGHTS)}) is largest, as the network of the design calls it. "
-                "“If blind”: the recall of as many calls made at random, which is the share called; precision if "
-                "blind is the share that came. Calling a rare class often makes its recall high and its precision "
-                "low: read both. “Most probable”: the recall where the largest probability alone decides, as in the "
-                "confusion matrix and the class accuracy.",
+                note="The class is called whose probability is most above its own mean over this and earlier "
+                "sessions. “If blind”: the recall of as many calls made at random, which is the share called; "
+                "precision if blind is the share that came. Calling a rare class often makes its recall high and its "
+                "precision low: read both. “Most probable”: the recall where the largest probability alone decides, as "
+                "in the confusion matrix and the class accuracy.",
             ),
             Table(
                 ["", "figure", "without skill", "n", "published target", "reached"],

@@ -143,7 +143,7 @@ def future_contamination(halved: pl.DataFrame, config: ReportConfig) -> Test:
 def recall_consistency(halved: pl.DataFrame, config: ReportConfig) -> Test:
     """Whether K4 is as often the most probable where it comes in the earlier half as in the later.
 
-    Calls by what it costs to miss K4 would not do: a model that knows nothing calls it always, and so consistently.
+    Calls of what is likelier than usual would not do: some are made whatever the model knows.
     """
     found = halved.with_columns(found=pl.col("predicted").is_in(K4).cast(pl.Float64))
     k4, early = pl.col("target").is_in(K4), pl.col("early")

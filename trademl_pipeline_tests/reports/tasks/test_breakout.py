@@ -5,7 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from trademl_pipeline.labels.breakout import CLASS_WEIGHTS, STRATEGIC_VALUES
+from trademl_pipeline.labels.breakout import STRATEGIC_VALUES
 from trademl_pipeline.reports import build_report
 from trademl_pipeline.reports.tasks.breakout import prediction_summary
 from trademl_pipeline.reports.tasks.breakout_tests import kl
@@ -58,7 +58,9 @@ def test_skilled_forecasts_pass_all_five_tests(made, breakout):
     scores = report.summary()["scores"]
     p = task_inputs(made, "breakout", 1.5).predictions
     said = p.select([f"p_k{k}" for k in range(6)]).to_numpy()
-    probable, called = said.argmax(axis=1), (said * CLASS_WEIGHTS).argmax(axis=1)
+    days = p["session"].to_numpy()
+    usual = np.array([said[days <= day].mean(axis=0) for day in days])
+    probable, called = said.argmax(axis=1), (said / usual).argmax(axis=1)
     came = task_inputs(made, "breakout", 1.5).outcomes["target"].to_numpy()
     assert scores["K4 recall"]["value"] == pytest.approx((called[came == 4] == 4).mean())
     both = np.isin(came, (3, 4))
