@@ -21,7 +21,7 @@ BREAKOUT = StudySpec(
     fit=FitPlan(
         task="breakout",
         calibrate=True,
-        ensemble="weighted",
+        ensemble="mean",
         members=(
             MemberSpec(
                 "mamba_attention",

@@ -6,7 +6,7 @@ of inner folds that no member learned from.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -59,7 +59,8 @@ class FitPlan:
         ensemble: `first`: the first member alone; `mean`: all voters alike; `weighted`, `stacked`: as inner folds tell;
             `horizon`: weighted for each horizon, Mamba counting more on short ones.
         select: choose among the features in the fold.
-        calibrate: fit each voter's probabilities to frequencies on the inner validation rows, before they are combined.
+        calibrate: fit the voters' probabilities to frequencies on the inner validation rows, before they are combined:
+            all voters where inner folds predict them anyway, else the networks, which did not learn from those rows.
         inner_folds: of weights and second levels.
         fine_tune: symbols for which the heads of the first voter, a network, are trained on with their own rows.
         cross_validate: how the first voter is also tried on each symbol within the training rows; None: it is not.
@@ -244,10 +245,10 @@ def fit_study(
     weights, stacked, calibrators = {}, None, {}
     several = plan.ensemble != "first" and len(voters) > 1
     oof = None
-    if several and (plan.calibrate or plan.ensemble != "mean"):
+    if several and plan.ensemble != "mean":
         oof = _out_of_fold(plan, task, windows, setting, ledger, fit, members)
     elif plan.calibrate:
-        oof = _held(members[plan.voters[0].name], task, windows, setting)
+        oof = _held([members[name] for name in (voters if several else voters[:1])], task, windows, setting)
     if plan.calibrate and oof is not None:
         calibrators = _calibrators(oof, task, windows, ledger)
         oof = replace(oof, predictions=_calibrated(calibrators, oof.predictions))
@@ -368,23 +369,30 @@ def _weighted(
     )
 
 
-def _held(member: FittedMember, task: Task, windows: Windows, setting: Setting) -> OutOfFold:
-    """Predictions of the rows that chose a network's epoch, and that it learned nothing else from.
+def _held(asked: Sequence[FittedMember], task: Task, windows: Windows, setting: Setting) -> OutOfFold:
+    """Networks' predictions of the rows that chose their epochs, and that they learned nothing else from.
+
+    Trees are left out: they were fitted once more on all rows, and by their log loss say frequencies as they are.
 
     Raises:
-        FitError: the member is no network; trees are fitted once more on all rows.
+        FitError: none of them is a network.
     """
-    if member.saved.kind != NETWORK:
-        raise FitError(f"member {member.name} is no network; calibrate it beside others, in an ensemble")
+    networks = [member for member in asked if member.saved.kind == NETWORK]
+    if not networks:
+        raise FitError(
+            f"{', '.join(m.name for m in asked)}: no network is among them, and nothing else is calibrated on rows "
+            "that chose an epoch; use ensemble 'weighted' or no calibration"
+        )
     split = inner_split(
         windows.keys, validation_sessions=setting.validation_sessions, embargo=setting.embargo
     )
-    predicted = member.predict(windows.take(split.validation), task)
-    return OutOfFold(np.flatnonzero(split.validation), {member.name: predicted})
+    held = windows.take(split.validation)
+    predicted = {member.name: member.predict(held, task) for member in networks}
+    return OutOfFold(np.flatnonzero(split.validation), predicted)
 
 
 def _calibrators(oof: OutOfFold, task: Task, windows: Windows, ledger: FitLedger) -> dict[str, Calibration]:
-    """One for each voter, fitted out of fold; base rates are those of all training rows."""
+    """One for each of the voters at hand, fitted out of fold; base rates are those of all training rows."""
     target = windows.targets["target"]
     base = base_rates(target, len(task.columns))
 
