@@ -46,7 +46,7 @@ class Oracle:
         """What the model has of the oracle's score, by what it is a share of, surest first."""
         agreed = self.agreement.value if self.agreement else None
         ranked = {
-            "expectation, in ranks": agreed,
+            "expected ranking": agreed,
             "rank IC": self.ic_share,
             "lead in direction": self.direction_share,
         }
