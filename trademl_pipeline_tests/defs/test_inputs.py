@@ -37,7 +37,9 @@ FIRST, BEFORE, MONTH = "2011-10-01", "2013-11-01", "2013-12-01"
 SAMPLE = Sample(cutoffs=2, seed=0)
 
 
-SNAPSHOTS = replace(STUDIES["breakout"], window=10)
+BREAKOUT = STUDIES["breakout"]
+SHORT = tuple(replace(member, means=()) for member in BREAKOUT.fit.members)
+SNAPSHOTS = replace(BREAKOUT, window=10, fit=replace(BREAKOUT.fit, members=SHORT))
 STRIDED = replace(STUDIES["pattern_confidence"], window=10)
 STAGES: dict[str, Stage] = {
     stage.schema.name: stage

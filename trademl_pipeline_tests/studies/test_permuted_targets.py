@@ -89,7 +89,9 @@ def quick(study: StudySpec, member: str | None = None) -> FitPlan:
         return replace(spec, space={}, baseline=False, efforts={"small": effort})
 
     chosen = study.fit.voters if member is None else [m for m in study.fit.members if m.name == member]
-    return replace(study.fit, members=tuple(map(small, chosen)))
+    # Trees by themselves say frequencies as they are.
+    calibrate = study.fit.calibrate and any(m.is_network for m in chosen)
+    return replace(study.fit, members=tuple(map(small, chosen)), calibrate=calibrate)
 
 
 def windows_of(study: StudySpec, keys: pl.DataFrame, features: pl.DataFrame) -> Windows:
