@@ -26,7 +26,7 @@ ui: $(RUN)
 	@$(BIN)/trademl ui --port $(PORT) $(if $(DATA),--data "$(DATA)") $(if $(SYMBOLS),--symbols "$(SYMBOLS)")
 
 test: $(DEV)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-fast: $(DEV)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not e2e and not real_data" $(ARGS)
