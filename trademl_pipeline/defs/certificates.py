@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-import dagster as dg
 import polars as pl
 
-from trademl_pipeline.defs.gate import run_time
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.frames import data_version
 from trademl_pipeline.lake.schemas import (
@@ -42,7 +41,6 @@ class Certified:
 
 
 def make_certificate(
-    context: dg.AssetExecutionContext,
     store: Lake,
     schema: TableSchema,
     study: str,
@@ -55,11 +53,12 @@ def make_certificate(
     snapshot: int,
     read: Sequence[Read],
     learned_from: Sequence[Read],
+    run_id: str,
+    recorded_at: datetime,
 ) -> Certified:
     """Certify the predictions of a month before they are published.
 
     Args:
-        context: of the run.
         store: the lake.
         schema: table of the predictions.
         study: name of the study.
@@ -72,6 +71,7 @@ def make_certificate(
         snapshot: at which the month's inputs were read.
         read: tables and months that were read for the predictions.
         learned_from: tables and months that the model learned from, at its own snapshot.
+        run_id, recorded_at: the run that makes it and the time of that run.
     """
     market = {RAW_BARS.name, REFERENCE_BARS.name, UNIVERSE_MEMBERS.name}
     behind = {*market, model_table(study).name, *(table.name for table, _ in (*read, *learned_from))}
@@ -101,8 +101,8 @@ def make_certificate(
             "data_snapshot": made.data_snapshot,
             "training_snapshot": made.training_snapshot,
             "certificate": made.to_json(),
-            "run_id": context.run.run_id,
-            "recorded_at": run_time(context),
+            "run_id": run_id,
+            "recorded_at": recorded_at,
         }
         kept = pl.concat([kept, pl.DataFrame([row], schema=kept.schema)])
     return Certified(made, (certificate_table(study), kept))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 import numpy as np
@@ -19,7 +19,13 @@ from trademl_pipeline.defs.gate import each_month, gate_checks, publish
 from trademl_pipeline.defs.metadata import OWNERS, month_metadata, table_metadata
 from trademl_pipeline.defs.models.fold import FROM_THE_FIRST, FoldRows, fold_rows, plan_of, windows_of_keys
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH, earlier
-from trademl_pipeline.defs.resources import ArtifactsResource, LakeResource, TrackingResource, home
+from trademl_pipeline.defs.resources import (
+    ArtifactsResource,
+    LakeResource,
+    TrackedRun,
+    TrackingResource,
+    home,
+)
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import LakeError, MissingTableError
 from trademl_pipeline.leakage import AuditReport, audit_fit_ledger, audit_folds, audit_model
@@ -253,42 +259,33 @@ def _train(
         "code_source": code.source,
         "dataset_snapshot": str(snapshot),
     }
-    # torch, which this loads, is not for the process that only reads the definitions
-    from trademl_pipeline.training.interpret import study_importance
-
     with tracking.run(study.models.name, month, tags) as run:
         run.log_params(parameters_of(study, setting, rows, snapshot))
-        folder = artifacts.models(study.name, month) / run.run_id
-        trials = TrialLedger(home() / "trials.jsonl", told=run.log_trial)
-        fitted = fit_study(
-            study.fit, windows, setting, ledger=ledger, progress=_progress(context), trials=trials
-        )
-        for name, member in fitted.members.items():
-            run.log_history(name, member.history)
-        ledger.freeze()
         # A refused model must not overwrite the files of the one that is published.
-        digest = fitted.save(folder / "study")
-        ledger.to_frame().write_parquet(folder / LEDGER_FILE)
-        importance = study_importance(fitted, windows, setting)
-        (folder / "importance.json").write_text(json.dumps(importance, indent=1))
-        (folder / "training_log.json").write_text(
-            json.dumps({name: list(m.history) for name, m in fitted.members.items()}, indent=1)
+        folder = artifacts.models(study.name, month) / run.run_id
+        fitted, digest, importance = fit_and_save(
+            study, windows, setting, ledger, run, folder, progress=_progress(context)
         )
-        record = record_of(study, month, rows, fitted, snapshot, size).with_columns(
-            pl.lit(run.run_id).alias("model_run"),
-            pl.lit(str((folder / "study" / CARD).relative_to(home()))).alias("artifact"),
-            pl.lit(digest).alias("artifact_sha256"),
-            pl.lit(ledger.digest(rows.fold.month)).alias("ledger_digest"),
-            pl.lit(",".join(sorted(only))).alias("only_symbols"),
-            pl.lit(config.epochs).alias("epochs"),
+        run.log_metrics(metrics_of(fitted, rows))
+        record = record_of(
+            study,
+            month,
+            rows,
+            fitted,
+            ledger,
+            run.run_id,
+            folder,
+            digest,
+            snapshot,
+            size,
+            only,
+            config.epochs,
         )
-        figures = metrics_of(fitted, rows)
-        run.log_metrics(figures)
         published = publish(
             context,
             store,
             study.models,
-            record.select(list(study.models.columns)).cast(study.models.polars_schema),  # pyright: ignore
+            record,
             month,
             lambda _: audit_fold(study, rows, ledger, fitted, windows),
         )
@@ -306,6 +303,46 @@ def _train(
         **({"features_dropped": dg.MetadataValue.json(dict(fitted.dropped))} if fitted.dropped else {}),
         **_figures(fitted, importance),
     }
+
+
+def fit_and_save(
+    study: StudySpec,
+    windows: Windows,
+    setting: Setting,
+    ledger: FitLedger,
+    run: TrackedRun,
+    folder: Path,
+    progress: Callable[[str, dict[str, float]], None] | None = None,
+) -> tuple[FittedStudy, str, dict[str, float]]:
+    """Fit a fold and write all that is kept of it: models, fit ledger, importance, training log.
+
+    Args:
+        study: the study.
+        windows: the training windows.
+        setting: what the members share.
+        ledger: records every fit; frozen afterwards.
+        run: of the tracker, which hears of trials and histories.
+        folder: to write to.
+        progress: as for `training.study.fit_study`.
+
+    Returns:
+        (fitted, SHA-256 of its card, importance by feature).
+    """
+    # torch, which this loads, is not for the process that only reads the definitions
+    from trademl_pipeline.training.interpret import study_importance
+
+    trials = TrialLedger(home() / "trials.jsonl", told=run.log_trial)
+    fitted = fit_study(study.fit, windows, setting, ledger=ledger, progress=progress, trials=trials)
+    log = {name: member.history for name, member in fitted.members.items()}
+    for name, history in log.items():
+        run.log_history(name, history)
+    ledger.freeze()
+    digest = fitted.save(folder / "study")
+    ledger.to_frame().write_parquet(folder / LEDGER_FILE)
+    importance = study_importance(fitted, windows, setting)
+    (folder / "importance.json").write_text(json.dumps(importance, indent=1))
+    (folder / "training_log.json").write_text(json.dumps(log, indent=1))
+    return fitted, digest, importance
 
 
 def kept_model(
@@ -332,18 +369,7 @@ def _carried(
     kept: pl.DataFrame,
 ) -> dict[str, Any]:
     """Publish an earlier month's model for this month, audited on the rows that it was trained on."""
-    rows = recorded_rows(store, study, month, kept)
-    windows = windows_of_keys(
-        store, study, rows.train, offset_month(rows.fold.month, -1), int(kept["snapshot"][0])
-    )
-    fitted, ledger = load_models(study, kept, rows.fold.month), load_ledger(kept)
-    own = plan_of(study).fold(month, rows.fold.train_start)
-    record = kept.with_columns(
-        pl.lit(month).alias("fold"),
-        pl.lit(own.test_start).alias("test_start"),
-        pl.lit(own.test_end).alias("test_end"),
-        pl.lit(0.0).alias("train_seconds"),
-    )
+    record, rows, ledger, fitted, windows = carried_fold(store, study, month, kept)
     context.log.info(f"fold {month[:7]}: goes on with the model of {rows.fold.month[:7]}")
     published = publish(
         context,
@@ -359,6 +385,32 @@ def _carried(
         "fitted_fold": rows.fold.month[:7],
         "members": dg.MetadataValue.md(_members_table(fitted)),
     }
+
+
+class TrainedFold(NamedTuple):
+    """A month's models: their row of the model table, and what they are audited with."""
+
+    record: pl.DataFrame
+    rows: FoldRows
+    ledger: FitLedger
+    fitted: FittedStudy
+    windows: Windows
+
+
+def carried_fold(store: Lake, study: StudySpec, month: str, kept: pl.DataFrame) -> TrainedFold:
+    """The model of an earlier month, whose row of the model table is `kept`, filed for this month."""
+    rows = recorded_rows(store, study, month, kept)
+    last = offset_month(rows.fold.month, -1)
+    windows = windows_of_keys(store, study, rows.train, last, int(kept["snapshot"][0]))
+    own = plan_of(study).fold(month, rows.fold.train_start)
+    record = kept.with_columns(
+        pl.lit(month).alias("fold"),
+        pl.lit(own.test_start).alias("test_start"),
+        pl.lit(own.test_end).alias("test_end"),
+        pl.lit(0.0).alias("train_seconds"),
+    )
+    fitted = load_models(study, kept, rows.fold.month)
+    return TrainedFold(record, rows, load_ledger(kept), fitted, windows)
 
 
 def kinds_of(study: StudySpec) -> set[str]:
@@ -397,12 +449,38 @@ def parameters_of(study: StudySpec, setting: Setting, rows: FoldRows, snapshot: 
 
 
 def record_of(
-    study: StudySpec, month: str, rows: FoldRows, fitted: FittedStudy, snapshot: int, size: str
+    study: StudySpec,
+    month: str,
+    rows: FoldRows,
+    fitted: FittedStudy,
+    ledger: FitLedger,
+    run_id: str,
+    folder: Path,
+    digest: str,
+    snapshot: int,
+    size: str,
+    only: frozenset[str] = frozenset(),
+    epochs: int = 0,
 ) -> pl.DataFrame:
-    """The row of a trained fold in the model table, without where its files are and what run made them."""
+    """The row of a trained fold in the model table.
+
+    Args:
+        study: the study.
+        month: month key that it is filed under.
+        rows: what it was trained on.
+        fitted: the models.
+        ledger: their fit ledger, frozen.
+        run_id: of the tracker.
+        folder: where `fit_and_save` wrote them, below the project's home.
+        digest: SHA-256 of their card.
+        snapshot: of the lake that the rows were read at.
+        size: of the members.
+        only: symbols trained on; empty: all.
+        epochs: that the run asked for; 0: as the size says.
+    """
     own = plan_of(study).fold(month, rows.fold.train_start)
     first = fitted.members[fitted.voters[0]]
-    return pl.DataFrame(
+    record = pl.DataFrame(
         {
             "fold": [month],
             "fitted": [rows.fold.month],
@@ -420,8 +498,15 @@ def record_of(
             "best_iteration": [first.best_iteration],
             "validation_loss": [first.validation_loss],
             "snapshot": [snapshot],
+            "model_run": [run_id],
+            "artifact": [str((folder / "study" / CARD).relative_to(home()))],
+            "artifact_sha256": [digest],
+            "ledger_digest": [ledger.digest(rows.fold.month)],
+            "only_symbols": [",".join(sorted(only))],
+            "epochs": [epochs],
         }
     )
+    return record.select(list(study.models.columns)).cast(study.models.polars_schema)  # pyright: ignore[reportArgumentType]
 
 
 def metrics_of(fitted: FittedStudy, rows: FoldRows) -> dict[str, float]:

@@ -1,9 +1,10 @@
 """Out-of-sample predictions of a study, one fold per month."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 import numpy as np
@@ -11,14 +12,14 @@ import polars as pl
 
 from trademl_pipeline.defs.calendars import calendar_of, data_calendar
 from trademl_pipeline.defs.certificates import Read, make_certificate
-from trademl_pipeline.defs.gate import each_month, gate_checks, publish
+from trademl_pipeline.defs.gate import each_month, gate_checks, publish, run_time
 from trademl_pipeline.defs.metadata import OWNERS, column_lineage, month_metadata, table_metadata
 from trademl_pipeline.defs.models.fold import FROM_THE_FIRST, windows_of_keys
 from trademl_pipeline.defs.models.model import kinds_of, load_ledger, load_models, recorded_rows
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH, months_back, same_month, trailing
 from trademl_pipeline.defs.resources import LakeResource, home
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schemas import RAW_BARS
+from trademl_pipeline.lake.schemas import RAW_BARS, TableSchema
 from trademl_pipeline.leakage import AuditReport, audit_access, audit_fit_ledger, audit_folds, audit_knowledge
 from trademl_pipeline.market.calendar import month_key, offset_month, sessions_before
 from trademl_pipeline.studies import StudySpec
@@ -125,6 +126,76 @@ def predict_month(
     return frame, members
 
 
+class CertifiedMonth(NamedTuple):
+    """A month of predictions, audited and ready to be published.
+
+    Attributes:
+        frame: the predictions, each row with its certificate.
+        beside: tables to publish in the same transaction: certificates, and the members' predictions.
+        report: audit of the predictions.
+        record: the models' row of the model table.
+        certificate: digest of the certificate.
+        attention: where a network looked, see `attention_of`.
+    """
+
+    frame: pl.DataFrame
+    beside: list[tuple[TableSchema, pl.DataFrame]]
+    report: AuditReport
+    record: pl.DataFrame
+    certificate: str
+    attention: list[pl.DataFrame]
+
+
+def certified_month(
+    store: Lake, study: StudySpec, month: str, *, run_id: str, recorded_at: datetime
+) -> CertifiedMonth:
+    """Predict a month by its published models, audit it and certify it; nothing is written.
+
+    Args:
+        store: the lake.
+        study: the study.
+        month: month key.
+        run_id, recorded_at: the run that does it and the time of that run.
+
+    Raises:
+        ModelMissingError: the month has no model, or its files are not those that were published.
+    """
+    now, schema = store.snapshot(), study.predictions
+    record = store.read(study.models, months=(month, month), snapshot=now)
+    fitted, ledger = load_models(study, record, month), load_ledger(record)
+    looked: list[pl.DataFrame] = []
+    frame, members = predict_month(
+        store,
+        study,
+        month,
+        record,
+        fitted,
+        ledger,
+        now,
+        on_windows=lambda windows: looked.extend(attention_of(study, fitted, windows)),
+    )
+    report = audit_predictions(store, frame, study, record, ledger, month)
+    certified = make_certificate(
+        store,
+        schema,
+        study.name,
+        month,
+        frame,
+        record=record,
+        ledger=ledger,
+        report=report,
+        snapshot=now,
+        read=reads_of(study, month),
+        learned_from=learned_from(study, record["fitted"][0]),
+        run_id=run_id,
+        recorded_at=recorded_at,
+    )
+    frame = frame.with_columns(pl.lit(certified.digest).alias("certificate"))
+    frame = frame.select(list(schema.columns)).cast(schema.polars_schema)  # pyright: ignore[reportArgumentType]
+    beside = [certified.beside, (study.members, members)]
+    return CertifiedMonth(frame, beside, report, record, certified.digest, looked)
+
+
 def reads_of(study: StudySpec, month: str) -> list[Read]:
     """Tables and months that the predictions of a month are made of."""
     start = month_key(sessions_before(month, study.window - 1, data_calendar()))
@@ -157,6 +228,14 @@ def attention_of(study: StudySpec, fitted: FittedStudy, windows: Windows) -> lis
             some = windows.take(np.linspace(0, len(windows) - 1, min(len(windows), EXAMPLES)).astype(int))
             return [attention_by_window(network, read_by(fitted, study, some))]
     return []
+
+
+def write_attention(study: StudySpec, month: str, looked: Sequence[pl.DataFrame]) -> None:
+    """Keep what `attention_of` found in a month."""
+    for attention in looked:
+        path = attention_file(study, month)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        attention.write_parquet(path)
 
 
 def context_of(study: StudySpec, windows: Windows) -> pl.DataFrame:
@@ -211,58 +290,21 @@ def prediction_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetCh
         store = lake.open()
 
         def month_of(month: str) -> dict[str, Any]:
-            now = store.snapshot()
-            record = store.read(study.models, months=(month, month), snapshot=now)
-            fitted, ledger = load_models(study, record, month), load_ledger(record)
-            looked: list[pl.DataFrame] = []
-            frame, members = predict_month(
-                store,
-                study,
-                month,
-                record,
-                fitted,
-                ledger,
-                now,
-                on_windows=lambda windows: looked.extend(attention_of(study, fitted, windows)),
+            made = certified_month(
+                store, study, month, run_id=context.run.run_id, recorded_at=run_time(context)
             )
-            report = audit_predictions(store, frame, study, record, ledger, month)
-            certified = make_certificate(
-                context,
-                store,
-                schema,
-                study.name,
-                month,
-                frame,
-                record=record,
-                ledger=ledger,
-                report=report,
-                snapshot=now,
-                read=reads_of(study, month),
-                learned_from=learned_from(study, record["fitted"][0]),
-            )
-            frame = frame.with_columns(pl.lit(certified.digest).alias("certificate"))
-            frame = frame.select(list(schema.columns)).cast(schema.polars_schema)  # pyright: ignore[reportArgumentType]
             # What was written is compared with what was audited when it is read back.
             published = publish(
-                context,
-                store,
-                schema,
-                frame,
-                month,
-                lambda _: report,
-                beside=[certified.beside, (study.members, members)],
+                context, store, schema, made.frame, month, lambda _: made.report, beside=made.beside
             )
-            for attention in looked:
-                path = attention_file(study, month)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                attention.write_parquet(path)
-            mean = frame["score"].mean()
+            write_attention(study, month, made.attention)
+            mean = made.frame["score"].mean()
             return {
-                **month_metadata(published, frame),
-                "mlflow_run": record["model_run"][0],
-                "fitted_fold": record["fitted"][0][:7],
+                **month_metadata(published, made.frame),
+                "mlflow_run": made.record["model_run"][0],
+                "fitted_fold": made.record["fitted"][0][:7],
                 "mean_score": None if mean is None else float(mean),  # pyright: ignore[reportArgumentType]
-                "certificate": certified.digest,
+                "certificate": made.certificate,
             }
 
         each_month(context, month_of)

@@ -35,7 +35,7 @@ from trademl_pipeline.leakage.certified import certificate_in_force
 from trademl_pipeline.leakage.info_sheet import info_sheet
 from trademl_pipeline.leakage.nightly import history_of, last_night
 from trademl_pipeline.market import SimulatedMarket
-from trademl_pipeline.market.calendar import month_sessions, offset_month
+from trademl_pipeline.market.calendar import month_bounds, month_sessions, offset_month
 from trademl_pipeline.market.sources import BarSource
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.training.dataset import settled_by
@@ -124,11 +124,15 @@ def report_inputs(store: Lake, study: StudySpec, month: str, source: BarSource, 
     tables = [t for t in store.tables() if t in shared or t.endswith(f"_{study.name}")]
     audits = store.read(AUDITS).filter(pl.col("table_name").is_in(tables) & (pl.col("month") <= month))
     labels = settled_labels(store, study, covered)
-    bars = store.read(RAW_BARS, months=(offset_month(first, -MONTHS_BEFORE), month))
+    before = offset_month(first, -MONTHS_BEFORE)
+    simulated = isinstance(source, SimulatedMarket)
+    # The oracle is asked with the whole history.
+    bars = store.read(RAW_BARS, months=until_month if simulated else (before, month))
     oracle = None
-    if isinstance(source, SimulatedMarket):
+    if simulated:
         asked = predictions.select(KEY).join(labels, on=KEY, how="semi", maintain_order="left")
-        oracle = oracle_of(source, study, asked, store.read(RAW_BARS, months=until_month))
+        oracle = oracle_of(source, study, asked, bars)
+        bars = bars.filter(pl.col("session") >= month_bounds(before)[0])
     inputs = ReportInputs(
         predictions,
         labels,
@@ -162,7 +166,7 @@ def report_inputs(store: Lake, study: StudySpec, month: str, source: BarSource, 
         horizon=study.horizon,
         seed=study.seed,
         task=study.fit.task,
-        simulated=isinstance(source, SimulatedMarket),
+        simulated=simulated,
         portfolio=study.book,
         calendar=calendar_of(study),
         trials=len(study.fit.members) + int(tried.sum()),
