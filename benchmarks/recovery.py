@@ -11,7 +11,9 @@ import argparse
 import json
 import resource
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 
@@ -34,6 +36,7 @@ from trademl_pipeline.training.dataset import training_rows
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.snapshot_windows import snapshot_windows
 from trademl_pipeline.training.study import fit_study
+from trademl_pipeline.training.trials import TrialLedger
 from trademl_pipeline.training.windows import Windows, windows_for
 
 KEY = ["symbol", "session"]
@@ -77,7 +80,7 @@ def windows_of(study: StudySpec, tables: Tables, keys: pl.DataFrame) -> Windows:
 
 
 def walk(
-    study: StudySpec, tables: Tables, months: list[str], options: argparse.Namespace
+    study: StudySpec, tables: Tables, months: list[str], options: argparse.Namespace, trials: TrialLedger
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Predictions of the months and those of every member, the models refitted every `options.refit` months."""
     plan, setting = plan_of(study), setting_of(study, options.size, options.epochs)
@@ -92,7 +95,7 @@ def walk(
         )
         took = time.process_time()
         ledger = FitLedger(fold.month)
-        fitted = fit_study(study.fit, windows_of(study, tables, train), setting, ledger=ledger)
+        fitted = fit_study(study.fit, windows_of(study, tables, train), setting, ledger=ledger, trials=trials)
         ledger.freeze()
         asked = tables.decisions.filter(pl.col("session").is_between(start, end))
         values, members = predicted(study, fitted, windows_of(study, tables, asked), block[0])
@@ -106,11 +109,15 @@ def walk(
 
 
 def recovered(
-    market: SimulatedMarket, study: StudySpec, months: list[str], options: argparse.Namespace
+    market: SimulatedMarket,
+    study: StudySpec,
+    months: list[str],
+    options: argparse.Namespace,
+    trials: TrialLedger,
 ) -> dict:
     """Figures of one study, with the oracle's and the shares recovered."""
     tables = tables_of(market, study, months[-1])
-    predictions, members = walk(study, tables, months, options)
+    predictions, members = walk(study, tables, months, options, trials)
     settled = predictions.join(tables.labels, on=KEY, how="semi", maintain_order="left")
     inputs = ReportInputs(
         predictions,
@@ -130,6 +137,10 @@ def recovered(
         draws=options.draws,
     )
     judged = evaluate(inputs, config)
+    alone = {
+        str(member): evaluate(replace(inputs, predictions=own.drop("member"), members=None), config)
+        for (member,), own in members.group_by("member", maintain_order=True)
+    }
     lines = [
         {"figure": x.name, "value": x.value, "interval": x.interval, "oracle": x.oracle_text, "n": x.score.n}
         for x in score_lines(judged)
@@ -139,6 +150,7 @@ def recovered(
         "rows": judged.scored,
         "lines": lines,
         "recovered": judged.oracle.shares if judged.oracle else {},
+        "members": {name: x.oracle.shares for name, x in alone.items() if x.oracle},
     }
 
 
@@ -167,14 +179,17 @@ def main() -> None:
     market = SimulatedMarket(seed=options.seed, n_symbols=options.symbols, spec=spec)
     results = []
     for name in options.studies:
-        results.append(recovered(market, STUDIES[name], months, options))
+        with TemporaryDirectory() as folder:
+            trials = TrialLedger(Path(folder) / "trials.jsonl")
+            results.append(recovered(market, STUDIES[name], months, options, trials))
         print(f"\n{name}: {results[-1]['rows']} scored decisions")
         for x in results[-1]["lines"]:
             print(
                 f"  {x['figure']:45} {x['value']:>9}  ({x['interval']})  oracle {x['oracle'] or '-':>8}  n {x['n']}"
             )
         for what, share in results[-1]["recovered"].items():
-            print(f"  recovered of the oracle's {what}: {share:.0%}")
+            by = ", ".join(f"{m} {own[what]:.0%}" for m, own in results[-1]["members"].items() if what in own)
+            print(f"  recovered of the oracle's {what}: {share:.0%} ({by})")
         print(flush=True)
     used = resource.getrusage(resource.RUSAGE_SELF)
     print(f"CPU {used.ru_utime + used.ru_stime:.0f} s, memory {used.ru_maxrss / 1024:.0f} MB")

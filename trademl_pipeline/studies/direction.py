@@ -5,7 +5,7 @@ from trademl_pipeline.training.members import Effort, MemberSpec
 from trademl_pipeline.training.study import FitPlan
 from trademl_pipeline.training.tuning import Choice, Range
 
-TREES = {"small": Effort(max_rows=20_000, trials=2), "base": Effort(trials=20)}
+TREES = {"small": Effort(max_rows=60_000, trials=2), "base": Effort(trials=20)}
 # A signal as faint as the market's is learned from many different rows, not from the same ones again: the small size
 # sees each row once, in a slim network.
 BASE = Effort("base", epochs=30, max_rows=200_000)
@@ -35,6 +35,7 @@ DIRECTION = StudySpec(
                     "min_leaf": 400,
                     "feature_share": 0.5,
                 },
+                apart=(),
                 space={
                     "num_leaves": Choice((4, 7, 15)),
                     "min_leaf": Range(200, 800, log=True),
@@ -44,13 +45,14 @@ DIRECTION = StudySpec(
             MemberSpec(
                 "xgboost",
                 "xgboost",
-                {"small": Effort(max_rows=20_000), "base": Effort(trials=20)},
+                {"small": Effort(max_rows=60_000), "base": Effort(trials=20)},
                 settings={
                     "class_weights": "none",
                     "max_rounds": 100,
                     "max_depth": 3,
                     "min_child_weight": 100.0,
                 },
+                apart=(),
                 space={"max_depth": Choice((2, 3, 4)), "min_child_weight": Range(20.0, 400.0, log=True)},
             ),
             MemberSpec("linear", "linear", {"small": Effort(), "base": Effort()}),

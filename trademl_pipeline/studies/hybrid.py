@@ -1,6 +1,7 @@
 """Six tasks at once by xLSTM and Transformer, and by two simpler forms of it, on the same folds (seed 004)."""
 
 from trademl_pipeline.studies.spec import FoldPlan, StudySpec
+from trademl_pipeline.studies.voters import RETURN_TREES
 from trademl_pipeline.training.members import Effort, MemberSpec
 from trademl_pipeline.training.schedule import Phase
 from trademl_pipeline.training.selection import SelectionPlan
@@ -27,7 +28,12 @@ LEARNING = {"batch_size": 256, "learning_rate": 2e-3, "patience": 0, "curriculum
 
 def _form(name: str, small: str, base: str) -> MemberSpec:
     efforts = {
-        "small": Effort(small, epochs=3, max_rows=4_000, training={"batch_size": 64, "learning_rate": 4e-3}),
+        "small": Effort(
+            small,
+            epochs=3,
+            max_rows=4_000,
+            training={"batch_size": 64, "learning_rate": 4e-3, "keep": "last"},
+        ),
         "base": Effort(base, epochs=30, max_rows=200_000),
     }
     return MemberSpec(name, "hybrid", efforts, training=LEARNING)
@@ -43,13 +49,14 @@ HYBRID = StudySpec(
     folds=FoldPlan(min_train=252, window=None, embargo=5, refit="quarter"),
     fit=FitPlan(
         task="hybrid",
-        ensemble="mean",
+        ensemble="weighted",
         select=SelectionPlan(),
         members=(
             # Benchmarked beside each other, and forecast together: what one of them learns by luck the others do not.
             _form("efficient", "small", "efficient"),
             _form("single", "small_single", "single"),
             _form("task_ensemble", "small_ensemble", "ensemble"),
+            RETURN_TREES,
         ),
     ),
 )

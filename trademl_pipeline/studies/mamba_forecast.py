@@ -1,6 +1,7 @@
 """Return and volatility over 1 and 30 sessions, by a Mamba forecaster (seed 000)."""
 
 from trademl_pipeline.studies.spec import FoldPlan, StudySpec
+from trademl_pipeline.studies.voters import RETURN_TREES
 from trademl_pipeline.training.members import Effort, MemberSpec
 from trademl_pipeline.training.schedule import Augmentation
 from trademl_pipeline.training.study import FitPlan
@@ -39,6 +40,7 @@ MAMBA_FORECAST = StudySpec(
                 },
             ),
             MemberSpec("linear", "linear", {"small": Effort(), "base": Effort()}),
+            RETURN_TREES,
         ),
     ),
 )

@@ -17,6 +17,7 @@ PATTERN_CONFIDENCE = StudySpec(
     folds=FoldPlan(min_train=252, window=None, embargo=5),
     fit=FitPlan(
         task="pattern",
+        ensemble="weighted",
         fine_tune=MAG7,
         cross_validate=GappedSplits(
             splits=3, gap=5, efforts={"small": Effort("base", epochs=3, max_rows=2_000)}
@@ -26,7 +27,13 @@ PATTERN_CONFIDENCE = StudySpec(
                 "lstm_backbone",
                 "lstm_backbone",
                 {
-                    "small": Effort("base", epochs=12, max_rows=6_000),
+                    # The last epoch: validation rows are free to judge the voters, and few years are enough for them.
+                    "small": Effort(
+                        "base",
+                        epochs=12,
+                        max_rows=6_000,
+                        training={"patience": 0, "schedule": "cosine", "keep": "last"},
+                    ),
                     "base": Effort("base", epochs=80, max_rows=None),
                 },
                 training={
@@ -35,6 +42,22 @@ PATTERN_CONFIDENCE = StudySpec(
                     "patience": 8,
                     "schedule": "plateau",
                 },
+            ),
+            MemberSpec(
+                "lightgbm",
+                "lightgbm",
+                {"small": Effort(), "base": Effort()},
+                settings={
+                    "early_stopping": 0,
+                    "max_rounds": 100,
+                    "num_leaves": 15,
+                    "min_leaf": 100,
+                    "feature_share": 0.5,
+                    "row_share": 0.7,
+                },
+                means=(5, 10, 20),
+                # Whether a move goes on or turns is told by the market for all that moved the same way.
+                apart=("return_7",),
             ),
         ),
     ),

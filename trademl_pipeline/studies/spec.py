@@ -157,10 +157,39 @@ class StudySpec:
                     f"fit.members {member.name}: means is {member.means}; each takes in from 2 sessions to the window "
                     f"({self.window})"
                 )
-            if member.kind in BOOSTED and TASKS[self.fit.task].kind != "class":
+            if member.kind in BOOSTED and self.task.kind != "class" and not hasattr(self.task, "regressed"):
                 raise StudySpecError(
-                    f"fit.members {member.name}: {member.kind} predicts classes, task {self.fit.task!r} has none"
+                    f"fit.members {member.name}: {member.kind} learns classes or values, and task "
+                    f"{self.fit.task!r} has no `regressed` that gives them by column"
                 )
+            unknown = set(member.apart or ()) - set(self.feature_names)
+            if unknown or (self.fit.select is not None and member.apart):
+                raise StudySpecError(
+                    f"fit.members {member.name}: apart names {sorted(unknown or member.apart or ())}; name features of "
+                    f"{self.feature_set!r}, and none where fit.select may leave it out"
+                )
+            if member.apart is not None and member.kind not in BOOSTED:
+                raise StudySpecError(f"fit.members {member.name}: apart is for trees; leave it out")
+            if member.space and self.task.kind != "class":
+                raise StudySpecError(
+                    f"fit.members {member.name}: space is searched by the log loss of classes, and task "
+                    f"{self.fit.task!r} has none; set what suits it in settings"
+                )
+        if len(self.fit.voters) > 1:
+            if self.fit.ensemble in ("weighted", "horizon") and not self._told:
+                raise StudySpecError(
+                    f"fit.ensemble is {self.fit.ensemble!r}, and task {self.fit.task!r} has no `truth` to weight "
+                    "members by; use 'mean' or 'first'"
+                )
+            if self.fit.ensemble == "stacked" and self.task.kind != "class":
+                raise StudySpecError(
+                    f"fit.ensemble is 'stacked', which learns classes, and task {self.fit.task!r} has none; use "
+                    "'weighted' or 'mean'"
+                )
+
+    @property
+    def _told(self) -> bool:
+        return self.task.kind == "class" or hasattr(self.task, "truth")
 
     def _known(self, name: str, value: str, choices) -> None:
         if value not in choices:

@@ -1,19 +1,38 @@
-"""LightGBM and XGBoost reduced to the three calls that `trees` makes of them."""
+"""LightGBM and XGBoost reduced to the three calls that `trees` and `value_trees` make of them."""
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
+
+# Classes by their probabilities; a value by its squared error; a chance by the log loss of labels from 0 to 1.
+Objective = Literal["classes", "value", "chance"]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows to boost on: x (rows, features), y (rows,) class positions 0 … m - 1, weight (rows,)."""
+    """Rows to boost on: x (rows, features), y (rows,) class positions 0 … m - 1 or values, weight (rows,).
+
+    offset: where the trees start from, log odds of chances (rows,) or log shares of classes (rows, m); None: from what
+    all rows have in common.
+    """
 
     x: np.ndarray
     y: np.ndarray
     weight: np.ndarray
+    offset: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Boosting:
+    """What all calls of a fit share: its config, seed of the draws, threads, number of classes (1: none), objective."""
+
+    config: Any
+    seed: int
+    threads: int
+    classes: int = 1
+    objective: Objective = "classes"
 
 
 @dataclass(frozen=True)
@@ -27,12 +46,10 @@ class Boosted:
 
 
 class Library(Protocol):
-    """What `trees` needs of a boosting library."""
+    """What is needed of a boosting library."""
 
-    def train(
-        self, rows: Rows, validation: Rows | None, m: int, rounds: int, config: Any, seed: int, threads: int
-    ) -> Boosted:
-        """Boost `rounds` rounds over m classes, or stop early on the validation rows."""
+    def train(self, rows: Rows, validation: Rows | None, rounds: int, how: Boosting) -> Boosted:
+        """Boost `rounds` rounds, or stop early on the validation rows."""
         ...
 
     def load(self, text: str) -> Any:
@@ -40,48 +57,57 @@ class Library(Protocol):
         ...
 
     def predict(self, booster: Any, x: np.ndarray, threads: int) -> np.ndarray:
-        """Class probabilities (rows, m)."""
+        """Class probabilities (rows, m), values or chances (rows,), these without offsets."""
         ...
 
 
 class LightGBM:
     """Row-wise histograms and `deterministic`, so the model depends on neither threads nor machine load."""
 
-    def train(
-        self, rows: Rows, validation: Rows | None, m: int, rounds: int, config: Any, seed: int, threads: int
-    ) -> Boosted:
+    def train(self, rows: Rows, validation: Rows | None, rounds: int, how: Boosting) -> Boosted:
         """See `Library.train`."""
         import lightgbm
 
+        loss_of, metric = {
+            "classes": ("multiclass", "multi_logloss"),
+            "value": ("regression", "l2"),
+            "chance": ("cross_entropy", "cross_entropy"),
+        }[how.objective]
         parameters = {
-            "objective": "multiclass",
-            "num_class": m,
-            "metric": "multi_logloss",
-            "learning_rate": config.learning_rate,
-            "num_leaves": config.num_leaves,
-            "min_data_in_leaf": config.min_leaf,
-            "lambda_l2": config.l2,
-            "bagging_fraction": config.row_share,
-            "bagging_freq": 1 if config.row_share < 1 else 0,
-            "feature_fraction": config.feature_share,
-            "seed": seed,
-            "num_threads": threads,
+            "objective": loss_of,
+            "num_class": how.classes,
+            "metric": metric,
+            "learning_rate": how.config.learning_rate,
+            "num_leaves": how.config.num_leaves,
+            "min_data_in_leaf": how.config.min_leaf,
+            "lambda_l2": how.config.l2,
+            "bagging_fraction": how.config.row_share,
+            "bagging_freq": 1 if how.config.row_share < 1 else 0,
+            "feature_fraction": how.config.feature_share,
+            "seed": how.seed,
+            "num_threads": how.threads,
             "deterministic": True,
             "force_row_wise": True,
             "verbosity": -1,
         }
-        data = lightgbm.Dataset(rows.x, rows.y, weight=rows.weight, params=parameters)
+        data = lightgbm.Dataset(rows.x, rows.y, weight=rows.weight, init_score=rows.offset, params=parameters)
         if validation is None:
             booster = lightgbm.train(parameters, data, num_boost_round=rounds)
             best, loss = rounds, None
         else:
-            held = lightgbm.Dataset(validation.x, validation.y, weight=validation.weight, reference=data)
-            stop = lightgbm.early_stopping(config.early_stopping, verbose=False)
+            held = lightgbm.Dataset(
+                validation.x,
+                validation.y,
+                weight=validation.weight,
+                init_score=validation.offset,
+                reference=data,
+            )
+            stop = lightgbm.early_stopping(how.config.early_stopping, verbose=False)
             booster = lightgbm.train(
                 parameters, data, num_boost_round=rounds, valid_sets=[held], callbacks=[stop]
             )
             best = booster.best_iteration
-            loss = float(booster.best_score["valid_0"]["multi_logloss"])
+            loss = float(booster.best_score["valid_0"][metric])
         gain = booster.feature_importance("gain", iteration=best)
         return Boosted(booster.model_to_string(num_iteration=best), best, np.asarray(gain), loss)
 
@@ -97,39 +123,53 @@ class LightGBM:
 class XGBoost:
     """Histogram trees; the model is kept as the library's JSON."""
 
-    def train(
-        self, rows: Rows, validation: Rows | None, m: int, rounds: int, config: Any, seed: int, threads: int
-    ) -> Boosted:
+    def train(self, rows: Rows, validation: Rows | None, rounds: int, how: Boosting) -> Boosted:
         """See `Library.train`."""
         import xgboost
 
+        loss_of, metric = {
+            "classes": ("multi:softprob", "mlogloss"),
+            "value": ("reg:squarederror", "rmse"),
+            "chance": ("reg:logistic", "logloss"),
+        }[how.objective]
         parameters = {
-            "objective": "multi:softprob",
-            "num_class": m,
-            "eval_metric": "mlogloss",
+            "objective": loss_of,
+            "eval_metric": metric,
+            **({"num_class": how.classes} if how.objective == "classes" else {}),
             "tree_method": "hist",
-            "learning_rate": config.learning_rate,
-            "max_depth": config.max_depth,
-            "min_child_weight": config.min_child_weight,
-            "reg_lambda": config.l2,
-            "subsample": config.row_share,
-            "colsample_bytree": config.feature_share,
-            "seed": seed,
-            "nthread": threads,
+            "learning_rate": how.config.learning_rate,
+            "max_depth": how.config.max_depth,
+            "min_child_weight": how.config.min_child_weight,
+            "reg_lambda": how.config.l2,
+            "subsample": how.config.row_share,
+            "colsample_bytree": how.config.feature_share,
+            "seed": how.seed,
+            "nthread": how.threads,
             "verbosity": 0,
         }
-        data = xgboost.DMatrix(rows.x, rows.y, weight=rows.weight, nthread=threads)
+        if rows.offset is not None:
+            # What a prediction without offsets starts from: even odds.
+            parameters["base_score"] = 0.5
+        data = xgboost.DMatrix(
+            rows.x, rows.y, weight=rows.weight, base_margin=rows.offset, nthread=how.threads
+        )
         if validation is None:
             booster = xgboost.train(parameters, data, num_boost_round=rounds)
             best, loss = rounds, None
         else:
-            held = xgboost.DMatrix(validation.x, validation.y, weight=validation.weight, nthread=threads)
+            held = xgboost.DMatrix(
+                validation.x,
+                validation.y,
+                weight=validation.weight,
+                base_margin=validation.offset,
+                nthread=how.threads,
+            )
             booster = xgboost.train(
                 parameters,
                 data,
                 num_boost_round=rounds,
                 evals=[(held, "validation")],
-                early_stopping_rounds=config.early_stopping,
+                early_stopping_rounds=how.config.early_stopping,
                 verbose_eval=False,
             )
             best, loss = booster.best_iteration + 1, float(booster.best_score)
@@ -157,14 +197,14 @@ LIBRARIES: dict[str, Library] = {"lightgbm": LightGBM(), "xgboost": XGBoost()}
 
 
 # Serving predicts one row at a time; parsing the text again each time would cost more than the prediction.
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def _load_lightgbm(text: str) -> Any:
     import lightgbm
 
     return lightgbm.Booster(model_str=text)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def _load_xgboost(text: str) -> Any:
     import xgboost
 

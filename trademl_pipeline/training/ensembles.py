@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.training.groups import less_group_means
 from trademl_pipeline.training.inner_folds import InnerFold, inner_folds
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
@@ -125,6 +126,7 @@ def fit_weights(
     kind: Literal["class", "value"],
     ledger: FitLedger,
     equal_share: float = 0.0,
+    within_sessions: bool = False,
 ) -> WeightedEnsemble:
     """Weights on the simplex that minimise the log loss (class) or the squared error (value) out of fold.
 
@@ -136,8 +138,14 @@ def fit_weights(
         ledger: records the fit.
         equal_share: how far the weights are drawn towards equal ones, from 0 to 1. A few months of outcomes, most of
             whose spread is the market's, can hardly tell good members from lucky ones.
+        within_sessions: values are judged by what is left of them and of the predictions when the mean of their session
+            is taken out. What moves all symbols of a session alike is most of the error and comes once a session only:
+            with it, the member wins that happened to lean the way the market went.
     """
     names, stack, y = _stack(oof, target)
+    if within_sessions:
+        sessions = keys["session"].to_numpy()[oof.rows]
+        stack, y = less_group_means(stack.T, sessions).T, less_group_means(y, sessions)
     # The optimiser stops at steps of 1e-6; squared returns are smaller than that.
     unit = max(float(np.var(y)), 1e-300) if kind == "value" else 1.0
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from trademl_pipeline.training.groups import less_group_means
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.scaling import fit_robust_scaling
 
@@ -124,7 +125,9 @@ def fit_linear(
             value = np.clip(value, -widest, widest)
         if shares or name in units:
             apart = Ridge(alpha=penalty, fit_intercept=False)
-            weights[i] = apart.fit(_within(features, sessions[known]), _within(value, sessions[known])).coef_
+            own = sessions[known]
+            apart.fit(less_group_means(features, own), less_group_means(value, own))
+            weights[i] = apart.coef_
             intercept[i] = value.mean() - features.mean(axis=0) @ weights[i]
         else:
             ridge = Ridge(alpha=penalty).fit(features, value)
@@ -132,14 +135,6 @@ def fit_linear(
     return LinearModel(
         tuple(names), frozenset(logs), scaling.centre, scaling.scale, weights, intercept, units, shares
     )
-
-
-def _within(values: np.ndarray, sessions: np.ndarray) -> np.ndarray:
-    """Values less their mean over the rows of the same session."""
-    _, group, counts = np.unique(sessions, return_inverse=True, return_counts=True)
-    sums = np.zeros((len(counts), *values.shape[1:]))
-    np.add.at(sums, group, values)
-    return values - (sums.T / counts).T[group]
 
 
 def _prepared(x: np.ndarray, centre: np.ndarray, scale: np.ndarray) -> np.ndarray:

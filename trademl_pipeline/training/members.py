@@ -10,9 +10,10 @@ import numpy as np
 import polars as pl
 
 from trademl_pipeline.sequences.index import flat
+from trademl_pipeline.training.groups import numbered
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.saved import LINEAR, NETWORK, TREES, SavedModel
+from trademl_pipeline.training.saved import LINEAR, NETWORK, TREES, VALUE_TREES, SavedModel
 from trademl_pipeline.training.schedule import TrainConfig
 from trademl_pipeline.training.tasks import Task
 from trademl_pipeline.training.trials import TrialLedger
@@ -55,6 +56,9 @@ class MemberSpec:
         training: fields of `training.schedule.TrainConfig`.
         lags: sessions back that trees and the linear model see.
         means: they also see the means of the window's last so many sessions, for each of these numbers.
+        apart: trees learn what tells the symbols of a session apart, not what the market did: rows that share the
+            session, the end of the label and the signs of these features are taken together, see `trees.fit_lightgbm`
+            and `value_trees.fit_value_trees`; None: they are not.
         space: hyper-parameters to search in the fold (trees).
         baseline: fitted and shown beside the study's prediction, never part of it.
     """
@@ -66,6 +70,7 @@ class MemberSpec:
     training: Mapping[str, Any] = field(default_factory=dict)
     lags: tuple[int, ...] = (0,)
     means: tuple[int, ...] = ()
+    apart: tuple[str, ...] | None = None
     space: Mapping[str, Any] = field(default_factory=dict)
     baseline: bool = False
 
@@ -136,15 +141,15 @@ class FittedMember:
 
     @property
     def best_iteration(self) -> int:
-        """Boosting rounds kept, the epoch kept (from 0), or 0."""
-        if self.saved.kind == TREES:
+        """Boosting rounds kept (of all columns), the epoch kept (from 0), or 0."""
+        if self.saved.kind in (TREES, VALUE_TREES):
             return self.saved.model.rounds
         return int(self.saved.metadata.get("best_epoch", 0))
 
     @property
     def validation_loss(self) -> float | None:
         """Loss on the inner validation rows at `best_iteration`; None where nothing was chosen on them."""
-        if self.saved.kind == TREES:
+        if self.saved.kind in (TREES, VALUE_TREES):
             return self.saved.model.validation_loss
         kept = self.best_iteration
         return self.history[kept]["validation_loss"] if 0 <= kept < len(self.history) else None
@@ -159,7 +164,7 @@ class FittedMember:
     @property
     def importance(self) -> Mapping[str, float]:
         """Share of the gain by feature; empty for what has none."""
-        return self.saved.model.importance if self.saved.kind == TREES else {}
+        return self.saved.model.importance if self.saved.kind in (TREES, VALUE_TREES) else {}
 
 
 def rows_of(windows: Windows, lags: tuple[int, ...], means: tuple[int, ...] = ()) -> np.ndarray:
@@ -251,15 +256,14 @@ def _fit_trees(
     from trademl_pipeline.training.trees import fit_lightgbm, fit_xgboost
 
     if task.kind != "class":
-        raise FitError(
-            f"{spec.kind} predicts classes, and task {task.name} has none; use a network or linear"
-        )
+        return _fit_value_trees(spec, effort, task, windows, setting, ledger)
     fit, config_of = {"lightgbm": (fit_lightgbm, LightGBMConfig), "xgboost": (fit_xgboost, XGBoostConfig)}[
         spec.kind
     ]
     x = rows_of(windows, spec.lags, spec.means)
     names = row_names(setting.names, spec.lags, spec.means)
     keys = windows.keys.with_columns(pl.Series("target", windows.targets["target"]))
+    together = None if spec.apart is None else groups_of(windows, setting.names, spec.apart)
     fixed = {
         "n_classes": len(task.columns),
         "validation_sessions": setting.validation_sessions,
@@ -269,7 +273,16 @@ def _fit_trees(
 
     def fitted(params: Mapping[str, Any], rows: np.ndarray, own: FitLedger) -> Any:
         config = config_of(**(fixed | dict(params)))
-        return fit(keys[rows], x[rows], names, config, seed=setting.seed, threads=setting.threads, ledger=own)
+        return fit(
+            keys[rows],
+            x[rows],
+            names,
+            config,
+            seed=setting.seed,
+            threads=setting.threads,
+            ledger=own,
+            together=None if together is None else together[rows],
+        )
 
     chosen: dict[str, Any] = {}
     if effort.trials and spec.space:
@@ -280,6 +293,62 @@ def _fit_trees(
     )
     leaves = model.rounds * len(task.columns) * int(getattr(config_of(**fixed), "num_leaves", 0) or 2**6)
     return FittedMember(spec.name, spec.kind, saved, spec.lags, spec.means, parameters=leaves, chosen=chosen)
+
+
+def _fit_value_trees(
+    spec: MemberSpec, effort: Effort, task: Task, windows: Windows, setting: Setting, ledger: FitLedger
+) -> FittedMember:
+    from trademl_pipeline.training.tree_config import LightGBMConfig, XGBoostConfig
+    from trademl_pipeline.training.value_trees import Columns, fit_value_trees
+
+    regressed = getattr(task, "regressed", None)
+    if regressed is None:
+        raise FitError(f"{spec.kind} needs classes or values to learn, and task {task.name} has neither")
+    if effort.trials and spec.space:
+        raise FitError(
+            f"member {spec.name} searches hyper-parameters, which only tasks of classes score; leave `space` empty"
+        )
+    config_of = {"lightgbm": LightGBMConfig, "xgboost": XGBoostConfig}[spec.kind]
+    config = config_of(
+        **{
+            "validation_sessions": setting.validation_sessions,
+            "embargo": setting.embargo,
+            **spec.settings,
+        }
+    )
+    columns = Columns(
+        task.columns,
+        frozenset(getattr(task, "logs", ())),
+        frozenset(getattr(task, "chances", ())),
+        tuple(getattr(task, "exclusive", ())),
+    )
+    names = row_names(setting.names, spec.lags, spec.means)
+    model = fit_value_trees(
+        spec.kind,  # pyright: ignore[reportArgumentType]
+        windows.keys,
+        rows_of(windows, spec.lags, spec.means),
+        regressed(windows.targets),
+        names,
+        columns,
+        config,
+        seed=setting.seed,
+        threads=setting.threads,
+        ledger=ledger,
+        together=None if spec.apart is None else groups_of(windows, setting.names, spec.apart),
+    )
+    metadata = {"lags": list(spec.lags), "means": list(spec.means)}
+    saved = SavedModel(VALUE_TREES, spec.kind, names, 1, {}, metadata, model)
+    leaves = model.rounds * int(getattr(config, "num_leaves", 0) or 2 ** getattr(config, "max_depth", 6))
+    return FittedMember(spec.name, spec.kind, saved, spec.lags, spec.means, parameters=leaves)
+
+
+def groups_of(windows: Windows, names: tuple[str, ...], signs: tuple[str, ...]) -> np.ndarray:
+    """(rows,) number of each row's group: session, end of the label and signs of some features, NaN being 0."""
+    columns = {name: np.sign(np.nan_to_num(windows.matrix[windows.row, names.index(name)])) for name in signs}
+    groups = windows.keys.select("session", "label_end").with_columns(
+        pl.Series(name, values) for name, values in columns.items()
+    )
+    return numbered(groups)
 
 
 def _searched(
@@ -328,8 +397,11 @@ def _fit_linear(
     truth = getattr(task, "truth", None)
     if task.kind == "class":
         y, declared = np.eye(len(task.columns))[windows.targets["target"]], {"shares": True, **spec.settings}
-    elif truth is None:
-        raise FitError(f"the linear baseline needs values to regress on, and task {task.name} has none")
+    elif truth is None or getattr(task, "chances", ()):
+        raise FitError(
+            f"the linear baseline regresses on values, and task {task.name} has none or has chances beside them; "
+            "use trees or a network"
+        )
     else:
         y = truth(windows.keys)
     x = rows_of(windows, spec.lags, spec.means)

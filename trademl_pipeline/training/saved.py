@@ -15,9 +15,10 @@ import numpy as np
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.linear import LinearModel
 from trademl_pipeline.training.trees import TreeModel
+from trademl_pipeline.training.value_trees import ValueTrees
 
 FORMAT = 1
-NETWORK, TREES, LINEAR = "network", "trees", "linear"
+NETWORK, TREES, VALUE_TREES, LINEAR = "network", "trees", "value_trees", "linear"
 _CARD, _WEIGHTS = "model.json", "weights.pt"
 
 
@@ -26,13 +27,13 @@ class SavedModel:
     """A fitted model that takes raw features.
 
     Attributes:
-        kind: ``network``, ``trees`` or ``linear``.
+        kind: ``network``, ``trees``, ``value_trees`` or ``linear``.
         name: of the network (``models.registry``) or ``lightgbm``, ``xgboost``, ``linear``.
         features: names of the columns, in order.
         length: steps of a window; 1 for trees and the linear model.
         inputs: further inputs of a network by name, with their width.
         metadata: fold, snapshot, code version, config and what else the caller wants kept; plain data.
-        model: ``models.prepared.Prepared``, ``TreeModel`` or ``LinearModel``.
+        model: ``models.prepared.Prepared``, ``TreeModel``, ``ValueTrees`` or ``LinearModel``.
     """
 
     kind: str
@@ -44,7 +45,7 @@ class SavedModel:
     model: Any
 
     def predict(self, x: np.ndarray, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name, (batch, …) each; for trees ``probabilities``, for the linear model its columns.
+        """Outputs by name, (batch, …) each; for trees ``probabilities``, for value trees and linear models columns.
 
         Args:
             x: raw features, (batch, length, features) for networks, (batch, features) or (batch, 1, features)
@@ -57,9 +58,10 @@ class SavedModel:
         x = np.asarray(x)
         if self.kind == TREES:
             return {"probabilities": self.model.predict_proba(x.reshape(len(x), -1))}
-        if self.kind == LINEAR:
+        if self.kind in (LINEAR, VALUE_TREES):
             values = self.model.predict(x.reshape(len(x), -1))
-            return {name: values[:, i] for i, name in enumerate(self.model.columns)}
+            columns = self.model.columns if self.kind == LINEAR else self.model.columns.names
+            return {name: values[:, i] for i, name in enumerate(columns)}
         if x.ndim != 3 or x.shape[1:] != (self.length, len(self.features)):
             raise FitError(
                 f"{self.name} takes (batch, {self.length}, {len(self.features)}) features, got {x.shape}"
@@ -101,8 +103,8 @@ class SavedModel:
         }
         if self.kind == TREES:
             card["trees"] = self.model.to_text()
-        elif self.kind == LINEAR:
-            card["linear"] = self.model.to_text()
+        elif self.kind in (LINEAR, VALUE_TREES):
+            card[self.kind] = self.model.to_text()
         else:
             import torch
 
@@ -154,8 +156,9 @@ def load_model(folder: Path) -> SavedModel:
         )
     if card["kind"] == TREES:
         model: Any = TreeModel.from_text(card["trees"])
-    elif card["kind"] == LINEAR:
-        model = LinearModel.from_text(card["linear"])
+    elif card["kind"] in (LINEAR, VALUE_TREES):
+        plain = LinearModel if card["kind"] == LINEAR else ValueTrees
+        model = plain.from_text(card[card["kind"]])
     else:
         import torch
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -47,6 +47,8 @@ CARD, TIMES, TUNED = "study.json", "seconds.json", "tuned"
 LEAST_TO_TUNE = 100
 # How far weights that one inner fold tells are drawn towards equal ones.
 EQUAL_SHARE = 0.5
+# The same where the market's moves are taken out first: symbols of a session then count as so many outcomes.
+EQUAL_SHARE_WITHIN = 0.1
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ class FittedStudy:
         if self.stacked is not None:
             return self.stacked.predict(values)
         if self.weights:
-            return _weighted(self.weights, values, task.columns)
+            return _weighted(self.weights, values, task)
         return np.asarray(values[self.voters[0]], dtype=np.float64)
 
     def predict(self, windows: Windows) -> dict[str, np.ndarray]:
@@ -242,26 +244,46 @@ def fit_study(
 
     members = {spec.name: fit(spec, windows, ledger, checkpoint) for spec in plan.members}
     voters = tuple(spec.name for spec in plan.voters)
-    weights, stacked, calibrators = {}, None, {}
-    several = plan.ensemble != "first" and len(voters) > 1
-    oof = None
-    if several and plan.ensemble != "mean":
-        oof = _out_of_fold(plan, task, windows, setting, ledger, fit, members)
-    elif plan.calibrate:
-        oof = _held([members[name] for name in (voters if several else voters[:1])], task, windows, setting)
-    if plan.calibrate and oof is not None:
-        calibrators = _calibrators(oof, task, windows, ledger)
-        oof = replace(oof, predictions=_calibrated(calibrators, oof.predictions))
-    if several and plan.ensemble == "mean":
-        weights = {"": dict.fromkeys(voters, 1 / len(voters))}
-    elif several and oof is not None and plan.ensemble == "stacked":
-        stacked = fit_stacked(oof, windows.targets["target"], windows.keys, kind="class", ledger=ledger)
-    elif several and oof is not None:
-        weights = _fit_weights(plan, task, oof, windows, ledger)
+    fold = _Fold(plan, task, windows, setting, ledger, fit, members)
+    weights, stacked, calibrators = _combined(fold)
     tuned = _tuned(plan, task, members[plan.voters[0].name], windows, setting, ledger)
     return FittedStudy(
         plan.task, setting.names, voters, members, weights, stacked, calibrators, dropped, tuned
     )
+
+
+class _Fold(NamedTuple):
+    """A fold whose members are fitted, with `fit(spec, rows, ledger, folder of checkpoints)` to fit them again."""
+
+    plan: FitPlan
+    task: Task
+    windows: Windows
+    setting: Setting
+    ledger: FitLedger
+    fit: Callable[[MemberSpec, Windows, FitLedger, Path | None], FittedMember]
+    members: Mapping[str, FittedMember]
+
+
+def _combined(
+    fold: _Fold,
+) -> tuple[dict[str, dict[str, float]], StackedEnsemble | None, dict[str, Calibration]]:
+    """How the voters make one prediction: (weights by column, second level, calibrators), those that the plan asks."""
+    plan, task, windows, setting, ledger, _, members = fold
+    voters = [spec.name for spec in plan.voters]
+    alone = plan.ensemble == "first" or len(voters) == 1
+    if alone or plan.ensemble == "mean":
+        asked = [members[name] for name in (voters[:1] if alone else voters)]
+        held = _held(asked, task, windows, setting) if plan.calibrate else None
+        calibrators = _calibrators(held, task, windows, ledger) if held else {}
+        return {} if alone else {"": dict.fromkeys(voters, 1 / len(voters))}, None, calibrators
+    oof, calibrators = _out_of_fold(fold), {}
+    if plan.calibrate:
+        calibrators = _calibrators(oof, task, windows, ledger)
+        oof = replace(oof, predictions=_calibrated(calibrators, oof.predictions))
+    if plan.ensemble == "stacked":
+        target = windows.targets["target"]
+        return {}, fit_stacked(oof, target, windows.keys, kind="class", ledger=ledger), calibrators
+    return _fit_weights(plan, task, oof, windows, ledger), None, calibrators
 
 
 def _tuned(
@@ -299,15 +321,9 @@ def _selected(
     )
 
 
-def _out_of_fold(
-    plan: FitPlan,
-    task: Task,
-    windows: Windows,
-    setting: Setting,
-    ledger: FitLedger,
-    fit: Callable[[MemberSpec, Windows, FitLedger, Path | None], FittedMember],
-    members: Mapping[str, FittedMember],
-) -> OutOfFold:
+def _out_of_fold(fold: _Fold) -> OutOfFold:
+    plan, task, windows, setting, ledger, fit, members = fold
+
     def asked(spec: MemberSpec) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         if plan.inner_folds == 1 and members[spec.name].saw_no_validation:
             # The one inner fold is the split that the member was trained by: it is out of fold there as it is.
@@ -346,8 +362,16 @@ def _fit_weights(
     for i, column in enumerate(task.columns):
         known = ~np.isnan(came[oof.rows, i])
         own = OutOfFold(oof.rows[known], {m: p[known, i] for m, p in oof.predictions.items()})
+        # A level, such as a volatility, is to be right for all symbols of a session together.
+        level = column in getattr(task, "logs", ())
         fitted = fit_weights(
-            own, came[:, i], windows.keys, kind="value", ledger=ledger, equal_share=EQUAL_SHARE
+            own,
+            came[:, i],
+            windows.keys,
+            kind="value",
+            ledger=ledger,
+            equal_share=EQUAL_SHARE if level else EQUAL_SHARE_WITHIN,
+            within_sessions=not level,
         )
         weights = dict(fitted.weights)
         if plan.ensemble == "horizon" and column in horizon:
@@ -357,16 +381,21 @@ def _fit_weights(
 
 
 def _weighted(
-    weights: Mapping[str, Mapping[str, float]], values: Mapping[str, np.ndarray], columns: tuple[str, ...]
+    weights: Mapping[str, Mapping[str, float]], values: Mapping[str, np.ndarray], task: Task
 ) -> np.ndarray:
     if "" in weights:
         return WeightedEnsemble(weights[""]).predict(values)
-    return np.column_stack(
+    mixed = np.column_stack(
         [
             WeightedEnsemble(weights[column]).predict({m: v[:, i] for m, v in values.items()})
-            for i, column in enumerate(columns)
+            for i, column in enumerate(task.columns)
         ]
     )
+    for group in getattr(task, "exclusive", ()):
+        # Weights of their own for each class do not keep their sum.
+        own = [task.columns.index(column) for column in group]
+        mixed[:, own] /= mixed[:, own].sum(axis=1, keepdims=True)
+    return mixed
 
 
 def _held(asked: Sequence[FittedMember], task: Task, windows: Windows, setting: Setting) -> OutOfFold:

@@ -13,6 +13,7 @@ import polars as pl
 
 from trademl_pipeline.labels.breakout import STRATEGIC_VALUES
 from trademl_pipeline.labels.validation import FEATURE_OF
+from trademl_pipeline.training.groups import apart, numbered
 from trademl_pipeline.training.windows import Windows
 
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ class Task(Protocol):
         labels: label columns that training rows must have.
         published: name -> Polars type of the columns of the predictions table, `score` last.
         context: features of the decision's own session that `publish` reads.
+
+    A task of values that trees, the linear baseline or a weighted ensemble serve also has `truth(keys)`, what came by
+    column, (rows, columns), NaN where there is no label, and `regressed(targets)`, the same of what is learned. Where
+    they apply, it has `logs` (columns above 0, regressed as logarithms), `chances` (columns that are probabilities) and
+    `exclusive` (groups of chances that sum to 1).
     """
 
     name: str
@@ -89,6 +95,23 @@ def _typical(values: np.ndarray) -> float:
     """Mean absolute size, above 0."""
     known = values[~np.isnan(values)]
     return max(float(np.abs(known).mean()) if known.size else 0.0, _VOLATILITY_FLOOR)
+
+
+def _apart(keys: pl.DataFrame, returns: np.ndarray) -> np.ndarray:
+    """Returns, (rows, horizons), with the market's move of each session put at its mean over all sessions.
+
+    What moves all symbols of a session alike comes once a session: a few hundred of them say little about it, and it
+    hides what tells symbols apart. Rows share a move if they share session and end of the label: but for that one
+    mean no row learns of a return that is known later than its own. Where fewer than `groups.GROUP` rows
+    do, their returns stay as they are.
+    """
+    together = numbered(keys.select(c for c in ("session", "label_end") if c in keys.columns))
+    found = returns.copy()
+    for column in found.T:
+        known = ~np.isnan(column)
+        if known.any():
+            column[known] = apart(column[known], together[known])
+    return found
 
 
 class Direction:
@@ -225,6 +248,11 @@ class Forecast:
         """What came, (rows, columns), NaN where there is no label."""
         return np.column_stack([_column(keys, name) for name in self.labels])
 
+    def regressed(self, targets: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The targets by column."""
+        mean, volatility = targets["forward_return"], targets["volatility"]
+        return np.column_stack([mean[:, 0], volatility[:, 0], mean[:, 1], volatility[:, 1]])
+
     def loss(self, windows: Windows) -> "nn.Module":
         """The multi-objective loss in units of each horizon's typical return."""
         from trademl_pipeline.training.losses import FinancialLoss
@@ -292,6 +320,19 @@ class Pattern:
             side["log_volatility"] = np.log(np.maximum(np.abs(moved), 1e-4))
             side["regime"] = np.where(np.isnan(moved), np.nan, np.digitize(moved, [-0.01, 0.01]))
         return {"confidence": outcome, **side}
+
+    @property
+    def chances(self) -> tuple[str, ...]:
+        """Columns that are probabilities."""
+        return self.columns
+
+    def truth(self, keys: pl.DataFrame) -> np.ndarray:
+        """What came, (rows, columns), NaN where the pattern did not fire."""
+        return self.targets(keys)["confidence"]
+
+    def regressed(self, targets: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The targets by column."""
+        return targets["confidence"]
 
     def loss(self, windows: Windows) -> "nn.Module":
         """Correlation-optimised confidence, with the side tasks at a small weight."""
@@ -379,7 +420,11 @@ class Hybrid:
     )
 
     def targets(self, keys: pl.DataFrame) -> dict[str, np.ndarray]:
-        """See the class."""
+        """See the class; returns are learned apart from the market's moves, see `_apart`."""
+        came = self._came(keys)
+        return {**came, "price": _apart(keys, came["price"])}
+
+    def _came(self, keys: pl.DataFrame) -> dict[str, np.ndarray]:
         price = np.column_stack([_column(keys, f"return_{h}") for h in (1, 4, 24)])
         position = _column(keys, "position")
         # The band of the label is half a volatility over 24 bars; a fourth of that position is its edge.
@@ -392,6 +437,32 @@ class Hybrid:
             "risk": _column(keys, "drawdown_24"),
             "confidence": np.where(np.isnan(decided), np.nan, (decided > 1).astype(float)),
         }
+
+    @property
+    def logs(self) -> tuple[str, ...]:
+        """Columns above 0."""
+        return ("volatility",)
+
+    @property
+    def chances(self) -> tuple[str, ...]:
+        """Columns that are probabilities."""
+        return (*self.exclusive[0], "confidence")
+
+    @property
+    def exclusive(self) -> tuple[tuple[str, ...], ...]:
+        """The classes of the direction."""
+        return (("p_sell", "p_hold", "p_buy"),)
+
+    def truth(self, keys: pl.DataFrame) -> np.ndarray:
+        """What came, as `regressed`, NaN where there is no label."""
+        return self.regressed(self._came(keys))
+
+    def regressed(self, targets: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The targets by column; of the position its side: -1, 0 or 1."""
+        direction = targets["direction"][:, None]
+        classes = np.where(np.isnan(direction), np.nan, direction == np.arange(3))
+        rest = [targets["position"] - 1, targets["volatility"], targets["risk"], targets["confidence"]]
+        return np.column_stack([targets["price"], classes, *rest])
 
     def loss(self, windows: Windows) -> "nn.Module":
         """The weighted sum of the tasks, returns in units of their typical size."""

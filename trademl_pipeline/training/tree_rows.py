@@ -15,6 +15,11 @@ def weighted_rows(matrix: np.ndarray, y: np.ndarray, classes: np.ndarray, weight
     return Rows(matrix, np.searchsorted(classes, y), weight[y])
 
 
+def class_shares(y: np.ndarray, m: int) -> np.ndarray:
+    """(m,) share of each class position; all of them have rows."""
+    return np.bincount(y, minlength=m) / len(y)
+
+
 def class_weights(y: np.ndarray, config: TreeConfig) -> np.ndarray:
     """(n_classes,) weight of each class, 0 for classes without a row."""
     counts = np.bincount(y, minlength=config.n_classes)

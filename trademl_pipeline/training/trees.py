@@ -12,18 +12,20 @@ named in the model.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
-from trademl_pipeline.training.boosters import LIBRARIES, Boosted
+from trademl_pipeline.training.boosters import LIBRARIES, Boosted, Boosting
+from trademl_pipeline.training.groups import drawn_means
 from trademl_pipeline.training.inner_split import FitError, inner_split
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.tree_config import LightGBMConfig, TreeConfig, XGBoostConfig
 from trademl_pipeline.training.tree_rows import (
     checked_targets,
+    class_shares,
     class_weights,
     feature_matrix,
     weighted_rows,
@@ -60,6 +62,7 @@ class TreeModel:
         importance: share of the total gain of each feature, summing to 1 (all 0 if no split was made).
         unused: features constant or wholly missing in the training rows.
         booster: the library's text form.
+        prior: log shares of `classes` that the booster's scores are added to; (): its scores are whole.
     """
 
     kind: Literal["lightgbm", "xgboost"]
@@ -74,6 +77,7 @@ class TreeModel:
     importance: dict[str, float]
     unused: tuple[str, ...]
     booster: str = field(repr=False)
+    prior: tuple[float, ...] = ()
 
     def predict_proba(self, x: pl.DataFrame | np.ndarray, *, threads: int = 1) -> np.ndarray:
         """Class probabilities, (rows, n_classes), rows summing to 1.
@@ -92,6 +96,8 @@ class TreeModel:
             return probabilities
         raw = LIBRARIES[self.kind].predict(self.native(), matrix, threads)
         raw = raw.reshape(len(matrix), len(self.classes))
+        if self.prior:
+            raw = raw * np.exp(self.prior)
         if self.undo_weights:
             raw = raw / np.asarray(self.weights)
         probabilities[:, list(self.classes)] = raw / raw.sum(axis=1, keepdims=True)
@@ -109,8 +115,8 @@ class TreeModel:
     def from_text(text: str) -> "TreeModel":
         """The model that `to_text` wrote."""
         data = json.loads(text)
-        for name in ("features", "classes", "weights", "unused"):
-            data[name] = tuple(data[name])
+        for name in ("features", "classes", "weights", "unused", "prior"):
+            data[name] = tuple(data.get(name, ()))
         return TreeModel(**data)
 
 
@@ -123,6 +129,7 @@ def fit_lightgbm(
     seed: int,
     threads: int,
     ledger: FitLedger,
+    together: np.ndarray | None = None,
 ) -> TreeModel:
     """Fit LightGBM on one fold's training rows; the same rows, config and seed give the same model.
 
@@ -135,6 +142,9 @@ def fit_lightgbm(
         seed: seed of the row and feature draws.
         threads: threads of the library; the result does not depend on it.
         ledger: records the class weights, the choice of rounds and the model.
+        together: (rows,) numbers of groups of rows that share what the market did, such as those of a session: the
+            trees start from the shares of the classes in the group, drawn towards those of all rows as if `GROUP` more
+            had been seen, and learn what tells its rows apart. None: rows are learned as they are.
 
     Returns:
         The fitted model.
@@ -143,7 +153,7 @@ def fit_lightgbm(
         FitError: empty, too small, single-class or featureless training rows, infinite values, unaligned
             inputs.
     """
-    return _fit("lightgbm", keys, x, features, config, seed, threads, ledger)
+    return _fit("lightgbm", keys, x, features, config, seed, threads, ledger, together)
 
 
 def fit_xgboost(
@@ -155,9 +165,10 @@ def fit_xgboost(
     seed: int,
     threads: int,
     ledger: FitLedger,
+    together: np.ndarray | None = None,
 ) -> TreeModel:
     """Fit XGBoost; arguments, result and errors as `fit_lightgbm`."""
-    return _fit("xgboost", keys, x, features, config, seed, threads, ledger)
+    return _fit("xgboost", keys, x, features, config, seed, threads, ledger, together)
 
 
 def shap_values(model: TreeModel, x: pl.DataFrame | np.ndarray) -> np.ndarray:
@@ -189,6 +200,7 @@ def _fit(
     seed: int,
     threads: int,
     ledger: FitLedger,
+    together: np.ndarray | None,
 ) -> TreeModel:
     names = tuple(features)
     matrix = feature_matrix(x, names)
@@ -203,7 +215,14 @@ def _fit(
         classes = np.flatnonzero(weight)
         rows = weighted_rows(matrix[learn], y[learn], classes, weight)
         validation = None if held is None else weighted_rows(matrix[held], y[held], classes, weight)
-        return library.train(rows, validation, len(classes), rounds, config, seed, threads)
+        if together is not None:
+            shares = class_shares(rows.y, len(classes))
+            own = drawn_means(np.eye(len(classes))[rows.y], together[learn], shares)
+            rows = replace(rows, offset=np.log(own))
+            if validation is not None:
+                start = np.tile(np.log(shares), (len(validation.y), 1))
+                validation = replace(validation, offset=start)
+        return library.train(rows, validation, rounds, Boosting(config, seed, threads, len(classes)))
 
     def choose_rounds(frame: pl.DataFrame) -> Boosted:
         row, validates = frame[_ROW].to_numpy(), frame[_VALIDATES].to_numpy()
@@ -228,6 +247,8 @@ def _fit(
         rounds = chosen.rounds if chosen else config.max_rounds
         boosted = ledger.fit("model", rows, lambda frame: boost(frame[_ROW].to_numpy(), weight, rounds))
     classes = np.flatnonzero(weight)
+    learned = np.searchsorted(classes, y[rows[_ROW].to_numpy()])
+    prior = () if together is None else tuple(np.log(class_shares(learned, len(classes))).tolist())
     total = float(boosted.gain.sum())
     return TreeModel(
         kind=kind,
@@ -242,4 +263,5 @@ def _fit(
         importance={n: float(g) / total if total else 0.0 for n, g in zip(names, boosted.gain, strict=True)},
         unused=unused,
         booster=boosted.text,
+        prior=prior,
     )

@@ -28,7 +28,7 @@ from trademl_pipeline.market import SimulatedMarket
 from trademl_pipeline.market.calendar import index_of, month_expr, month_range
 from trademl_pipeline.market.references import kind_of, reference_rows, sector_map
 from trademl_pipeline.sequences.month import sequence_month
-from trademl_pipeline.studies import STUDIES
+from trademl_pipeline.studies import STUDIES, StudySpec
 from trademl_pipeline_tests.defs.conftest import Workplace
 
 # Patterns of three symbols are active in the month, and labels of others end in it.
@@ -38,9 +38,16 @@ SAMPLE = Sample(cutoffs=2, seed=0)
 
 
 BREAKOUT = STUDIES["breakout"]
-SHORT = tuple(replace(member, means=()) for member in BREAKOUT.fit.members)
-SNAPSHOTS = replace(BREAKOUT, window=10, fit=replace(BREAKOUT.fit, members=SHORT))
-STRIDED = replace(STUDIES["pattern_confidence"], window=10)
+
+
+def shortened(study: StudySpec, window: int) -> StudySpec:
+    """The study over a shorter window, its trees without the means that are longer."""
+    members = tuple(replace(member, means=()) for member in study.fit.members)
+    return replace(study, window=window, fit=replace(study.fit, members=members))
+
+
+SNAPSHOTS = shortened(BREAKOUT, 10)
+STRIDED = shortened(STUDIES["pattern_confidence"], 10)
 STAGES: dict[str, Stage] = {
     stage.schema.name: stage
     for stage in (
@@ -312,7 +319,7 @@ def test_windows_of_snapshots_are_those_of_active_patterns(inputs: Workplace) ->
 
 def test_strided_windows_decide_on_the_same_sessions_for_all(bars: pl.DataFrame) -> None:
     rows = bars.select("symbol", "session", pl.col("event_time").alias("decision_time"), "knowledge_time")
-    stage = sequences.sequence_stage(replace(STUDIES["pattern_confidence"], window=10, stride=5))
+    stage = sequences.sequence_stage(replace(STRIDED, stride=5))
     frames = {
         "rows": rows.filter(pl.col("session") >= date(2013, 11, 1)),
         "members": rows.select("symbol", "session"),

@@ -5,7 +5,8 @@ import pytest
 from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.labels import TARGETS
 from trademl_pipeline.studies import DIRECTION, STUDIES, FoldPlan, StudySpecError
-from trademl_pipeline.training.members import Effort, MemberSpec
+from trademl_pipeline.training.members import Effort
+from trademl_pipeline.training.tasks import TASKS
 
 TREES = DIRECTION.fit.members[0]
 
@@ -65,11 +66,61 @@ def test_a_value_that_cannot_work_is_refused_by_its_field(changes, named):
         replace(DIRECTION, **changes)
 
 
-def test_trees_are_refused_where_there_are_no_classes():
-    trees = MemberSpec("trees", "lightgbm", {"small": Effort(), "base": Effort()})
+@pytest.fixture
+def silent(monkeypatch):
+    """A task of values that does not say what came."""
+
+    class Silent(type(TASKS["hybrid"])):
+        @property
+        def truth(self):
+            raise AttributeError("truth")
+
+        @property
+        def regressed(self):
+            raise AttributeError("regressed")
+
+    monkeypatch.setattr("trademl_pipeline.studies.spec.TASKS", {**TASKS, "hybrid": Silent()})
+
+
+def test_trees_are_refused_where_nothing_says_what_came(silent):
     study = STUDIES["hybrid"]
-    with pytest.raises(StudySpecError, match="classes"):
-        replace(study, fit=replace(study.fit, members=(*study.fit.members, trees)))
+    with pytest.raises(
+        StudySpecError, match="lightgbm learns classes or values, and task 'hybrid' has no `regressed`"
+    ):
+        replace(study, fit=replace(study.fit, ensemble="mean"))
+
+
+@pytest.mark.parametrize("ensemble", ["weighted", "horizon"])
+def test_members_are_not_weighted_where_nothing_says_what_came(silent, ensemble):
+    study = STUDIES["hybrid"]
+    networks = tuple(study.networks)
+    with pytest.raises(StudySpecError, match="no `truth` to weight members by"):
+        replace(study, fit=replace(study.fit, members=networks, ensemble=ensemble))
+    replace(study, fit=replace(study.fit, members=networks, ensemble="mean"))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "named"),
+    [
+        ("pattern_confidence", {"apart": ("nothing",)}, "apart names"),
+        ("hybrid", {"apart": ("return_7",)}, "fit.select may leave it out"),
+        ("direction", {"kind": "linear", "space": {}, "apart": ()}, "apart is for trees"),
+    ],
+)
+def test_rows_are_taken_together_by_features_that_are_there(name, changes, named):
+    study = STUDIES[name]
+    members = [replace(m, **changes) if m.kind == "lightgbm" else m for m in study.fit.members]
+    with pytest.raises(StudySpecError, match=named):
+        replace(study, fit=replace(study.fit, members=tuple(members)))
+
+
+def test_a_task_without_classes_has_no_second_level_and_no_search():
+    study = STUDIES["hybrid"]
+    with pytest.raises(StudySpecError, match="'stacked', which learns classes"):
+        replace(study, fit=replace(study.fit, ensemble="stacked"))
+    searched = replace(TREES, efforts=dict.fromkeys(study.sizes, Effort(trials=2)))
+    with pytest.raises(StudySpecError, match="space is searched by the log loss of classes"):
+        replace(study, fit=replace(study.fit, members=(*study.networks, searched)))
 
 
 @pytest.mark.parametrize(

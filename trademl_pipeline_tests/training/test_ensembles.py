@@ -128,6 +128,22 @@ def test_weights_are_drawn_towards_equal_ones(stack):
     assert half == pytest.approx({name: (w + 1 / 3) / 2 for name, w in free.items()})
 
 
+def test_a_market_that_moved_does_not_choose_the_member():
+    """One member tells symbols apart, the other leans the way that few sessions happened to go."""
+    _, keys, _, rng = panel(30, 60, 1, seed=2)
+    days = keys["session"].rank("dense").to_numpy() - 1
+    market = 5.0 * rng.normal(size=int(days.max()) + 1)[days]
+    own = rng.normal(size=len(keys))
+    target = market + own + rng.normal(size=len(keys))
+    predictions = {"apart": 0.5 * own, "leans": 0.3 * market + 0.1 * own}
+    oof = OutOfFold(np.arange(len(keys)), predictions)
+    ledger = FitLedger("2020-06-01")
+    together = fit_weights(oof, target, keys, kind="value", ledger=ledger).weights
+    within = fit_weights(oof, target, keys, kind="value", ledger=ledger, within_sessions=True).weights
+    assert together["leans"] > 0.95
+    assert within["apart"] > 0.95
+
+
 def test_stacked_classes_improve_on_the_members_and_sum_to_one():
     _, keys, _, rng = panel(30, 100, 1, seed=2)
     target = rng.integers(0, 3, len(keys))

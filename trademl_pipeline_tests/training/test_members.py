@@ -1,11 +1,13 @@
 """What trees and the linear model see of a window."""
 
+from datetime import date, timedelta
+
 import numpy as np
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trademl_pipeline.training.members import row_names, rows_of
+from trademl_pipeline.training.members import groups_of, row_names, rows_of
 from trademl_pipeline.training.windows import Windows
 
 LENGTH, FEATURES = 6, 3
@@ -52,3 +54,21 @@ def test_means_of_many_windows_are_those_of_each():
 
 def test_every_column_has_its_name_in_the_order_of_the_rows():
     assert row_names(("a", "b"), (0, 5), (10,)) == ("a", "b", "a@5", "b@5", "a~10", "b~10")
+
+
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 40))
+def test_rows_are_together_if_session_end_and_signs_are_the_same(seed, n):
+    rng = np.random.default_rng(seed)
+    source = windows(seed, n, 0.2)
+    first = date(2020, 1, 1)
+    session = [first + timedelta(days=int(d)) for d in rng.integers(0, 3, n)]
+    end = [day + timedelta(days=int(d)) for day, d in zip(session, rng.integers(5, 7, n), strict=True)]
+    keys = pl.DataFrame({"session": session, "label_end": end})
+    source = Windows(source.matrix, source.row, source.n_valid, LENGTH, keys)
+    group = groups_of(source, ("a", "b", "c"), ("c", "a"))
+    signs = np.sign(np.nan_to_num(source.matrix[source.row]))
+    told = [(session[i], end[i], signs[i, 2], signs[i, 0]) for i in range(n)]
+    for i in range(n):
+        assert [group[i] == group[j] for j in range(n)] == [told[i] == told[j] for j in range(n)]
+    whole = groups_of(source, ("a", "b", "c"), ())
+    assert len(set(whole)) == len(set(zip(session, end, strict=True)))

@@ -244,16 +244,84 @@ def test_members_of_a_forecast_are_weighted_horizon_by_horizon(trials):
     assert (values[:, [1, 3]] > 0).all()
 
 
+def test_trees_of_values_vote_and_are_kept(trials, tmp_path):
+    rows, signal = forecast_rows()
+    settings = {"max_rounds": 40, "early_stopping": 0, "min_leaf": 20}
+    kinds = ("lightgbm", "xgboost")
+    trees = [
+        MemberSpec(kind, kind, {"small": Effort(max_rows=900)}, settings=chosen, lags=(0, 1), means=(3,))
+        for kind, chosen in zip(kinds, (settings, {"max_rounds": 40, "early_stopping": 0}), strict=True)
+    ]
+    ledger = FitLedger(FOLD)
+    study = fitted(FitPlan("forecast", tuple(trees), "weighted"), rows, trials, ledger)
+    assert {r.kind for r in ledger.records()} == {"model", "stacking", "ensemble_weights"}
+    values = study.member_values(rows)
+    for kind in kinds:
+        assert np.corrcoef(values[kind][:, 0], signal)[0, 1] > 0.8
+        assert max(study.members[kind].importance, key=study.members[kind].importance.get) == "a"
+        assert study.members[kind].parameters > 0
+        assert study.members[kind].rows == 900
+    study.save(tmp_path / "fold")
+    assert np.array_equal(load_study(tmp_path / "fold").combine(values), study.combine(values))
+    again = load_study(tmp_path / "fold").member_values(rows)
+    assert all(np.array_equal(again[kind], values[kind]) for kind in kinds)
+
+
+def hybrid_rows():
+    rows, signal = forecast_rows()
+    rng = np.random.default_rng(4)
+    returns = 0.01 * (signal + rng.normal(size=len(signal)))
+    labels = {
+        "return_1": returns,
+        "return_4": 2 * returns,
+        "return_24": 3 * returns,
+        "threshold": np.full(len(signal), 0.01),
+        "target": np.digitize(3 * returns, [-0.01, 0.01]),
+        "position": np.clip(50 * returns, -1, 1),
+        "volatility_24": np.full(len(signal), 0.02),
+        "drawdown_24": np.minimum(returns, 0.0),
+    }
+    keys = rows.keys.drop(set(labels) & set(rows.keys.columns))
+    return replace(rows, keys=keys.with_columns(pl.Series(n, v) for n, v in labels.items())), signal
+
+
+def test_weights_of_their_own_leave_classes_that_sum_to_one(trials):
+    rows, signal = hybrid_rows()
+    trees = [
+        MemberSpec(
+            name,
+            "lightgbm",
+            {"small": Effort()},
+            settings={"max_rounds": n, "early_stopping": 0, "min_leaf": 20},
+        )
+        for name, n in (("few", 5), ("many", 40))
+    ]
+    study = fitted(FitPlan("hybrid", tuple(trees), "weighted"), rows, trials)
+    columns = list(TASKS["hybrid"].columns)
+    own = [columns.index(c) for c in ("p_sell", "p_hold", "p_buy")]
+    assert len({study.weights[c]["few"] for c in ("p_sell", "p_hold", "p_buy")}) > 1
+    values = study.combine(study.member_values(rows))
+    assert np.allclose(values[:, own].sum(axis=1), 1)
+    for column, sign in (("return_1", 1), ("p_buy", 1), ("p_sell", -1), ("position", 1), ("risk", 1)):
+        assert sign * np.corrcoef(values[:, columns.index(column)], signal)[0, 1] > 0.7
+    assert np.abs(values[:, columns.index("position")]).max() <= 1.05
+    assert np.allclose(values[:, columns.index("volatility")], 0.02)
+
+
 @pytest.mark.parametrize(
     ("plan", "named"),
     [
-        (FitPlan("forecast", (replace(TREES, space={}),)), "predicts classes"),
+        (
+            FitPlan("hybrid", (MemberSpec("linear", "linear", {"small": Effort()}),)),
+            "has chances beside them",
+        ),
+        (FitPlan("forecast", (TREES,)), "searches hyper-parameters"),
         (FitPlan("direction", (replace(TREES, baseline=True),)), "baselines"),
         (FitPlan("direction", (replace(TREES, efforts={"base": Effort()}),)), "no size 'small'"),
     ],
 )
 def test_a_plan_that_cannot_work_says_why(plan, named, rows, trials):
-    source = forecast_rows()[0] if plan.task == "forecast" else rows
+    source = {"forecast": forecast_rows, "hybrid": hybrid_rows}.get(plan.task, lambda: (rows,))()[0]
     with pytest.raises(FitError, match=named):
         fitted(plan, source, trials)
 

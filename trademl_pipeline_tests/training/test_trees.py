@@ -37,12 +37,12 @@ def training_rows(seed=0, symbols=15, horizon=5, strength=1.5):
     return keys.with_columns(target=pl.Series(np.digitize(move, [-0.6, 0.9])).cast(pl.Int8)), x
 
 
-def fit(kind, keys, x, ledger=None, seed=1, threads=1, features=FEATURES, **changes):
+def fit(kind, keys, x, ledger=None, seed=1, threads=1, features=FEATURES, together=None, **changes):
     function, config = KINDS[kind]
     if changes:
         config = type(config)(**{**SMALL, **changes})
     ledger = ledger or FitLedger("2020-06-01")
-    return function(keys, x, features, config, seed=seed, threads=threads, ledger=ledger)
+    return function(keys, x, features, config, seed=seed, threads=threads, ledger=ledger, together=together)
 
 
 @pytest.fixture(params=list(KINDS))
@@ -240,3 +240,53 @@ def test_shap_values_sum_to_the_raw_score_of_each_class(kind):
     raw = np.log(model.predict_proba(x[:30]))
     rest = (raw - raw[:, :1]) - (values.sum(axis=1) - values.sum(axis=1)[:, :1])
     assert np.ptp(rest, axis=0) == pytest.approx(0, abs=1e-4)
+
+
+def market_rows(seed=0, symbols=40):
+    """A faint signal of each symbol's own under a market that moves all of them; a feature that names the session."""
+    keys, x = training_rows(seed, symbols)
+    rng = np.random.default_rng(seed + 100)
+    day = keys["session"].rank("dense").to_numpy().astype(int) - 1
+    move = x[:, 0] + rng.standard_normal(keys.height) + 4.0 * rng.standard_normal(day.max() + 1)[day]
+    x[:, 2] = rng.standard_normal(day.max() + 1)[day]
+    return keys.with_columns(target=pl.Series(np.digitize(move, [-1.0, 1.0])).cast(pl.Int8)), x, day
+
+
+@pytest.mark.parametrize("weights", ["none", "balanced"])
+def test_what_the_market_did_is_taken_out_of_the_classes(kind, weights):
+    settings = {"early_stopping": 0, "max_rounds": 40, "class_weights": weights}
+    keys, x, day = market_rows()
+    plain = fit(kind, keys, x, **settings)
+    apart = fit(kind, keys, x, together=day, **settings)
+    fresh = market_rows(seed=7)[1]
+
+    def told(model):
+        p = model.predict_proba(fresh)
+        assert p.sum(axis=1) == pytest.approx(1.0)
+        return np.corrcoef(p[:, 2] - p[:, 0], fresh[:, 0])[0, 1]
+
+    assert told(apart) > 0.75 > 0.5 > told(plain)
+    shares = np.bincount(keys["target"], minlength=3) / keys.height
+    assert apart.predict_proba(x).mean(axis=0) == pytest.approx(shares, abs=0.06)
+    assert np.exp(apart.prior) == pytest.approx(shares)
+    assert plain.prior == ()
+    assert TreeModel.from_text(apart.to_text()) == apart
+
+
+def test_rounds_are_chosen_and_a_class_may_be_missing_with_groups(kind):
+    keys, x, day = market_rows()
+    keys = keys.with_columns(target=pl.col("target").replace(1, 2))
+    model = fit(kind, keys, x, together=day, n_classes=3)
+    assert model.classes == (0, 2)
+    assert (model.predict_proba(x)[:, 1] == 0).all()
+    assert model.validation_loss is not None
+
+
+def test_a_model_kept_before_there_were_groups_is_read(kind):
+    import json
+
+    keys, x = training_rows()
+    model = fit(kind, keys, x)
+    text = json.loads(model.to_text())
+    del text["prior"]
+    assert TreeModel.from_text(json.dumps(text)) == model

@@ -1,0 +1,19 @@
+"""Members that several studies have alike."""
+
+from trademl_pipeline.training.members import Effort, MemberSpec
+
+# Shallow trees of many rows, learned apart from the market: what returns of single symbols can bear.
+RETURN_TREES = MemberSpec(
+    "lightgbm",
+    "lightgbm",
+    {"small": Effort(max_rows=100_000), "base": Effort()},
+    settings={
+        "early_stopping": 0,
+        "max_rounds": 80,
+        "num_leaves": 7,
+        "min_leaf": 400,
+        "feature_share": 0.5,
+        "row_share": 0.7,
+    },
+    apart=(),
+)
