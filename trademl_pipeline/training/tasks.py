@@ -210,7 +210,11 @@ class Breakout:
 
 
 class Forecast:
-    """Return and volatility over 1 and 30 sessions (seed 000). Score: the 1-session mean over its volatility."""
+    """Return and volatility over 1 and 30 sessions (seed 000). Score: the mean over 1 session.
+
+    It is judged by how it ranks returns, which is what the mean forecasts; over its volatility it would rank returns in
+    units of risk.
+    """
 
     name: str = "forecast"
     kind: Literal["class", "value"] = "value"
@@ -222,12 +226,12 @@ class Forecast:
     )
 
     def targets(self, keys: pl.DataFrame) -> dict[str, np.ndarray]:
-        """See `Task.targets`."""
-        pair = {
+        """Returns, learned apart from the market's moves, see `_apart`, and volatilities."""
+        came = {
             name: np.column_stack([_column(keys, f"{label}_{h}") for h in (1, 30)])
             for name, label in (("forward_return", "return"), ("volatility", "volatility"))
         }
-        return pair
+        return {**came, "forward_return": _apart(keys, came["forward_return"])}
 
     @property
     def logs(self) -> tuple[str, ...]:
@@ -261,7 +265,7 @@ class Forecast:
         return FinancialLoss(tuple(_typical(returns[:, i]) for i in range(returns.shape[1])))
 
     def metric(self, outputs: Outputs, windows: Windows) -> dict[str, float]:
-        """Share of right signs of the 1-session return."""
+        """Share of right signs of the 1-session return, apart from the market's move as it is learned."""
         real = windows.targets["forward_return"][:, 0]
         moved = real != 0
         right = (outputs["mean"][:, 0] > 0) == (real > 0)
@@ -276,8 +280,7 @@ class Forecast:
 
     def publish(self, values: np.ndarray, context: pl.DataFrame) -> pl.DataFrame:
         """See `Task.publish`."""
-        volatility = pl.col("volatility_1").clip(lower_bound=_VOLATILITY_FLOOR)
-        return _frame(self.columns, values).with_columns(score=pl.col("mean_1") / volatility)
+        return _frame(self.columns, values).with_columns(score=pl.col("mean_1"))
 
 
 PATTERNS = tuple(FEATURE_OF)

@@ -93,6 +93,23 @@ def test_a_return_that_is_not_known_stays_so_and_spoils_no_other():
     assert np.isfinite(price[:, 1:]).all()
 
 
+def test_a_forecast_learns_its_returns_apart_and_is_judged_by_what_came():
+    keys = hybrid_keys(20, 60)
+    keys = keys.with_columns(return_30=2 * pl.col("return_24"), volatility_1=0.02, volatility_30=0.1)
+    task = TASKS["forecast"]
+    learned = task.targets(keys)
+    own = keys.select("session").with_columns(pl.Series("x", learned["forward_return"][:, 1]))
+    daily = own.group_by("session").agg(pl.col("x").mean())["x"].to_numpy()
+    assert daily == pytest.approx(keys["return_30"].mean())
+    assert np.array_equal(learned["volatility"], keys.select("volatility_1", "volatility_30").to_numpy())
+    assert np.array_equal(task.truth(keys)[:, 0], keys["return_1"].to_numpy())
+
+
+def test_the_score_of_a_forecast_ranks_by_the_mean_and_not_by_its_risk():
+    values = np.array([[0.01, 0.05, 0.0, 0.1], [0.005, 0.01, 0.0, 0.1]])
+    assert TASKS["forecast"].publish(values, pl.DataFrame())["score"].to_list() == [0.01, 0.005]
+
+
 @pytest.mark.parametrize("name", ["hybrid"])
 def test_what_is_regressed_has_the_columns_of_the_task(name):
     task, keys = TASKS[name], hybrid_keys(20, 10)
