@@ -24,6 +24,7 @@ from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
+from scipy.stats import binomtest
 
 Estimator = Callable[[np.ndarray], np.ndarray]
 """Maps sums (..., k) over sessions to the figure (...)."""
@@ -125,6 +126,22 @@ def block_bootstrap_interval(
     return Interval(
         float(np.clip(value + widen * low, *bounds)), float(np.clip(value + widen * high, *bounds)), block
     )
+
+
+def exact_share_interval(sums: np.ndarray, block: int) -> tuple[float, float]:
+    """The exact binomial interval (Clopper and Pearson 1934) of a share of all or of none.
+
+    Whatever blocks are drawn of such rows, the share stays what it is, as if it were known for certain. What is known
+    is as many trials as there are blocks with a row: two waves of a hundred hits are two hits.
+
+    Args:
+        sums: (session, 2) rows that count and rows, in time order; some rows, and all or none of them count.
+        block: sessions of a block.
+    """
+    starts = np.arange(0, len(sums), block)
+    hits, rows = np.add.reduceat(sums, starts, axis=0).T
+    found = binomtest(int((hits > 0).sum()), int((rows > 0).sum())).proportion_ci(0.95, method="exact")
+    return float(found.low), float(found.high)
 
 
 def resampled(series: np.ndarray, bootstrap: Bootstrap) -> np.ndarray:

@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from trademl_pipeline.training.intervals import Bootstrap, Estimator, block_bootstrap_interval
+from trademl_pipeline.training.intervals import (
+    Bootstrap,
+    Estimator,
+    block_bootstrap_interval,
+    exact_share_interval,
+)
 
 
 class MetricsError(ValueError):
@@ -65,7 +70,8 @@ def score_from_sums(
         estimator: figure from sums, vectorised over leading axes.
         bootstrap: how to draw the interval, or None for none.
         n: rows behind the sums.
-        bounds: range of the figure.
+        bounds: range of the figure. A `ratio` within (0, 1) is a share: where it is all or none of the rows, its
+            interval is the exact one of as many trials as there are blocks.
         baselines: scores without skill.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -75,6 +81,8 @@ def score_from_sums(
     if bootstrap is not None:
         interval = block_bootstrap_interval(sums, estimator, bootstrap, bounds=bounds)
         low, high, block = interval.low, interval.high, interval.block
+        if estimator is ratio and bounds == (0, 1) and low is not None and value in bounds:
+            low, high = exact_share_interval(sums, block)
     return Score(
         name,
         value if math.isfinite(value) else None,

@@ -169,6 +169,19 @@ def test_k4_and_k3_k4_recall_by_hand():
     assert (both.name, both.value, both.n) == ("K3+K4 recall", pytest.approx(2 / 3), 3)
 
 
+@pytest.mark.parametrize("right", [True, False])
+def test_recall_of_all_or_none_is_no_more_certain_than_the_waves_it_was_seen_in(right):
+    """Three waves of hits in 300 sessions are three trials, whatever the number of rows."""
+    sessions = [FIRST + timedelta(days=i) for i in range(300) for _ in range(4)]
+    came = [4 if i % 100 < 8 and j < 2 else 0 for i in range(300) for j in range(4)]
+    called = [k if right else 0 for k in came]
+    frame = pl.DataFrame({"session": sessions, "predicted": called, "target": came})
+    got = metrics.recall(frame, Bootstrap(seed=0, horizon=5, block=50), classes=(4,))
+    assert (got.value, got.n) == (float(right), 48)
+    exact = 0.025 ** (1 / 3)
+    assert (got.low, got.high) == pytest.approx((exact, 1.0) if right else (0.0, 1 - exact))
+
+
 def test_recall_without_a_positive_row_has_no_value():
     got = metrics.recall(frame_of(predicted=[4, 0], target=[0, 1]), Bootstrap(seed=0), classes=(4,))
     assert (got.value, got.low, got.high, got.n) == (None, None, None, 0)

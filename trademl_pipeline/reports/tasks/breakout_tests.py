@@ -168,8 +168,8 @@ def recall_consistency(halved: pl.DataFrame, config: ReportConfig) -> Test:
         return Test("K4 recall consistency", "undecided", text, rule, data=data)
     unsteady = abs(gap.value) > UNSTEADY and gap.excludes(0.0)
     text = (
-        f"earlier recall {percent(_value(parts[0]))}, later {percent(_value(parts[1]))}, difference "
-        f"{with_interval(gap, 'points')} points"
+        f"K4 most probable where it came: earlier {percent(_value(parts[0]))}, later {percent(_value(parts[1]))}, "
+        f"difference {with_interval(gap, 'points')} points"
     )
     return Test("K4 recall consistency", FAILED if unsteady else "passed", text, rule, data=data)
 
