@@ -1,0 +1,182 @@
+"""Commands on what the gate has shown: `audit`, `certificate`, `verify`, and `maintain`, which keeps it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trademl_pipeline.cli.data_sets import data_set, made, require_study
+from trademl_pipeline.cli.options import (
+    OURS_THEIRS,
+    ColumnsOption,
+    DataOption,
+    HomeOption,
+    ReferenceOption,
+    SymbolsOption,
+    console,
+    fail,
+    pairs,
+)
+from trademl_pipeline.leakage.upkeep import DAYS
+from trademl_pipeline.workspace import SIMULATED_START, UsageError, month_key
+
+
+def audit(
+    function: Annotated[str, typer.Argument(help="Your function from bars to features, file.py:function")],
+    bars: Annotated[
+        Path, typer.Option("--bars", help="Parquet or CSV with symbol, session and what it reads")
+    ],
+    probes: Annotated[
+        str,
+        typer.Option("--probes", help="Comma-separated: truncation, perturbation, adjustment, incremental"),
+    ] = "",
+    cutoffs: Annotated[
+        str, typer.Option("--cutoffs", help="all sessions, or a number of sampled ones")
+    ] = "all",
+    warmup: Annotated[
+        int | None, typer.Option("--warmup", help="Sessions of history a value needs; tested by incremental")
+    ] = None,
+    source: Annotated[
+        list[str] | None, typer.Option("--source", help="A further frame, name=file; may be repeated")
+    ] = None,
+    column: ColumnsOption = None,
+    pandas: Annotated[
+        bool, typer.Option("--pandas", help="The function takes and returns pandas frames")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of all draws")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print plain data")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown")] = False,
+) -> None:
+    """Audit your own features for knowledge of the future. Exit code 0: clean, 1: leak, 2: nothing could be tested."""
+    from trademl_pipeline.leakage.command import run_audit
+    from trademl_pipeline.leakage.features import PROBES
+
+    try:
+        if cutoffs != "all" and not cutoffs.isdigit():
+            raise UsageError(f"--cutoffs {cutoffs!r} is neither all nor a number")
+        code = run_audit(
+            function,
+            bars,
+            sources={
+                name: Path(file)
+                for name, file in pairs(
+                    "--source", source, "name=file, e.g. --source vix=vix.parquet"
+                ).items()
+            },
+            columns=pairs("--column", column, OURS_THEIRS),
+            probes=[p.strip() for p in probes.split(",") if p.strip()] or PROBES,
+            cutoffs=cutoffs if cutoffs == "all" else int(cutoffs),
+            warmup=warmup,
+            seed=seed,
+            pandas=pandas,
+            style="json" if as_json else "markdown" if as_markdown else "terminal",
+            console=console,
+        )
+    except UsageError as error:
+        raise fail(str(error)) from error
+    raise typer.Exit(code)
+
+
+StudyArgument = Annotated[str, typer.Argument(help="Study")]
+MonthArgument = Annotated[str, typer.Argument(help="Month of the predictions, YYYY-MM")]
+
+
+def certificate(
+    study: StudyArgument,
+    month: MonthArgument,
+    data: DataOption = None,
+    symbols: SymbolsOption = "",
+    column: ColumnsOption = None,
+    home: HomeOption = None,
+    reference: ReferenceOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the canonical text that the digest is of")
+    ] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown")] = False,
+    sheet: Annotated[
+        bool, typer.Option("--info-sheet", help="Print a model info sheet (Kapoor & Narayanan) as Markdown")
+    ] = False,
+) -> None:
+    """Print the evidence that a month of predictions carries."""
+    from trademl_pipeline.lake import Lake, LakeConfig
+    from trademl_pipeline.lake.errors import LakeError
+    from trademl_pipeline.leakage.certificate import CertificateError
+    from trademl_pipeline.leakage.certificate_view import render, to_markdown
+    from trademl_pipeline.leakage.certified import certificate_in_force
+    from trademl_pipeline.leakage.info_sheet import info_sheet
+    from trademl_pipeline.studies import STUDIES
+
+    try:
+        require_study(study, STUDIES)
+        key = month_key(month)
+        folder = made(data_set(data, symbols, column, home, SIMULATED_START[:7], reference))
+        with Lake(LakeConfig.from_env(folder, os.environ)) as lake:
+            found = certificate_in_force(lake, study, key)
+    except (UsageError, CertificateError, LakeError) as error:
+        raise fail(str(error)) from error
+    if as_json:
+        typer.echo(found.to_json())
+    elif as_markdown or sheet:
+        typer.echo(info_sheet(found, claim=STUDIES[study].title) if sheet else to_markdown(found))
+    else:
+        console.print(render(found))
+
+
+def verify(
+    study: StudyArgument,
+    month: MonthArgument,
+    data: DataOption = None,
+    symbols: SymbolsOption = "",
+    column: ColumnsOption = None,
+    home: HomeOption = None,
+    reference: ReferenceOption = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Predict with the stored model instead of fitting it again")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print plain data")] = False,
+) -> None:
+    """Make a month again from the recorded snapshots and compare. Exit code 0: holds, 1: differs, 2: cannot be made."""
+    from trademl_pipeline.studies import STUDIES
+
+    try:
+        require_study(study, STUDIES)
+        key = month_key(month)
+        chosen = data_set(data, symbols, column, home, SIMULATED_START[:7], reference)
+        made(chosen)
+        environment = chosen.environment()
+    except UsageError as error:
+        raise fail(str(error)) from error
+    options = [name for name, given in (("--quick", quick), ("--json", as_json)) if given]
+    command = [sys.executable, "-m", "trademl_pipeline.defs.verify", study, key, *options]
+    raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)
+
+
+def maintain(
+    data: DataOption = None,
+    symbols: SymbolsOption = "",
+    column: ColumnsOption = None,
+    home: HomeOption = None,
+    reference: ReferenceOption = None,
+    days: Annotated[int, typer.Option("--days", help="Age from which on a snapshot is let go")] = DAYS,
+    reclaim_now: Annotated[
+        bool,
+        typer.Option("--reclaim-now", help="Free the disk at once; nothing else may be reading the lake"),
+    ] = False,
+) -> None:
+    """Merge the lake's small files and let go of old snapshots; what certificates or models name stays."""
+    from trademl_pipeline.lake import Lake, LakeConfig
+    from trademl_pipeline.lake.errors import LakeError
+    from trademl_pipeline.leakage.upkeep import maintain as maintain_lake
+    from trademl_pipeline.studies import STUDIES
+
+    try:
+        folder = made(data_set(data, symbols, column, home, SIMULATED_START[:7], reference))
+        with Lake(LakeConfig.from_env(folder, os.environ)) as lake:
+            done = maintain_lake(lake, STUDIES, days=days, reclaim_now=reclaim_now)
+    except (UsageError, LakeError, ValueError) as error:
+        raise fail(str(error)) from error
+    for what, count in done.said().items():
+        console.print(f"{what.replace('_', ' ')}: {count:,}", highlight=False)
