@@ -165,8 +165,8 @@ def fitted_anew(
     with TrackingResource().run(study.models.name, month, tags) as run:
         run.log_params(parameters_of(study, setting, rows, snapshot))
         folder = ArtifactsResource().models(study.name, month) / run.run_id
-        fitted, digest, _ = fit_and_save(study, windows, setting, ledger, run, folder)
-        run.log_metrics(metrics_of(fitted, rows))
+        saved = fit_and_save(study, windows, setting, ledger, run, folder)
+        run.log_metrics(metrics_of(saved.fitted, rows))
         run.log_artifact(folder)
-    record = record_of(study, month, rows, fitted, ledger, run.run_id, folder, digest, snapshot, size)
-    return TrainedFold(record, rows, ledger, fitted, windows)
+    record = record_of(study, month, rows, saved, snapshot, size)
+    return TrainedFold(record, rows, ledger, saved.fitted, windows)

@@ -24,7 +24,6 @@ from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
-from scipy.stats import binomtest
 
 Estimator = Callable[[np.ndarray], np.ndarray]
 """Maps sums (..., k) over sessions to the figure (...)."""
@@ -138,6 +137,9 @@ def exact_share_interval(sums: np.ndarray, block: int) -> tuple[float, float]:
         sums: (session, 2) rows that count and rows, in time order; some rows, and all or none of them count.
         block: sessions of a block.
     """
+    # half of the time that loading the definitions would take
+    from scipy.stats import binomtest
+
     starts = np.arange(0, len(sums), block)
     hits, rows = np.add.reduceat(sums, starts, axis=0).T
     found = binomtest(int((hits > 0).sum()), int((rows > 0).sum())).proportion_ci(0.95, method="exact")

@@ -9,7 +9,18 @@ import pytest
 from trademl_pipeline.definitions import defs
 from trademl_pipeline.workspace import ROOT
 
-HEAVY = ("torch", "mlflow", "lightgbm", "xgboost", "shap", "optuna", "mamba_ssm", "sklearn", "plotly")
+HEAVY = (
+    "scipy",
+    "torch",
+    "mlflow",
+    "lightgbm",
+    "xgboost",
+    "shap",
+    "optuna",
+    "mamba_ssm",
+    "sklearn",
+    "plotly",
+)
 
 SNAPSHOT = ROOT / "trademl_pipeline_tests" / "defs" / "asset_graph.json"
 

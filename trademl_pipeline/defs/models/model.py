@@ -263,24 +263,10 @@ def _train(
         run.log_params(parameters_of(study, setting, rows, snapshot))
         # A refused model must not overwrite the files of the one that is published.
         folder = artifacts.models(study.name, month) / run.run_id
-        fitted, digest, importance = fit_and_save(
-            study, windows, setting, ledger, run, folder, progress=_progress(context)
-        )
+        saved = fit_and_save(study, windows, setting, ledger, run, folder, progress=_progress(context))
+        fitted = saved.fitted
         run.log_metrics(metrics_of(fitted, rows))
-        record = record_of(
-            study,
-            month,
-            rows,
-            fitted,
-            ledger,
-            run.run_id,
-            folder,
-            digest,
-            snapshot,
-            size,
-            only,
-            config.epochs,
-        )
+        record = record_of(study, month, rows, saved, snapshot, size, only, config.epochs)
         published = publish(
             context,
             store,
@@ -301,8 +287,28 @@ def _train(
         "dataset_snapshot": int(snapshot),
         "members": dg.MetadataValue.md(_members_table(fitted)),
         **({"features_dropped": dg.MetadataValue.json(dict(fitted.dropped))} if fitted.dropped else {}),
-        **_figures(fitted, importance),
+        **_figures(fitted, saved.importance),
     }
+
+
+class SavedFold(NamedTuple):
+    """A fitted fold and where it is kept.
+
+    Attributes:
+        fitted: the models.
+        ledger: their fit ledger, frozen.
+        run_id: of the tracker.
+        folder: of the files, below the project's home.
+        digest: SHA-256 of the models' card.
+        importance: by feature.
+    """
+
+    fitted: FittedStudy
+    ledger: FitLedger
+    run_id: str
+    folder: Path
+    digest: str
+    importance: dict[str, float]
 
 
 def fit_and_save(
@@ -313,7 +319,7 @@ def fit_and_save(
     run: TrackedRun,
     folder: Path,
     progress: Callable[[str, dict[str, float]], None] | None = None,
-) -> tuple[FittedStudy, str, dict[str, float]]:
+) -> SavedFold:
     """Fit a fold and write all that is kept of it: models, fit ledger, importance, training log.
 
     Args:
@@ -324,9 +330,6 @@ def fit_and_save(
         run: of the tracker, which hears of trials and histories.
         folder: to write to.
         progress: as for `training.study.fit_study`.
-
-    Returns:
-        (fitted, SHA-256 of its card, importance by feature).
     """
     # torch, which this loads, is not for the process that only reads the definitions
     from trademl_pipeline.training.interpret import study_importance
@@ -342,7 +345,7 @@ def fit_and_save(
     importance = study_importance(fitted, windows, setting)
     (folder / "importance.json").write_text(json.dumps(importance, indent=1))
     (folder / "training_log.json").write_text(json.dumps(log, indent=1))
-    return fitted, digest, importance
+    return SavedFold(fitted, ledger, run.run_id, folder, digest, importance)
 
 
 def kept_model(
@@ -452,11 +455,7 @@ def record_of(
     study: StudySpec,
     month: str,
     rows: FoldRows,
-    fitted: FittedStudy,
-    ledger: FitLedger,
-    run_id: str,
-    folder: Path,
-    digest: str,
+    saved: SavedFold,
     snapshot: int,
     size: str,
     only: frozenset[str] = frozenset(),
@@ -468,17 +467,14 @@ def record_of(
         study: the study.
         month: month key that it is filed under.
         rows: what it was trained on.
-        fitted: the models.
-        ledger: their fit ledger, frozen.
-        run_id: of the tracker.
-        folder: where `fit_and_save` wrote them, below the project's home.
-        digest: SHA-256 of their card.
+        saved: the models.
         snapshot: of the lake that the rows were read at.
         size: of the members.
         only: symbols trained on; empty: all.
         epochs: that the run asked for; 0: as the size says.
     """
     own = plan_of(study).fold(month, rows.fold.train_start)
+    fitted = saved.fitted
     first = fitted.members[fitted.voters[0]]
     record = pl.DataFrame(
         {
@@ -498,10 +494,10 @@ def record_of(
             "best_iteration": [first.best_iteration],
             "validation_loss": [first.validation_loss],
             "snapshot": [snapshot],
-            "model_run": [run_id],
-            "artifact": [str((folder / "study" / CARD).relative_to(home()))],
-            "artifact_sha256": [digest],
-            "ledger_digest": [ledger.digest(rows.fold.month)],
+            "model_run": [saved.run_id],
+            "artifact": [str((saved.folder / "study" / CARD).relative_to(home()))],
+            "artifact_sha256": [saved.digest],
+            "ledger_digest": [saved.ledger.digest(rows.fold.month)],
             "only_symbols": [",".join(sorted(only))],
             "epochs": [epochs],
         }
