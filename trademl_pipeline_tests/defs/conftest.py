@@ -19,6 +19,14 @@ SYMBOLS = "6"
 FIRST, LAST = "2013-01-01", "2014-03-01"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What stands on the workplace is slow: filling it takes the runs of fifteen months."""
+    for item in items:
+        if "workplace" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @dataclass
 class Workplace:
     """Definitions, instance and state folder of one test."""

@@ -18,6 +18,8 @@ from trademl_pipeline.studies import STUDIES, StudySpec
 from trademl_pipeline.training.members import Effort
 from trademl_pipeline.training.tasks import PATTERNS
 
+pytestmark = pytest.mark.slow
+
 FIRST, FOLD, NEXT = "2013-01-01", "2013-10-01", "2013-11-01"
 SYMBOLS = ("A", "B", "C")
 TABLE = "cross_validation_pattern_confidence"

@@ -150,6 +150,7 @@ def test_the_daily_run_asks_for_what_is_missing_and_no_more(ingest: Ingest, lake
     assert metadata(nothing, FEBRUARY)["unchanged"]
 
 
+@pytest.mark.slow
 def test_a_range_of_which_nothing_is_held_is_downloaded_in_pieces_and_then_completed(
     ingest: Ingest, lake: Lake, binance: Binance
 ):

@@ -31,6 +31,8 @@ from trademl_pipeline.sequences.month import sequence_month
 from trademl_pipeline.studies import STUDIES, StudySpec
 from trademl_pipeline_tests.defs.conftest import Workplace
 
+pytestmark = pytest.mark.slow
+
 # Patterns of three symbols are active in the month, and labels of others end in it.
 SEED, START, END = 3, date(2011, 10, 3), date(2013, 12, 31)
 FIRST, BEFORE, MONTH = "2011-10-01", "2013-11-01", "2013-12-01"

@@ -114,6 +114,7 @@ def test_catalog_and_data_path_are_one_value_each(tmp_path: Path, monkeypatch: p
     assert LakeResource().open().config.catalog == f"sqlite:{tmp_path / 'other.sqlite'}"
 
 
+@pytest.mark.slow
 def test_processes_that_start_together_make_one_mlflow_store(tmp_path: Path):
     code = (
         "from trademl_pipeline.defs.resources import TrackingResource\n"

@@ -64,6 +64,7 @@ def test_the_race_of_a_future_is_that_of_the_labels():
     assert _winner(Futures(flat * 0, high, low), upper, lower, RaceRules()).tolist() == [5, 2, 5, 4, 0]
 
 
+@pytest.mark.slow
 def test_chances_of_patterns_agree_with_the_closed_form_and_with_what_came(market: SimulatedMarket):
     bars = market.bars
     labels = (

@@ -18,6 +18,8 @@ from trademl_pipeline_tests.lake.writers import (
     start_processes,
 )
 
+pytestmark = pytest.mark.slow
+
 WRITERS = 4
 MONTHS_OF = [[f"20{10 + writer}-{month:02d}-01" for month in range(1, 3)] for writer in range(WRITERS)]
 ALL_MONTHS = sorted(month for months in MONTHS_OF for month in months)

@@ -114,6 +114,7 @@ RIGHT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORECASTERS)
 def test_forecasters_overfit_64_rows(name):
     windows, _ = planted_returns(name.split()[0], noise=3.0)
