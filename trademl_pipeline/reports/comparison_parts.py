@@ -41,7 +41,7 @@ def row_of(summary: Summary) -> Row:
         study=summary["study"],
         kind=summary["verdict"]["kind"],
         headline=summary["verdict"]["headline"],
-        accuracy=_with_interval(accuracy, "percent"),
+        accuracy=_with_interval(accuracy, "percent", mark=_of_few(accuracy, summary["scored"])),
         baseline=_baseline(accuracy),
         ic=_with_interval(ic, "signed", mark=" *" if race else ""),
         n=count(summary["scored"]),
@@ -54,6 +54,11 @@ def row_of(summary: Summary) -> Row:
         else f"{gate['passed']:,} passed",
         cost=_cost(compared["cost"]),
     )
+
+
+def _of_few(accuracy: Mapping[str, Any] | None, scored: int) -> str:
+    """How many rows an accuracy is of, where these are the lesser part of the rows scored, such as kept signals."""
+    return f" of {count(accuracy['n'])}" if accuracy and 2 * accuracy["n"] < scored else ""
 
 
 NOTE: Final = (
@@ -94,7 +99,8 @@ def side_by_side(summaries: Sequence[Summary]) -> Section:
     table = Table(
         head,
         [[c for i, c in enumerate(row) if i not in drop] for row in body],
-        note="Ranges are 95 % intervals. n counts scored predictions.",
+        note="Ranges are 95 % intervals. n counts scored predictions; an accuracy of fewer than half of them says of "
+        "how many.",
         left=frozenset({1}),
     )
     drawn = _figure(summaries)

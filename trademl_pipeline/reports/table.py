@@ -81,12 +81,13 @@ def comparison(summaries: Sequence[Mapping[str, Any]], *, folded: bool = False) 
 
 
 def _folded(cell: str) -> str:
-    """The figure, and below it its interval in few characters."""
+    """The figure, and below it its interval in few characters and, where that is said, how many rows it is of."""
     figure, _, interval = cell.partition(" (")
     if not interval:
         return cell.replace(" % ", " %\n")
+    figure, of, n = figure.partition(" of ")
     low, _, high = interval.rstrip(")").removesuffix(" %").partition(" to ")
-    return f"{figure}\n{low}…{high}"
+    return f"{figure}\n{low}…{high}" + (f"\nof {n}" if of else "")
 
 
 def results(summary: Mapping[str, Any]) -> RenderableType:

@@ -93,6 +93,19 @@ def test_a_terminal_of_eighty_columns_shows_whole_cells(summaries):
     assert "% all signals" not in table, "the baseline's name stands below its figure, where there is room"
 
 
+@pytest.mark.parametrize(("kept", "said"), [(9, True), (0.9, False)])
+def test_an_accuracy_of_few_rows_says_of_how_many(summaries, kept, said):
+    first = dict(summaries[0])
+    n = kept if isinstance(kept, int) else int(kept * first["scored"])
+    accuracy = first["compared"]["accuracy"] | {"n": n}
+    changed = [first | {"compared": first["compared"] | {"accuracy": accuracy}}, *summaries[1:]]
+    for width in (80, 200):
+        out = io.StringIO()
+        print_comparison(changed, Console(file=out, width=width))
+        assert (f"of {n:,}" in out.getvalue()) is said
+    assert (f"of {n:,}" in build_comparison(changed).to_markdown()) is said
+
+
 def test_page_is_whole_and_its_figure_known(summaries):
     html = build_comparison(summaries).to_html()
     page = Page(html)
