@@ -32,6 +32,7 @@ class Task(Protocol):
         columns: what a member predicts, in order; its predictions are (rows, len(columns)).
         labels: label columns that training rows must have.
         published: name -> Polars type of the columns of the predictions table, `score` last.
+        described: what each of them is, with its unit, as the UI shows it.
         context: features of the decision's own session that `publish` reads.
 
     A task of values that trees, the linear baseline or a weighted ensemble serve also has `truth(keys)`, what came by
@@ -45,6 +46,7 @@ class Task(Protocol):
     columns: tuple[str, ...]
     labels: tuple[str, ...]
     published: Mapping[str, Any]
+    described: Mapping[str, str]
     context: tuple[str, ...]
 
     def targets(self, keys: pl.DataFrame) -> dict[str, np.ndarray]:
@@ -114,6 +116,9 @@ def _apart(keys: pl.DataFrame, returns: np.ndarray) -> np.ndarray:
     return found
 
 
+_DIRECTION_CHANCES = {"p_sell": "Chance of Sell.", "p_hold": "Chance of Hold.", "p_buy": "Chance of Buy."}
+
+
 class Direction:
     """Sell, Hold or Buy (seed 003). Score: P(buy) - P(sell)."""
 
@@ -123,6 +128,7 @@ class Direction:
     labels: tuple[str, ...] = ("target",)
     context: tuple[str, ...] = ()
     published: Mapping[str, Any] = dict.fromkeys(("p_sell", "p_hold", "p_buy", "score"), pl.Float64)
+    described: Mapping[str, str] = {**_DIRECTION_CHANCES, "score": "P(buy) less P(sell)."}
 
     def targets(self, keys: pl.DataFrame) -> dict[str, np.ndarray]:
         """See `Task.targets`."""
@@ -163,6 +169,17 @@ class Breakout:
         **dict.fromkeys(("p_k0", "p_k1", "p_k2", "p_k3", "p_k4", "p_k5", "ev"), pl.Float64),
         "signal": pl.String,
         "score": pl.Float64,
+    }
+    described: Mapping[str, str] = {
+        "p_k0": "Chance of K0: stagnant, neither a gain of 5 % nor a failure.",
+        "p_k1": "Chance of K1: minimal, a gain of 5 % above the upper boundary.",
+        "p_k2": "Chance of K2: quality, of 15 %.",
+        "p_k3": "Chance of K3: strong, of 35 %.",
+        "p_k4": "Chance of K4: exceptional, of 75 %.",
+        "p_k5": "Chance of K5: failed first, with no gain reached.",
+        "ev": "Expected strategic value of the class.",
+        "signal": "STRONG, GOOD, MODERATE, NONE or AVOID, by the expected value and the chance of K5.",
+        "score": "The expected value.",
     }
 
     def targets(self, keys: pl.DataFrame) -> dict[str, np.ndarray]:
@@ -224,6 +241,13 @@ class Forecast:
     published: Mapping[str, Any] = dict.fromkeys(
         ("mean_1", "volatility_1", "mean_30", "volatility_30", "score"), pl.Float64
     )
+    described: Mapping[str, str] = {
+        "mean_1": "Log return of the next session, forecast.",
+        "volatility_1": "Absolute size of it, forecast, as a volatility per session.",
+        "mean_30": "Log return over the next 30 sessions, forecast.",
+        "volatility_30": "Root mean square of the daily log returns over them, forecast, per session.",
+        "score": "mean_1.",
+    }
 
     def targets(self, keys: pl.DataFrame) -> dict[str, np.ndarray]:
         """Returns, learned apart from the market's moves, see `_apart`, and volatilities."""
@@ -308,6 +332,15 @@ class Pattern:
         "direction": pl.Int8,
         "confidence": pl.Float64,
         "score": pl.Float64,
+    }
+    described: Mapping[str, str] = {
+        "p_momentum_persistence": "Chance that more than 60 % of the next five returns keep the sign of the drift.",
+        "p_volatility_regime": "Chance that volatility over five sessions is on the side the feature says.",
+        "p_trend_exhaustion": "Chance that the next five sessions go against the last ten.",
+        "p_volume_divergence": "Chance that the next five sessions go against the last five.",
+        "direction": "The technical signal: sign of the last seven sessions' return.",
+        "confidence": "How far to trust it, 0 to 1; a half is a coin.",
+        "score": "direction times confidence less a half.",
     }
 
     def targets(self, keys: pl.DataFrame) -> dict[str, np.ndarray]:
@@ -421,6 +454,17 @@ class Hybrid:
         ),
         pl.Float64,
     )
+    described: Mapping[str, str] = {
+        "return_1": "Log return over 1 bar, forecast.",
+        "return_4": "Log return over 4 bars, forecast.",
+        "return_24": "Log return over 24 bars, forecast.",
+        **_DIRECTION_CHANCES,
+        "position": "P(long) less P(short) over 24 bars, -1 to 1.",
+        "volatility": "Root mean square of the log returns over 24 bars, forecast, per bar.",
+        "risk": "Deepest loss on the way through 24 bars, forecast.",
+        "confidence": "Chance that the 4-bar return leaves half a volatility.",
+        "score": "Return forecast for a session, mean over the three horizons.",
+    }
 
     def targets(self, keys: pl.DataFrame) -> dict[str, np.ndarray]:
         """See the class; returns are learned apart from the market's moves, see `_apart`."""

@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from trademl_pipeline.definitions import defs
+from trademl_pipeline.training.tasks import TASKS
 from trademl_pipeline.workspace import ROOT
 
 HEAVY = (
@@ -100,3 +101,18 @@ def test_loading_imports_no_heavy_library(module):
     code = f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert found.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_every_column_of_every_table_is_described():
+    for spec in defs.resolve_all_asset_specs():
+        schema = spec.metadata.get("dagster/column_schema")
+        if schema is not None:
+            silent = [
+                column.name for column in getattr(schema, "value", schema).columns if not column.description
+            ]
+            assert silent == [], spec.key.to_user_string()
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
+def test_tasks_describe_just_what_they_publish(task):
+    assert list(task.described) == list(task.published)

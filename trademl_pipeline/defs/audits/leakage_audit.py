@@ -16,6 +16,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from trademl_pipeline.defs.columns import NIGHTS
 from trademl_pipeline.defs.features.features import feature_stage
 from trademl_pipeline.defs.figures import leak_figure, nights_figure
 from trademl_pipeline.defs.gate import MONTH_ERRORS, audit_rows, run_time, violations_table
@@ -101,7 +102,7 @@ def leakage_audit_asset(studies: list[StudySpec]) -> dg.AssetsDefinition:
         group_name="audits",
         kinds={"polars"},
         owners=OWNERS,
-        metadata=table_metadata(NIGHTLY_AUDITS),
+        metadata=table_metadata(NIGHTLY_AUDITS, descriptions=NIGHTS),
     )
     def leakage_audit(
         context: dg.AssetExecutionContext, config: NightlySettings, lake: LakeResource, gate: GateResource

@@ -12,6 +12,7 @@ import dagster as dg
 import polars as pl
 
 from trademl_pipeline.defs.calendars import data_calendar
+from trademl_pipeline.defs.columns import QUALITY
 from trademl_pipeline.defs.figures import quality_figure
 from trademl_pipeline.defs.gate import checked_months, each_month
 from trademl_pipeline.defs.history import require_months
@@ -81,7 +82,7 @@ def _contiguous(store: Lake, month: str) -> str:
     group_name="market",
     kinds={"duckdb", "parquet", "polars"},
     owners=OWNERS,
-    metadata=table_metadata(BAR_QUALITY),
+    metadata=table_metadata(BAR_QUALITY, descriptions=QUALITY),
 )
 def bar_quality(context: dg.AssetExecutionContext, lake: LakeResource, quality: QualityResource) -> None:
     """Check, publish, show."""

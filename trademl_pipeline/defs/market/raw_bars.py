@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 
 from trademl_pipeline.defs.bars import BarsResource
+from trademl_pipeline.defs.columns import BARS
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish, run_time
 from trademl_pipeline.defs.metadata import OWNERS, month_metadata, table_metadata
 from trademl_pipeline.defs.partitions import MONTHS, ONE_RUN
@@ -117,7 +118,7 @@ def bars_assets(timeframe: str) -> list[dg.AssetsDefinition | dg.AssetChecksDefi
         group_name="market",
         kinds={"duckdb", "parquet", "polars"},
         owners=OWNERS,
-        metadata=table_metadata(tables.bars),
+        metadata=table_metadata(tables.bars, descriptions=BARS),
     )
     def bars_asset(context: dg.AssetExecutionContext, bars: BarsResource, lake: LakeResource) -> None:
         """Fetch, split good from bad, merge, publish."""

@@ -16,6 +16,7 @@ import polars as pl
 
 from trademl_pipeline.defs.bars import BarsResource
 from trademl_pipeline.defs.calendars import data_calendar
+from trademl_pipeline.defs.columns import REFERENCES
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish, run_time
 from trademl_pipeline.defs.inputs import bars_from
 from trademl_pipeline.defs.metadata import OWNERS, month_metadata, table_metadata
@@ -169,7 +170,7 @@ def audit_reference_month(
     group_name="market",
     kinds={"duckdb", "parquet", "polars"},
     owners=OWNERS,
-    metadata=table_metadata(REFERENCE_BARS),
+    metadata=table_metadata(REFERENCE_BARS, descriptions=REFERENCES),
 )
 def reference_bars(
     context: dg.AssetExecutionContext,

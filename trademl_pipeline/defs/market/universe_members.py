@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from trademl_pipeline.defs.columns import MEMBERS
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish
 from trademl_pipeline.defs.history import read_months
 from trademl_pipeline.defs.metadata import OWNERS, column_lineage, month_metadata, table_metadata
@@ -55,7 +56,7 @@ def audit_members_month(
     kinds={"duckdb", "parquet", "polars"},
     owners=OWNERS,
     metadata=table_metadata(
-        UNIVERSE_MEMBERS, column_lineage({c: [("raw_bars", c)] for c in ("symbol", "session")})
+        UNIVERSE_MEMBERS, column_lineage({c: [("raw_bars", c)] for c in ("symbol", "session")}), MEMBERS
     ),
 )
 def universe_members(

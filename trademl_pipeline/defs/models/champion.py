@@ -12,6 +12,7 @@ import dagster as dg
 import polars as pl
 
 from trademl_pipeline.defs.calendars import calendar_of
+from trademl_pipeline.defs.columns import CHAMPIONS
 from trademl_pipeline.defs.gate import each_month
 from trademl_pipeline.defs.metadata import OWNERS, table_metadata
 from trademl_pipeline.defs.models.fold import FROM_THE_FIRST, windows_of_keys
@@ -96,7 +97,7 @@ def champion_assets(study: StudySpec) -> list[dg.AssetsDefinition]:
         kinds={"mlflow", "duckdb"},
         owners=OWNERS,
         tags={"study": study.name},
-        metadata=table_metadata(schema),
+        metadata=table_metadata(schema, descriptions=CHAMPIONS),
     )
     def champion(context: dg.AssetExecutionContext, lake: LakeResource, tracking: TrackingResource) -> None:
         store = lake.open()

@@ -11,6 +11,7 @@ import dagster as dg
 import polars as pl
 
 from trademl_pipeline.defs.calendars import calendar_of
+from trademl_pipeline.defs.columns import CROSS_VALIDATION
 from trademl_pipeline.defs.gate import each_month, publish
 from trademl_pipeline.defs.metadata import OWNERS, month_metadata, table_metadata
 from trademl_pipeline.defs.models.fold import fold_rows, windows_of_keys
@@ -86,7 +87,7 @@ def cross_validation_assets(study: StudySpec) -> list[dg.AssetsDefinition]:
         owners=OWNERS,
         tags={"study": study.name},
         pool="gpu",
-        metadata=table_metadata(schema),
+        metadata=table_metadata(schema, descriptions=CROSS_VALIDATION),
     )
     def cross_validation(context: dg.AssetExecutionContext, lake: LakeResource) -> None:
         store = lake.open()

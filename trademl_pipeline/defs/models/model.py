@@ -14,6 +14,7 @@ import polars as pl
 from pydantic import Field
 
 from trademl_pipeline.defs.calendars import calendar_of
+from trademl_pipeline.defs.columns import MODELS
 from trademl_pipeline.defs.figures import bars_figure, lines_figure
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish
 from trademl_pipeline.defs.metadata import OWNERS, month_metadata, table_metadata
@@ -167,7 +168,7 @@ def model_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetChecksD
         tags={"study": study.name},
         pool="gpu",
         op_tags=GPU_TAGS,
-        metadata=table_metadata(schema),
+        metadata=table_metadata(schema, descriptions=MODELS),
     )
     def model(
         context: dg.AssetExecutionContext,

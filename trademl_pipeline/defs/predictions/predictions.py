@@ -12,6 +12,7 @@ import polars as pl
 
 from trademl_pipeline.defs.calendars import calendar_of, data_calendar
 from trademl_pipeline.defs.certificates import Read, make_certificate
+from trademl_pipeline.defs.columns import PREDICTIONS
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish, run_time
 from trademl_pipeline.defs.metadata import OWNERS, column_lineage, month_metadata, table_metadata
 from trademl_pipeline.defs.models.fold import FROM_THE_FIRST, windows_of_keys
@@ -284,7 +285,7 @@ def prediction_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetCh
         kinds=kinds_of(study),
         owners=OWNERS,
         tags={"study": study.name},
-        metadata=table_metadata(schema, lineage),
+        metadata=table_metadata(schema, lineage, {**PREDICTIONS, **getattr(study.task, "described", {})}),
     )
     def predictions(context: dg.AssetExecutionContext, lake: LakeResource) -> None:
         store = lake.open()
