@@ -13,6 +13,8 @@ from trademl_pipeline.training import metrics
 from trademl_pipeline.training.metrics import Score
 
 K4, K3_K4 = (4,), (3, 4)
+# Chance of a gain over its usual chance, from which on the gain is called.
+PLAINLY = 1.5
 
 
 @dataclass(frozen=True)
@@ -119,12 +121,14 @@ def ev(rows: pl.DataFrame, config: ReportConfig) -> Score | None:
 
 
 def breakout_calls(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows with `predicted`, the most probable class, and `called`, the one that is likeliest beside its usual chance.
+    """Rows with `predicted`, the most probable class, and `called`: K4 or else K3 where that is plainly likelier than
+    usual, by a factor of `PLAINLY`, or else the class that is likeliest beside its usual chance.
 
     A class's usual chance is the mean of what was said of it up to and including the row's session, so that a call can
     be made when the prediction is. A class of one snapshot in 250 is hardly ever the most probable, however plainly it
     shows; the network of seed 001 calls it by weights of its loss, which are of the inverse size of its frequency, and
-    the seed's target for the recall of K4 is meant for such calls.
+    the seed's target for the recall of K4 is meant for such calls. The gains come before the other classes because what
+    is told of so rare a class stays near its usual chance: beside that of others it is seldom raised most.
 
     Args:
         rows: session and the probabilities of the classes.
@@ -142,9 +146,11 @@ def breakout_calls(rows: pl.DataFrame) -> pl.DataFrame:
     usual = rows.select("session").join(usual, on="session", how="left", maintain_order="left")
     p = rows.select(pl.col(columns).cast(pl.Float64)).to_numpy()
     lift = p / np.maximum(usual.select(columns).to_numpy(), 1e-12)
+    called = lift.argmax(axis=1)
+    for gain in K3_K4:
+        called[lift[:, gain] >= PLAINLY] = gain
     return rows.with_columns(
-        predicted=pl.Series(p.argmax(axis=1), dtype=pl.Int64),
-        called=pl.Series(lift.argmax(axis=1), dtype=pl.Int64),
+        predicted=pl.Series(p.argmax(axis=1), dtype=pl.Int64), called=pl.Series(called, dtype=pl.Int64)
     )
 
 

@@ -6,7 +6,7 @@ import polars as pl
 from trademl_pipeline.labels.breakout import CLASSES, STRATEGIC_VALUES
 from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs
 from trademl_pipeline.reports.lines import Line, with_interval
-from trademl_pipeline.reports.measures import K3_K4, K4, breakout_calls
+from trademl_pipeline.reports.measures import K3_K4, K4, PLAINLY, breakout_calls
 from trademl_pipeline.reports.section import Assessment, Section, Table
 from trademl_pipeline.reports.tasks.breakout_tests import FAILED, Test, validation_tests
 from trademl_pipeline.reports.tasks.published import BREAKOUT_TARGETS
@@ -187,8 +187,8 @@ def _classes_section(told: pl.DataFrame, config: ReportConfig, aimed: dict[str, 
                     "most probable",
                 ],
                 rows,
-                note="The class is called whose probability is most above its own mean over this and earlier "
-                "sessions. “If blind”: the recall of as many calls made at random, which is the share called; "
+                note=f"K4, or else K3, is called where its probability is at least {PLAINLY} times its own mean over this "
+                "and earlier sessions; or else the class whose probability is most above its own. “If blind”: the recall of as many calls made at random, which is the share called; "
                 "precision if blind is the share that came. Calling a rare class often makes its recall high and its "
                 "precision low: read both. “Most probable”: the recall where the largest probability alone decides, as "
                 "in the confusion matrix and the class accuracy.",

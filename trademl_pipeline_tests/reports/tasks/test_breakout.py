@@ -60,7 +60,9 @@ def test_skilled_forecasts_pass_all_five_tests(made, breakout):
     said = p.select([f"p_k{k}" for k in range(6)]).to_numpy()
     days = p["session"].to_numpy()
     usual = np.array([said[days <= day].mean(axis=0) for day in days])
-    probable, called = said.argmax(axis=1), (said / usual).argmax(axis=1)
+    raised = said / usual
+    gain = np.where(raised[:, 4] >= 1.5, 4, np.where(raised[:, 3] >= 1.5, 3, -1))
+    probable, called = said.argmax(axis=1), np.where(gain > 0, gain, raised.argmax(axis=1))
     came = task_inputs(made, "breakout", 1.5).outcomes["target"].to_numpy()
     assert scores["K4 recall"]["value"] == pytest.approx((called[came == 4] == 4).mean())
     both = np.isin(came, (3, 4))
