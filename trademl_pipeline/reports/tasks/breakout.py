@@ -187,8 +187,9 @@ def _classes_section(told: pl.DataFrame, config: ReportConfig, aimed: dict[str, 
                     "most probable",
                 ],
                 rows,
-                note=f"K4, or else K3, is called where its probability is at least {PLAINLY} times its own mean over this "
-                "and earlier sessions; or else the class whose probability is most above its own. “If blind”: the recall of as many calls made at random, which is the share called; "
+                note=f"K4, or else K3, is called where its probability is at least {PLAINLY} times its own mean over "
+                "this and earlier sessions; or else the class whose probability is most above its own. “If blind”: the "
+                "recall of as many calls made at random, which is the share called; "
                 "precision if blind is the share that came. Calling a rare class often makes its recall high and its "
                 "precision low: read both. “Most probable”: the recall where the largest probability alone decides, as "
                 "in the confusion matrix and the class accuracy.",
