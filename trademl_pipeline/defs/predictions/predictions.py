@@ -285,7 +285,7 @@ def prediction_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetCh
         kinds=kinds_of(study),
         owners=OWNERS,
         tags={"study": study.name},
-        metadata=table_metadata(schema, lineage, {**PREDICTIONS, **getattr(study.task, "described", {})}),
+        metadata=table_metadata(schema, lineage, {**PREDICTIONS, **study.task.described}),
     )
     def predictions(context: dg.AssetExecutionContext, lake: LakeResource) -> None:
         store = lake.open()
