@@ -21,7 +21,7 @@ from trademl_pipeline.models.prepared import Prepared
 from trademl_pipeline.models.registry import build, count_parameters
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.saved import NETWORK, SavedModel, load_model, saved_trees
-from trademl_pipeline.training.trees import LightGBMConfig, XGBoostConfig, fit_lightgbm, fit_xgboost
+from trademl_pipeline.training.trees.classes import LightGBMConfig, XGBoostConfig, fit_lightgbm, fit_xgboost
 
 LIMIT_MS = {"network": 20.0, "trees": 5.0}
 

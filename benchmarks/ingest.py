@@ -22,8 +22,9 @@ from pathlib import Path
 import polars as pl
 
 from benchmarks.bars import REAL, random_walks
-from trademl_pipeline.lake import RAW_BARS, Lake, LakeConfig
-from trademl_pipeline.market.versions import bars
+from trademl_pipeline.lake import Lake, LakeConfig
+from trademl_pipeline.market.ingest.versions import bars
+from trademl_pipeline.tables import RAW_BARS
 
 AS_OF = datetime(2014, 1, 1, tzinfo=UTC)
 

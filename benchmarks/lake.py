@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from trademl_pipeline.lake import Lake, LakeConfig, TableSchema, feature_table
+from trademl_pipeline.lake import Lake, LakeConfig, TableSchema
+from trademl_pipeline.tables import feature_table
 
 SESSIONS_PER_MONTH = 21
 

@@ -165,7 +165,8 @@ def outcome(side: str, study: StudySpec, months: Sequence[str]) -> dict[str, Any
     """What a side has left behind, as fields of `Measured`."""
     from trademl_pipeline.defs.resources import LakeResource, home
     from trademl_pipeline.lake.frames import data_version
-    from trademl_pipeline.lake.schemas import AUDITS, TableSchema, certificate_table
+    from trademl_pipeline.lake.schema import TableSchema
+    from trademl_pipeline.tables import AUDITS, certificate_table
 
     names, found = ["symbol", "session", *study.task.published], {}
     if side == BARE:

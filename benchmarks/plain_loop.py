@@ -16,6 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
+from trademl_pipeline.certificates.code_version import code_version
 from trademl_pipeline.defs.models.cross_validation import cross_validated
 from trademl_pipeline.defs.models.fold import FoldRows, fold_rows, windows_of_keys
 from trademl_pipeline.defs.models.model import (
@@ -32,11 +33,11 @@ from trademl_pipeline.defs.models.model import (
 from trademl_pipeline.defs.predictions.predictions import certified_month, predicted, write_attention
 from trademl_pipeline.defs.resources import ArtifactsResource, TrackingResource
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schemas import AUDITS, UTC_TIME, TableSchema
+from trademl_pipeline.lake.schema import UTC_TIME, TableSchema
 from trademl_pipeline.leakage import AuditReport
-from trademl_pipeline.leakage.code_version import code_version
 from trademl_pipeline.market.calendar import offset_month
 from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.tables import AUDITS
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.study import FittedStudy, fit_study
 from trademl_pipeline.training.trials import TrialLedger

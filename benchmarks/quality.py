@@ -21,7 +21,7 @@ from rich.table import Table
 from benchmarks.bars import REAL
 from trademl_pipeline.market import FileSource
 from trademl_pipeline.market.calendar import calendar_frame
-from trademl_pipeline.market.checks import (
+from trademl_pipeline.market.quality.checks import (
     Window,
     flat_bars,
     missing_sessions,
@@ -31,7 +31,7 @@ from trademl_pipeline.market.checks import (
     window,
     zero_volume,
 )
-from trademl_pipeline.market.quality import split_bars
+from trademl_pipeline.market.quality.rows import split_bars
 from trademl_pipeline.market.universes import members, price_coverage
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)

@@ -23,14 +23,13 @@ from trademl_pipeline.defs.predictions.predictions import predicted
 from trademl_pipeline.defs.reports.validation import oracle_of
 from trademl_pipeline.features import compute
 from trademl_pipeline.labels import TARGETS
-from trademl_pipeline.market import SimulatedMarket
 from trademl_pipeline.market.calendar import month_bounds, offset, offset_month
-from trademl_pipeline.market.paths import MarketSpec
-from trademl_pipeline.market.simulated_references import SECTOR_FUND
 from trademl_pipeline.reports import ReportConfig, ReportInputs
 from trademl_pipeline.reports.content import score_lines
 from trademl_pipeline.reports.evaluation import evaluate
 from trademl_pipeline.sequences import pattern_windows, window_index
+from trademl_pipeline.simulation import SimulatedMarket
+from trademl_pipeline.simulation.paths import MarketSpec
 from trademl_pipeline.studies import STUDIES, StudySpec
 from trademl_pipeline.training.dataset import training_rows
 from trademl_pipeline.training.ledger import FitLedger
@@ -56,7 +55,7 @@ def tables_of(market: SimulatedMarket, study: StudySpec, last: str) -> Tables:
     """The tables up to the end of the last month and the outcomes of its decisions."""
     end = offset(month_bounds(last)[1], study.settled_after + 1)
     bars = market.bars.filter(pl.col("session") <= end)
-    sectors = market.sectors().with_columns(pl.col("sector").replace_strict(SECTOR_FUND))
+    sectors = market.sector_funds()
     reference = market.reference_bars().filter(pl.col("session") <= end)
     features = compute(bars, study.feature_set, reference=reference, universe=sectors)
     labels = TARGETS[study.target].compute(bars, None)

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from trademl_pipeline.market import SimulatedMarket
+from trademl_pipeline.simulation import SimulatedMarket
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -135,7 +135,8 @@ def universe_symbols(data: Path, columns: list[str] | None, name: str) -> str:
 
 def last_month(chosen: DataSet) -> str:
     """The last month there are bars of: of the file, of the simulated market, or this month."""
-    from trademl_pipeline.market import FileSource, SimulatedMarket
+    from trademl_pipeline.market import FileSource
+    from trademl_pipeline.simulation import SimulatedMarket
 
     if chosen.source in VENDORS:
         return f"{datetime.now(UTC):%Y-%m}-01"

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from trademl_pipeline.certificates.upkeep import DAYS
 from trademl_pipeline.cli.data_sets import data_set, made, require_study
 from trademl_pipeline.cli.options import (
     OURS_THEIRS,
@@ -20,7 +21,6 @@ from trademl_pipeline.cli.options import (
     fail,
     pairs,
 )
-from trademl_pipeline.leakage.upkeep import DAYS
 from trademl_pipeline.workspace import SIMULATED_START, UsageError, month_key
 
 
@@ -51,8 +51,8 @@ def audit(
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown")] = False,
 ) -> None:
     """Audit your own features for knowledge of the future. Exit code 0: clean, 1: leak, 2: nothing could be tested."""
-    from trademl_pipeline.leakage.command import run_audit
-    from trademl_pipeline.leakage.features import PROBES
+    from trademl_pipeline.leakage.feature_audit.audit import PROBES
+    from trademl_pipeline.leakage.feature_audit.command import run_audit
 
     try:
         if cutoffs != "all" and not cutoffs.isdigit():
@@ -101,12 +101,12 @@ def certificate(
     ] = False,
 ) -> None:
     """Print the evidence that a month of predictions carries."""
+    from trademl_pipeline.certificates.certificate import CertificateError
+    from trademl_pipeline.certificates.info_sheet import info_sheet
+    from trademl_pipeline.certificates.stored import certificate_in_force
+    from trademl_pipeline.certificates.view import render, to_markdown
     from trademl_pipeline.lake import Lake, LakeConfig
     from trademl_pipeline.lake.errors import LakeError
-    from trademl_pipeline.leakage.certificate import CertificateError
-    from trademl_pipeline.leakage.certificate_view import render, to_markdown
-    from trademl_pipeline.leakage.certified import certificate_in_force
-    from trademl_pipeline.leakage.info_sheet import info_sheet
     from trademl_pipeline.studies import STUDIES
 
     try:
@@ -167,9 +167,9 @@ def maintain(
     ] = False,
 ) -> None:
     """Merge the lake's small files and let go of old snapshots; what certificates or models name stays."""
+    from trademl_pipeline.certificates.upkeep import maintain as maintain_lake
     from trademl_pipeline.lake import Lake, LakeConfig
     from trademl_pipeline.lake.errors import LakeError
-    from trademl_pipeline.leakage.upkeep import maintain as maintain_lake
     from trademl_pipeline.studies import STUDIES
 
     try:

@@ -32,9 +32,9 @@ from trademl_pipeline.cli.options import (
     fail,
     pairs,
 )
-from trademl_pipeline.lake.bar_tables import DAILY, TIMEFRAMES
 from trademl_pipeline.market.calendar import month_key as month_key_of
 from trademl_pipeline.market.calendar import month_sessions, offset, offset_month
+from trademl_pipeline.tables.bar_tables import DAILY, TIMEFRAMES
 from trademl_pipeline.workspace import SOURCES, VENDORS, DataSet, UsageError, month_key, month_range
 
 ALL_STUDIES = "all"

@@ -50,8 +50,8 @@ def build_definitions() -> dg.Definitions:
     from trademl_pipeline.defs.sequences.sequences import sequence_assets
     from trademl_pipeline.features import FEATURE_SETS
     from trademl_pipeline.labels import TARGETS
-    from trademl_pipeline.lake.bar_tables import TIMEFRAMES, bar_tables
     from trademl_pipeline.studies import STUDIES
+    from trademl_pipeline.tables.bar_tables import TIMEFRAMES, bar_tables
 
     parts: list[dg.AssetsDefinition | dg.AssetChecksDefinition] = [raw_bars, raw_bars_gate]
     parts += [raw_bars_quality, bar_quality, reference_bars, reference_bars_gate]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
-from trademl_pipeline.lake.bar_tables import DAILY
+from trademl_pipeline.tables.bar_tables import DAILY
 
 if TYPE_CHECKING:
     from trademl_pipeline.market.sources import BarSource
@@ -137,7 +137,8 @@ def bars_resource() -> BarsResource:
 
 @lru_cache(maxsize=4)
 def _local(source: str, path: str, columns: str, symbols: str, calendar: str, seed: int) -> "BarSource":
-    from trademl_pipeline.market import FileSource, SimulatedMarket
+    from trademl_pipeline.market import FileSource
+    from trademl_pipeline.simulation import SimulatedMarket
 
     count = int(symbols) if symbols.isdigit() else None
     named = [s.strip() for s in symbols.split(",") if s.strip()]

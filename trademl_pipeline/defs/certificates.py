@@ -6,21 +6,22 @@ from datetime import datetime
 
 import polars as pl
 
+from trademl_pipeline.certificates import certificate
+from trademl_pipeline.certificates.certificate import Certificate, Content, content_of
+from trademl_pipeline.certificates.code_version import code_version
+from trademl_pipeline.certificates.stored import certificates
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.frames import data_version
-from trademl_pipeline.lake.schemas import (
+from trademl_pipeline.lake.schema import TableSchema
+from trademl_pipeline.leakage import AuditReport
+from trademl_pipeline.tables import (
     AUDITS,
     RAW_BARS,
     REFERENCE_BARS,
     UNIVERSE_MEMBERS,
-    TableSchema,
     certificate_table,
     model_table,
 )
-from trademl_pipeline.leakage import AuditReport, certificate
-from trademl_pipeline.leakage.certificate import Certificate, Content, content_of
-from trademl_pipeline.leakage.certified import certificates
-from trademl_pipeline.leakage.code_version import code_version
 from trademl_pipeline.training.ledger import FitLedger
 
 # A table and the months of it that were read, first and last.

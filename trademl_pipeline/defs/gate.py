@@ -25,9 +25,10 @@ from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.folds import FoldError
 from trademl_pipeline.lake import Lake, PublishResult
 from trademl_pipeline.lake.errors import LakeError
-from trademl_pipeline.lake.schemas import AUDITS, UTC_TIME, TableSchema
+from trademl_pipeline.lake.schema import UTC_TIME, TableSchema
 from trademl_pipeline.leakage import AuditError, AuditReport, Violation
 from trademl_pipeline.market import MarketError
+from trademl_pipeline.tables import AUDITS
 from trademl_pipeline.training.inner_split import FitError
 
 PROBES = {

@@ -6,8 +6,9 @@ import polars as pl
 
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import LakeError, MissingTableError
-from trademl_pipeline.lake.schemas import AUDITS, MONTH, TableSchema
+from trademl_pipeline.lake.schema import MONTH, TableSchema
 from trademl_pipeline.market.calendar import month_range
+from trademl_pipeline.tables import AUDITS
 
 
 class MissingMonthsError(LakeError):

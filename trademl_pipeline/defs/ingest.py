@@ -25,7 +25,6 @@ from trademl_pipeline.defs.launch import RANGE_END, RANGE_START, console
 from trademl_pipeline.defs.market.raw_bars import FETCH_TAG, MISSING
 from trademl_pipeline.defs.resources import LakeResource, home
 from trademl_pipeline.defs.workers import QUIET, definitions, failures
-from trademl_pipeline.lake.bar_tables import DAILY, TIMEFRAMES, bar_tables
 from trademl_pipeline.lake.errors import MissingTableError
 from trademl_pipeline.market.calendar import month_bounds, month_key, month_range
 from trademl_pipeline.market.errors import (
@@ -36,8 +35,9 @@ from trademl_pipeline.market.errors import (
     UnknownSymbolError,
     VendorRefusedError,
 )
+from trademl_pipeline.market.ingest.staging import Staged
 from trademl_pipeline.market.sources import BarSource
-from trademl_pipeline.market.staging import Staged
+from trademl_pipeline.tables.bar_tables import DAILY, TIMEFRAMES, bar_tables
 
 DONE, FAILED, CANNOT_WORK, STOPPED = 0, 1, 2, 130
 _COUNTS = ("new_rows", "restated_rows", "late_rows", "withdrawn_rows", "quarantined_rows")

@@ -7,15 +7,8 @@ import polars as pl
 from trademl_pipeline.defs.history import read_months
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import MissingTableError
-from trademl_pipeline.lake.schemas import RAW_BARS, REFERENCE_BARS, SECTORS
 from trademl_pipeline.market.calendar import month_key
-
-KEY_COLUMNS = {
-    "symbol": "Name of the instrument.",
-    "session": "Session at whose close the values are known.",
-    "decision_time": "When one decides with the row: an hour after the session's close.",
-    "knowledge_time": "First moment at which the latest of the row's inputs was known.",
-}
+from trademl_pipeline.tables import RAW_BARS, REFERENCE_BARS, SECTORS
 
 
 def bars_from(store: Lake, start: date, month: str, *, reader: str) -> pl.DataFrame:

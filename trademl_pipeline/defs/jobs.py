@@ -6,8 +6,8 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from trademl_pipeline.lake.bar_tables import DAILY, TIMEFRAMES, bar_tables
 from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.tables.bar_tables import DAILY, TIMEFRAMES, bar_tables
 
 QUICK_SYMBOLS = "3"
 

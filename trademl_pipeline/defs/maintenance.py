@@ -3,8 +3,8 @@
 import dagster as dg
 from pydantic import Field
 
+from trademl_pipeline.certificates.upkeep import DAYS, maintain
 from trademl_pipeline.defs.resources import LakeResource
-from trademl_pipeline.leakage.upkeep import DAYS, maintain
 from trademl_pipeline.studies import STUDIES
 
 MAINTAIN = "maintain_lake"

@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 from trademl_pipeline.defs.gate import Published
-from trademl_pipeline.lake.schemas import TableSchema
+from trademl_pipeline.lake.schema import TableSchema
 
 OWNERS = ["team:quant-platform"]
 

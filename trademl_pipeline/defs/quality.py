@@ -8,7 +8,7 @@ import polars as pl
 from pydantic import Field
 
 if TYPE_CHECKING:
-    from trademl_pipeline.market.quality_report import Rule
+    from trademl_pipeline.market.quality.report import Rule
 
 VARIABLES = {
     "rules": "TRADEML_QUALITY",
@@ -38,7 +38,7 @@ class QualityResource(dg.ConfigurableResource):
         Raises:
             QualityRuleError: the rules make no sense.
         """
-        from trademl_pipeline.market.quality_report import rules_from
+        from trademl_pipeline.market.quality.report import rules_from
 
         return rules_from(self.rules)
 
@@ -59,8 +59,8 @@ class QualityResource(dg.ConfigurableResource):
         if not self.second or bars.is_empty():
             return None
         from trademl_pipeline.market import EmptyMonthError, FileSource
-        from trademl_pipeline.market.quality import split_bars
-        from trademl_pipeline.market.quality_report import calendar_of
+        from trademl_pipeline.market.quality.report import calendar_of
+        from trademl_pipeline.market.quality.rows import split_bars
 
         source = FileSource(self.second, calendar=self.calendar or calendar_of(bars))
         first, last = bars.select(first=pl.col("session").min(), last=pl.col("session").max()).row(0)

@@ -11,9 +11,9 @@ from pydantic import Field
 from trademl_pipeline.defs.bars import BarsResource
 
 if TYPE_CHECKING:
-    from trademl_pipeline.market import SimulatedMarket
     from trademl_pipeline.market.index_builder import IndexSpec
     from trademl_pipeline.market.sources import BarSource
+    from trademl_pipeline.simulation import SimulatedMarket
 
 VARIABLES = {
     "path": "TRADEML_REFERENCE",
@@ -81,7 +81,7 @@ class ReferenceResource(dg.ConfigurableResource):
 
 def simulated_market(bars: BarsResource) -> "SimulatedMarket | None":
     """The market behind simulated bars; None for other sources, which need not be opened for that."""
-    from trademl_pipeline.market import SimulatedMarket
+    from trademl_pipeline.simulation import SimulatedMarket
 
     source = bars.open() if bars.source == "simulated" else None
     return source if isinstance(source, SimulatedMarket) else None

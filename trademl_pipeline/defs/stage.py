@@ -16,7 +16,7 @@ from trademl_pipeline.defs.metadata import OWNERS, month_metadata, table_metadat
 from trademl_pipeline.defs.partitions import MONTHS
 from trademl_pipeline.defs.resources import GateResource, LakeResource
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schemas import TableSchema
+from trademl_pipeline.lake.schema import TableSchema
 from trademl_pipeline.leakage import AuditReport
 
 Inputs = Mapping[str, pl.DataFrame]

@@ -15,6 +15,18 @@ from pathlib import Path
 import polars as pl
 from rich.console import Console
 
+from trademl_pipeline.certificates.certificate import Certificate, Content, content_of
+from trademl_pipeline.certificates.code_version import code_version
+from trademl_pipeline.certificates.stored import certificate_in_force
+from trademl_pipeline.certificates.verification import (
+    IMPOSSIBLE,
+    Comparison,
+    Verification,
+    compare_code,
+    compare_contents,
+    compare_digest,
+    compare_values,
+)
 from trademl_pipeline.defs.certificates import Read, values_version
 from trademl_pipeline.defs.models.fold import windows_of_keys
 from trademl_pipeline.defs.models.model import load_ledger, load_models, recorded_rows, setting_of
@@ -26,20 +38,8 @@ from trademl_pipeline.defs.predictions.predictions import (
 )
 from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.leakage.certificate import Certificate, Content, content_of
-from trademl_pipeline.leakage.certified import certificate_in_force
-from trademl_pipeline.leakage.code_version import code_version
 from trademl_pipeline.leakage.evidence import evidence_in
 from trademl_pipeline.leakage.report import AuditReport
-from trademl_pipeline.leakage.verification import (
-    IMPOSSIBLE,
-    Comparison,
-    Verification,
-    compare_code,
-    compare_contents,
-    compare_digest,
-    compare_values,
-)
 from trademl_pipeline.market.calendar import offset_month
 from trademl_pipeline.studies import STUDIES, StudySpec
 from trademl_pipeline.training.ledger import FitLedger

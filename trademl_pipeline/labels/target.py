@@ -7,7 +7,8 @@ from typing import Any, Literal
 import polars as pl
 
 from trademl_pipeline.labels.horizon import Sessions
-from trademl_pipeline.lake.schemas import TableSchema, label_table
+from trademl_pipeline.lake.schema import TableSchema
+from trademl_pipeline.tables import label_table
 
 Compute = Callable[[pl.DataFrame, Sessions], pl.DataFrame]
 

@@ -15,7 +15,7 @@ from trademl_pipeline.lake.errors import (
     SchemaMismatchError,
     WrongMonthError,
 )
-from trademl_pipeline.lake.schemas import MONTH, TableSchema
+from trademl_pipeline.lake.schema import MONTH, TableSchema
 
 _MONTH_KEY = re.compile(r"\d{4}-(0[1-9]|1[0-2])-01")
 

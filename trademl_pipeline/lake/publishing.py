@@ -13,7 +13,7 @@ from trademl_pipeline.lake import tables
 from trademl_pipeline.lake.connection import Engine, quote
 from trademl_pipeline.lake.errors import LakeCorruptError
 from trademl_pipeline.lake.frames import check_frame, data_version
-from trademl_pipeline.lake.schemas import MONTH, TableSchema
+from trademl_pipeline.lake.schema import MONTH, TableSchema
 
 Audit = Callable[[pl.DataFrame], Any]
 Evidence = Callable[[Mapping[str, Any]], tuple[TableSchema, pl.DataFrame]]

@@ -10,7 +10,7 @@ import polars as pl
 from trademl_pipeline.lake import tables
 from trademl_pipeline.lake.errors import MissingColumnError
 from trademl_pipeline.lake.frames import check_month
-from trademl_pipeline.lake.schemas import MONTH, TableSchema
+from trademl_pipeline.lake.schema import MONTH, TableSchema
 
 Months = tuple[str, str] | Sequence[str] | None
 

@@ -21,7 +21,7 @@ from trademl_pipeline.lake.frames import check_frame, check_month, data_version
 from trademl_pipeline.lake.maintenance import MaintenanceReport
 from trademl_pipeline.lake.publishing import Audit, Evidence, Partition, PublishResult
 from trademl_pipeline.lake.reading import Months, table_name
-from trademl_pipeline.lake.schemas import MONTH, TableSchema
+from trademl_pipeline.lake.schema import MONTH, TableSchema
 
 __all__ = ["Audit", "Lake", "LakeConfig", "MaintenanceReport", "PublishResult", "S3Config"]
 

@@ -7,7 +7,7 @@ import polars as pl
 
 from trademl_pipeline.lake.connection import identifier, quote
 from trademl_pipeline.lake.errors import MissingSnapshotError, MissingTableError, SchemaMismatchError
-from trademl_pipeline.lake.schemas import MONTH, SQL_TYPES, TableSchema
+from trademl_pipeline.lake.schema import MONTH, SQL_TYPES, TableSchema
 
 _RECORDED: set[tuple[str, str, str]] = set()
 

@@ -1,25 +1,24 @@
 """The leakage gate: probes that show whether a value knew the future."""
 
-from trademl_pipeline.leakage.clock import audit_knowledge
 from trademl_pipeline.leakage.errors import (
     AuditError,
     AuditInputError,
     ExtractorError,
     ExtractorOutputError,
-    LeakageError,
     NonDeterministicError,
     NonDeterministicExtractorError,
     OutsideDataError,
 )
-from trademl_pipeline.leakage.features import audit_features
-from trademl_pipeline.leakage.fits import audit_access, audit_fit_ledger
-from trademl_pipeline.leakage.folds import audit_folds
-from trademl_pipeline.leakage.models import audit_model
-from trademl_pipeline.leakage.report import VERDICT, AuditReport, Violation
-from trademl_pipeline.leakage.statistics import audit_statistics
-from trademl_pipeline.leakage.trades import audit_trades
-from trademl_pipeline.leakage.universe import audit_universe
-from trademl_pipeline.leakage.windows import audit_windows
+from trademl_pipeline.leakage.feature_audit.audit import audit_features
+from trademl_pipeline.leakage.probes.clock import audit_knowledge
+from trademl_pipeline.leakage.probes.fits import audit_access, audit_fit_ledger
+from trademl_pipeline.leakage.probes.folds import audit_folds
+from trademl_pipeline.leakage.probes.models import audit_model
+from trademl_pipeline.leakage.probes.statistics import audit_statistics
+from trademl_pipeline.leakage.probes.trades import audit_trades
+from trademl_pipeline.leakage.probes.universe import audit_universe
+from trademl_pipeline.leakage.probes.windows import audit_windows
+from trademl_pipeline.leakage.report import VERDICT, AuditReport, LeakageError, Violation
 
 __all__ = [
     "VERDICT",

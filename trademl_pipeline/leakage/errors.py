@@ -1,13 +1,8 @@
 """Errors of the gate.
 
-`LeakageError` says that a probe found something. `AuditError` and its kinds say that nothing could be
+`report.LeakageError` says that a probe found something. `AuditError` and its kinds say that nothing could be
 concluded, because what was handed in cannot be audited: they are never a pass.
 """
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from trademl_pipeline.leakage.report import AuditReport
 
 
 class AuditError(ValueError):
@@ -38,15 +33,3 @@ class NonDeterministicError(AuditError):
 
 class NonDeterministicExtractorError(NonDeterministicError):
     """The extractor gave different results for the same bars."""
-
-
-class LeakageError(Exception):
-    """An audit found violations; `report` holds all of it."""
-
-    def __init__(self, message: str, report: "AuditReport") -> None:
-        super().__init__(message, report)
-        self.message = message
-        self.report = report
-
-    def __str__(self) -> str:
-        return self.message

@@ -9,9 +9,9 @@ import polars as pl
 
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import MissingTableError
-from trademl_pipeline.lake.schemas import NIGHTLY_AUDITS
 from trademl_pipeline.leakage.evidence import coverage_totals
 from trademl_pipeline.leakage.report import AuditReport
+from trademl_pipeline.tables import NIGHTLY_AUDITS
 
 
 def history_of(store: Lake) -> pl.DataFrame:

@@ -13,7 +13,6 @@ from typing import Any
 
 import polars as pl
 
-from trademl_pipeline.leakage.errors import LeakageError
 from trademl_pipeline.leakage.traces import Trace
 
 VERDICT = "no leak within the declared clocks and the tested mutants"
@@ -200,3 +199,15 @@ def _summary(coverage: Mapping[str, Any]) -> str:
 
 def _number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+class LeakageError(Exception):
+    """An audit found violations; `report` holds all of it."""
+
+    def __init__(self, message: str, report: AuditReport) -> None:
+        super().__init__(message, report)
+        self.message = message
+        self.report = report
+
+    def __str__(self) -> str:
+        return self.message

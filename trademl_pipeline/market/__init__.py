@@ -1,4 +1,4 @@
-"""Bars schema, exchange calendars, sources, quality checks and the market simulator."""
+"""Bars schema, exchange calendars, sources, quality checks."""
 
 from trademl_pipeline.market.adjust import adjusted, total_return
 from trademl_pipeline.market.errors import (
@@ -12,13 +12,12 @@ from trademl_pipeline.market.errors import (
     UnknownSymbolError,
     VendorError,
 )
-from trademl_pipeline.market.files import FileSource
-from trademl_pipeline.market.quality import SplitBars, split_bars
+from trademl_pipeline.market.files.source import FileSource
+from trademl_pipeline.market.ingest.versions import bars
+from trademl_pipeline.market.quality.rows import SplitBars, split_bars
 from trademl_pipeline.market.schema import BAR_DTYPES, conform
-from trademl_pipeline.market.simulated import SimulatedMarket
 from trademl_pipeline.market.sources import BarSource, fetch_month
 from trademl_pipeline.market.universes import members, universe
-from trademl_pipeline.market.versions import bars
 
 __all__ = [
     "BAR_DTYPES",
@@ -29,7 +28,6 @@ __all__ = [
     "FileSource",
     "MarketError",
     "MissingColumnsError",
-    "SimulatedMarket",
     "SourceFileError",
     "SplitBars",
     "UniverseError",

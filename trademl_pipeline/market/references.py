@@ -7,24 +7,35 @@ there beside them.
 
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 import polars as pl
 
-from trademl_pipeline.lake.schemas import REFERENCE_BARS
 from trademl_pipeline.market import symbols as lists
 from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, FIRST_DAY, month_bounds, sessions_before
 from trademl_pipeline.market.errors import EmptyMonthError, UniverseError
 from trademl_pipeline.market.index_builder import IndexSpec, build_index
-from trademl_pipeline.market.quality import SplitBars, split_bars
+from trademl_pipeline.market.quality.rows import SplitBars, split_bars
 from trademl_pipeline.market.schema import DEFECT, ROW, SOURCE_COLUMNS
-from trademl_pipeline.market.simulated import SimulatedMarket
-from trademl_pipeline.market.simulated_references import SECTOR_FUND
 from trademl_pipeline.market.sources import BarSource, fetch_month
+from trademl_pipeline.tables import REFERENCE_BARS
 
 FUND, SECTOR, VOLATILITY, SYNTHETIC = "fund", "sector", "volatility", "synthetic"
 # Cboe computes the VIX until a quarter of an hour after the stock market's close.
 VOLATILITY_LAG = timedelta(minutes=15)
 SECTOR_MAP = pl.Schema({"symbol": pl.String, "sector": pl.String, "start_date": pl.Date})
+
+
+class ReferenceMarket(Protocol):
+    """A market that has references of its own, such as the simulated one."""
+
+    def reference_bars(self) -> pl.DataFrame:
+        """Bars of its index and sector funds and its volatility, in the columns of a source."""
+        ...
+
+    def sector_funds(self) -> pl.DataFrame:
+        """symbol, sector: the fund that stands for each symbol's sector."""
+        ...
 
 
 def kind_of(symbol: str) -> str:
@@ -35,7 +46,7 @@ def kind_of(symbol: str) -> str:
 
 
 def reference_rows(
-    market: SimulatedMarket | None, series: BarSource | None, bars: pl.DataFrame, month: str
+    market: ReferenceMarket | None, series: BarSource | None, bars: pl.DataFrame, month: str
 ) -> pl.DataFrame:
     """The month's real reference series as their source has them.
 
@@ -130,7 +141,7 @@ def constituents(bars: pl.DataFrame) -> pl.DataFrame:
     return bars.filter(~pl.col("symbol").is_in((*lists.REFERENCES, *lists.VOLATILITY_INDICES)))
 
 
-def sector_map(market: SimulatedMarket | None, path: str | Path | None = None) -> pl.DataFrame:
+def sector_map(market: ReferenceMarket | None, path: str | Path | None = None) -> pl.DataFrame:
     """Which fund stands for the sector of a symbol, and since when.
 
     Args:
@@ -145,10 +156,7 @@ def sector_map(market: SimulatedMarket | None, path: str | Path | None = None) -
         UniverseError: the file is missing or wrong.
     """
     if market is not None:
-        sectors = market.sectors()
-        known = sectors.with_columns(
-            pl.col("sector").replace_strict(SECTOR_FUND), pl.lit(FIRST_DAY).alias("start_date")
-        )
+        known = market.sector_funds().with_columns(pl.lit(FIRST_DAY).alias("start_date"))
     else:
         known = _built_in()
     if path:

@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from trademl_pipeline.lake.schemas import RAW_BARS
 from trademl_pipeline.market.errors import BarsSchemaError
+from trademl_pipeline.tables import RAW_BARS
 
 BAR_DTYPES = dict(RAW_BARS.columns)
 PRICE_COLUMNS = ("open", "high", "low", "close")

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from trademl_pipeline.portfolio.errors import PortfolioError
-from trademl_pipeline.training.intervals import MIN_SESSIONS, Bootstrap, resampled
-from trademl_pipeline.training.metrics import (
+from trademl_pipeline.evaluation.intervals import MIN_SESSIONS, Bootstrap, resampled
+from trademl_pipeline.evaluation.metrics import (
     SESSIONS_A_YEAR,
     Score,
     deflated_sharpe,
@@ -17,6 +16,7 @@ from trademl_pipeline.training.metrics import (
     score_from_sums,
     sharpe,
 )
+from trademl_pipeline.portfolio.errors import PortfolioError
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from trademl_pipeline.evaluation.metrics import Score, ratio, score_from_sums
 from trademl_pipeline.portfolio.long_short import LongShort, long_short
 from trademl_pipeline.portfolio.performance import Performance, performance
 from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs
 from trademl_pipeline.reports.text import plural
-from trademl_pipeline.training.metrics import Score, ratio, score_from_sums
 
 
 @dataclass(frozen=True)

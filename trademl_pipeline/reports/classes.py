@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.evaluation import metrics
+from trademl_pipeline.evaluation.metrics import Bootstrap, Score
 from trademl_pipeline.reports.tasks import ClassView
-from trademl_pipeline.training import metrics
-from trademl_pipeline.training.metrics import Bootstrap, Score
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
+from trademl_pipeline.evaluation.metrics import Score
 from trademl_pipeline.portfolio.performance import Performance
 from trademl_pipeline.reports.evaluation import Evaluation
 from trademl_pipeline.reports.lines import Line
 from trademl_pipeline.reports.section import Section
 from trademl_pipeline.reports.tasks.spec import LONG_SIGNALS
 from trademl_pipeline.reports.text import NONE, count, figure, interval, number, percent, plural
-from trademl_pipeline.training.metrics import Score
 
 
 def score_lines(e: Evaluation) -> list[Line]:

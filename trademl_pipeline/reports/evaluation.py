@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.evaluation import metrics
+from trademl_pipeline.evaluation.metrics import Score
 from trademl_pipeline.market.calendar import month_expr
 from trademl_pipeline.portfolio.performance import Performance
 from trademl_pipeline.reports.books import Book, judged_book, lead_over, other_book
@@ -23,8 +25,6 @@ from trademl_pipeline.reports.section import Assessment, Section
 from trademl_pipeline.reports.tasks.assess import assess
 from trademl_pipeline.reports.tasks.examples import examples
 from trademl_pipeline.reports.verdict import Verdict, judge
-from trademl_pipeline.training import metrics
-from trademl_pipeline.training.metrics import Score
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 import polars as pl
 
+from trademl_pipeline.evaluation import metrics
 from trademl_pipeline.reports.gate_results import GateResults
 from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs
-from trademl_pipeline.training import metrics
 
 _COLUMNS = {
     "train_start": pl.Date,

@@ -6,11 +6,11 @@ from typing import Any
 
 import polars as pl
 
+from trademl_pipeline.evaluation.intervals import Bootstrap
+from trademl_pipeline.evaluation.metrics import IC_ALARM
 from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, sessions_a_year
 from trademl_pipeline.portfolio.long_short import LongShortConfig
 from trademl_pipeline.reports.tasks import TASKS, Task
-from trademl_pipeline.training.intervals import Bootstrap
-from trademl_pipeline.training.metrics import IC_ALARM
 
 
 class ReportError(ValueError):

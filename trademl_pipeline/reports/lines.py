@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from trademl_pipeline.evaluation.metrics import Score
 from trademl_pipeline.reports.text import figure, interval
-from trademl_pipeline.training.metrics import Score
 
 _BASELINES = {
     "always_up": "always up",

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.evaluation import metrics
+from trademl_pipeline.evaluation.metrics import Score
 from trademl_pipeline.reports.inputs import ReportConfig
 from trademl_pipeline.reports.tasks import ClassView, Task
 from trademl_pipeline.reports.tasks.spec import PATTERNS
-from trademl_pipeline.training import metrics
-from trademl_pipeline.training.metrics import Score
 
 K4, K3_K4 = (4,), (3, 4)
 # Chance of a gain over its usual chance, from which on the gain is called.

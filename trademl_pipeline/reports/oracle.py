@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.evaluation import metrics
+from trademl_pipeline.evaluation.metrics import Score
 from trademl_pipeline.labels.breakout import STRATEGIC_VALUES
 from trademl_pipeline.reports.inputs import ReportConfig, ReportError
 from trademl_pipeline.reports.measures import yardsticks
-from trademl_pipeline.training import metrics
-from trademl_pipeline.training.metrics import Score
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import polars as pl
 
+from trademl_pipeline.evaluation.metrics import Score
 from trademl_pipeline.reports.inputs import ReportConfig
 from trademl_pipeline.reports.lines import with_interval
 from trademl_pipeline.reports.measures import Measure, measures
 from trademl_pipeline.reports.section import Section, Table
 from trademl_pipeline.reports.text import NONE, count, figure, plural
-from trademl_pipeline.training.metrics import Score
 
 SHOWN = 4
 EXTREMES = 5

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from trademl_pipeline.evaluation.metrics import Score
 from trademl_pipeline.reports.figure import Figure
 from trademl_pipeline.reports.lines import Line
-from trademl_pipeline.training.metrics import Score
 
 
 @dataclass(frozen=True)

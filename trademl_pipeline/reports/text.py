@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from trademl_pipeline.training.metrics import Score
+from trademl_pipeline.evaluation.metrics import Score
 
 NONE = "–"
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Literal
 from trademl_pipeline.reports.text import count, figure, interval, number, percent, plural, points
 
 if TYPE_CHECKING:
+    from trademl_pipeline.evaluation.scores import Score
     from trademl_pipeline.reports.evaluation import Evaluation
     from trademl_pipeline.reports.oracle import Oracle
-    from trademl_pipeline.training.scores import Score
 
 Kind = Literal["edge", "no edge", "alarm"]
 LABELS: dict[Kind, str] = {"edge": "Edge", "no edge": "No edge", "alarm": "Alarm"}

@@ -3,7 +3,7 @@
 from trademl_pipeline.portfolio.long_short import LongShortConfig
 from trademl_pipeline.studies.spec import FoldPlan, StudySpec
 from trademl_pipeline.training.members import Effort, MemberSpec
-from trademl_pipeline.training.schedule import Augmentation
+from trademl_pipeline.training.networks.schedule import Augmentation
 from trademl_pipeline.training.study import FitPlan
 
 ROWS = {"small": Effort(max_rows=20_000), "base": Effort()}

@@ -3,7 +3,7 @@
 from trademl_pipeline.studies.spec import FoldPlan, StudySpec
 from trademl_pipeline.studies.voters import RETURN_TREES
 from trademl_pipeline.training.members import Effort, MemberSpec
-from trademl_pipeline.training.schedule import Augmentation
+from trademl_pipeline.training.networks.schedule import Augmentation
 from trademl_pipeline.training.study import FitPlan
 
 MAMBA_FORECAST = StudySpec(

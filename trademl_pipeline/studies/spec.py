@@ -5,8 +5,9 @@ from typing import Literal, get_args
 
 from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.labels.targets import TARGETS
-from trademl_pipeline.lake.schemas import (
-    TableSchema,
+from trademl_pipeline.lake.schema import TableSchema
+from trademl_pipeline.portfolio.long_short import LongShortConfig
+from trademl_pipeline.tables import (
     cross_validation_table,
     feature_table,
     member_table,
@@ -14,7 +15,6 @@ from trademl_pipeline.lake.schemas import (
     prediction_table,
     sequence_table,
 )
-from trademl_pipeline.portfolio.long_short import LongShortConfig
 from trademl_pipeline.training.members import BOOSTED, MemberSpec
 from trademl_pipeline.training.study import Ensemble, FitPlan
 from trademl_pipeline.training.tasks import TASKS, Task

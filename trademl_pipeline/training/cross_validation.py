@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from trademl_pipeline.lake.schemas import CROSS_VALIDATION_COLUMNS
+from trademl_pipeline.tables import CROSS_VALIDATION_COLUMNS
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.members import Effort, FittedMember, MemberSpec, Setting, fit_member
@@ -117,7 +117,7 @@ def cross_validate(
         ledger: records every fit.
 
     Returns:
-        (scores, evidence): the columns of `lake.schemas.CROSS_VALIDATION_COLUMNS`, and for each model the keys that it
+        (scores, evidence): the columns of `tables.CROSS_VALIDATION_COLUMNS`, and for each model the keys that it
         learned from and those that it was tested on, for `leakage.audit_folds`.
 
     Raises:

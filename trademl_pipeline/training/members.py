@@ -13,8 +13,8 @@ from trademl_pipeline.sequences.index import flat
 from trademl_pipeline.training.groups import numbered
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
+from trademl_pipeline.training.networks.schedule import TrainConfig
 from trademl_pipeline.training.saved import LINEAR, NETWORK, TREES, VALUE_TREES, SavedModel
-from trademl_pipeline.training.schedule import TrainConfig
 from trademl_pipeline.training.tasks import Task
 from trademl_pipeline.training.trials import TrialLedger
 from trademl_pipeline.training.windows import Windows
@@ -133,7 +133,7 @@ class FittedMember:
     def predict(self, windows: Windows, task: Task) -> np.ndarray:
         """(rows, columns of the task)."""
         if self.saved.kind == NETWORK:
-            from trademl_pipeline.training.predict import predict
+            from trademl_pipeline.training.networks.predict import predict
 
             return task.from_network(predict(self.saved.model, windows))
         x = rows_of(windows, self.lags, self.means)
@@ -252,8 +252,8 @@ def _fit_trees(
     ledger: FitLedger,
     trials: TrialLedger | None,
 ) -> FittedMember:
-    from trademl_pipeline.training.tree_config import LightGBMConfig, XGBoostConfig
-    from trademl_pipeline.training.trees import fit_lightgbm, fit_xgboost
+    from trademl_pipeline.training.trees.classes import fit_lightgbm, fit_xgboost
+    from trademl_pipeline.training.trees.config import LightGBMConfig, XGBoostConfig
 
     if task.kind != "class":
         return _fit_value_trees(spec, effort, task, windows, setting, ledger)
@@ -298,8 +298,8 @@ def _fit_trees(
 def _fit_value_trees(
     spec: MemberSpec, effort: Effort, task: Task, windows: Windows, setting: Setting, ledger: FitLedger
 ) -> FittedMember:
-    from trademl_pipeline.training.tree_config import LightGBMConfig, XGBoostConfig
-    from trademl_pipeline.training.value_trees import Columns, fit_value_trees
+    from trademl_pipeline.training.trees.config import LightGBMConfig, XGBoostConfig
+    from trademl_pipeline.training.trees.values import Columns, fit_value_trees
 
     regressed = getattr(task, "regressed", None)
     if regressed is None:
@@ -441,7 +441,7 @@ def _fit_network(
     progress: Progress | None,
 ) -> FittedMember:
     from trademl_pipeline.models.registry import build, count_parameters
-    from trademl_pipeline.training.loop import fit_network
+    from trademl_pipeline.training.networks.loop import fit_network
     from trademl_pipeline.training.saved import saved_network
 
     config = _train_config(spec, effort, setting)
@@ -474,8 +474,8 @@ def fine_tuned(
     """
     if base.saved.kind != NETWORK:
         raise FitError(f"member {base.name} is no network; only the heads of networks are tuned by symbol")
-    from trademl_pipeline.training.fine_tune import fine_tune
-    from trademl_pipeline.training.loop import FittedNetwork
+    from trademl_pipeline.training.networks.fine_tune import fine_tune
+    from trademl_pipeline.training.networks.loop import FittedNetwork
     from trademl_pipeline.training.saved import saved_network
     from trademl_pipeline.training.scaling import RobustScaling
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.linear import LinearModel
-from trademl_pipeline.training.trees import TreeModel
-from trademl_pipeline.training.value_trees import ValueTrees
+from trademl_pipeline.training.trees.classes import TreeModel
+from trademl_pipeline.training.trees.values import ValueTrees
 
 FORMAT = 1
 NETWORK, TREES, VALUE_TREES, LINEAR = "network", "trees", "value_trees", "linear"

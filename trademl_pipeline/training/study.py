@@ -14,9 +14,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import polars as pl
 
-from trademl_pipeline.training.calibrate import Calibration, base_rates, fit_calibration
 from trademl_pipeline.training.cross_validation import GappedSplits
-from trademl_pipeline.training.ensembles import (
+from trademl_pipeline.training.ensemble.calibrate import Calibration, base_rates, fit_calibration
+from trademl_pipeline.training.ensemble.weights import (
     OutOfFold,
     StackedEnsemble,
     WeightedEnsemble,

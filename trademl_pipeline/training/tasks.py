@@ -136,7 +136,7 @@ class Direction:
 
     def loss(self, windows: Windows) -> "nn.Module":
         """Cross-entropy: probabilities are wanted as they are."""
-        from trademl_pipeline.training.losses import CrossEntropyLoss
+        from trademl_pipeline.models.losses import CrossEntropyLoss
 
         return CrossEntropyLoss()
 
@@ -188,7 +188,7 @@ class Breakout:
 
     def loss(self, windows: Windows) -> "nn.Module":
         """One class against the rest, focused on the rare gains."""
-        from trademl_pipeline.training.losses import AsymmetricLoss
+        from trademl_pipeline.models.losses import AsymmetricLoss
 
         return AsymmetricLoss()
 
@@ -283,7 +283,7 @@ class Forecast:
 
     def loss(self, windows: Windows) -> "nn.Module":
         """The multi-objective loss in units of each horizon's typical return."""
-        from trademl_pipeline.training.losses import FinancialLoss
+        from trademl_pipeline.models.losses import FinancialLoss
 
         returns = windows.targets["forward_return"]
         return FinancialLoss(tuple(_typical(returns[:, i]) for i in range(returns.shape[1])))
@@ -372,7 +372,7 @@ class Pattern:
 
     def loss(self, windows: Windows) -> "nn.Module":
         """Correlation-optimised confidence, with the side tasks at a small weight."""
-        from trademl_pipeline.training.losses import PatternLoss
+        from trademl_pipeline.models.losses import PatternLoss
 
         return PatternLoss()
 
@@ -513,7 +513,7 @@ class Hybrid:
 
     def loss(self, windows: Windows) -> "nn.Module":
         """The weighted sum of the tasks, returns in units of their typical size."""
-        from trademl_pipeline.training.losses import MultiTaskLoss
+        from trademl_pipeline.models.losses import MultiTaskLoss
 
         price = windows.targets["price"]
         risk = _typical(windows.targets["risk"])

@@ -11,6 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from trademl_pipeline import studies
+from trademl_pipeline.certificates.certificate import Certificate
+from trademl_pipeline.certificates.code_version import code_version
+from trademl_pipeline.certificates.stored import certificates
 from trademl_pipeline.cli import app
 from trademl_pipeline.defs import build_definitions
 from trademl_pipeline.defs.certificates import values_version
@@ -19,11 +22,8 @@ from trademl_pipeline.defs.models.fold import fold_rows
 from trademl_pipeline.defs.predictions.predictions import attention_file
 from trademl_pipeline.defs.reports.validation import with_train_loss
 from trademl_pipeline.features import FEATURE_SETS
-from trademl_pipeline.lake.schemas import AUDITS, feature_table, prediction_table
-from trademl_pipeline.leakage.certificate import Certificate
-from trademl_pipeline.leakage.certified import certificates
-from trademl_pipeline.leakage.code_version import code_version
 from trademl_pipeline.market.calendar import month_range
+from trademl_pipeline.tables import AUDITS, feature_table, prediction_table
 from trademl_pipeline_tests.defs.conftest import FIRST, LAST, Workplace
 from trademl_pipeline_tests.small import quarterly_direction, small_direction
 

@@ -13,9 +13,9 @@ from trademl_pipeline.defs import build_definitions
 from trademl_pipeline.defs.bars import BarsResource
 from trademl_pipeline.defs.calendars import calendar_of, data_calendar
 from trademl_pipeline.defs.reports.validation import report_inputs
-from trademl_pipeline.lake.schemas import AUDITS, RAW_BARS
 from trademl_pipeline.reports.books import judged_book
 from trademl_pipeline.studies import DIRECTION
+from trademl_pipeline.tables import AUDITS, RAW_BARS
 from trademl_pipeline_tests.defs.conftest import Workplace
 from trademl_pipeline_tests.small import small_direction
 

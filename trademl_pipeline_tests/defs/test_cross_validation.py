@@ -12,9 +12,10 @@ from trademl_pipeline.defs.models.cross_validation import cross_validation_asset
 from trademl_pipeline.defs.reports.validation import cross_validation
 from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schemas import AUDITS, TableSchema
+from trademl_pipeline.lake.schema import TableSchema
 from trademl_pipeline.market.calendar import month_expr, month_range, month_sessions, offset_sessions
 from trademl_pipeline.studies import STUDIES, StudySpec
+from trademl_pipeline.tables import AUDITS
 from trademl_pipeline.training.members import Effort
 from trademl_pipeline.training.tasks import PATTERNS
 

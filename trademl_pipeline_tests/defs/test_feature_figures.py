@@ -10,8 +10,8 @@ import pytest
 
 from trademl_pipeline.defs.features.figures import BACK, SHIFTED_COLOUR, FeatureFigures
 from trademl_pipeline.features import FEATURE_SETS
-from trademl_pipeline.lake.schemas import feature_table
 from trademl_pipeline.market.calendar import month_key, month_sessions, offset_month
+from trademl_pipeline.tables import feature_table
 
 MONTH = "2014-06-01"
 NAMES = FEATURE_SETS["indicators"]

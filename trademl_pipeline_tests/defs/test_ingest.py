@@ -15,10 +15,11 @@ import pytest
 from trademl_pipeline.defs.bars import AlpacaResource, BinanceResource, YahooResource, bars_resource
 from trademl_pipeline.defs.market.raw_bars import FETCH_TAG, MISSING, bars_assets, raw_bars
 from trademl_pipeline.defs.resources import LakeResource
-from trademl_pipeline.lake import AUDITS, RAW_BARS, Lake
-from trademl_pipeline.lake.bar_tables import BAR_VERSIONS, bar_tables
+from trademl_pipeline.lake import Lake
+from trademl_pipeline.market.ingest.versions import bars
 from trademl_pipeline.market.vendors import AlpacaSource, BinanceSource
-from trademl_pipeline.market.versions import bars
+from trademl_pipeline.tables import AUDITS, RAW_BARS
+from trademl_pipeline.tables.bar_tables import BAR_VERSIONS, bar_tables
 from trademl_pipeline_tests.defs.conftest import RANGE
 from trademl_pipeline_tests.market.vendors.alpaca_server import Alpaca
 from trademl_pipeline_tests.market.vendors.binance_server import Binance

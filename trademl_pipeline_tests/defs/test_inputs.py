@@ -22,13 +22,13 @@ from trademl_pipeline.features.pattern_month import pattern_month
 from trademl_pipeline.features.registry import reference_inputs
 from trademl_pipeline.labels import TARGETS
 from trademl_pipeline.labels.month import label_month
-from trademl_pipeline.lake.schemas import PATTERNS, RAW_BARS, REFERENCE_BARS, SECTORS, UNIVERSE_MEMBERS
 from trademl_pipeline.leakage import AuditReport
-from trademl_pipeline.market import SimulatedMarket
 from trademl_pipeline.market.calendar import index_of, month_expr, month_range
 from trademl_pipeline.market.references import kind_of, reference_rows, sector_map
 from trademl_pipeline.sequences.month import sequence_month
+from trademl_pipeline.simulation import SimulatedMarket
 from trademl_pipeline.studies import STUDIES, StudySpec
+from trademl_pipeline.tables import PATTERNS, RAW_BARS, REFERENCE_BARS, SECTORS, UNIVERSE_MEMBERS
 from trademl_pipeline_tests.defs.conftest import Workplace
 
 pytestmark = pytest.mark.slow

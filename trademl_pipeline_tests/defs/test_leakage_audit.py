@@ -7,8 +7,8 @@ import pytest
 import trademl_pipeline.defs.features.features as stage
 from trademl_pipeline.defs.jobs import NIGHTLY
 from trademl_pipeline.features.panel import feature_month
-from trademl_pipeline.lake.schemas import AUDITS, NIGHTLY_AUDITS
 from trademl_pipeline.market.calendar import month_sessions
+from trademl_pipeline.tables import AUDITS, NIGHTLY_AUDITS
 from trademl_pipeline_tests.defs.conftest import LAST, Workplace
 
 MONTH = "2014-02-01"

@@ -6,13 +6,13 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
+from trademl_pipeline.certificates.upkeep import DAYS, maintain, recorded_snapshots
 from trademl_pipeline.cli import app
 from trademl_pipeline.definitions import defs
 from trademl_pipeline.defs.maintenance import MAINTAIN
 from trademl_pipeline.defs.verify import verify_month
-from trademl_pipeline.lake.schemas import certificate_table
-from trademl_pipeline.leakage.upkeep import DAYS, maintain, recorded_snapshots
 from trademl_pipeline.studies import STUDIES
+from trademl_pipeline.tables import certificate_table
 from trademl_pipeline_tests.defs.conftest import LAST, Workplace
 
 LATER = datetime.now(UTC) + timedelta(days=DAYS + 10)
@@ -70,7 +70,7 @@ def test_a_named_snapshot_that_is_gone_is_told_and_stops_nothing(
 ):
     lake = workplace.lake()
     monkeypatch.setattr(
-        "trademl_pipeline.leakage.upkeep.certified_snapshots",
+        "trademl_pipeline.certificates.upkeep.certified_snapshots",
         lambda store, study: {10**6} if study == "direction" else set(),
     )
     done = maintain(lake, STUDIES)

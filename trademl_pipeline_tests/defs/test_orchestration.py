@@ -9,10 +9,10 @@ import pytest
 
 from benchmarks import plain_loop
 from benchmarks.orchestration import DAGSTER, LOOP, Measured, require_the_same
+from trademl_pipeline.certificates.stored import certificate_in_force
 from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schemas import AUDITS
-from trademl_pipeline.leakage.certified import certificate_in_force
+from trademl_pipeline.tables import AUDITS
 from trademl_pipeline_tests.defs.conftest import LAST, Workplace
 from trademl_pipeline_tests.small import small_direction
 

@@ -16,12 +16,13 @@ from trademl_pipeline.defs.jobs import PREPARE_ALL, prepare_assets, prepare_job_
 from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.features.panel import feature_month
 from trademl_pipeline.labels.month import label_month
-from trademl_pipeline.lake.schemas import RAW_BARS, REFERENCE_BARS, SECTORS, UNIVERSE_MEMBERS, TableSchema
-from trademl_pipeline.market import SimulatedMarket
+from trademl_pipeline.lake.schema import TableSchema
 from trademl_pipeline.market.calendar import month_expr, month_range
 from trademl_pipeline.market.references import kind_of, reference_rows, sector_map
 from trademl_pipeline.sequences.month import sequence_month
+from trademl_pipeline.simulation import SimulatedMarket
 from trademl_pipeline.studies import STUDIES, StudySpec
+from trademl_pipeline.tables import RAW_BARS, REFERENCE_BARS, SECTORS, UNIVERSE_MEMBERS
 from trademl_pipeline_tests.defs.conftest import Workplace
 
 pytestmark = pytest.mark.slow

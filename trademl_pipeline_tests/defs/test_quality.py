@@ -14,10 +14,10 @@ from trademl_pipeline.defs.market.raw_bars import raw_bars
 from trademl_pipeline.defs.quality import QualityResource
 from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schemas import quality_table
-from trademl_pipeline.market import SimulatedMarket
 from trademl_pipeline.market.calendar import month_range
-from trademl_pipeline.market.quality_report import DEFAULT_RULES
+from trademl_pipeline.market.quality.report import DEFAULT_RULES
+from trademl_pipeline.simulation import SimulatedMarket
+from trademl_pipeline.tables import quality_table
 
 FIRST, LAST = "2013-01-01", "2013-04-01"
 MONTHS = month_range(FIRST, LAST)

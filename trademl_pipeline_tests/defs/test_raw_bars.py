@@ -11,8 +11,8 @@ from trademl_pipeline.defs.bars import BarsResource
 from trademl_pipeline.defs.market.raw_bars import raw_bars
 from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schemas import QUARANTINED_BARS, RAW_BARS
 from trademl_pipeline.market.calendar import sessions
+from trademl_pipeline.tables import QUARANTINED_BARS, RAW_BARS
 
 MONTH = "2016-03-01"
 DAYS = sessions(date(2016, 3, 1), date(2016, 3, 31))

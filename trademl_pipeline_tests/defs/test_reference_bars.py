@@ -17,16 +17,11 @@ from trademl_pipeline.defs.quality import QualityResource
 from trademl_pipeline.defs.references import ReferenceResource
 from trademl_pipeline.defs.resources import GateResource, LakeResource
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schemas import (
-    QUARANTINED_REFERENCES,
-    RAW_BARS,
-    REFERENCE_BARS,
-    SECTORS,
-    quality_table,
-)
-from trademl_pipeline.market import SimulatedMarket, fetch_month, split_bars
+from trademl_pipeline.market import fetch_month, split_bars
 from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline.market.index_builder import build_index
+from trademl_pipeline.simulation import SimulatedMarket
+from trademl_pipeline.tables import QUARANTINED_REFERENCES, RAW_BARS, REFERENCE_BARS, SECTORS, quality_table
 
 FIRST, LAST = "2013-01-01", "2013-03-01"
 MONTHS = month_range(FIRST, LAST)

@@ -8,7 +8,8 @@ import pytest
 
 from trademl_pipeline.defs.bars import BarsResource
 from trademl_pipeline.defs.resources import LakeResource, TrackingResource
-from trademl_pipeline.market import FileSource, SimulatedMarket
+from trademl_pipeline.market import FileSource
+from trademl_pipeline.simulation import SimulatedMarket
 from trademl_pipeline.training.trials import COMPLETE, FAILED, Trial
 from trademl_pipeline.workspace import ROOT
 

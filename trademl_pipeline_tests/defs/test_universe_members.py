@@ -13,10 +13,11 @@ from trademl_pipeline.defs.market.universe_members import audit_month, universe_
 from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.defs.universes import UniverseResource
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schemas import RAW_BARS, UNIVERSE_MEMBERS
-from trademl_pipeline.market import SimulatedMarket, split_bars
+from trademl_pipeline.market import split_bars
 from trademl_pipeline.market.calendar import month_bounds
 from trademl_pipeline.sequences.month import sequence_month
+from trademl_pipeline.simulation import SimulatedMarket
+from trademl_pipeline.tables import RAW_BARS, UNIVERSE_MEMBERS
 
 MONTH = "2013-02-01"
 SPELLS = """symbol,start_date,end_date

@@ -9,11 +9,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from trademl_pipeline.certificates.certificate import CertificateError
+from trademl_pipeline.certificates.stored import CertificateMissingError, certificate_in_force
+from trademl_pipeline.certificates.verification import Verification
 from trademl_pipeline.defs.models.model import ModelMissingError
 from trademl_pipeline.defs.verify import verify_month
-from trademl_pipeline.leakage.certificate import CertificateError
-from trademl_pipeline.leakage.certified import CertificateMissingError, certificate_in_force
-from trademl_pipeline.leakage.verification import Verification
 from trademl_pipeline.studies import STUDIES
 from trademl_pipeline_tests.defs.conftest import LAST, Workplace
 

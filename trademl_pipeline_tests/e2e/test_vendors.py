@@ -14,10 +14,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from trademl_pipeline.lake import RAW_BARS, Lake, LakeConfig
-from trademl_pipeline.lake.schemas import AUDITS, REFERENCE_BARS
+from trademl_pipeline.lake import Lake, LakeConfig
 from trademl_pipeline.market.symbols import CRYPTO_8, MARKET_FUNDS, SECTOR_FUNDS
 from trademl_pipeline.studies import DIRECTION
+from trademl_pipeline.tables import AUDITS, RAW_BARS, REFERENCE_BARS
 from trademl_pipeline.workspace import ROOT
 from trademl_pipeline_tests.market.vendors import alpaca_server, binance_server
 from trademl_pipeline_tests.market.vendors.alpaca_server import Alpaca

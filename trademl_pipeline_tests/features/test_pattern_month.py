@@ -10,9 +10,9 @@ from trademl_pipeline.features.consolidation import RULES
 from trademl_pipeline.features.pattern_month import bars_start, pattern_month
 from trademl_pipeline.features.patterns import consolidations, snapshots
 from trademl_pipeline.features.prepare import prepare
-from trademl_pipeline.lake.schemas import PATTERNS
-from trademl_pipeline.market import SimulatedMarket
 from trademl_pipeline.market.calendar import month_range, month_sessions
+from trademl_pipeline.simulation import SimulatedMarket
+from trademl_pipeline.tables import PATTERNS
 
 MONTHS = month_range("2013-06-01", "2013-12-01")
 

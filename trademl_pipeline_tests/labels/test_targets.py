@@ -8,8 +8,8 @@ import pytest
 
 from trademl_pipeline.labels import TARGETS, Target
 from trademl_pipeline.labels.month import ELSEWHERE, bars_start, by_known_session, label_month
-from trademl_pipeline.market import SimulatedMarket
 from trademl_pipeline.market.calendar import count_between, month_sessions, offset
+from trademl_pipeline.simulation import SimulatedMarket
 from trademl_pipeline.studies import DIRECTION
 
 MONTH = "2013-12-01"

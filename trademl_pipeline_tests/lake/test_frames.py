@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trademl_pipeline.lake import RAW_BARS, TableSchema
+from trademl_pipeline.lake import TableSchema
 from trademl_pipeline.lake.errors import (
     DuplicateKeyError,
     EmptyFrameError,
@@ -16,6 +16,7 @@ from trademl_pipeline.lake.errors import (
     WrongMonthError,
 )
 from trademl_pipeline.lake.frames import check_frame, check_month, data_version
+from trademl_pipeline.tables import RAW_BARS
 from trademl_pipeline_tests.lake.writers import FEATURES, make_frame
 
 MONTH = "2020-02-01"

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from trademl_pipeline.lake import AUDITS, Lake
+from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import MissingSnapshotError
+from trademl_pipeline.tables import AUDITS
 from trademl_pipeline_tests.lake.test_store import audit_row, audits
 from trademl_pipeline_tests.lake.writers import FEATURES, make_frame
 

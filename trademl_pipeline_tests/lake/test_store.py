@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trademl_pipeline.lake import AUDITS, QUARANTINED_BARS, RAW_BARS, Lake, TableSchema
+from trademl_pipeline.lake import Lake, TableSchema
 from trademl_pipeline.lake.errors import (
     EmptyFrameError,
     MissingColumnError,
@@ -15,6 +15,7 @@ from trademl_pipeline.lake.errors import (
     MissingTableError,
     WrongMonthError,
 )
+from trademl_pipeline.tables import AUDITS, QUARANTINED_BARS, RAW_BARS
 from trademl_pipeline_tests.lake.writers import COMPANION, FEATURES, make_frame
 
 JANUARY, FEBRUARY, MARCH = "2020-01-01", "2020-02-01", "2020-03-01"

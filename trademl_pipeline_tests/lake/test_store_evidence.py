@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from trademl_pipeline.lake.schemas import TableSchema
+from trademl_pipeline.lake.schema import TableSchema
 
 TABLE = TableSchema("things", {"symbol": pl.String, "x": pl.Float64}, ("symbol",))
 LEDGER = TableSchema("said", {"month": pl.String, "what": pl.String}, ())

@@ -1,8 +1,9 @@
 import polars as pl
 import pytest
 
-from trademl_pipeline.lake import Lake, TableSchema, feature_table
+from trademl_pipeline.lake import Lake, TableSchema
 from trademl_pipeline.lake.errors import SchemaMismatchError
+from trademl_pipeline.tables import feature_table
 from trademl_pipeline_tests.lake.writers import FEATURES, make_frame
 
 JANUARY, FEBRUARY = "2020-01-01", "2020-02-01"

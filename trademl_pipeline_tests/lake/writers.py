@@ -9,7 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from trademl_pipeline.lake import Lake, LakeConfig, TableSchema, feature_table
+from trademl_pipeline.lake import Lake, LakeConfig, TableSchema
+from trademl_pipeline.tables import feature_table
 
 FEATURES = feature_table("test", ["alpha", "beta"])
 COMPANION = feature_table("companion", ["alpha", "beta"])

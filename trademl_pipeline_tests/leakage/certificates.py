@@ -6,9 +6,9 @@ from typing import Any
 
 import polars as pl
 
+from trademl_pipeline.certificates.certificate import Certificate, content_of, make_certificate
+from trademl_pipeline.certificates.code_version import CodeVersion
 from trademl_pipeline.leakage import AuditReport
-from trademl_pipeline.leakage.certificate import Certificate, content_of, make_certificate
-from trademl_pipeline.leakage.code_version import CodeVersion
 from trademl_pipeline.training.ledger import FitLedger
 
 MONTH = "2014-03-01"

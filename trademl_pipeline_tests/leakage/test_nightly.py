@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from trademl_pipeline.lake.schemas import NIGHTLY_AUDITS
 from trademl_pipeline.leakage import AuditReport, Violation, audit_features
 from trademl_pipeline.leakage.nightly import fingerprint, last_night, night_row, nights, passed_before
 from trademl_pipeline.market.calendar import month_range, month_sessions, sessions
+from trademl_pipeline.tables import NIGHTLY_AUDITS
 
 SYMBOLS, MONTHS = 60, month_range("2019-01-01", "2019-09-01")
 DAYS = sessions(date(2018, 12, 3), date(2019, 9, 30))
@@ -63,7 +63,7 @@ def test_the_sample_of_one_publish_may_miss_it():
 
 
 def test_symbols_do_not_take_turns_within_a_partition(monkeypatch: pytest.MonkeyPatch):
-    from trademl_pipeline.leakage import sweep
+    from trademl_pipeline.leakage.feature_audit import sweep
 
     for limit in ("EXACT_ROWS", "SMALL_BUDGET", "BUDGET_ROWS"):
         monkeypatch.setattr(sweep, limit, 1000)

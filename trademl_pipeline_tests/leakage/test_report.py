@@ -5,8 +5,8 @@ from datetime import date, datetime
 import polars as pl
 import pytest
 
-from trademl_pipeline.lake.schemas import AUDITS
 from trademl_pipeline.leakage import AuditReport, LeakageError, Violation
+from trademl_pipeline.tables import AUDITS
 
 LEAK = Violation(
     "truncation", "x0", "AAA", date(2020, 1, 2), date(2020, 1, 2), 0.5, "1 became 2 | when cut", 3

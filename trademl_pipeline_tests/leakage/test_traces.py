@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from trademl_pipeline.leakage import audit_features
-from trademl_pipeline.leakage.published import audit_published
+from trademl_pipeline.leakage.probes.published import audit_published
 from trademl_pipeline_tests.leakage.panels import bars
 
 WHICH = ("truncation", "perturbation", "adjustment", "incremental")

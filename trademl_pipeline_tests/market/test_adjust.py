@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from trademl_pipeline.features.prepare import prepare
 from trademl_pipeline.features.registry import compute
 from trademl_pipeline.leakage import audit_features
-from trademl_pipeline.market import SimulatedMarket
 from trademl_pipeline.market.adjust import adjusted, known, total_return
 from trademl_pipeline.market.calendar import close_utc, sessions
 from trademl_pipeline.market.errors import BarsSchemaError
+from trademl_pipeline.simulation import SimulatedMarket
 
 DAYS = sessions(date(2016, 3, 1), date(2016, 3, 31))
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trademl_pipeline.market import SimulatedMarket, members
+from trademl_pipeline.market import members
 from trademl_pipeline.market.calendar import close_utc, sessions
 from trademl_pipeline.market.errors import BarsSchemaError, MarketError
 from trademl_pipeline.market.index_builder import IndexSpec, build_index
+from trademl_pipeline.simulation import SimulatedMarket
 
 DAYS = sessions(date(2016, 1, 4), date(2016, 6, 30))
 WEIGHTINGS = ("cap", "price", "equal")

@@ -7,8 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from trademl_pipeline.lake.schemas import REFERENCE_BARS
-from trademl_pipeline.market import FileSource, SimulatedMarket, UniverseError
+from trademl_pipeline.market import FileSource, UniverseError
 from trademl_pipeline.market.calendar import close_utc
 from trademl_pipeline.market.index_builder import IndexSpec
 from trademl_pipeline.market.references import (
@@ -19,6 +18,8 @@ from trademl_pipeline.market.references import (
     split_references,
     synthetic_rows,
 )
+from trademl_pipeline.simulation import SimulatedMarket
+from trademl_pipeline.tables import REFERENCE_BARS
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 MONTH = "2015-03-01"

@@ -5,9 +5,9 @@ from datetime import date, datetime
 import polars as pl
 import pytest
 
-from trademl_pipeline.lake.schemas import RAW_BARS
 from trademl_pipeline.market import BarsSchemaError, conform
 from trademl_pipeline.market.schema import SOURCE_COLUMNS
+from trademl_pipeline.tables import RAW_BARS
 
 
 def test_conform_orders_and_casts(small_market: pl.DataFrame):

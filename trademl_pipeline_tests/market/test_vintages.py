@@ -6,14 +6,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from trademl_pipeline.lake import RAW_BARS, Lake, LakeConfig
-from trademl_pipeline.lake.bar_tables import BAR_VERSIONS, bar_tables
+from trademl_pipeline.lake import Lake, LakeConfig
 from trademl_pipeline.market.calendar import close_utc, month_key
-from trademl_pipeline.market.ingest import judged
+from trademl_pipeline.market.ingest.month import judged
+from trademl_pipeline.market.ingest.versions import TOLERANCE, Scope, bars, merge, month_of, standing
 from trademl_pipeline.market.schema import SOURCE_COLUMNS
 from trademl_pipeline.market.sources import BarSource
 from trademl_pipeline.market.vendors import YahooSource
-from trademl_pipeline.market.versions import TOLERANCE, Scope, bars, merge, month_of, standing
+from trademl_pipeline.tables import RAW_BARS
+from trademl_pipeline.tables.bar_tables import BAR_VERSIONS, bar_tables
 
 pytestmark = pytest.mark.real_data
 

@@ -5,10 +5,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from trademl_pipeline.evaluation.intervals import Bootstrap
 from trademl_pipeline.market.calendar import sessions
 from trademl_pipeline.portfolio.errors import PortfolioError
 from trademl_pipeline.portfolio.performance import performance
-from trademl_pipeline.training.intervals import Bootstrap
 
 DAYS = sessions(date(2018, 1, 2), date(2020, 12, 31))
 BOOT = Bootstrap(seed=0)

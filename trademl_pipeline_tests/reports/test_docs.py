@@ -1,9 +1,9 @@
 import re
 from pathlib import Path
 
+from trademl_pipeline.evaluation.metrics import IC_ALARM
 from trademl_pipeline.reports.inputs import ReportConfig
 from trademl_pipeline.reports.tasks import TASKS
-from trademl_pipeline.training.metrics import IC_ALARM
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reports.md").read_text()
 

@@ -5,9 +5,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from trademl_pipeline.evaluation.metrics import directional_accuracy
 from trademl_pipeline.reports import build_report
 from trademl_pipeline.reports.periods import consistency
-from trademl_pipeline.training.metrics import directional_accuracy
 
 
 def part(report):

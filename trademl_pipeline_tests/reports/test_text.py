@@ -1,5 +1,5 @@
+from trademl_pipeline.evaluation.metrics import Score
 from trademl_pipeline.reports.text import interval, number, percent, plural, points
-from trademl_pipeline.training.metrics import Score
 
 
 def test_numbers_have_a_true_minus_and_no_signed_zero():

@@ -27,7 +27,7 @@ def test_a_study_names_features_targets_and_sizes_that_exist(study):
 @pytest.mark.parametrize("study", STUDIES.values(), ids=lambda study: study.name)
 def test_every_network_and_its_settings_can_be_built(study):
     from trademl_pipeline.models.registry import build
-    from trademl_pipeline.training.schedule import TrainConfig
+    from trademl_pipeline.training.networks.schedule import TrainConfig
 
     for member in study.networks:
         TrainConfig(**member.training)

@@ -3,14 +3,14 @@ import sys
 
 LIGHT = [
     "trademl_pipeline.models.registry",
-    "trademl_pipeline.training.schedule",
+    "trademl_pipeline.training.networks.schedule",
     "trademl_pipeline.training.windows",
-    "trademl_pipeline.training.ensembles",
-    "trademl_pipeline.training.conformal",
+    "trademl_pipeline.training.ensemble.weights",
+    "trademl_pipeline.evaluation.conformal",
     "trademl_pipeline.training.tuning",
     "trademl_pipeline.training.trials",
     "trademl_pipeline.training.saved",
-    "trademl_pipeline.training.tracking",
+    "trademl_pipeline.registry.promotion",
 ]
 
 

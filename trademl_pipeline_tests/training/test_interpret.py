@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 import torch
 
+from trademl_pipeline.models.losses import CrossEntropyLoss
 from trademl_pipeline.models.registry import build
 from trademl_pipeline.training.interpret import (
     attention_by_window,
@@ -14,10 +15,9 @@ from trademl_pipeline.training.interpret import (
     study_importance,
 )
 from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.loop import fit_network
-from trademl_pipeline.training.losses import CrossEntropyLoss
 from trademl_pipeline.training.members import Effort, MemberSpec, Setting
-from trademl_pipeline.training.schedule import TrainConfig
+from trademl_pipeline.training.networks.loop import fit_network
+from trademl_pipeline.training.networks.schedule import TrainConfig
 from trademl_pipeline.training.study import FitPlan, fit_study
 from trademl_pipeline_tests.training.planted import direction_problem
 

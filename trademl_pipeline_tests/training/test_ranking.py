@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from trademl_pipeline.training.metrics import Bootstrap, MetricsError, correlation, roc_auc
+from trademl_pipeline.evaluation.metrics import Bootstrap, MetricsError, correlation, roc_auc
 
 
 def frame(rng, sessions=120, rows=10, skill=0.5):

@@ -5,10 +5,7 @@ import polars as pl
 import pytest
 import torch
 
-from trademl_pipeline.models.registry import build
-from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.loop import fit_network
-from trademl_pipeline.training.losses import (
+from trademl_pipeline.models.losses import (
     AsymmetricLoss,
     CorrelationLoss,
     CrossEntropyLoss,
@@ -16,8 +13,11 @@ from trademl_pipeline.training.losses import (
     MultiTaskLoss,
     one_vs_rest_probabilities,
 )
-from trademl_pipeline.training.schedule import Augmentation, TrainConfig
-from trademl_pipeline.training.trees import LightGBMConfig, XGBoostConfig, fit_lightgbm, fit_xgboost
+from trademl_pipeline.models.registry import build
+from trademl_pipeline.training.ledger import FitLedger
+from trademl_pipeline.training.networks.loop import fit_network
+from trademl_pipeline.training.networks.schedule import Augmentation, TrainConfig
+from trademl_pipeline.training.trees.classes import LightGBMConfig, XGBoostConfig, fit_lightgbm, fit_xgboost
 from trademl_pipeline_tests.training.planted import (
     BREAKOUT_VALUES,
     breakout_problem,

@@ -4,14 +4,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from trademl_pipeline.models.losses import CrossEntropyLoss
 from trademl_pipeline.models.registry import build
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.loop import fit_network
-from trademl_pipeline.training.losses import CrossEntropyLoss
+from trademl_pipeline.training.networks.loop import fit_network
+from trademl_pipeline.training.networks.schedule import TrainConfig
 from trademl_pipeline.training.saved import load_model, saved_network, saved_trees
-from trademl_pipeline.training.schedule import TrainConfig
-from trademl_pipeline.training.trees import LightGBMConfig, fit_lightgbm
+from trademl_pipeline.training.trees.classes import LightGBMConfig, fit_lightgbm
 from trademl_pipeline_tests.training.planted import direction_problem
 
 NAMES = tuple("abcde")

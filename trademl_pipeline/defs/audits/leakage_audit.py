@@ -16,7 +16,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from trademl_pipeline.defs.columns import NIGHTS
+from trademl_pipeline.certificates.code_version import code_version
 from trademl_pipeline.defs.features.features import feature_stage
 from trademl_pipeline.defs.figures import leak_figure, nights_figure
 from trademl_pipeline.defs.gate import MONTH_ERRORS, audit_rows, run_time, violations_table
@@ -32,9 +32,7 @@ from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.labels import TARGETS
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import MissingTableError
-from trademl_pipeline.lake.schemas import AUDITS, NIGHTLY_AUDITS
 from trademl_pipeline.leakage import AuditReport, Violation
-from trademl_pipeline.leakage.code_version import code_version
 from trademl_pipeline.leakage.nightly import (
     fingerprint,
     history_of,
@@ -44,6 +42,8 @@ from trademl_pipeline.leakage.nightly import (
     passed_before,
 )
 from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.tables import AUDITS, NIGHTLY_AUDITS
+from trademl_pipeline.tables.descriptions import NIGHTS
 
 # More sessions than a month has, so that each of them is a cut-off.
 EVERY_SESSION = 1000

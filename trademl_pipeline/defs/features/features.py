@@ -5,7 +5,7 @@ import polars as pl
 
 from trademl_pipeline.defs.calendars import data_calendar
 from trademl_pipeline.defs.features.figures import FeatureFigures
-from trademl_pipeline.defs.inputs import KEY_COLUMNS, bars_from, references_from
+from trademl_pipeline.defs.inputs import bars_from, references_from
 from trademl_pipeline.defs.metadata import column_lineage
 from trademl_pipeline.defs.partitions import ONE_RUN_APART, months_back, trailing
 from trademl_pipeline.defs.stage import Inputs, Sample, Stage, stage_assets
@@ -13,9 +13,10 @@ from trademl_pipeline.features import FEATURE_SETS, FEATURES, feature_inputs, wa
 from trademl_pipeline.features.panel import as_decided, feature_month, warmup_start
 from trademl_pipeline.features.registry import reference_inputs
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schemas import RAW_BARS, REFERENCE_BARS, feature_table
 from trademl_pipeline.leakage import AuditReport, audit_features, audit_knowledge
 from trademl_pipeline.market.calendar import month_sessions
+from trademl_pipeline.tables import RAW_BARS, REFERENCE_BARS, feature_table
+from trademl_pipeline.tables.descriptions import KEY_COLUMNS
 
 PROBES = ("truncation", "perturbation", "incremental", "knowledge")
 

@@ -12,7 +12,7 @@ from trademl_pipeline.features import feature_inputs
 from trademl_pipeline.features.diagnostics import Values, drift, summary
 from trademl_pipeline.features.references import REFERENCE_COLUMNS
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schemas import TableSchema
+from trademl_pipeline.lake.schema import TableSchema
 from trademl_pipeline.market.calendar import month_expr, offset_month
 
 # Months back that stand for what a model learned from: one of each quarter of the year before. Some rows of each are

@@ -13,7 +13,7 @@ from trademl_pipeline.defs.stage import Sample, Stage, of_the_month, stage_asset
 from trademl_pipeline.labels import Target
 from trademl_pipeline.labels.month import bars_start, by_known_session, label_month
 from trademl_pipeline.leakage import AuditReport, audit_features, audit_knowledge
-from trademl_pipeline.leakage.published import audit_published
+from trademl_pipeline.leakage.probes.published import audit_published
 from trademl_pipeline.market.calendar import month_sessions
 
 PROBES = ("truncation", "incremental", "knowledge")

@@ -12,7 +12,6 @@ import dagster as dg
 import polars as pl
 
 from trademl_pipeline.defs.calendars import data_calendar
-from trademl_pipeline.defs.columns import QUALITY
 from trademl_pipeline.defs.figures import quality_figure
 from trademl_pipeline.defs.gate import checked_months, each_month
 from trademl_pipeline.defs.history import require_months
@@ -21,11 +20,10 @@ from trademl_pipeline.defs.partitions import MONTHS, ONE_RUN_BESIDE, months_back
 from trademl_pipeline.defs.quality import QualityResource
 from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schemas import QUARANTINED_BARS, RAW_BARS, quality_table
 from trademl_pipeline.market.calendar import month_key, offset_month, sessions_before
-from trademl_pipeline.market.checks import LOOKBACK
 from trademl_pipeline.market.errors import MarketError
-from trademl_pipeline.market.quality_report import (
+from trademl_pipeline.market.quality.checks import LOOKBACK
+from trademl_pipeline.market.quality.report import (
     DEFAULT_RULES,
     DESCRIPTIONS,
     Rule,
@@ -33,6 +31,8 @@ from trademl_pipeline.market.quality_report import (
     quality_of_months,
     report_table,
 )
+from trademl_pipeline.tables import QUARANTINED_BARS, RAW_BARS, quality_table
+from trademl_pipeline.tables.descriptions import QUALITY
 
 BAR_QUALITY = quality_table("raw_bars")
 NOT_RUN = {

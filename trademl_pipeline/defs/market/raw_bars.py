@@ -14,22 +14,22 @@ from typing import Any
 import dagster as dg
 
 from trademl_pipeline.defs.bars import BarsResource
-from trademl_pipeline.defs.columns import BARS
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish, run_time
 from trademl_pipeline.defs.metadata import OWNERS, month_metadata, table_metadata
 from trademl_pipeline.defs.partitions import MONTHS, ONE_RUN
 from trademl_pipeline.defs.resources import LakeResource, home
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.bar_tables import DAILY, BarTables, bar_tables
 from trademl_pipeline.lake.errors import MissingTableError
 from trademl_pipeline.leakage import AuditReport, audit_knowledge
-from trademl_pipeline.market.ahead import Ahead, one_ahead
 from trademl_pipeline.market.calendar import month_bounds
 from trademl_pipeline.market.errors import MarketError
-from trademl_pipeline.market.ingest import Fetched, fetch, merged, quarantine
+from trademl_pipeline.market.ingest.ahead import Ahead, one_ahead
+from trademl_pipeline.market.ingest.month import Fetched, fetch, merged, quarantine
+from trademl_pipeline.market.ingest.staging import Staged
+from trademl_pipeline.market.ingest.versions import Merged
 from trademl_pipeline.market.sources import BarSource
-from trademl_pipeline.market.staging import Staged
-from trademl_pipeline.market.versions import Merged
+from trademl_pipeline.tables.bar_tables import DAILY, BarTables, bar_tables
+from trademl_pipeline.tables.descriptions import BARS
 
 PROBES = ("knowledge",)
 # What a run fetches: all of its months, or only what the lake lacks of them.

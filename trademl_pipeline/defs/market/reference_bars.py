@@ -16,7 +16,6 @@ import polars as pl
 
 from trademl_pipeline.defs.bars import BarsResource
 from trademl_pipeline.defs.calendars import data_calendar
-from trademl_pipeline.defs.columns import REFERENCES
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish, run_time
 from trademl_pipeline.defs.inputs import bars_from
 from trademl_pipeline.defs.metadata import OWNERS, month_metadata, table_metadata
@@ -26,20 +25,13 @@ from trademl_pipeline.defs.references import ReferenceResource, simulated_market
 from trademl_pipeline.defs.resources import GateResource, LakeResource
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import MissingTableError
-from trademl_pipeline.lake.schemas import (
-    QUARANTINED_REFERENCES,
-    RAW_BARS,
-    REFERENCE_BARS,
-    SECTORS,
-    quality_table,
-)
 from trademl_pipeline.leakage import AuditReport, audit_features, audit_knowledge
-from trademl_pipeline.leakage.published import audit_published
+from trademl_pipeline.leakage.probes.published import audit_published
 from trademl_pipeline.market.calendar import month_bounds, month_key, offset_month, sessions_before
-from trademl_pipeline.market.checks import LOOKBACK
 from trademl_pipeline.market.errors import MarketError
 from trademl_pipeline.market.index_builder import IndexSpec
-from trademl_pipeline.market.quality_report import (
+from trademl_pipeline.market.quality.checks import LOOKBACK
+from trademl_pipeline.market.quality.report import (
     REFERENCE_RULES,
     Rule,
     quality_of_months,
@@ -55,6 +47,8 @@ from trademl_pipeline.market.references import (
     warmup_start,
 )
 from trademl_pipeline.market.symbols import INDEX_SYMBOL
+from trademl_pipeline.tables import QUARANTINED_REFERENCES, RAW_BARS, REFERENCE_BARS, SECTORS, quality_table
+from trademl_pipeline.tables.descriptions import REFERENCES
 
 PROBES = ("truncation", "incremental", "knowledge")
 INDEX_BASE = 1000.0

@@ -10,7 +10,6 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from trademl_pipeline.defs.columns import MEMBERS
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish
 from trademl_pipeline.defs.history import read_months
 from trademl_pipeline.defs.metadata import OWNERS, column_lineage, month_metadata, table_metadata
@@ -18,12 +17,13 @@ from trademl_pipeline.defs.partitions import MONTHS, ONE_RUN_BESIDE, same_month
 from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.defs.universes import UniverseResource
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schemas import RAW_BARS, UNIVERSE_MEMBERS
 from trademl_pipeline.leakage import AuditReport, audit_universe
-from trademl_pipeline.leakage.published import audit_published
+from trademl_pipeline.leakage.probes.published import audit_published
 from trademl_pipeline.market.calendar import FIRST_DAY
 from trademl_pipeline.market.symbols import VOLATILITY_INDICES
 from trademl_pipeline.market.universes import members_with_bars
+from trademl_pipeline.tables import RAW_BARS, UNIVERSE_MEMBERS
+from trademl_pipeline.tables.descriptions import MEMBERS
 
 PROBES = ("universe", "incremental")
 

@@ -12,7 +12,6 @@ import dagster as dg
 import polars as pl
 
 from trademl_pipeline.defs.calendars import calendar_of
-from trademl_pipeline.defs.columns import CHAMPIONS
 from trademl_pipeline.defs.gate import each_month
 from trademl_pipeline.defs.metadata import OWNERS, table_metadata
 from trademl_pipeline.defs.models.fold import FROM_THE_FIRST, windows_of_keys
@@ -20,15 +19,12 @@ from trademl_pipeline.defs.models.model import ModelMissingError, load_models
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH, until
 from trademl_pipeline.defs.predictions.predictions import context_of, read_by
 from trademl_pipeline.defs.resources import LakeResource, TrackingResource, home
+from trademl_pipeline.evaluation.intervals import Bootstrap
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import MissingTableError
-from trademl_pipeline.lake.schemas import champion_table
 from trademl_pipeline.market.calendar import month_key, month_sessions, offset_month
-from trademl_pipeline.studies import StudySpec
-from trademl_pipeline.training.dataset import settled_by
-from trademl_pipeline.training.intervals import Bootstrap
-from trademl_pipeline.training.promotion import METRICS, paired, row_scores
-from trademl_pipeline.training.tracking import (
+from trademl_pipeline.registry.comparison import METRICS, paired, row_scores
+from trademl_pipeline.registry.promotion import (
     CHALLENGER,
     CHAMPION,
     Decision,
@@ -37,6 +33,10 @@ from trademl_pipeline.training.tracking import (
     decision_tags,
     write_mlflow_model,
 )
+from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.tables import champion_table
+from trademl_pipeline.tables.descriptions import CHAMPIONS
+from trademl_pipeline.training.dataset import settled_by
 from trademl_pipeline.training.windows import Windows
 
 TRIAL_MONTHS = 3

@@ -11,7 +11,6 @@ import dagster as dg
 import polars as pl
 
 from trademl_pipeline.defs.calendars import calendar_of
-from trademl_pipeline.defs.columns import CROSS_VALIDATION
 from trademl_pipeline.defs.gate import each_month, publish
 from trademl_pipeline.defs.metadata import OWNERS, month_metadata, table_metadata
 from trademl_pipeline.defs.models.fold import fold_rows, windows_of_keys
@@ -22,6 +21,7 @@ from trademl_pipeline.lake import Lake
 from trademl_pipeline.leakage import AuditReport, audit_fit_ledger, audit_folds
 from trademl_pipeline.market.calendar import offset_month
 from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.tables.descriptions import CROSS_VALIDATION
 from trademl_pipeline.training.cross_validation import cross_validate
 from trademl_pipeline.training.ledger import FitLedger
 

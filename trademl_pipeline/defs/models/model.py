@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
+from trademl_pipeline.certificates.code_version import code_version
 from trademl_pipeline.defs.calendars import calendar_of
-from trademl_pipeline.defs.columns import MODELS
 from trademl_pipeline.defs.figures import bars_figure, lines_figure
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish
 from trademl_pipeline.defs.metadata import OWNERS, month_metadata, table_metadata
@@ -30,9 +30,9 @@ from trademl_pipeline.defs.resources import (
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import LakeError, MissingTableError
 from trademl_pipeline.leakage import AuditReport, audit_fit_ledger, audit_folds, audit_model
-from trademl_pipeline.leakage.code_version import code_version
 from trademl_pipeline.market.calendar import offset_month
 from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.tables.descriptions import MODELS
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.members import Setting

@@ -6,15 +6,16 @@ import dagster as dg
 import polars as pl
 
 from trademl_pipeline.defs.calendars import data_calendar
-from trademl_pipeline.defs.inputs import KEY_COLUMNS, bars_from
+from trademl_pipeline.defs.inputs import bars_from
 from trademl_pipeline.defs.metadata import column_lineage
 from trademl_pipeline.defs.partitions import ONE_RUN_APART, months_back, trailing
 from trademl_pipeline.defs.stage import Sample, Stage, of_the_month, stage_assets
 from trademl_pipeline.features.consolidation import PATTERN_WARMUP, RULES
 from trademl_pipeline.features.pattern_month import bars_start, pattern_month
-from trademl_pipeline.lake.schemas import PATTERNS
 from trademl_pipeline.leakage import AuditReport, audit_features, audit_knowledge
 from trademl_pipeline.market.calendar import month_sessions
+from trademl_pipeline.tables import PATTERNS
+from trademl_pipeline.tables.descriptions import KEY_COLUMNS
 
 PROBES = ("truncation", "perturbation", "incremental", "knowledge")
 

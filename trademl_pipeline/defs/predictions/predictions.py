@@ -12,7 +12,6 @@ import polars as pl
 
 from trademl_pipeline.defs.calendars import calendar_of, data_calendar
 from trademl_pipeline.defs.certificates import Read, make_certificate
-from trademl_pipeline.defs.columns import PREDICTIONS
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish, run_time
 from trademl_pipeline.defs.metadata import OWNERS, column_lineage, month_metadata, table_metadata
 from trademl_pipeline.defs.models.fold import FROM_THE_FIRST, windows_of_keys
@@ -20,10 +19,12 @@ from trademl_pipeline.defs.models.model import kinds_of, load_ledger, load_model
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH, months_back, same_month, trailing
 from trademl_pipeline.defs.resources import LakeResource, home
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schemas import RAW_BARS, TableSchema
+from trademl_pipeline.lake.schema import TableSchema
 from trademl_pipeline.leakage import AuditReport, audit_access, audit_fit_ledger, audit_folds, audit_knowledge
 from trademl_pipeline.market.calendar import month_key, offset_month, sessions_before
 from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.tables import RAW_BARS
+from trademl_pipeline.tables.descriptions import PREDICTIONS
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.study import FittedStudy
 from trademl_pipeline.training.windows import Windows

@@ -12,6 +12,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from trademl_pipeline.certificates.info_sheet import info_sheet
+from trademl_pipeline.certificates.stored import certificate_in_force
 from trademl_pipeline.defs.bars import BarsResource
 from trademl_pipeline.defs.calendars import calendar_of
 from trademl_pipeline.defs.figures import bars_figure
@@ -27,17 +29,15 @@ from trademl_pipeline.defs.resources import (
     home,
 )
 from trademl_pipeline.labels import TARGETS
-from trademl_pipeline.labels.planted import CHANCES
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import MissingTableError
-from trademl_pipeline.lake.schemas import AUDITS, RAW_BARS
-from trademl_pipeline.leakage.certified import certificate_in_force
-from trademl_pipeline.leakage.info_sheet import info_sheet
 from trademl_pipeline.leakage.nightly import history_of, last_night
-from trademl_pipeline.market import SimulatedMarket
 from trademl_pipeline.market.calendar import month_bounds, month_sessions, offset_month
 from trademl_pipeline.market.sources import BarSource
+from trademl_pipeline.simulation import SimulatedMarket
+from trademl_pipeline.simulation.planted_labels import CHANCES
 from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.tables import AUDITS, RAW_BARS
 from trademl_pipeline.training.dataset import settled_by
 from trademl_pipeline.training.study import CARD, TIMES
 from trademl_pipeline.training.trials import TrialLedger
@@ -324,7 +324,7 @@ def _scores(summary: dict[str, Any]) -> dict[str, float]:
 
 def ic_by_month(inputs: Any, config: Any) -> dict[str, float]:
     """Mean daily rank IC of each month that has one."""
-    from trademl_pipeline.training.metrics import rank_ic_by_session
+    from trademl_pipeline.evaluation.metrics import rank_ic_by_session
 
     outcome = config.kind.outcome
     came = inputs.outcomes.select("symbol", "session", pl.col(outcome).alias("forward_return"))

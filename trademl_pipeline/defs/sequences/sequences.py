@@ -7,16 +7,16 @@ import polars as pl
 
 from trademl_pipeline.defs.calendars import data_calendar
 from trademl_pipeline.defs.history import read_months
-from trademl_pipeline.defs.inputs import KEY_COLUMNS
 from trademl_pipeline.defs.metadata import column_lineage
 from trademl_pipeline.defs.partitions import ONE_RUN, months_back, same_month, trailing
 from trademl_pipeline.defs.stage import Inputs, Sample, Stage, of_the_month, stage_assets
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schemas import PATTERNS, UNIVERSE_MEMBERS
 from trademl_pipeline.leakage import AuditReport, audit_features, audit_knowledge
 from trademl_pipeline.market.calendar import month_key, month_sessions, sessions_before
 from trademl_pipeline.sequences.month import CLOCKS, PATTERN_COLUMNS, sequence_month
 from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.tables import PATTERNS, UNIVERSE_MEMBERS
+from trademl_pipeline.tables.descriptions import KEY_COLUMNS
 
 PROBES = ("truncation", "incremental", "knowledge")
 

@@ -16,7 +16,6 @@ from typing import Any, cast
 
 import polars as pl
 
-from trademl_pipeline.lake.bar_tables import DAILY
 from trademl_pipeline.market.bar_times import AROUND_THE_CLOCK
 from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, time_zone
 from trademl_pipeline.market.errors import (
@@ -27,6 +26,7 @@ from trademl_pipeline.market.errors import (
 from trademl_pipeline.market.vendors.http import mount, redactor
 from trademl_pipeline.market.vendors.patience import PATIENT, Patience, TokenBucket
 from trademl_pipeline.market.vendors.vendor import VendorSource, require, with_actions
+from trademl_pipeline.tables.bar_tables import DAILY
 
 KEY_VARIABLES = ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY")
 FEEDS = ("iex", "sip", "delayed_sip", "otc")

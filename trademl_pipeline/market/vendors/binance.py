@@ -14,11 +14,11 @@ from typing import Any
 
 import polars as pl
 
-from trademl_pipeline.lake.bar_tables import DAILY
 from trademl_pipeline.market.bar_times import AROUND_THE_CLOCK
 from trademl_pipeline.market.errors import VendorFormatError, VendorRefusedError
 from trademl_pipeline.market.vendors.patience import PATIENT, Patience, TokenBucket
 from trademl_pipeline.market.vendors.vendor import LENGTHS, VendorSource
+from trademl_pipeline.tables.bar_tables import DAILY
 
 URL = "https://data-api.binance.vision"
 PAGE = 1000

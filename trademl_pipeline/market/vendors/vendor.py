@@ -6,8 +6,7 @@ from importlib.util import find_spec
 
 import polars as pl
 
-from trademl_pipeline.lake.bar_tables import DAILY, TIMEFRAMES
-from trademl_pipeline.lake.schemas import UTC_TIME
+from trademl_pipeline.lake.schema import UTC_TIME
 from trademl_pipeline.market.bar_times import timed_bars
 from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, FIRST_DAY, calendar_frame
 from trademl_pipeline.market.errors import (
@@ -17,6 +16,7 @@ from trademl_pipeline.market.errors import (
     VendorRefusedError,
 )
 from trademl_pipeline.market.schema import DEFAULTS, SOURCE_COLUMNS
+from trademl_pipeline.tables.bar_tables import DAILY, TIMEFRAMES
 
 LENGTHS = {
     DAILY: timedelta(days=1),

@@ -18,7 +18,6 @@ from typing import Any
 
 import polars as pl
 
-from trademl_pipeline.lake.bar_tables import DAILY
 from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, time_zone
 from trademl_pipeline.market.errors import (
     VendorBusyError,
@@ -28,6 +27,7 @@ from trademl_pipeline.market.errors import (
 )
 from trademl_pipeline.market.vendors.patience import PATIENT, Patience, TokenBucket, patiently
 from trademl_pipeline.market.vendors.vendor import VendorSource, require, with_actions
+from trademl_pipeline.tables.bar_tables import DAILY
 
 _FIGURES = {"Open": "open", "High": "high", "Low": "low", "Close": "close", "Volume": "volume"}
 _ACTIONS = {"Dividends": "dividend", "Stock Splits": "split_factor"}

@@ -3,6 +3,9 @@
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.evaluation import metrics
+from trademl_pipeline.evaluation.forecast_scores import difference_of_means, mean_where
+from trademl_pipeline.evaluation.metrics import Score
 from trademl_pipeline.labels.breakout import CLASSES, STRATEGIC_VALUES
 from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs
 from trademl_pipeline.reports.lines import Line, with_interval
@@ -12,9 +15,6 @@ from trademl_pipeline.reports.tasks.breakout_tests import FAILED, Test, validati
 from trademl_pipeline.reports.tasks.published import BREAKOUT_TARGETS
 from trademl_pipeline.reports.tasks.spec import LONG_SIGNALS, SIGNALS, TASKS
 from trademl_pipeline.reports.text import NONE, count, figure, interval, number, percent, plural
-from trademl_pipeline.training import metrics
-from trademl_pipeline.training.forecast_scores import difference_of_means, mean_where
-from trademl_pipeline.training.metrics import Score
 
 PROBABILITIES = TASKS["breakout"].views[0].columns
 _SHORT = tuple(name.split("_")[0] for name in CLASSES)

@@ -11,15 +11,15 @@ from typing import Any, Final, Literal
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.evaluation import metrics
+from trademl_pipeline.evaluation.forecast_scores import difference_of_means
+from trademl_pipeline.evaluation.metrics import Score
 from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs
 from trademl_pipeline.reports.lines import with_interval
 from trademl_pipeline.reports.measures import K4
 from trademl_pipeline.reports.tasks.published import BREAKOUT_TARGETS
 from trademl_pipeline.reports.tasks.spec import TASKS
 from trademl_pipeline.reports.text import count, number, percent, plural
-from trademl_pipeline.training import metrics
-from trademl_pipeline.training.forecast_scores import difference_of_means
-from trademl_pipeline.training.metrics import Score
 
 State = Literal["passed", "failed", "undecided"]
 FAILED: Final = "failed"

@@ -4,13 +4,13 @@ from typing import Final
 
 import polars as pl
 
+from trademl_pipeline.evaluation import forecast_scores, metrics
+from trademl_pipeline.evaluation.metrics import Score
 from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs
 from trademl_pipeline.reports.lines import Line
 from trademl_pipeline.reports.section import Assessment, Section, Table
 from trademl_pipeline.reports.tasks.published import FORECAST_TARGETS, Target
 from trademl_pipeline.reports.text import count, figure, plural
-from trademl_pipeline.training import forecast_scores, metrics
-from trademl_pipeline.training.metrics import Score
 
 HORIZONS: Final = (1, 30)
 DECAY: Final = 0.94

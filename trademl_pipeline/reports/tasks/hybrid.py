@@ -5,15 +5,15 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.evaluation import metrics
+from trademl_pipeline.evaluation.forecast_scores import mean_where, qlike_difference
+from trademl_pipeline.evaluation.metrics import Score
+from trademl_pipeline.evaluation.scores import score_from_sums, session_sums
 from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs
 from trademl_pipeline.reports.lines import Line, with_interval
 from trademl_pipeline.reports.section import Assessment, Section, Table
 from trademl_pipeline.reports.tasks.forecast import ewma_volatility
 from trademl_pipeline.reports.text import NONE, count, interval, number, percent, plural
-from trademl_pipeline.training import metrics
-from trademl_pipeline.training.forecast_scores import mean_where, qlike_difference
-from trademl_pipeline.training.metrics import Score
-from trademl_pipeline.training.scores import score_from_sums, session_sums
 
 HORIZONS: Final = (1, 4, 24)
 PARTS: Final = 4

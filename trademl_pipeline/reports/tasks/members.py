@@ -2,6 +2,8 @@
 
 import polars as pl
 
+from trademl_pipeline.evaluation import metrics
+from trademl_pipeline.evaluation.metrics import Score
 from trademl_pipeline.reports.figure import Figure, rounded
 from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs, with_outcomes
 from trademl_pipeline.reports.lines import with_interval
@@ -9,8 +11,6 @@ from trademl_pipeline.reports.measures import Measure, measures
 from trademl_pipeline.reports.section import Section, Table
 from trademl_pipeline.reports.tasks.published import DIRECTION_REPORTED
 from trademl_pipeline.reports.text import NONE, count, figure, number, plural
-from trademl_pipeline.training import metrics
-from trademl_pipeline.training.metrics import Score
 
 THE_STUDY = "the study"
 _TITLES = {"hybrid": "The architectures on the same folds", "breakout": "The models on the same folds"}

@@ -4,6 +4,9 @@ from typing import Final
 
 import polars as pl
 
+from trademl_pipeline.evaluation import metrics
+from trademl_pipeline.evaluation.forecast_scores import difference_of_means, mean_where
+from trademl_pipeline.evaluation.metrics import Score
 from trademl_pipeline.reports.classes import class_scores
 from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs
 from trademl_pipeline.reports.lines import Line, with_interval
@@ -12,9 +15,6 @@ from trademl_pipeline.reports.section import Assessment, Section, Table
 from trademl_pipeline.reports.tasks.published import PATTERN_ACCURACY
 from trademl_pipeline.reports.tasks.spec import TASKS
 from trademl_pipeline.reports.text import NONE, count, figure, interval, number, percent, plural
-from trademl_pipeline.training import metrics
-from trademl_pipeline.training.forecast_scores import difference_of_means, mean_where
-from trademl_pipeline.training.metrics import Score
 
 CHANCE: Final = 0.5
 THRESHOLDS: Final = (0.50, 0.55, 0.60, 0.65, 0.70)

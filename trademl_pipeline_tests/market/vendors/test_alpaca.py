@@ -12,7 +12,7 @@ from trademl_pipeline.market.errors import (
     VendorRefusedError,
     VendorUnavailableError,
 )
-from trademl_pipeline.market.quality import split_bars
+from trademl_pipeline.market.quality.rows import split_bars
 from trademl_pipeline.market.vendors import AlpacaSource
 from trademl_pipeline_tests.market.vendors.alpaca_server import Alpaca
 from trademl_pipeline_tests.market.vendors.conftest import HURRIED

@@ -11,7 +11,7 @@ from trademl_pipeline.market.errors import (
     VendorRefusedError,
     VendorUnavailableError,
 )
-from trademl_pipeline.market.quality import split_bars
+from trademl_pipeline.market.quality.rows import split_bars
 from trademl_pipeline.market.schema import SOURCE_COLUMNS
 from trademl_pipeline.market.vendors import BinanceSource
 from trademl_pipeline.market.vendors import binance as module

@@ -4,11 +4,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from trademl_pipeline.evaluation.metrics import Score
 from trademl_pipeline.reports import build_report
 from trademl_pipeline.reports.lines import Line
 from trademl_pipeline.reports.tasks.forecast import DECAY, _reached, ewma_volatility
 from trademl_pipeline.reports.tasks.published import FORECAST_TARGETS
-from trademl_pipeline.training.metrics import Score
 from trademl_pipeline_tests.reports.made_tasks import task_inputs
 
 

@@ -1,0 +1,1 @@
+"""Metrics, intervals, Sharpe ratios and conformal prediction: pure statistics of outcomes and predictions."""

@@ -1,0 +1,106 @@
+"""How a table of the lake is declared: its columns, key and rules.
+
+A table is partitioned by month. Its `month` column (pl.String, "YYYY-MM-01", Dagster's monthly partition
+key) is set by `publish` and does not appear in `TableSchema.columns`, except in a ledger, which names it
+itself.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import polars as pl
+from polars.datatypes import DataTypeClass
+
+MONTH = "month"
+UTC_TIME = pl.Datetime("us", "UTC")
+
+SQL_TYPES: dict[Any, str] = {
+    pl.String: "VARCHAR",
+    pl.Boolean: "BOOLEAN",
+    pl.Int8: "TINYINT",
+    pl.Int16: "SMALLINT",
+    pl.Int32: "INTEGER",
+    pl.Int64: "BIGINT",
+    pl.UInt8: "UTINYINT",
+    pl.UInt16: "USMALLINT",
+    pl.UInt32: "UINTEGER",
+    pl.UInt64: "UBIGINT",
+    pl.Float32: "FLOAT",
+    pl.Float64: "DOUBLE",
+    pl.Date: "DATE",
+    UTC_TIME: "TIMESTAMP WITH TIME ZONE",
+    pl.Datetime("us"): "TIMESTAMP",
+}
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """The declaration of one table.
+
+    name: table name in the lake (lower case letters, digits, underscores).
+    columns: column name -> Polars type, in the order in which `read` returns them.
+    key: columns that identify a row, unique within a month and never null; () where rows have no identity.
+    nullable: columns that may hold nulls (and NaN, where they are floats); "all" for every column.
+    month_column: the date or UTC time column whose month must be the partition's; None where there is none.
+    order: columns by which `read` sorts; the key where nothing else is said.
+    may_be_empty: a month without rows is a valid month of this table.
+    unversioned: columns that do not count for the data version, such as the moment of ingestion.
+    """
+
+    name: str
+    columns: dict[str, pl.DataType | type[pl.DataType] | DataTypeClass]
+    key: tuple[str, ...]
+    nullable: frozenset[str] | Literal["all"] = frozenset()
+    description: str = ""
+    month_column: str | None = None
+    order: tuple[str, ...] = ()
+    may_be_empty: bool = False
+    unversioned: frozenset[str] = field(default=frozenset({"ingested_at"}))
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier() or self.name != self.name.lower():
+            raise ValueError(
+                f"table name {self.name!r}: use lower case letters, digits and underscores, a letter first"
+            )
+        folded = [c.lower() for c in self.columns]
+        twice = sorted({c for c in folded if folded.count(c) > 1 or (c == MONTH and c not in self.columns)})
+        if twice:
+            raise ValueError(f"table {self.name}: columns {twice} differ from others by upper case only")
+        for column, dtype in self.columns.items():
+            if dtype not in SQL_TYPES:
+                raise ValueError(
+                    f"table {self.name}, column {column}: the lake cannot store {dtype}; use one of "
+                    f"{', '.join(str(t) for t in SQL_TYPES)}"
+                )
+        named = {"key": self.key, "order": self.order, "month_column": (self.month_column,)}
+        if self.nullable != "all":
+            named["nullable"] = tuple(self.nullable)
+        for what, names in named.items():
+            unknown = [n for n in names if n is not None and n not in self.columns]
+            if unknown:
+                raise ValueError(
+                    f"table {self.name}: {what} names {unknown}, which are not among its columns"
+                )
+        if not self.order:
+            object.__setattr__(self, "order", self.key)
+
+    @property
+    def is_ledger(self) -> bool:
+        """True for append-only tables, which carry the month in their own `month` column."""
+        return MONTH in self.columns
+
+    @property
+    def required(self) -> list[str]:
+        """Columns that may hold neither null nor NaN, in table order; the key is always among them."""
+        if self.nullable == "all":
+            return list(self.key)
+        return [c for c in self.columns if c not in self.nullable or c in self.key]
+
+    @property
+    def polars_schema(self) -> pl.Schema:
+        """The columns as a Polars schema, ready for `pl.DataFrame(..., schema=...)`."""
+        return pl.Schema(self.columns)
+
+    def empty(self) -> pl.DataFrame:
+        """A frame of this schema without rows."""
+        return pl.DataFrame(schema=self.polars_schema)

@@ -1,0 +1,1 @@
+"""The audit of functions from bars to features: truncation, perturbation, adjustment, incremental."""

@@ -1,0 +1,289 @@
+"""Calling an extractor on views of a panel, and holding it to its contract."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from trademl_pipeline.leakage.errors import (
+    AuditError,
+    AuditInputError,
+    ExtractorError,
+    ExtractorOutputError,
+    NonDeterministicExtractorError,
+)
+from trademl_pipeline.leakage.feature_audit.captures import Captures, State, captures
+from trademl_pipeline.leakage.feature_audit.compare import Tolerance, difference
+from trademl_pipeline.leakage.feature_audit.views import Panel, Timed
+from trademl_pipeline.leakage.probes.published import audit_published
+from trademl_pipeline.leakage.report import AuditReport
+from trademl_pipeline.leakage.tables import KEY, Axis, Table, feature_table
+
+HELD = "held:"
+
+
+@dataclass(frozen=True)
+class View:
+    """What an extractor is shown: bars, their key codes, and every source, those that it holds itself
+    included."""
+
+    bars: pl.DataFrame
+    keys: np.ndarray
+    sources: Mapping[str, pl.DataFrame]
+
+
+def as_of(panel: Panel, cutoff: int, low: int = 0) -> View:
+    """The panel as known after the session with index `cutoff`, from session index `low` on."""
+    sources = {n: s.as_of(cutoff, panel.axis, low) for n, s in panel.sources.items()}
+    return View(panel.bars.as_of(cutoff, panel.axis, low), panel.rows_at(cutoff, low), sources)
+
+
+def alone(panel: Panel, first: int, last: int, warmup: int) -> View:
+    """The sessions with indices `first` to `last`, and before them `warmup` sessions of each symbol's own.
+
+    A symbol with gaps gets as many rows as any other, and reaches further back for them.
+    """
+    symbol = panel.axis.symbol_of(panel.keys)
+    before = panel.bars.index < first
+    # Position from the end among a symbol's rows before `first`: rows are sorted by symbol, then session.
+    count = np.bincount(symbol[before], minlength=len(panel.axis.symbols))
+    start = np.concatenate([[0], np.cumsum(np.bincount(symbol, minlength=len(count)))])[:-1]
+    place = np.arange(len(panel)) - start[symbol]
+    keep = (panel.bars.visible <= last) & np.where(before, place >= count[symbol] - warmup, True)
+    low = int(panel.bars.index[keep].min(initial=last))
+    sources = {n: s.as_of(last, panel.axis, low) for n, s in panel.sources.items()}
+    return View(panel.bars.frame.filter(pl.Series(keep)), panel.keys[keep], sources)
+
+
+def whole(panel: Panel) -> View:
+    """The panel with everything in it."""
+    return View(panel.bars.frame, panel.keys, {n: s.frame for n, s in panel.sources.items()})
+
+
+class Extractor:
+    """An extractor under audit: every call checked, counted, and made from the state before the first.
+
+    Attributes:
+        axis: of the panel.
+        calls, rows: calls made, and bars handed over in them.
+        uncut: frames that the extractor holds and that have no time by which to cut them.
+        stateful: labels of state that calls change.
+        ignored: columns of the bars that are no numbers and come back as they were, such as a source's name.
+        passed_through: numeric columns of the bars that come back as they were.
+    """
+
+    def __init__(self, fn: Callable[..., Any], panel: Panel) -> None:
+        if not callable(fn):
+            raise AuditInputError(f"the extractor is {type(fn).__name__}; give a function of the bars")
+        self.axis: Axis = panel.axis
+        self.calls = 0
+        self.rows = 0
+        self.uncut: list[str] = []
+        self.ignored: frozenset[str] = frozenset()
+        self.passed_through: frozenset[str] = frozenset()
+        self._fn = fn
+        self._names = list(panel.sources)
+        self._keyword = _takes(fn, self._names)
+        held = captures(fn)
+        self._state = State(held)
+        self._held = dict(self._place(held, panel))
+
+    @property
+    def stateful(self) -> list[str]:
+        """Labels of state that calls change."""
+        return self._state.changed
+
+    @property
+    def held(self) -> list[str]:
+        """Labels of the frames that the extractor holds and that are cut with the bars."""
+        return [name.removeprefix(HELD) for name in self._held]
+
+    def __call__(
+        self, view: View, where: str, *, fresh: bool = True, sessions: tuple[int, int] | None = None
+    ) -> Table:
+        """The extractor's output on a view.
+
+        Args:
+            view: what it is shown.
+            where: for messages.
+            fresh: put its state back first.
+            sessions: first and last session index of the rows wanted; None for all.
+
+        Raises:
+            ExtractorError: it raised.
+            ExtractorOutputError: it returned something that cannot be compared.
+        """
+        output = self._output(view, where, fresh=fresh)
+        return feature_table(output, self.axis, view.bars, view.keys, where, sessions)
+
+    def _output(self, view: View, where: str, *, fresh: bool = True) -> Any:
+        if fresh:
+            self._state.restore()
+        self.calls += 1
+        self.rows += view.bars.height
+        own = {n: view.sources[n] for n in self._names}
+        with self._showing(view):
+            try:
+                if not own:
+                    output = self._fn(view.bars)
+                elif self._keyword:
+                    output = self._fn(view.bars, **own)
+                else:
+                    output = self._fn(view.bars, own)
+            except AuditError:
+                raise
+            except Exception as error:
+                raise ExtractorError(
+                    f"the extractor raised {type(error).__name__} {where} ({view.bars.height} rows): {error}"
+                ) from error
+        if isinstance(output, pl.LazyFrame):
+            output = output.collect()
+        if isinstance(output, pl.DataFrame) and self.ignored:
+            output = output.drop(self.ignored, strict=False)
+        return output
+
+    def base(
+        self, panel: Panel, rtol: float, atol: float, published: pl.DataFrame | None = None
+    ) -> tuple[Table, AuditReport]:
+        """The output on everything, and how it compares with what was published.
+
+        It is made twice, unless it is what an earlier call published: two calls have agreed then.
+
+        Raises:
+            NonDeterministicExtractorError: the two differ.
+            ExtractorOutputError: there is no row.
+        """
+        view = whole(panel)
+        output = self._output(view, "on all bars")
+        if isinstance(output, pl.DataFrame):
+            self.ignored, self.passed_through = _returned_as_given(output, view.bars)
+            output = output.drop(self.ignored)
+        first = feature_table(output, self.axis, view.bars, view.keys, "on all bars")
+        if not len(first.keys):
+            raise ExtractorOutputError(
+                f"the extractor returned no rows on all {len(panel)} bars; nothing can be audited"
+            )
+        self._state.watch()
+        same = AuditReport()
+        if published is not None and isinstance(output, pl.DataFrame):
+            same = audit_published(published, output)
+            if same.passed:
+                return first, same
+        again = self._output(view, "on all bars, called again", fresh=False)
+        if isinstance(again, pl.DataFrame) and again.equals(output):
+            return first, same
+        second = feature_table(again, self.axis, view.bars, view.keys, "on all bars, called again")
+        diff = difference(first, second.arranged(first.columns), Tolerance.of(first, rtol, atol))
+        if diff or set(second.columns) != set(first.columns):
+            raise NonDeterministicExtractorError(_twice(diff, first, self.axis))
+        return first, same
+
+    def settle(self, view: View, base: Table, tolerance: Tolerance) -> None:
+        """Stop putting state back if it makes no difference, such as a memo of dates.
+
+        To be called after a call on all bars: what that leaves behind must not show on the view, another
+        input.
+        """
+        if not self._state.changed:
+            return
+        after = self(view, "after a call on all bars", fresh=False)
+        alone = self(view, "on other bars")
+        same = not difference(alone.arranged(base.columns), after.arranged(base.columns), tolerance)
+        if same and set(alone.columns) == set(after.columns):
+            self._state.ignore()
+
+    def _place(self, held: Captures, panel: Panel) -> Iterator[tuple[str, Any]]:
+        for binding in held.frames:
+            frame = binding.get()
+            if _is_calendar(frame):
+                continue
+            name = HELD + binding.label
+            try:
+                timed = panel.timed(binding.label, frame)
+            except AuditInputError:
+                self.uncut.append(binding.label)
+                continue
+            if not (timed.visible >= 0).any():
+                self.uncut.append(binding.label)
+                continue
+            panel.sources[name] = timed
+            yield name, binding
+
+    @contextmanager
+    def _showing(self, view: View) -> Iterator[None]:
+        """Let the frames that the extractor holds be those of the view while it runs."""
+        before = {name: binding.get() for name, binding in self._held.items()}
+        try:
+            for name, binding in self._held.items():
+                binding.put(view.sources[name])
+            yield
+        finally:
+            for name, frame in before.items():
+                self._held[name].put(frame)
+
+    def close(self) -> None:
+        """Leave the extractor as it was before the audit."""
+        self._state.restore()
+
+
+def corrupted_sources(
+    panel: Panel, cutoff: int, corrupt: Callable[[Timed, np.ndarray], pl.DataFrame]
+) -> dict[str, pl.DataFrame]:
+    """Every source with `corrupt(source, future rows)` applied to what becomes visible after a cut-off."""
+    return {n: corrupt(s, s.visible > cutoff) for n, s in panel.sources.items()}
+
+
+def _takes(fn: Callable[..., Any], names: list[str]) -> bool:
+    """Whether a callable takes all these names as keywords."""
+    try:
+        parameters = list(inspect.signature(fn).parameters.values())[1:]
+    except (TypeError, ValueError):
+        return False
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return True
+    keywords = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    return set(names) <= keywords
+
+
+def _returned_as_given(output: pl.DataFrame, bars: pl.DataFrame) -> tuple[frozenset[str], frozenset[str]]:
+    """Columns of the bars that an extractor hands back unchanged: those that are no numbers, and the
+    numeric."""
+    both = [c for c in output.columns if c not in KEY and output.schema[c] == bars.schema.get(c)]
+    if not both or not set(KEY) <= set(output.columns) or output.schema["session"] != bars.schema["session"]:
+        return frozenset(), frozenset()
+    joined = output.select(*KEY, *both).join(bars.select(*KEY, *both), on=KEY, how="left", suffix="\0")
+    same = {
+        c
+        for c in both
+        if bars.schema[c] != pl.Object and joined.select(pl.col(c).eq_missing(pl.col(f"{c}\0")).all()).item()
+    }
+    numeric = {c for c in same if bars.schema[c].is_numeric()}
+    plain = {c for c in same - numeric if not (bars.schema[c].is_temporal() or bars.schema[c] == pl.Boolean)}
+    return frozenset(plain), frozenset(numeric)
+
+
+def _is_calendar(frame: pl.DataFrame) -> bool:
+    """A frame of dates and ordinals without symbols and measurements: known in advance, so nothing to cut."""
+    return "symbol" not in frame.columns and not any(t.is_float() for t in frame.dtypes)
+
+
+def _twice(diff: Any, table: Table, axis: Axis) -> str:
+    what = "different columns"
+    if len(diff.keys):
+        symbol, session = axis.name(diff.keys[0])
+        names = sorted({table.columns[j] for j in diff.columns})
+        what = (
+            f"{len(diff.keys)} different values in {', '.join(names[:5])}, such as "
+            f"{table.columns[diff.columns[0]]} of {symbol} {session}: {diff.before[0]:.6g}, then "
+            f"{diff.after[0]:.6g}"
+        )
+    elif len(diff.missing) or len(diff.extra):
+        what = f"{len(diff.missing) + len(diff.extra)} different rows"
+    return (
+        f"two calls of the extractor on the same bars gave {what}. Pass seeds in, and keep no state between "
+        "calls; nothing can be concluded from an extractor that disagrees with itself"
+    )

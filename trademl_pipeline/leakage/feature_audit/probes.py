@@ -1,0 +1,311 @@
+"""The four probes of `audit_features`, over one extractor and one panel."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from trademl_pipeline.leakage.errors import ExtractorError
+from trademl_pipeline.leakage.feature_audit.compare import Difference, Tolerance, difference
+from trademl_pipeline.leakage.feature_audit.corrupt import (
+    PRICES,
+    SPLIT_RATIO,
+    VOLUMES,
+    corrupt_future,
+    corrupt_source,
+    last_bit,
+    split_adjusted,
+)
+from trademl_pipeline.leakage.feature_audit.extractor import Extractor, View, alone, as_of, whole
+from trademl_pipeline.leakage.feature_audit.findings import Findings
+from trademl_pipeline.leakage.feature_audit.report import report_of
+from trademl_pipeline.leakage.feature_audit.sweep import Cells, Sweep, make_plan
+from trademl_pipeline.leakage.feature_audit.views import Panel
+from trademl_pipeline.leakage.report import AuditReport
+from trademl_pipeline.leakage.tables import Table
+
+# Told as the audit goes on: probe, cut-offs (months, splits) done, and how many there are.
+Progress = Callable[[str, int, int], None]
+
+# A computation that starts a declared warm-up earlier agrees to 1e-6 of a feature's size, see the definition
+# of warm-up.
+WARMUP_RTOL = 4e-6
+
+# Additive constants against division by zero move a scale-free feature by less than this, a price level by
+# far more.
+ADJUSTMENT_RTOL = 1e-4
+
+# Sessions of made-up future shown at each cut-off of the exhaustive perturbation; the full future is shown at
+# a few.
+PERTURBED_AHEAD = 5
+SPREAD = 8
+PERTURBATION_EXACT_ROWS = 3_000_000
+PERTURBATION_BUDGET_ROWS = 6_000_000
+PERTURBATION_BUDGET_TIMES = 24
+
+
+class FeatureAudit:
+    """One extractor on one panel, probe by probe."""
+
+    def __init__(
+        self,
+        panel: Panel,
+        extractor: Extractor,
+        base: Table,
+        window: tuple[int, int],
+        cutoffs: list[int],
+        exhaustive: bool,
+        warmup: int | None,
+        rtol: float,
+        atol: float,
+        seed: int,
+        progress: Progress | None = None,
+    ) -> None:
+        self.panel = panel
+        self.extractor = extractor
+        self.cells = Cells(base, panel, window)
+        self.window = window
+        self.cutoffs = cutoffs
+        self.exhaustive = exhaustive
+        self.warmup = warmup
+        self.seed = seed
+        self.progress: Progress = progress or (lambda probe, done, total: None)
+        self.strict = Tolerance.of(base, rtol, atol)
+        self.loose = Tolerance.of(base, max(rtol, WARMUP_RTOL), atol, scaled=True)
+        self.restated = Tolerance.of(base, max(rtol, ADJUSTMENT_RTOL), atol, scaled=True)
+        self.missing = _has_gaps(panel.bars.frame)
+        self.alive: str | None = None
+        self.take_turns = True
+
+    @property
+    def base(self) -> Table:
+        """The output on everything."""
+        return self.cells.base
+
+    def truncation(self) -> AuditReport:
+        """Delete everything after each cut-off."""
+        findings = Findings(
+            "truncation", self.panel.axis, self.base.columns, "when everything later was deleted"
+        )
+        before = self.extractor.calls, self.extractor.rows
+        sweep = None
+        if self.exhaustive:
+            sweep = self._sweep(findings, as_of, lambda t: as_of(self.panel, t), "on the bars up to")
+            sweep.run(self.cutoffs)
+        else:
+            for number, t in enumerate(self.cutoffs, 1):
+                self._whole_cutoff(findings, as_of(self.panel, t), t, "on the bars up to")
+                self.progress("truncation", number, len(self.cutoffs))
+        return report_of(self, findings, before, sweep, lambda t: as_of(self.panel, t))
+
+    def perturbation(self) -> AuditReport:
+        """Make up everything after each cut-off: all of it at a few, a stretch of it at every session."""
+        findings = Findings(
+            "perturbation", self.panel.axis, self.base.columns, "when later values were made up"
+        )
+        before = self.extractor.calls, self.extractor.rows
+        sweep = None
+        spread = self.cutoffs
+        if self.exhaustive:
+            spread = [self.cutoffs[i] for i in np.linspace(0, len(self.cutoffs) - 1, SPREAD).astype(int)]
+        for number, t in enumerate(dict.fromkeys(spread), 1):
+            self._whole_cutoff(findings, self._made_up(self.panel, t), t, "with a made-up future after")
+            if not self.exhaustive:
+                self.progress("perturbation", number, len(spread))
+        if self.exhaustive and not findings.exhausted(1):
+            sweep = self._sweep(
+                findings,
+                lambda panel, t, low: self._made_up(panel, t, low, min(t + PERTURBED_AHEAD, self.panel.last)),
+                lambda t: self._made_up(self.panel, t),
+                "with a made-up future after",
+                exact=PERTURBATION_EXACT_ROWS,
+                budget=max(PERTURBATION_BUDGET_ROWS, PERTURBATION_BUDGET_TIMES * len(self.panel)),
+                always_confirm=True,
+            )
+            sweep.run(self.cutoffs)
+        return report_of(self, findings, before, sweep, lambda t: self._made_up(self.panel, t))
+
+    def adjustment(self) -> AuditReport:
+        """Restate all history for later splits."""
+        findings = Findings("adjustment", self.panel.axis, self.base.columns, "after a made-up later split")
+        before = self.extractor.calls, self.extractor.rows
+        bars = self.panel.bars.frame
+        if not any(c.lower() in PRICES for c in bars.columns):
+            return AuditReport(
+                coverage={"adjustment": {"skipped": f"no price column among {', '.join(bars.columns)}"}}
+            )
+        # An extractor that returns the bars with its features beside them has no price level among its
+        # features.
+        passed = self.extractor.passed_through
+        given = {c for c in bars.columns if c.lower() in PRICES | VOLUMES and bars.schema[c].is_numeric()}
+        beside = given <= passed and set(self.base.columns) > passed
+        exempt = [j for j, c in enumerate(self.base.columns) if beside and c in passed]
+        symbols = self.panel.axis.symbol_of(self.panel.keys)
+        powers = {"one split for all": np.full(len(self.panel), int(np.log2(SPLIT_RATIO)))}
+        drawn = np.random.default_rng([self.seed, 3]).integers(1, 7, len(self.panel.axis.symbols))
+        if "volume" not in bars.columns or bars.schema["volume"].is_float():
+            drawn *= np.random.default_rng([self.seed, 4]).choice([-1, 1], len(drawn))
+        powers["another split for each symbol"] = drawn[symbols]
+        unstable = 0
+        for what, power in powers.items():
+            table = self.extractor(
+                self._restated(split_adjusted(bars, power)), f"on bars restated for {what}"
+            )
+            diff = self.cells.compare(table, -1, self.panel.last, self.restated)
+            diff = diff.only(~np.isin(diff.columns, exempt))
+            if len(diff.keys):
+                steady = self._steady(diff.keys, diff.columns, diff.delta)
+                unstable += int((~steady).sum())
+                diff = diff.only(steady)
+            findings.columns_changed(self.base, table, None)
+            findings.add(diff, None)
+            self.progress("adjustment", list(powers).index(what) + 1, len(powers))
+        return report_of(
+            self,
+            findings,
+            before,
+            None,
+            lambda _: self._restated(split_adjusted(bars, powers["one split for all"])),
+            splits=list(powers),
+            decided_by_rounding=unstable,
+            bars_returned=beside or None,
+        )
+
+    def incremental(self) -> AuditReport:
+        """Compute each month alone from its warm-up."""
+        findings = Findings(
+            "incremental", self.panel.axis, self.base.columns, "when its month was computed alone"
+        )
+        before = self.extractor.calls, self.extractor.rows
+        unstable = 0
+        months = self._months()
+        if self.warmup is None:
+            if not self.extractor.stateful:
+                return AuditReport(
+                    coverage={"incremental": {"skipped": "no warm-up is declared: give warmup="}}
+                )
+            last = months[0][1]
+            view = as_of(self.panel, last)
+            findings.add(self._carried(view, self.extractor(view, "on the first month")), last)
+            return report_of(self, findings, before, None, None, months=1, warmup="not declared")
+        starts = {last: first for first, last in months}
+        for number, (first, last) in enumerate(months, 1):
+            view = alone(self.panel, first, last, self.warmup)
+            days = self.panel.axis.sessions
+            table = self.extractor(view, f"on {days[first]} to {days[last]} with its warm-up alone")
+            diff = self.cells.compare(table, first - 1, last, self.loose)
+            if len(diff.keys):
+                steady = self._steady(diff.keys, diff.columns, diff.delta)
+                unstable += int((~steady).sum())
+                diff = diff.only(steady)
+            findings.columns_changed(self.base, table, last)
+            findings.add(diff, last)
+            if self.extractor.stateful:
+                findings.add(self._carried(view, table), last)
+            self.progress("incremental", number, len(months))
+        return report_of(
+            self,
+            findings,
+            before,
+            None,
+            lambda t: alone(self.panel, starts[t], t, self.warmup or 0),
+            months=len(months),
+            warmup=self.warmup,
+            decided_by_rounding=unstable,
+        )
+
+    def _carried(self, view: View, table: Table) -> Difference:
+        """What state that is kept between calls does to a view that is computed after everything else."""
+        self.extractor(whole(self.panel), "on all bars")
+        again = self.extractor(view, "after a call on all bars", fresh=False)
+        return difference(table.arranged(self.base.columns), again.arranged(self.base.columns), self.strict)
+
+    def _whole_cutoff(self, findings: Findings, view: View, cutoff: int, what: str) -> None:
+        """Compare all audited rows up to a cut-off."""
+        try:
+            table = self.extractor(view, f"{what} {self.panel.axis.sessions[cutoff]}")
+        except ExtractorError:
+            if not self.cells.silent_until(cutoff):
+                raise
+            return
+        findings.columns_changed(self.base, table, cutoff)
+        findings.add(self.cells.compare(table, -1, cutoff, self.strict), cutoff)
+
+    def _sweep(self, findings: Findings, make: Any, sure: Any, what: str, **options: Any) -> Sweep:
+        limits = {k: options[k] for k in ("exact", "budget") if k in options}
+        if not self.take_turns:
+            limits["budget"] = sys.maxsize
+        plan = make_plan(
+            self.extractor, self.panel, self.cutoffs, self.loose, warmup=self.warmup, seed=self.seed, **limits
+        )
+        return Sweep(
+            self.extractor,
+            self.panel,
+            self.cells,
+            findings,
+            make,
+            sure,
+            what,
+            self.strict,
+            self.loose,
+            plan,
+            self.seed,
+            options.get("always_confirm", False),
+            progress=lambda done, total: self.progress(findings.probe, done, total),
+        )
+
+    def _made_up(self, panel: Panel, cutoff: int, low: int = 0, high: int | None = None) -> View:
+        """The panel with made-up values after a cut-off, keys kept, up to session index `high`."""
+        rng = np.random.default_rng([self.seed, 5, cutoff])
+        keep = panel.bars.index >= low
+        if high is not None:
+            keep &= panel.bars.index <= high
+        bars, keys = panel.bars.frame.filter(pl.Series(keep)), panel.keys[keep]
+        made = corrupt_future(
+            bars, panel.bars.visible[keep] > cutoff, panel.axis.symbol_of(keys), rng, missing=self.missing
+        )
+        sources = {}
+        for name, source in panel.sources.items():
+            rows = np.ones(source.frame.height, dtype=bool)
+            if low > 0 and source.dense:
+                rows &= source.index >= low
+            if high is not None and source.dense:
+                rows &= source.index <= high
+            part = source.take(rows)
+            sources[name] = corrupt_source(part.frame, part.visible > cutoff, rng)
+        return View(made, keys, sources)
+
+    def _restated(self, bars: pl.DataFrame) -> View:
+        return View(bars, self.panel.keys, whole(self.panel).sources)
+
+    def _steady(self, keys: np.ndarray, columns: np.ndarray, delta: np.ndarray) -> np.ndarray:
+        """Which of some moved cells are decided by data and not by rounding, see `corrupt.last_bit`."""
+        noisy = self.extractor(self._restated(last_bit(self.panel.bars.frame)), "on bars with rounding noise")
+        noisy = noisy.arranged(self.base.columns)
+        at = np.minimum(np.searchsorted(noisy.keys, keys), len(noisy.keys) - 1)
+        was = np.searchsorted(self.base.keys, keys)
+        found = noisy.keys[at] == keys
+        a, b = noisy.values[at, columns], self.base.values[was, columns]
+        with np.errstate(invalid="ignore"):
+            noise = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+        noise = np.where(np.isnan(noise), np.inf, noise)
+        return ~(found & (noise > 0) & (noise >= 0.01 * delta))
+
+    def _months(self) -> list[tuple[int, int]]:
+        """First and last session index of the audited months that hold a cut-off."""
+        days = self.panel.axis.sessions
+        months: dict[tuple[int, int], list[int]] = {}
+        for i in range(self.window[0], self.window[1] + 1):
+            months.setdefault((days[i].year, days[i].month), []).append(i)
+        if not self.exhaustive:
+            wanted = {(days[t].year, days[t].month) for t in self.cutoffs}
+            months = {m: rows for m, rows in months.items() if m in wanted}
+        return [(rows[0], rows[-1]) for rows in months.values()]
+
+
+def _has_gaps(bars: pl.DataFrame) -> bool:
+    """Whether prices are missing somewhere, so that an extractor must be able to take it."""
+    prices = [c for c, t in bars.schema.items() if c.lower() in PRICES and t.is_float()]
+    return any(bars[c].null_count() or bars[c].is_nan().any() for c in prices)

@@ -1,0 +1,109 @@
+"""What a probe of features found and tested, as a report."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from trademl_pipeline.leakage.feature_audit.extractor import Extractor, View
+from trademl_pipeline.leakage.feature_audit.findings import Findings
+from trademl_pipeline.leakage.feature_audit.sweep import Sweep
+from trademl_pipeline.leakage.feature_audit.views import Panel
+from trademl_pipeline.leakage.report import AuditReport, Violation
+from trademl_pipeline.leakage.tables import Table
+from trademl_pipeline.leakage.traces import SHOWN, trace_of
+
+ViewAt = Callable[[Any], View]
+
+
+class AuditedFeatures(Protocol):
+    """The audit that a report is of, see `feature_probes.FeatureAudit`."""
+
+    panel: Panel
+    extractor: Extractor
+    cutoffs: list[int]
+    exhaustive: bool
+    alive: str | None
+
+    @property
+    def base(self) -> Table:
+        """The output on everything."""
+        ...
+
+
+def report_of(
+    audit: AuditedFeatures,
+    findings: Findings,
+    before: tuple[int, int],
+    sweep: Sweep | None,
+    view: ViewAt | None,
+    **more: Any,
+) -> AuditReport:
+    """Violations and coverage; `view` gives what a cut-off was computed on."""
+    days = audit.panel.axis.sessions
+    coverage: dict[str, Any] = {
+        "columns": len(audit.base.columns),
+        "symbols": len(audit.panel.axis.symbols),
+    }
+    if "splits" not in more and "months" not in more:
+        coverage |= {
+            "cutoffs": len(audit.cutoffs),
+            "mode": "every session" if audit.exhaustive else "sampled",
+            "from": str(days[audit.cutoffs[0]]),
+            "to": str(days[audit.cutoffs[-1]]),
+        }
+    coverage |= {"cells": findings.compared, "calls": audit.extractor.calls - before[0]}
+    coverage["bars_handed_over"] = audit.extractor.rows - before[1]
+    if sweep is not None:
+        coverage |= {
+            "window": sweep.plan.window,
+            "groups": sweep.plan.stride if sweep.plan.stride > 1 else None,
+            "looked_at_again": sweep.benign or None,
+            "history_too_short": sweep.too_short or None,
+            "ended_early": str(days[sweep.stopped]) if sweep.stopped is not None else None,
+        }
+    coverage |= {
+        "late_bars": audit.panel.late or None,
+        "empty_columns": [
+            c for j, c in enumerate(audit.base.columns) if np.isnan(audit.base.values[:, j]).all()
+        ],
+        "ignored_columns": sorted(audit.extractor.ignored),
+        "symbols_without_output": _left_out(audit),
+        "alive": audit.alive,
+        "static_sources": audit.panel.static,
+        "held_frames": audit.extractor.held,
+        "held_frames_without_time": audit.extractor.uncut,
+        "state_put_back": audit.extractor.stateful,
+        **more,
+    }
+    kept = {k: v for k, v in coverage.items() if v not in (None, [])}
+    return AuditReport(_traced(audit, findings.violations(), view), {findings.probe: kept})
+
+
+def _traced(
+    audit: AuditedFeatures, violations: tuple[Violation, ...], view: ViewAt | None
+) -> tuple[Violation, ...]:
+    """The violations, the first of them with the values around the leak."""
+    days, tables, out = audit.panel.axis.sessions, {}, []
+    for v in violations:
+        trace = None
+        if (
+            view is not None
+            and v.symbol is not None
+            and v.column in audit.base.columns
+            and len(tables) < SHOWN
+        ):
+            at = None if v.cutoff is None else days.index(v.cutoff)
+            if at not in tables:
+                tables[at] = audit.extractor(view(at), f"around {v.first_leak}")
+            trace = trace_of(audit.base, tables[at], audit.panel.axis, v.column, v.symbol, v.first_leak)
+        out.append(replace(v, trace=trace))
+    return tuple(out)
+
+
+def _left_out(audit: AuditedFeatures) -> int | None:
+    """Number of symbols with bars and without a row: a list of names fixed in hindsight would look like
+    this."""
+    with_rows = np.unique(audit.panel.axis.symbol_of(audit.base.keys))
+    return len(audit.panel.axis.symbols) - len(with_rows) or None

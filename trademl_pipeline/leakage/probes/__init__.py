@@ -1,0 +1,1 @@
+"""Probes of what is not a feature: clocks, folds, fits, universes, networks, trades."""

@@ -1,0 +1,1 @@
+"""Bars from files: which columns, formats and calendars they are of."""

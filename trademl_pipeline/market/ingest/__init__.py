@@ -1,0 +1,1 @@
+"""Taking in a month of bars: fetching, staging, versions."""

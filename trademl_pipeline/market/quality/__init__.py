@@ -1,0 +1,1 @@
+"""Which bars break a rule, and how good a month is."""

@@ -1,0 +1,52 @@
+"""The ledgers of the gate."""
+
+import polars as pl
+
+from trademl_pipeline.lake.schema import MONTH, UTC_TIME, TableSchema
+
+_PANEL_KEY = ("symbol", "session")
+
+AUDITS = TableSchema(
+    name="audits",
+    columns={
+        "table_name": pl.String,
+        MONTH: pl.String,
+        "probe": pl.String,
+        "passed": pl.Boolean,
+        "column": pl.String,
+        "symbol": pl.String,
+        "cutoff": pl.Date,
+        "first_leak": pl.Date,
+        "max_delta": pl.Float64,
+        "detail": pl.String,
+        "coverage": pl.String,
+        "run_id": pl.String,
+        "recorded_at": UTC_TIME,
+    },
+    key=(),
+    nullable=frozenset({"column", "symbol", "cutoff", "first_leak", "max_delta"}),
+    order=("recorded_at", "table_name", MONTH, "probe", "column", "symbol"),
+    description="The ledger of the gate: one row for each probe and violation, appended and never replaced.",
+)
+
+
+NIGHTLY_AUDITS = TableSchema(
+    name="nightly_audits",
+    columns={
+        "table_name": pl.String,
+        MONTH: pl.String,
+        "passed": pl.Boolean,
+        "violations": pl.Int64,
+        "cutoffs": pl.Int64,
+        "cells": pl.Int64,
+        "carried": pl.Boolean,
+        "fingerprint": pl.String,
+        "as_of": pl.String,
+        "run_id": pl.String,
+        "recorded_at": UTC_TIME,
+    },
+    key=(),
+    order=("recorded_at", "table_name", MONTH),
+    description="The history of the nightly audit: one row for each night, table and month. carried: passed before, "
+    "and neither the rows, what they are made of, nor the code has changed since (fingerprint).",
+)

@@ -1,0 +1,1 @@
+"""Trees: boosters, their rows and settings, as estimators of classes and values."""
