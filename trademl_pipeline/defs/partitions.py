@@ -5,18 +5,16 @@ of month M reads months <= M, and a model of month M reads months < M. `first_mo
 `TRADEML_START` because the history a user has decides where it begins.
 """
 
-import math
 import os
 
 import dagster as dg
+
+from trademl_pipeline.pipeline.lookback import SAME_MONTH, Lookback
 
 FIRST_MONTH = os.environ.get("TRADEML_START", "2007-01-01")
 # The month that has begun is there too: its fold is trained before its first session.
 MONTHS = dg.MonthlyPartitionsDefinition(start_date=FIRST_MONTH, end_offset=1)
 
-# The fewest sessions a calendar month of XNYS has had since 1990 is 15 (September 2001); one month more
-# covers a look-back that begins inside a month.
-FEWEST_SESSIONS_A_MONTH = 15
 # Forty years; each month of look-back costs Dagster a look at its calendar.
 ALL_HISTORY = 480
 
@@ -40,30 +38,12 @@ ONE_RUN_BESIDE = one_run(2)
 RUN_PER_MONTH = dg.BackfillPolicy.multi_run(1)
 
 
-def months_back(sessions: int) -> int:
-    """Calendar months that surely hold `sessions` sessions before the first day of a month."""
-    return math.ceil(sessions / FEWEST_SESSIONS_A_MONTH)
-
-
-def same_month() -> dg.PartitionMapping:
-    """Month M reads month M."""
-    return dg.IdentityPartitionMapping()
-
-
-def trailing(months: int) -> dg.PartitionMapping:
-    """Month M reads months M - `months` to M."""
+def mapping_of(lookback: Lookback) -> dg.PartitionMapping:
+    """Return the mapping by which month M reads the months of an input that its lookback says."""
+    if lookback == SAME_MONTH:
+        return dg.IdentityPartitionMapping()
     return dg.TimeWindowPartitionMapping(
-        start_offset=-months, end_offset=0, allow_nonexistent_upstream_partitions=True
+        start_offset=-ALL_HISTORY if lookback.first is None else lookback.first,
+        end_offset=lookback.last,
+        allow_nonexistent_upstream_partitions=True,
     )
-
-
-def earlier(months: int = ALL_HISTORY) -> dg.PartitionMapping:
-    """Month M reads up to `months` months that end with M - 1: what a model may learn from."""
-    return dg.TimeWindowPartitionMapping(
-        start_offset=-months, end_offset=-1, allow_nonexistent_upstream_partitions=True
-    )
-
-
-def until(months: int = ALL_HISTORY) -> dg.PartitionMapping:
-    """Month M reads all months up to and including M: what a report may show."""
-    return trailing(months)

@@ -5,13 +5,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import dagster as dg
-import polars as pl
 from pydantic import Field
 
 from trademl_pipeline.defs.bars import BarsResource
+from trademl_pipeline.pipeline.references import References
 
 if TYPE_CHECKING:
-    from trademl_pipeline.market.index_builder import IndexSpec
     from trademl_pipeline.market.sources import BarSource
     from trademl_pipeline.simulation import SimulatedMarket
 
@@ -42,36 +41,9 @@ class ReferenceResource(dg.ConfigurableResource):
     )
     shares: str = Field(default="", description="CSV symbol, shares, start_date: weights by capital")
 
-    def series(self) -> "BarSource | None":
-        """Where real series are read, if that was said."""
-        return _series(self.path) if self.path else None
-
-    def sector_map(self, market: "SimulatedMarket | None") -> pl.DataFrame:
-        """Symbol, fund, since when."""
-        from trademl_pipeline.market.references import sector_map
-
-        return sector_map(market, self.sectors or None)
-
-    def spec(self) -> "IndexSpec":
-        """How the synthetic index is weighted."""
-        from trademl_pipeline.market.index_builder import IndexSpec
-
-        return IndexSpec(self.weighting or "cap")  # pyright: ignore[reportArgumentType]
-
-    def spells(self, month: str) -> pl.DataFrame | None:
-        """Who may be in the index up to the end of a month; None is everyone."""
-        from trademl_pipeline.market.calendar import FIRST_DAY, month_bounds
-        from trademl_pipeline.market.universes import members
-
-        if self.universe in ("", "ALL"):
-            return None
-        return members(self.universe, FIRST_DAY, month_bounds(month)[1], membership=self.membership or None)
-
-    def shares_outstanding(self) -> pl.DataFrame | None:
-        """Shares by symbol, where a file was given."""
-        from trademl_pipeline.market.references import shares_file
-
-        return shares_file(self.shares) if self.shares else None
+    def plain(self) -> References:
+        """Return the values without Dagster."""
+        return References(**{name: getattr(self, name) for name in type(self).model_fields})
 
     @classmethod
     def from_environment(cls) -> "ReferenceResource":

@@ -53,3 +53,8 @@ def report_failures(context: dg.RunFailureSensorContext) -> None:
         )
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
             answer.read()
+
+
+def definitions() -> dg.Definitions:
+    """The sensor of failed runs."""
+    return dg.Definitions(sensors=[report_failures])

@@ -3,8 +3,9 @@
 import os
 
 import dagster as dg
-import polars as pl
 from pydantic import Field
+
+from trademl_pipeline.pipeline.universe import Universe
 
 VARIABLES = {"name": "TRADEML_UNIVERSE", "membership": "TRADEML_MEMBERSHIP"}
 EVERYONE = "ALL"
@@ -20,19 +21,9 @@ class UniverseResource(dg.ConfigurableResource):
         default="", description="CSV of the spells of SP500: symbol, start_date, end_date"
     )
 
-    def spells(self, first: str, last: str) -> pl.DataFrame | None:
-        """Who belonged to it in some months, as known at their end; None is everyone.
-
-        Raises:
-            UniverseError: there is no such universe, or it needs a file that is missing or wrong.
-        """
-        if self.name in ("", EVERYONE):
-            return None
-        from trademl_pipeline.market.calendar import month_bounds
-        from trademl_pipeline.market.universes import members
-
-        days = month_bounds(first)[0], month_bounds(last)[1]
-        return members(self.name, *days, membership=self.membership or None)
+    def plain(self) -> Universe:
+        """Return the values without Dagster."""
+        return Universe(**{name: getattr(self, name) for name in type(self).model_fields})
 
     @classmethod
     def from_environment(cls) -> "UniverseResource":

@@ -21,6 +21,7 @@ class CheckResult:
         metadata: coverage, and what was found.
         blocking: a failure keeps the month from being published.
         severity: ERROR or WARN, where the check failed.
+        description: what a person should know of this result; empty: nothing beside its metadata.
     """
 
     name: str
@@ -28,6 +29,7 @@ class CheckResult:
     metadata: Metadata = field(default_factory=dict)
     blocking: bool = True
     severity: str = "ERROR"
+    description: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,17 @@
 
 import base64
 from collections.abc import Sequence
-from typing import Any
 
-import dagster as dg
 import polars as pl
 
-from trademl_pipeline.defs.stage import Inputs
 from trademl_pipeline.features import feature_inputs
 from trademl_pipeline.features.diagnostics import Values, drift, summary
 from trademl_pipeline.features.references import REFERENCE_COLUMNS
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.schema import TableSchema
 from trademl_pipeline.market.calendar import month_expr, offset_month
+from trademl_pipeline.pipeline.shown import Markdown, Metadata
+from trademl_pipeline.pipeline.stage import Inputs
 
 # Months back that stand for what a model learned from: one of each quarter of the year before. Some rows of each are
 # enough for the shape of a distribution.
@@ -36,7 +35,7 @@ class FeatureFigures:
         self.names = list(names)
         self._sampled: dict[str, pl.DataFrame] = {}
 
-    def __call__(self, store: Lake, inputs: Inputs, frame: pl.DataFrame, month: str) -> dict[str, Any]:
+    def __call__(self, store: Lake, inputs: Inputs, frame: pl.DataFrame, month: str) -> Metadata:
         """Metadata of a month that has just been published."""
         trailing = self._before(store, month)
         self._sampled[month] = sample(frame, ROWS_A_MONTH).select(self.names)
@@ -48,17 +47,17 @@ class FeatureFigures:
             pl.when(~pl.col("feature").is_in(shared)).then(c).alias(c) for c in ("psi", "ks", "mean_shift")
         )
         shifted = moved.filter(pl.col("psi") > SHIFTED)
-        metadata: dict[str, Any] = {
+        metadata: Metadata = {
             "null_share": float(shape["null_share"].mean() or 0.0),  # pyright: ignore[reportArgumentType]
             "columns_without_values": int((shape["null_share"] == 1).sum()),
-            "columns": dg.MetadataValue.md(columns_table(shape, moved)),
+            "columns": Markdown(columns_table(shape, moved)),
         }
         if before.rows == 0:
             return metadata
         return {
             **metadata,
             "columns_shifted": int(shifted.height),
-            "worst_drift": dg.MetadataValue.md(worst_table(moved)),
+            "worst_drift": Markdown(worst_table(moved)),
             "distributions": distributions(shape, summary(before), set(shifted["feature"])),
         }
 
@@ -126,7 +125,7 @@ def worst_table(moved: pl.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def distributions(now: pl.DataFrame, before: pl.DataFrame, shifted: set[str]) -> dg.MarkdownMetadataValue:
+def distributions(now: pl.DataFrame, before: pl.DataFrame, shifted: set[str]) -> Markdown:
     """A row per column: 5 to 95 % and the quartiles of the month, over those of the months before.
 
     Each row spans the 1 and 99 % of both. It is written as SVG, at a hundredth of what a plotting library takes for
@@ -161,7 +160,7 @@ def distributions(now: pl.DataFrame, before: pl.DataFrame, shifted: set[str]) ->
         f'font-size="8"><rect width="100%" height="100%" fill="#fff"/>{legend}{"".join(parts)}</svg>'
     )
     encoded = base64.b64encode(svg.encode()).decode()
-    return dg.MetadataValue.md(f"![distributions](data:image/svg+xml;base64,{encoded})")
+    return Markdown(f"![distributions](data:image/svg+xml;base64,{encoded})")
 
 
 def _band(x: dict[str, float], y: int, colour: str, height: int) -> list[str]:

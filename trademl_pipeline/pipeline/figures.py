@@ -1,14 +1,14 @@
-"""Small figures for the UI, as pictures inside Markdown metadata."""
+"""Small figures of a month, as pictures inside Markdown."""
 
 import base64
 import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import dagster as dg
 import polars as pl
 
 from trademl_pipeline.leakage import Violation
+from trademl_pipeline.pipeline.shown import Markdown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,9 +25,7 @@ KNOWN = {
 }
 
 
-def bars_figure(
-    values: Mapping[str, float], label: str, *, horizontal: bool = False
-) -> dg.MarkdownMetadataValue:
+def bars_figure(values: Mapping[str, float], label: str, *, horizontal: bool = False) -> Markdown:
     """A bar per name."""
     from matplotlib.figure import Figure
 
@@ -47,7 +45,7 @@ def bars_figure(
     return _picture(figure, label)
 
 
-def lines_figure(values: Mapping[str, Sequence[float]], x: str, y: str) -> dg.MarkdownMetadataValue:
+def lines_figure(values: Mapping[str, Sequence[float]], x: str, y: str) -> Markdown:
     """A line per name, over 1, 2, 3, ..."""
     from matplotlib.figure import Figure
 
@@ -64,7 +62,7 @@ def lines_figure(values: Mapping[str, Sequence[float]], x: str, y: str) -> dg.Ma
     return _picture(figure, f"{y} by {x}")
 
 
-def leak_figure(violations: Sequence[Violation]) -> dg.MarkdownMetadataValue | None:
+def leak_figure(violations: Sequence[Violation]) -> Markdown | None:
     """Published values around a leak beside those computed on what was known then; None where no probe kept values.
 
     One panel a column, at most `PANELS`.
@@ -102,7 +100,7 @@ def leak_figure(violations: Sequence[Violation]) -> dg.MarkdownMetadataValue | N
     return _picture(figure, "values around the leak")
 
 
-def nights_figure(nights: pl.DataFrame) -> dg.MarkdownMetadataValue:
+def nights_figure(nights: pl.DataFrame) -> Markdown:
     """Months audited, carried over and refused by night, from `leakage.nightly.nights`."""
     from matplotlib.figure import Figure
 
@@ -125,7 +123,7 @@ def _gaps(values: Sequence[float | None]) -> list[float]:
     return [float("nan") if v is None else v for v in values]
 
 
-def quality_figure(history: pl.DataFrame) -> dg.MarkdownMetadataValue:
+def quality_figure(history: pl.DataFrame) -> Markdown:
     """Checks by months: how much of what each allows was found; a failed one stands out.
 
     Args:
@@ -158,7 +156,7 @@ def quality_figure(history: pl.DataFrame) -> dg.MarkdownMetadataValue:
     return _picture(figure, "quality of bars")
 
 
-def _picture(figure: "Figure", label: str) -> dg.MarkdownMetadataValue:
+def _picture(figure: "Figure", label: str) -> Markdown:
     """A figure as an image inside Markdown."""
     for axes in figure.axes:
         for side in ("top", "right"):
@@ -166,4 +164,4 @@ def _picture(figure: "Figure", label: str) -> dg.MarkdownMetadataValue:
     picture = io.BytesIO()
     figure.savefig(picture, format="png", bbox_inches="tight")
     encoded = base64.b64encode(picture.getvalue()).decode()
-    return dg.MetadataValue.md(f"![{label}](data:image/png;base64,{encoded})")
+    return Markdown(f"![{label}](data:image/png;base64,{encoded})")

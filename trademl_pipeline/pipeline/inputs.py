@@ -4,10 +4,10 @@ from datetime import date
 
 import polars as pl
 
-from trademl_pipeline.defs.history import read_months
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import MissingTableError
 from trademl_pipeline.market.calendar import month_key
+from trademl_pipeline.pipeline.history import read_months
 from trademl_pipeline.tables import RAW_BARS, REFERENCE_BARS, SECTORS
 
 

@@ -1,25 +1,19 @@
-"""Make a certified month again and compare: `python -m trademl_pipeline.defs.verify <study> <month> [--quick]`.
+"""Make a certified month again and compare.
 
 Inputs are read at the snapshots that the certificate names. The models are fitted again from the training set as it
-was, with the same seed; `--quick` predicts with the stored ones. The exit code is 0 if the month holds, 1 if anything
-differs, 2 if it cannot be made again. The CLI's `trademl verify` starts it with the environment of a data set.
+was, with the same seed; quick verification predicts with the stored ones.
 """
 
-import argparse
-import json
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
-from rich.console import Console
 
 from trademl_pipeline.certificates.certificate import Certificate, Content, content_of
 from trademl_pipeline.certificates.code_version import code_version
 from trademl_pipeline.certificates.stored import certificate_in_force
 from trademl_pipeline.certificates.verification import (
-    IMPOSSIBLE,
     Comparison,
     Verification,
     compare_code,
@@ -27,38 +21,38 @@ from trademl_pipeline.certificates.verification import (
     compare_digest,
     compare_values,
 )
-from trademl_pipeline.defs.certificates import Read, values_version
-from trademl_pipeline.defs.models.fold import windows_of_keys
-from trademl_pipeline.defs.models.model import load_ledger, load_models, recorded_rows, setting_of
-from trademl_pipeline.defs.predictions.predictions import (
-    audit_predictions,
-    learned_from,
-    predict_month,
-    reads_of,
-)
-from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.leakage.evidence import evidence_in
 from trademl_pipeline.leakage.report import AuditReport
 from trademl_pipeline.market.calendar import offset_month
-from trademl_pipeline.studies import STUDIES, StudySpec
+from trademl_pipeline.pipeline.certify import Read, values_version
+from trademl_pipeline.pipeline.fold import windows_of_keys
+from trademl_pipeline.pipeline.models import load_ledger, load_models, recorded_rows
+from trademl_pipeline.pipeline.predict import audit_predictions, learned_from, predict_month, reads_of
+from trademl_pipeline.pipeline.train import setting_of
+from trademl_pipeline.pipeline.workspace import Workspace
+from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.study import FittedStudy, fit_study
 
 
-def verify_month(store: Lake, study: StudySpec, month: str, *, quick: bool = False) -> Verification:
+def verify_month(
+    workspace: Workspace, study: StudySpec, month: str, *, quick: bool = False, threads: int = 0
+) -> Verification:
     """Make a month of predictions again from what its certificate names.
 
     Args:
-        store: the lake.
+        workspace: the data set.
         study: the study.
         month: month key.
         quick: predict with the stored models instead of fitting them again.
+        threads: of a fit; 0: one a core.
 
     Raises:
         CertificateError: there is no certificate, or it was changed.
         LakeError: a snapshot or a file that is needed is gone.
     """
+    store, artifacts = workspace.lake, workspace.artifacts
     certificate = certificate_in_force(store, study.name, month)
     published = store.read(study.predictions, months=(month, month))
     record = store.read(study.models, months=(month, month), snapshot=certificate.data_snapshot)
@@ -68,38 +62,38 @@ def verify_month(store: Lake, study: StudySpec, month: str, *, quick: bool = Fal
         compare_contents(
             "data of the month",
             certificate.data,
-            contents_as_read(store, reads_of(study, month), certificate.data_snapshot),
+            contents_as_read(store, reads_of(study, month, workspace.calendar), certificate.data_snapshot),
         ),
         compare_digest("model on record", certificate.model.sha256, record["artifact_sha256"][0]),
     ]
     if quick:
-        fitted, ledger = load_models(study, record, month), load_ledger(record)
+        fitted, ledger = load_models(artifacts, study, record, month), load_ledger(artifacts, record)
         found.append(Comparison("stored model", "same", f"{certificate.model.artifact}, every file"))
     else:
         training = contents_as_read(
             store, learned_from(study, record["fitted"][0]), certificate.training_snapshot
         )
         found.append(compare_contents("data of the training", certificate.training, training))
-        fitted, ledger, digest = fit_again(store, study, month, record)
+        fitted, ledger, digest = fit_again(store, study, month, record, workspace.calendar, threads)
         found.append(_model(certificate, digest))
     found.append(compare_digest("fit ledger", certificate.model.ledger, ledger.digest(record["fitted"][0])))
-    again, _ = predict_month(store, study, month, record, fitted, ledger, certificate.data_snapshot)
+    again, _ = predict_month(workspace, study, month, record, fitted, ledger, certificate.data_snapshot)
     found.append(compare_values(published.drop("certificate"), again))
-    report = audit_predictions(store, again, study, record, ledger, month)
+    report = audit_predictions(workspace, again, study, record, ledger, month)
     found.append(_audit(certificate, report, study.predictions.name))
     mode = "predicted again with the stored model" if quick else "rebuilt, its model fitted again"
     return Verification(certificate, mode, tuple(found))
 
 
 def fit_again(
-    store: Lake, study: StudySpec, month: str, record: pl.DataFrame
+    store: Lake, study: StudySpec, month: str, record: pl.DataFrame, calendar: str, threads: int = 0
 ) -> tuple[FittedStudy, FitLedger, str]:
     """The models of a fold fitted again on the training set as it was, their ledger, and the digest of their files."""
-    rows = recorded_rows(store, study, month, record)
+    rows = recorded_rows(store, study, month, record, calendar)
     last = offset_month(rows.fold.month, -1)
-    windows = windows_of_keys(store, study, rows.train, last, int(record["snapshot"][0]))
+    windows = windows_of_keys(store, study, rows.train, last, calendar, int(record["snapshot"][0]))
     ledger = FitLedger(rows.fold.month)
-    setting = setting_of(study, record["size"][0], record["epochs"][0] or 0)
+    setting = setting_of(study, record["size"][0], record["epochs"][0] or 0, threads)
     fitted = fit_study(study.fit, windows, setting, ledger=ledger)
     ledger.freeze()
     with tempfile.TemporaryDirectory() as folder:
@@ -139,33 +133,3 @@ def _audit(certificate: Certificate, report: AuditReport, table: str) -> Compari
 
 def _tested(evidence: Sequence) -> str:
     return ", ".join(e.probe for e in evidence) or "nothing"
-
-
-def main() -> int:
-    """Parse the command line, verify, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("study", choices=sorted(STUDIES))
-    parser.add_argument("month", help="month key, YYYY-MM-01")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    errors = Console(stderr=True)
-    doing = "Predicting again" if arguments.quick else "Fitting and predicting again"
-    try:
-        with errors.status(f"{doing}: {arguments.study}, {arguments.month[:7]}"):
-            result = verify_month(
-                LakeResource().open(), STUDIES[arguments.study], arguments.month, quick=arguments.quick
-            )
-    except Exception as error:
-        # Whatever kept the month from being made again, an exit code of 1 would say that it differs.
-        errors.print(f"[yellow]cannot be verified:[/yellow] {type(error).__name__}: {error}", highlight=False)
-        return IMPOSSIBLE
-    if arguments.json:
-        json.dump(result.to_plain(), sys.stdout, indent=1)
-    else:
-        Console().print(result.render())
-    return result.exit_code
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
