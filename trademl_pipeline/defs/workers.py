@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from trademl_pipeline import settings
 from trademl_pipeline.defs.gate import watching
 
 QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -160,7 +161,7 @@ def _begin(queue: Any, count: int) -> None:
     """Once in each process: share the cores among the processes, and learn where to tell."""
     global _told
     _told = queue
-    os.environ.setdefault("TRADEML_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+    settings.limit_threads(max(1, (os.cpu_count() or 1) // count))
 
 
 def _work_apart(chain: Sequence[Task], keep_going: bool) -> list[str]:

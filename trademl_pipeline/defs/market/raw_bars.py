@@ -6,13 +6,13 @@ transaction. A range of months is downloaded in pieces first, so that a run that
 refused and leaves the month as it was. A month of 300 symbols takes about a second.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
 
+from trademl_pipeline import settings
 from trademl_pipeline.defs.bars import BarsResource
 from trademl_pipeline.defs.gate import each_month, gate_checks, publish, run_time
 from trademl_pipeline.defs.metadata import OWNERS, month_metadata, table_metadata
@@ -127,7 +127,7 @@ def bars_assets(timeframe: str) -> list[dg.AssetsDefinition | dg.AssetChecksDefi
         except MarketError as error:
             raise dg.Failure(str(error)) from error
         store, ingested_at, months = lake.open(), run_time(context), list(context.partition_keys)
-        asked = MISSING in (context.run.tags.get(FETCH_TAG), os.environ.get("TRADEML_FETCH"))
+        asked = MISSING in (context.run.tags.get(FETCH_TAG), settings.current().ingest.fetch)
         # A range of which nothing is held lacks all: downloaded in pieces it takes few requests and resumes.
         only_missing = asked and (len(months) == 1 or not set(months).isdisjoint(held(store, tables)))
 

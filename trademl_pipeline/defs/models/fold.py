@@ -1,11 +1,11 @@
 """What a fold learns from and is asked about, read from the lake."""
 
-import os
 from dataclasses import dataclass
 from datetime import date
 
 import polars as pl
 
+from trademl_pipeline import settings
 from trademl_pipeline.defs.calendars import calendar_of, data_calendar
 from trademl_pipeline.defs.history import require_months
 from trademl_pipeline.folds import Fold, FoldError, NotEnoughHistoryError, WalkForward
@@ -44,15 +44,8 @@ def plan_of(study: StudySpec) -> WalkForward:
 
 
 def refit_of(study: StudySpec) -> Refit:
-    """How often a study's models are trained: as `TRADEML_REFIT` says, or the study.
-
-    Raises:
-        FoldError: the variable says something else.
-    """
-    said = os.environ.get("TRADEML_REFIT", "")
-    if said and said not in REFIT_MONTHS:
-        raise FoldError(f"TRADEML_REFIT is {said!r}; it may be {', '.join(REFIT_MONTHS)}")
-    return said or study.folds.refit  # pyright: ignore[reportReturnType]
+    """How often a study's models are trained: as the settings say, or the study."""
+    return settings.current().training.refit or study.folds.refit
 
 
 def fitted_month(store: Lake, study: StudySpec, month: str, snapshot: int | None = None) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
+from trademl_pipeline import settings
 from trademl_pipeline.certificates.code_version import code_version
 from trademl_pipeline.defs.calendars import calendar_of
 from trademl_pipeline.defs.figures import bars_figure, lines_figure
@@ -67,7 +68,7 @@ class TrainSettings(dg.Config):
         Raises:
             dg.Failure: the study has no such size.
         """
-        size = self.size or os.environ.get("TRADEML_SIZE", "") or study.sizes[0]
+        size = self.size or settings.current().training.size or study.sizes[0]
         if size not in study.sizes:
             raise dg.Failure(f"{study.name} has no size {size!r}; it has {', '.join(study.sizes)}")
         return size
@@ -225,7 +226,7 @@ def setting_of(study: StudySpec, size: str, epochs: int = 0) -> Setting:
         embargo=study.folds.embargo,
         seed=study.seed,
         epochs=epochs or None,
-        threads=int(os.environ.get("TRADEML_THREADS", "0")) or os.cpu_count() or 1,
+        threads=settings.current().training.threads or os.cpu_count() or 1,
     )
 
 
