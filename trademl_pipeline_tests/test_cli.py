@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from trademl_pipeline.cli import app
 from trademl_pipeline.market.universes import universe
-from trademl_pipeline.workspace import DataSet
+from trademl_pipeline.data_sets import DataSet
 
 runner = CliRunner()
 

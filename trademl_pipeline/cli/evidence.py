@@ -1,6 +1,5 @@
 """Commands on what the gate has shown: `audit`, `certificate`, `verify`, and `maintain`, which keeps it."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,19 +8,18 @@ from typing import Annotated
 import typer
 
 from trademl_pipeline.certificates.upkeep import DAYS
-from trademl_pipeline.cli.data_sets import data_set, made, require_study
 from trademl_pipeline.cli.options import (
     OURS_THEIRS,
     ColumnsOption,
-    DataOption,
-    HomeOption,
-    ReferenceOption,
-    SymbolsOption,
+    DataSetOptions,
+    about_a_data_set,
     console,
     fail,
     pairs,
+    require_study,
 )
-from trademl_pipeline.workspace import SIMULATED_START, UsageError, month_key
+from trademl_pipeline.data_sets import UsageError, month_key
+from trademl_pipeline.settings import SettingsError, environment
 
 
 def audit(
@@ -84,14 +82,11 @@ StudyArgument = Annotated[str, typer.Argument(help="Study")]
 MonthArgument = Annotated[str, typer.Argument(help="Month of the predictions, YYYY-MM")]
 
 
+@about_a_data_set
 def certificate(
+    words: DataSetOptions,
     study: StudyArgument,
     month: MonthArgument,
-    data: DataOption = None,
-    symbols: SymbolsOption = "",
-    column: ColumnsOption = None,
-    home: HomeOption = None,
-    reference: ReferenceOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the canonical text that the digest is of")
     ] = False,
@@ -105,17 +100,17 @@ def certificate(
     from trademl_pipeline.certificates.info_sheet import info_sheet
     from trademl_pipeline.certificates.stored import certificate_in_force
     from trademl_pipeline.certificates.view import render, to_markdown
-    from trademl_pipeline.lake import Lake, LakeConfig
+    from trademl_pipeline.lake import Lake
     from trademl_pipeline.lake.errors import LakeError
+    from trademl_pipeline.pipeline.stores import lake_config
     from trademl_pipeline.studies import STUDIES
 
     try:
         require_study(study, STUDIES)
         key = month_key(month)
-        folder = made(data_set(data, symbols, column, home, SIMULATED_START[:7], reference))
-        with Lake(LakeConfig.from_env(folder, os.environ)) as lake:
+        with Lake(lake_config(words.named().settings())) as lake:
             found = certificate_in_force(lake, study, key)
-    except (UsageError, CertificateError, LakeError) as error:
+    except (UsageError, SettingsError, CertificateError, LakeError) as error:
         raise fail(str(error)) from error
     if as_json:
         typer.echo(found.to_json())
@@ -125,14 +120,11 @@ def certificate(
         console.print(render(found))
 
 
+@about_a_data_set
 def verify(
+    words: DataSetOptions,
     study: StudyArgument,
     month: MonthArgument,
-    data: DataOption = None,
-    symbols: SymbolsOption = "",
-    column: ColumnsOption = None,
-    home: HomeOption = None,
-    reference: ReferenceOption = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Predict with the stored model instead of fitting it again")
     ] = False,
@@ -144,22 +136,17 @@ def verify(
     try:
         require_study(study, STUDIES)
         key = month_key(month)
-        chosen = data_set(data, symbols, column, home, SIMULATED_START[:7], reference)
-        made(chosen)
-        environment = chosen.environment()
-    except UsageError as error:
+        said = words.named().settings()
+    except (UsageError, SettingsError) as error:
         raise fail(str(error)) from error
     options = [name for name, given in (("--quick", quick), ("--json", as_json)) if given]
     command = [sys.executable, "-m", "trademl_pipeline.defs.verify", study, key, *options]
-    raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)
+    raise typer.Exit(subprocess.run(command, env=environment(said), check=False).returncode)
 
 
+@about_a_data_set
 def maintain(
-    data: DataOption = None,
-    symbols: SymbolsOption = "",
-    column: ColumnsOption = None,
-    home: HomeOption = None,
-    reference: ReferenceOption = None,
+    words: DataSetOptions,
     days: Annotated[int, typer.Option("--days", help="Age from which on a snapshot is let go")] = DAYS,
     reclaim_now: Annotated[
         bool,
@@ -168,13 +155,13 @@ def maintain(
 ) -> None:
     """Merge the lake's small files and let go of old snapshots; what certificates or models name stays."""
     from trademl_pipeline.certificates.upkeep import maintain as maintain_lake
-    from trademl_pipeline.lake import Lake, LakeConfig
+    from trademl_pipeline.lake import Lake
     from trademl_pipeline.lake.errors import LakeError
+    from trademl_pipeline.pipeline.stores import lake_config
     from trademl_pipeline.studies import STUDIES
 
     try:
-        folder = made(data_set(data, symbols, column, home, SIMULATED_START[:7], reference))
-        with Lake(LakeConfig.from_env(folder, os.environ)) as lake:
+        with Lake(lake_config(words.named().settings())) as lake:
             done = maintain_lake(lake, STUDIES, days=days, reclaim_now=reclaim_now)
     except (UsageError, LakeError, ValueError) as error:
         raise fail(str(error)) from error

@@ -4,56 +4,39 @@ import json
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from trademl_pipeline.cli.data_sets import (
-    data_set,
+from trademl_pipeline.cli.options import DataSetOptions, about_a_data_set, console, fail, require_study
+from trademl_pipeline.data_sets import (
+    ALL_SYMBOLS,
+    UsageError,
     last_month,
-    require_study,
-    universe_symbols,
-    usual_universe,
-    with_references,
-)
-from trademl_pipeline.cli.options import (
-    OURS_THEIRS,
-    ColumnsOption,
-    DataOption,
-    HomeOption,
-    ReferenceOption,
-    SourceOption,
-    StartOption,
-    SymbolsOption,
-    UniverseOption,
-    console,
-    fail,
-    pairs,
+    month_key,
+    month_range,
+    move_end,
 )
 from trademl_pipeline.market.calendar import month_key as month_key_of
 from trademl_pipeline.market.calendar import month_sessions, offset, offset_month
+from trademl_pipeline.pipeline.sources import BarsFrom
+from trademl_pipeline.settings import VENDORS, Settings, SettingsError, environment
 from trademl_pipeline.tables.bar_tables import DAILY, TIMEFRAMES
-from trademl_pipeline.workspace import SOURCES, VENDORS, DataSet, UsageError, month_key, month_range
 
 ALL_STUDIES = "all"
+FEWEST_SYMBOLS = 3
 DEFAULT_FOLDS, DEFAULT_FOLDS_OF_ALL = 12, 3
 # Months of the simulated market before its first fold: two years, or what all studies together can do with.
 SIMULATED_HISTORY, SIMULATED_HISTORY_OF_ALL = 24, 21
 HISTORY_MONTHS = 14
 
 
+@about_a_data_set
 def ingest(
-    source: Annotated[str, typer.Option("--source", help=f"One of {', '.join(SOURCES)}")] = "",
-    universe: UniverseOption = "",
-    symbols: SymbolsOption = "",
-    start: Annotated[str, typer.Option("--start", help="First month, YYYY-MM")] = "",
+    words: DataSetOptions,
     end: Annotated[str, typer.Option("--end", help="Last month, YYYY-MM; default: this month")] = "",
     timeframe: Annotated[str, typer.Option("--timeframe", help="1Day, 4h, 1h or 1min")] = DAILY,
-    data: DataOption = None,
-    column: ColumnsOption = None,
-    home: HomeOption = None,
     feed: Annotated[
         str, typer.Option("--feed", help="Alpaca's feed: iex (free), sip, delayed_sip, otc")
     ] = "",
@@ -72,36 +55,29 @@ def ingest(
     Exits with 0 when all is published, 1 when the source failed or a month was refused, 2 when something is to be set
     first, 130 when it was stopped.
     """
+    flags: dict[str, str | int | None] = {
+        "vendors.alpaca_feed": feed or None,
+        "ingest.revisions": revisions or None,
+    }
     try:
         if timeframe not in TIMEFRAMES:
             raise UsageError(f"there is no time frame {timeframe!r}; use one of {', '.join(TIMEFRAMES)}")
-        if revisions not in ("", "first", "latest"):
-            raise UsageError(f"--revisions is {revisions!r}; it may be first or latest")
-        chosen = data_set(data, symbols, column, home, start, None, source, universe)
-        environment = chosen.environment()
-        last = month_key(end) if end else last_month(chosen)
-        if last < chosen.start:
-            raise UsageError(
-                f"{chosen.start[:7]} to {last[:7]} runs backwards: write the earlier month first"
-            )
-    except (UsageError, ValueError) as error:
+        named = words.named()
+        if named.start and end and month_key(end) < named.start:
+            raise UsageError(f"{named.start[:7]} to {end} runs backwards: write the earlier month first")
+        said = named.planned(flags)
+        first, last = said.data.start, month_key(end) if end else last_month(said)
+        if last < first:
+            raise UsageError(f"{first[:7]} to {last[:7]} runs backwards: write the earlier month first")
+        said = named.make(flags)
+    except (UsageError, SettingsError, ValueError) as error:
         raise fail(str(error)) from error
-    environment |= {"TRADEML_ALPACA_FEED": feed} if feed else {}
-    environment |= {"TRADEML_REVISIONS": revisions} if revisions else {}
-    command = [
-        sys.executable,
-        "-m",
-        "trademl_pipeline.defs.ingest",
-        chosen.start,
-        last,
-        "--timeframe",
-        timeframe,
-    ]
+    command = [sys.executable, "-m", "trademl_pipeline.defs.ingest", first, last, "--timeframe", timeframe]
     if missing:
         command.append("--missing")
-    code = _wait(subprocess.Popen(command, env=environment))
+    code = _wait(subprocess.Popen(command, env=environment(said)))
     if code == 0:
-        console.print(f"In the lake of {environment['TRADEML_HOME']}", soft_wrap=True, highlight=False)
+        console.print(f"In the lake of {said.home}", soft_wrap=True, highlight=False)
     raise typer.Exit(code)
 
 
@@ -116,19 +92,13 @@ def _wait(process: subprocess.Popen) -> int:
     return 128 - code if code < 0 else code
 
 
+@about_a_data_set
 def run(
+    words: DataSetOptions,
     study: Annotated[str, typer.Argument(help="Study to run, or all of them")] = ALL_STUDIES,
     months: Annotated[
         str, typer.Option("--months", help="Folds to run, YYYY-MM:YYYY-MM; default: the last that fit")
     ] = "",
-    data: DataOption = None,
-    symbols: SymbolsOption = "",
-    column: ColumnsOption = None,
-    home: HomeOption = None,
-    start: StartOption = "",
-    reference: ReferenceOption = None,
-    source: SourceOption = "",
-    universe: UniverseOption = "",
     size: Annotated[str, typer.Option("--size", help="Size of the models, e.g. small or base")] = "",
     epochs: Annotated[int, typer.Option("--epochs", min=0, help="Epochs of every network; 0: by size")] = 0,
     refit: Annotated[
@@ -146,73 +116,93 @@ def run(
     from trademl_pipeline.studies import STUDIES
     from trademl_pipeline.studies.spec import REFIT_MONTHS
 
-    names = list(STUDIES) if study == ALL_STUDIES else [study]
+    names, several = list(STUDIES) if study == ALL_STUDIES else [study], study == ALL_STUDIES
     try:
-        if study != ALL_STUDIES:
+        if not several:
             require_study(study, STUDIES, ALL_STUDIES)
         if refit and refit not in REFIT_MONTHS:
             raise UsageError(f"--refit {refit!r} is not known; it may be {', '.join(REFIT_MONTHS)}")
+        asked = month_range(months) if months else None
+        flags: dict[str, str | int | None] = {
+            "training.size": size or None,
+            "training.epochs": epochs or None,
+            "training.refit": refit or None,
+        }
+        named, universe = words.named(), "" if several else STUDIES[study].universe
+        said = named.planned(flags, universe=universe)
         for name in names:
-            if size and size not in STUDIES[name].sizes:
-                raise UsageError(f"{name} has no size {size!r}; it has {', '.join(STUDIES[name].sizes)}")
-        real = source in VENDORS or (data is not None and data.exists())
-        if real and len(names) == 1 and not universe and not symbols:
-            usual = DataSet(data, columns=pairs("--column", column, OURS_THEIRS), home=home, source=source)
-            universe = usual_universe(STUDIES[study].universe, usual.calendar())
-        named = universe
-        if data is not None and universe:
-            symbols, universe = universe_symbols(data, column, universe), ""
-        chosen = data_set(data, symbols, column, home, start, reference, source, universe)
-        # Whom one fetches is everyone who ever belonged; whom one decides on depends on the day.
-        chosen = replace(chosen, universe=named)
-        if study == ALL_STUDIES and not refit:
-            refit = "quarter"
-        chosen = with_references(chosen, names)
-        environment = chosen.environment() | {"TRADEML_REFIT": refit}
-        first, last = month_range(months) if months else _default_months(chosen, study == ALL_STUDIES)
-        if first <= chosen.start:
+            if said.training.size and said.training.size not in STUDIES[name].sizes:
+                raise UsageError(
+                    f"{name} has no size {said.training.size!r}; it has {', '.join(STUDIES[name].sizes)}"
+                )
+        first, last = asked or _default_months(said, several)
+        if first <= said.data.start:
             raise UsageError(
-                f"the first fold is {first[:7]}, but history begins in {chosen.start[:7]}: a fold needs at least "
+                f"the first fold is {first[:7]}, but history begins in {said.data.start[:7]}: a fold needs at least "
                 f"{STUDIES[names[0]].folds.min_train} sessions before it (about {HISTORY_MONTHS} months)"
             )
-    except (UsageError, ValueError) as error:
+        if several and not said.training.refit:
+            flags["training.refit"] = "quarter"
+        if said.data.source in VENDORS and not said.ingest.fetch:
+            # What `trademl ingest` has fetched is not fetched again.
+            flags["ingest.fetch"] = "missing"
+        as_of = _settled(said, last, max(STUDIES[name].settled_after for name in names))
+        _say_universe(said)
+        said = named.make(flags, universe=universe)
+        move_end(said, last_month(said) if said.data.source == "files" else as_of)
+    except (UsageError, SettingsError, ValueError) as error:
         raise fail(str(error)) from error
-    if chosen.source in VENDORS:
-        # What `trademl ingest` has fetched is not fetched again.
-        environment.setdefault("TRADEML_FETCH", "missing")
-    as_of = _settled(
-        chosen, environment["TRADEML_CALENDAR"], last, max(STUDIES[name].settled_after for name in names)
-    )
     command = [sys.executable, "-m", "trademl_pipeline.defs.launch", ",".join(names), first, last]
     command += ["--as-of", as_of]
-    command += ["--size", size] if size else []
-    command += ["--epochs", str(epochs)] if epochs else []
+    command += ["--size", said.training.size] if said.training.size else []
+    command += ["--epochs", str(said.training.epochs)] if said.training.epochs else []
     command += ["--keep-going"] if keep_going else []
-    code = subprocess.run(command, env=environment, check=False).returncode
-    _print_results(chosen.folder() / "reports", names, as_of[:7])
+    code = subprocess.run(command, env=environment(said), check=False).returncode
+    _print_results(said.home / "reports", names, as_of[:7])
     raise typer.Exit(code)
 
 
-def _settled(chosen: DataSet, calendar: str, last: str, sessions: int) -> str:
+def _say_universe(said: Settings) -> None:
+    """Say how much of the universe a file has.
+
+    Raises:
+        UsageError: too little to rank.
+    """
+    name = said.universe.name
+    if said.data.source != "files" or said.data.symbols or name in ("", ALL_SYMBOLS):
+        return
+    from trademl_pipeline.market import MarketError
+
+    try:
+        found = BarsFrom.of(said).wanted().split(",")
+    except MarketError:
+        found = []
+    if len(found) < FEWEST_SYMBOLS:
+        raise UsageError(
+            f"{said.data.path} has {len(found)} symbols of the universe {name}; name others with --symbols or "
+            "--universe (--universe ALL takes every symbol)"
+        )
+    console.print(
+        f"Universe {name}: {len(found)} of its symbols are in {Path(said.data.path).name}", highlight=False
+    )
+
+
+def _settled(said: Settings, last: str, sessions: int) -> str:
     """The month by which every outcome of the last fold is known, or the last one that there are bars of."""
-    decided = offset(month_sessions(last, calendar)[-1], sessions, calendar)
-    return max(last, min(month_key_of(decided), last_month(chosen)))
+    decided = offset(month_sessions(last, said.calendar)[-1], sessions, said.calendar)
+    return max(last, min(month_key_of(decided), last_month(said)))
 
 
-def _default_months(chosen: DataSet, several: bool) -> tuple[str, str]:
+def _default_months(said: Settings, several: bool) -> tuple[str, str]:
     """The last full folds: of the file's span, or after two years of the simulated market."""
-    folds = DEFAULT_FOLDS_OF_ALL if several else DEFAULT_FOLDS
-    if chosen.source in VENDORS:
-        last = offset_month(last_month(chosen), -1)
-        return max(offset_month(last, 1 - folds), offset_month(chosen.start, HISTORY_MONTHS)), last
-    if chosen.data is None:
-        first = offset_month(chosen.start, SIMULATED_HISTORY_OF_ALL if several else SIMULATED_HISTORY)
+    folds, start = DEFAULT_FOLDS_OF_ALL if several else DEFAULT_FOLDS, said.data.start
+    if said.data.source == "simulated":
+        first = offset_month(start, SIMULATED_HISTORY_OF_ALL if several else SIMULATED_HISTORY)
         return first, offset_month(first, folds - 1)
-    from trademl_pipeline.market import FileSource
-
-    end = FileSource(chosen.data, columns=chosen.columns).span()[1]
-    last = f"{end:%Y-%m}-01"
-    return max(offset_month(last, 1 - folds), offset_month(chosen.start, HISTORY_MONTHS)), last
+    last = last_month(said)
+    if said.data.source in VENDORS:
+        last = offset_month(last, -1)
+    return max(offset_month(last, 1 - folds), offset_month(start, HISTORY_MONTHS)), last
 
 
 def _print_results(reports: Path, names: list[str], month: str) -> None:

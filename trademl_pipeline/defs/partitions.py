@@ -1,19 +1,39 @@
 """The one partition dimension, months, and every mapping between assets.
 
 A month key is `YYYY-MM-01`. Symbols are rows, never partitions. Every mapping looks back only: a partition
-of month M reads months <= M, and a model of month M reads months < M. `first_month` is read from
-`TRADEML_START` because the history a user has decides where it begins.
+of month M reads months <= M, and a model of month M reads months < M. The history a user has decides where months
+begin, and where they end if it does.
 """
-
-import os
 
 import dagster as dg
 
+from trademl_pipeline import settings
+from trademl_pipeline.market.calendar import offset_month
 from trademl_pipeline.pipeline.lookback import SAME_MONTH, Lookback
+from trademl_pipeline.simulation.market import EPOCH, LAST
 
-FIRST_MONTH = os.environ.get("TRADEML_START", "2007-01-01")
-# The month that has begun is there too: its fold is trained before its first session.
-MONTHS = dg.MonthlyPartitionsDefinition(start_date=FIRST_MONTH, end_offset=1)
+# Where nothing says when a vendor's or a file's history begins.
+EARLIEST = "2007-01-01"
+
+
+def data_span(said: settings.Settings) -> tuple[str, str]:
+    """First and last month with data; the last is empty for a source that goes on."""
+    data = said.data
+    if data.source != "simulated":
+        return data.start or EARLIEST, data.end if data.source == "files" else ""
+    return data.start or f"{EPOCH:%Y-%m}-01", data.end or f"{LAST:%Y-%m}-01"
+
+
+def months_of(said: settings.Settings) -> dg.MonthlyPartitionsDefinition:
+    """The months of a data set, and the one after them: its fold is trained before its first session."""
+    first, last = data_span(said)
+    # A month is closed when the next has begun, so that the last key is that of the month before the end.
+    end = offset_month(last, 2) if last else None
+    return dg.MonthlyPartitionsDefinition(start_date=first, end_date=end, end_offset=1)
+
+
+MONTHS = months_of(settings.current())
+FIRST_MONTH = data_span(settings.current())[0]
 
 # Forty years; each month of look-back costs Dagster a look at its calendar.
 ALL_HISTORY = 480

@@ -1,39 +1,61 @@
-"""Resources: the lake, the bars, the tracker and the folder for reports. All values come from the environment,
-which the Makefile and the CLI set (see docs/architecture.md for the list)."""
+"""Resources: the lake, the bars, the tracker, the data set's settings and the folder for reports.
 
-import os
-from functools import lru_cache
+Their values are those of the settings (see docs/architecture.md) when the definitions load, so that the Launchpad shows
+what is in force and takes another value for one run. What does the work knows no Dagster and lies in `pipeline/`,
+`registry/` and `lake/`.
+"""
+
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
+from trademl_pipeline import settings as stated
 from trademl_pipeline.defs.bars import bars_resource
 from trademl_pipeline.defs.quality import quality_resource
 from trademl_pipeline.defs.references import reference_resource
 from trademl_pipeline.defs.universes import universe_resource
-from trademl_pipeline.lake import Lake, LakeConfig
+from trademl_pipeline.lake import Lake
 from trademl_pipeline.pipeline.gate import Sample
+from trademl_pipeline.pipeline.stores import open_lake
 from trademl_pipeline.registry.tracking import Tracker
 
-if TYPE_CHECKING:
-    pass
-
-
-DEFAULT_HOME = "data/simulated"
+__all__ = [
+    "DataSetResource",
+    "GateResource",
+    "LakeResource",
+    "TrackingResource",
+    "home",
+    "resources",
+]
 
 
 def home() -> Path:
-    """Folder that holds the state of one data set: `TRADEML_HOME`, or the simulated market's."""
-    return Path(os.environ.get("TRADEML_HOME", DEFAULT_HOME)).resolve()
+    """Folder that holds the state of one data set."""
+    return stated.current().home
+
+
+class DataSetResource(dg.ConfigurableResource):
+    """What holds for all that is computed in a data set; see `trademl config`."""
+
+    calendar: str = Field(default="XNYS", description="exchange calendar that everything counts sessions on")
+    size: str = Field(
+        default="", description="size of the models, such as small or base; empty: the study's first"
+    )
+    refit: str = Field(
+        default="", description="month or quarter: how often models are trained; empty: as the study says"
+    )
+    epochs: int = Field(default=0, description="epochs of every network; 0: as the size says")
+    threads: int = Field(default=0, description="threads of each training library; 0: all cores")
+    fetch: str = Field(default="", description="missing: fetch only what the lake lacks; empty: everything")
 
 
 class LakeResource(dg.ConfigurableResource):
     """The lake of this data set.
 
-    `catalog` and `data_path` left empty mean the embedded default under `TRADEML_HOME`; set
-    `TRADEML_LAKE_CATALOG=postgres:<dsn>` and `TRADEML_LAKE_DATA=s3://bucket/prefix` to outgrow it.
+    `catalog` and `data_path` left empty mean what the settings say: by default SQLite and Parquet files in the data
+    set's folder; `postgres:<dsn>` and `s3://bucket/prefix` outgrow it.
     """
 
     catalog: str = Field(default="", description="sqlite:<file> or postgres:<libpq dsn>")
@@ -41,18 +63,7 @@ class LakeResource(dg.ConfigurableResource):
 
     def open(self) -> Lake:
         """A handle on the lake, the same one for a configuration; each operation connects on its own."""
-        environment = dict(os.environ)
-        if self.catalog:
-            environment["TRADEML_LAKE_CATALOG"] = self.catalog
-        if self.data_path:
-            environment["TRADEML_LAKE_DATA"] = self.data_path
-        return _lake(LakeConfig.from_env(home(), environment))
-
-
-@lru_cache(maxsize=8)
-def _lake(config: LakeConfig) -> Lake:
-    # What a lake has looked up of its catalog holds for all steps of a run; looking it up costs more than a month.
-    return Lake(config)
+        return open_lake(stated.current(), catalog=self.catalog, data_path=self.data_path)
 
 
 class GateResource(dg.ConfigurableResource):
@@ -67,36 +78,44 @@ class GateResource(dg.ConfigurableResource):
 
 
 class TrackingResource(dg.ConfigurableResource):
-    """MLflow tracking: one run per (asset, partition), closed as FINISHED or FAILED as it ended.
+    """MLflow tracking: one run per (asset, partition), closed as FINISHED or FAILED as it ended."""
 
-    The client is used with explicit run ids: MLflow's fluent API keeps one active run per process, which
-    merges partitions that run in one process.
-    """
-
-    uri: str = Field(default="", description="MLflow tracking URI; empty: SQLite under TRADEML_HOME/mlflow")
+    uri: str = Field(default="", description="MLflow tracking URI; empty: SQLite in the data set's folder")
     experiment: str = Field(default="trademl", description="prefix of the experiment names")
 
-    def plain(self) -> Tracker:
-        """Return the tracker."""
+    def open(self) -> Tracker:
+        """The tracker, as code that knows no Dagster takes it."""
         return Tracker(home(), self.uri, self.experiment)
 
 
 def resources() -> dict[str, Any]:
-    """All resources, bound to the environment at run time."""
-
-    def from_env(name: str, default: str) -> Any:
-        # dg.EnvVar raises on a name that is not set; an unset one means the default here.
-        return dg.EnvVar(name) if name in os.environ else default
-
+    """All resources, as the settings say now."""
+    said = stated.current()
     return {
+        "data_set": DataSetResource(
+            calendar=said.calendar,
+            size=said.training.size,
+            refit=said.training.refit,
+            epochs=said.training.epochs,
+            threads=said.training.threads,
+            fetch=said.ingest.fetch,
+        ),
+        # Empty fields are filled from the settings when the lake is opened: a connection string may hold a password.
         "lake": LakeResource(),
         "bars": bars_resource(),
         "references": reference_resource(),
         "quality": quality_resource(),
         "universe": universe_resource(),
-        "gate": GateResource(),
-        "tracking": TrackingResource(uri=from_env("TRADEML_MLFLOW_URI", "")),
+        "gate": GateResource(cutoffs=said.gate.cutoffs, seed=said.gate.seed),
+        "tracking": TrackingResource(uri=_uri(said), experiment=said.tracking.experiment),
     }
+
+
+def _uri(said: stated.Settings) -> Any:
+    """The tracking server's address; one with a password in it stays the name of its variable."""
+    uri = said.tracking.uri
+    where = stated.origin("tracking.uri", said)
+    return dg.EnvVar(where.where) if where.kind == "environment" and stated.hidden(uri) != uri else uri
 
 
 def definitions() -> dg.Definitions:

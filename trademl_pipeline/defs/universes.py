@@ -1,37 +1,34 @@
 """The resource that says whom one may decide on."""
 
-import os
-
 import dagster as dg
 from pydantic import Field
 
-from trademl_pipeline.pipeline.universe import Universe
-
-VARIABLES = {"name": "TRADEML_UNIVERSE", "membership": "TRADEML_MEMBERSHIP"}
-EVERYONE = "ALL"
+from trademl_pipeline import settings as stated
+from trademl_pipeline.pipeline.universe import EVERYONE, Universe
 
 
 class UniverseResource(dg.ConfigurableResource):
     """The universe of a data set: everyone with a bar, a list, or members as of the day."""
 
     name: str = Field(
-        default=EVERYONE, description="SP500, TIER_1, ..., symbols with commas, or a file of spells"
+        default=EVERYONE,
+        description="SP500, TIER_1, ..., symbols with commas, or a file of membership intervals",
     )
     membership: str = Field(
-        default="", description="CSV of the spells of SP500: symbol, start_date, end_date"
+        default="", description="CSV of the membership of SP500: symbol, start_date, end_date"
     )
 
     def plain(self) -> Universe:
-        """Return the values without Dagster."""
-        return Universe(**{name: getattr(self, name) for name in type(self).model_fields})
+        """The same, as code that knows no Dagster takes it."""
+        return Universe(self.name, self.membership)
 
     @classmethod
     def from_environment(cls) -> "UniverseResource":
-        """The resource as the environment says now."""
-        return cls(**{name: os.environ[var] for name, var in VARIABLES.items() if os.environ.get(var)})
+        """The resource as the settings say now."""
+        return universe_resource()
 
 
 def universe_resource() -> UniverseResource:
-    """The resource with its values bound to the environment at run time."""
-    bound = {name: dg.EnvVar(var) for name, var in VARIABLES.items() if os.environ.get(var)}
-    return UniverseResource(**bound)
+    """The resource as the settings say now."""
+    said = Universe.of(stated.current())
+    return UniverseResource(name=said.name, membership=said.membership)

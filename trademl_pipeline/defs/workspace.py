@@ -1,6 +1,5 @@
 """The data set of a Dagster run as the steps of the pipeline see it."""
 
-import os
 from collections.abc import Iterable
 
 import dagster as dg
@@ -9,7 +8,6 @@ from trademl_pipeline.defs.calendars import data_calendar
 from trademl_pipeline.defs.resources import LakeResource, home
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.pipeline.artifacts import Artifacts
-from trademl_pipeline.pipeline.train import TrainOptions
 from trademl_pipeline.pipeline.workspace import Workspace
 
 
@@ -21,15 +19,6 @@ def workspace_of(lake: LakeResource) -> Workspace:
 def workspace(store: Lake) -> Workspace:
     """Return the workspace of an open lake."""
     return Workspace(store, Artifacts(home()), data_calendar())
-
-
-def train_settings() -> TrainOptions:
-    """Return what the data set's settings say of training."""
-    return TrainOptions(
-        size=os.environ.get("TRADEML_SIZE", ""),
-        refit=os.environ.get("TRADEML_REFIT", ""),
-        threads=int(os.environ.get("TRADEML_THREADS", "0")),
-    )
 
 
 def definitions_of(parts: Iterable[dg.AssetsDefinition | dg.AssetChecksDefinition]) -> dg.Definitions:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from trademl_pipeline.settings import Settings
+
 if TYPE_CHECKING:
     from trademl_pipeline.market.index_builder import IndexSpec
     from trademl_pipeline.market.references import ReferenceMarket
@@ -14,7 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class References:
-    """Reference series of a data set; everything empty means: the simulator's own, or funds among the bars."""
+    """Reference series of a data set; everything empty means: the simulator's own, or funds among the bars.
+
+    Attributes:
+        path: Parquet or CSV of SPY, sector funds, ^VIX, ^VIX3M: file or folder.
+        sectors: CSV symbol, sector (its fund), start_date; over the built-in map.
+        weighting: of the synthetic index: cap, price or equal.
+        universe: constituents of the index, such as SP500; empty: all bars.
+        membership: CSV of the membership of SP500: symbol, start_date, end_date.
+        shares: CSV symbol, shares, start_date: weights by capital.
+    """
 
     path: str = ""
     sectors: str = ""
@@ -22,6 +33,20 @@ class References:
     universe: str = ""
     membership: str = ""
     shares: str = ""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "References":
+        """As the settings say. The index is of the universe that one decides on, if nothing else is said: of those
+        that ever belonged to it, some were no members yet."""
+        said = settings.references
+        return cls(
+            path=said.path,
+            sectors=said.sectors,
+            weighting=said.index_weighting,
+            universe=said.index_universe or settings.universe.name,
+            membership=settings.universe.membership,
+            shares=said.shares,
+        )
 
     def series(self) -> "BarSource | None":
         """Where real series are read, if that was said."""
@@ -40,7 +65,11 @@ class References:
         return IndexSpec(self.weighting or "cap")  # pyright: ignore[reportArgumentType]
 
     def spells(self, month: str) -> pl.DataFrame | None:
-        """Who may be in the index up to the end of a month; None is everyone."""
+        """Who may be in the index up to the end of a month; None is everyone.
+
+        Args:
+            month: month key.
+        """
         from trademl_pipeline.market.calendar import FIRST_DAY, month_bounds
         from trademl_pipeline.market.universes import members
 

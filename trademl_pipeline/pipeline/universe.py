@@ -4,18 +4,33 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from trademl_pipeline.settings import Settings
+
 EVERYONE = "ALL"
 
 
 @dataclass(frozen=True)
 class Universe:
-    """The universe of a data set: everyone with a bar, a list, or members as of the day."""
+    """The universe of a data set: everyone with a bar, a list, or members as of the day.
+
+    Attributes:
+        name: SP500, TIER_1, ..., symbols with commas, or a file of membership intervals.
+        membership: CSV of the membership of SP500: symbol, start_date, end_date.
+    """
 
     name: str = EVERYONE
     membership: str = ""
 
+    @classmethod
+    def of(cls, settings: Settings) -> "Universe":
+        """As the settings say."""
+        return cls(settings.universe.name or EVERYONE, settings.universe.membership)
+
     def spells(self, first: str, last: str) -> pl.DataFrame | None:
         """Who belonged to it in some months, as known at their end; None is everyone.
+
+        Args:
+            first, last: month keys.
 
         Raises:
             UniverseError: there is no such universe, or it needs a file that is missing or wrong.

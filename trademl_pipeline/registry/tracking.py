@@ -1,4 +1,4 @@
-"""Runs and models in MLflow."""
+"""MLflow tracking: one run per (asset, partition), and the registry of models that serve."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tracker:
-    """MLflow tracking: one run per (asset, partition), closed as FINISHED or FAILED as it ended.
+    """One run per (asset, partition), closed as FINISHED or FAILED as it ended.
 
-    The client is used with explicit run ids: MLflow's fluent API keeps one active run per process, which
-    merges partitions that run in one process.
+    The client is used with explicit run ids: MLflow's fluent API keeps one active run per process, which merges
+    partitions that run in one process.
+
+    Attributes:
+        home: the data set's folder.
+        uri: of the tracking server; empty: SQLite under `home`/mlflow.
+        experiment: prefix of the experiments' names.
     """
 
     home: Path

@@ -11,7 +11,7 @@ from trademl_pipeline.defs.resources import LakeResource, TrackingResource
 from trademl_pipeline.market import FileSource
 from trademl_pipeline.simulation import SimulatedMarket
 from trademl_pipeline.training.trials import COMPLETE, FAILED, Trial
-from trademl_pipeline.workspace import ROOT
+from trademl_pipeline.settings import ROOT
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
 """Bars as traded, one asset for each time frame: fetched, judged and published by month."""
 
-import os
-
 import dagster as dg
 
 from trademl_pipeline.defs.bars import BarsResource
 from trademl_pipeline.defs.gate import each_month, failing, gate_checks, run_info
 from trademl_pipeline.defs.metadata import OWNERS, TABLE_KINDS, table_metadata
 from trademl_pipeline.defs.partitions import MONTHS, ONE_RUN
-from trademl_pipeline.defs.resources import LakeResource
+from trademl_pipeline.defs.resources import DataSetResource, LakeResource
 from trademl_pipeline.defs.workspace import definitions_of, workspace_of
 from trademl_pipeline.market.errors import MarketError
 from trademl_pipeline.pipeline import raw_bars as step
@@ -34,13 +32,15 @@ def bars_assets(timeframe: str) -> list[dg.AssetsDefinition | dg.AssetChecksDefi
         owners=OWNERS,
         metadata=table_metadata(tables.bars, descriptions=BARS),
     )
-    def bars_asset(context: dg.AssetExecutionContext, bars: BarsResource, lake: LakeResource) -> None:
+    def bars_asset(
+        context: dg.AssetExecutionContext, bars: BarsResource, data_set: DataSetResource, lake: LakeResource
+    ) -> None:
         """Fetch, split good from bad, merge, publish."""
         try:
             source = bars.open(timeframe)
         except MarketError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
-        asked = (context.run.tags.get(FETCH_TAG), os.environ.get("TRADEML_FETCH"))
+        asked = (context.run.tags.get(FETCH_TAG), data_set.fetch)
         workspace, months = workspace_of(lake), list(context.partition_keys)
         with (
             failing(),

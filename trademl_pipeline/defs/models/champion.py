@@ -32,7 +32,7 @@ def champion_assets(study: StudySpec) -> list[dg.AssetsDefinition]:
     )
     def champion(context: dg.AssetExecutionContext, lake: LakeResource, tracking: TrackingResource) -> None:
         each_month(
-            context, step.champion_months(workspace_of(lake), tracking.plain(), study, run_info(context))
+            context, step.champion_months(workspace_of(lake), tracking.open(), study, run_info(context))
         )
 
     return [champion]

@@ -5,9 +5,9 @@ import dagster as dg
 from trademl_pipeline.defs.gate import each_month, run_info
 from trademl_pipeline.defs.metadata import OWNERS, kinds_of, table_metadata
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH
-from trademl_pipeline.defs.resources import LakeResource
+from trademl_pipeline.defs.resources import DataSetResource, LakeResource
 from trademl_pipeline.defs.stage import deps_of
-from trademl_pipeline.defs.workspace import definitions_of, train_settings, workspace_of
+from trademl_pipeline.defs.workspace import definitions_of, workspace_of
 from trademl_pipeline.pipeline import cross_validate as step
 from trademl_pipeline.studies import STUDIES, StudySpec
 from trademl_pipeline.tables.descriptions import CROSS_VALIDATION
@@ -32,8 +32,10 @@ def cross_validation_assets(study: StudySpec) -> list[dg.AssetsDefinition]:
         pool="gpu",
         metadata=table_metadata(schema, descriptions=CROSS_VALIDATION),
     )
-    def cross_validation(context: dg.AssetExecutionContext, lake: LakeResource) -> None:
-        ws, threads = workspace_of(lake), train_settings().threads
+    def cross_validation(
+        context: dg.AssetExecutionContext, data_set: DataSetResource, lake: LakeResource
+    ) -> None:
+        ws, threads = workspace_of(lake), data_set.threads
         body = step.cross_validation_months(ws.lake, study, run_info(context), ws.calendar, threads)
         each_month(context, body)
 

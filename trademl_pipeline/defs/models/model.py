@@ -6,9 +6,9 @@ from pydantic import Field
 from trademl_pipeline.defs.gate import each_month, failing, gate_checks, run_info
 from trademl_pipeline.defs.metadata import OWNERS, kinds_of, table_metadata
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH
-from trademl_pipeline.defs.resources import LakeResource, TrackingResource
+from trademl_pipeline.defs.resources import DataSetResource, LakeResource, TrackingResource
 from trademl_pipeline.defs.stage import deps_of
-from trademl_pipeline.defs.workspace import definitions_of, train_settings, workspace, workspace_of
+from trademl_pipeline.defs.workspace import definitions_of, workspace, workspace_of
 from trademl_pipeline.pipeline.models import audit_model_month, probes_of
 from trademl_pipeline.pipeline.train import TrainOptions, model_months, training_reads
 from trademl_pipeline.studies import STUDIES, StudySpec
@@ -36,9 +36,8 @@ class TrainSettings(dg.Config):
     refit: str = Field(default="", description="month: train this fold whatever the study's rhythm is")
     threads: int = Field(default=0, description="threads of a fit; 0: as the data set's settings say")
 
-    def options(self) -> TrainOptions:
-        """Return what the run asks of training."""
-        held = train_settings()
+    def options(self, held: DataSetResource) -> TrainOptions:
+        """Return what the run asks of training, over what holds for the data set."""
         return TrainOptions(
             size=self.size or held.size,
             epochs=self.epochs or held.epochs,
@@ -72,12 +71,13 @@ def model_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetChecksD
     def model(
         context: dg.AssetExecutionContext,
         config: TrainSettings,
+        data_set: DataSetResource,
         lake: LakeResource,
         tracking: TrackingResource,
     ) -> None:
         with failing():
             body = model_months(
-                workspace_of(lake), tracking.plain(), study, run_info(context), config.options()
+                workspace_of(lake), tracking.open(), study, run_info(context), config.options(data_set)
             )
         each_month(context, body)
 

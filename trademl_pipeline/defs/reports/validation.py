@@ -36,7 +36,7 @@ def report_asset(study: StudySpec) -> dg.AssetsDefinition:
         bars: BarsResource,
         tracking: TrackingResource,
     ) -> None:
-        body = step.report_months(workspace_of(lake), tracking.plain(), study, bars.open(), run_info(context))
+        body = step.report_months(workspace_of(lake), tracking.open(), study, bars.open(), run_info(context))
         each_month(context, body)
 
     return report

@@ -4,7 +4,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from trademl_pipeline.workspace import ROOT, DataSet, UsageError, month_key, month_range
+from trademl_pipeline.data_sets import ROOT, DataSet, UsageError, month_key, month_range
 
 
 def test_months_become_partition_keys():
