@@ -100,7 +100,9 @@ class EventWriter:
     def __init__(self, instance: dg.DagsterInstance, run_id: str, job: str) -> None:
         storage = instance.event_log_storage
         if not isinstance(storage, SqlEventLogStorage):
-            raise TypeError(f"runs are recorded in SQL event logs only, and this one is a {type(storage).__name__}")
+            raise TypeError(
+                f"runs are recorded in SQL event logs only, and this one is a {type(storage).__name__}"
+            )
         self._storage, self._run_id, self._job = storage, run_id, job
 
     def log(self, message: str, level: int) -> None:
@@ -250,7 +252,9 @@ class _Batch:
     def index(self, entry: dg.EventLogEntry) -> int:
         """Store an event in the index; returns its number there."""
         row = self._storage._event_to_row(entry)
-        number = self._connection.execute(SqlEventLogStorageTable.insert().values(**row)).inserted_primary_key[0]
+        number = self._connection.execute(
+            SqlEventLogStorageTable.insert().values(**row)
+        ).inserted_primary_key[0]
         self.of_the_run.append(entry)
         event = entry.get_dagster_event()
         if event.event_type != DagsterEventType.ASSET_CHECK_EVALUATION:

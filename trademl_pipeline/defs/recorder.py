@@ -15,6 +15,7 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
     CODE_LOCATION_TAG,
+    HIDDEN_TAG_PREFIX,
     PARTITION_NAME_TAG,
 )
 from dagster._core.workspace.load import location_origins_from_yaml_paths
@@ -25,7 +26,9 @@ from trademl_pipeline.pipeline.processes import ProcessMark, this_process, works
 from trademl_pipeline.pipeline.recording import LogLevel, RecordedRun, RunCanceledError
 from trademl_pipeline.workspace import ROOT
 
-HOST_TAG, PID_TAG, START_TAG = "trademl/host", "trademl/pid", "trademl/process_start"
+HOST_TAG, PID_TAG = "trademl/host", "trademl/pid"
+# For us only: the UI shows no tags of this prefix.
+START_TAG = f"{HIDDEN_TAG_PREFIX}trademl_process_start"
 MONTHS_TAG = "trademl/months"
 # How often the instance is asked whether somebody has terminated a run, and for a slot of a pool.
 ASK_SECONDS = 1.0
