@@ -8,7 +8,7 @@ stands in every row of the predictions, so neither can be changed without the ot
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any
@@ -174,13 +174,6 @@ class Certificate:
 
     def _probes(self) -> set[tuple[str, str]]:
         return {(e.table, e.probe) for e in self.evidence}
-
-    def differences(self, other: "Certificate") -> dict[str, tuple[Any, Any]]:
-        """Fields in which two certificates differ, with both values."""
-        mine, theirs = asdict(self), asdict(other)
-        return {
-            f.name: (mine[f.name], theirs[f.name]) for f in fields(self) if mine[f.name] != theirs[f.name]
-        }
 
 
 def text_digest(text: str) -> str:

@@ -80,12 +80,6 @@ class AsymmetricLoss(nn.Module):
         return total / n if n else total * 0.0
 
 
-def one_vs_rest_probabilities(logits: torch.Tensor) -> torch.Tensor:
-    """Class probabilities of a network trained one against the rest: sigmoids scaled to sum to 1."""
-    p = torch.sigmoid(logits)
-    return p / p.sum(-1, keepdim=True)
-
-
 class FinancialLoss(nn.Module):
     """Multi-objective loss of the forecaster, over all horizons.
 

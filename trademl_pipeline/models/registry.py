@@ -38,8 +38,8 @@ def config(name: str, features: int, size: str | None = None, **changes: Any) ->
     """
     module = _module(name)
     kind = getattr(module, _MODULES[name] + "Config")
-    if size is not None and size not in module.PRESETS:
-        raise ValueError(f"{name} has no size {size!r}; choose one of {', '.join(module.PRESETS)}")
+    if size is not None and size not in presets(name):
+        raise ValueError(f"{name} has no size {size!r}; choose one of {', '.join(presets(name))}")
     values = (module.PRESETS[size] if size else {}) | changes
     known = {f.name for f in fields(kind)}
     if unknown := set(values) - known:

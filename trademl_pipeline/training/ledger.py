@@ -10,8 +10,8 @@ What it cannot see: an object fitted without it, and rows that a fit takes from 
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, TypeVar
 
@@ -318,15 +318,6 @@ def combined_hash(rows: np.ndarray) -> str:
 def row_hash(frame: pl.DataFrame) -> str:
     """Order-independent hash of the (symbol, session) keys of a frame."""
     return combined_hash(key_hashes(frame))
-
-
-def merged_ledger(ledgers: Iterable[FitLedger]) -> FitLedger:
-    """One ledger that holds the records of several, in order, renumbered."""
-    merged = FitLedger()
-    for ledger in ledgers:
-        for record in ledger.records():
-            merged._records.append(replace(record, sequence=len(merged._records)))
-    return merged
 
 
 def _mix(values: np.ndarray) -> np.ndarray:

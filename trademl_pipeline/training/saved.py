@@ -134,11 +134,6 @@ def saved_network(
     return SavedModel(NETWORK, name, tuple(features), length, inputs or {}, metadata, fitted.model.eval())
 
 
-def saved_trees(model: TreeModel, metadata: Mapping[str, Any]) -> SavedModel:
-    """A ``TreeModel`` as a saved model."""
-    return SavedModel(TREES, model.kind, model.features, 1, {}, metadata, model)
-
-
 def load_model(folder: Path) -> SavedModel:
     """Read what :meth:`SavedModel.save` wrote.
 

@@ -18,7 +18,7 @@ from trademl_pipeline.leakage.errors import (
 )
 from trademl_pipeline.leakage.feature_audit.captures import Captures, State, captures
 from trademl_pipeline.leakage.feature_audit.compare import Tolerance, difference
-from trademl_pipeline.leakage.feature_audit.views import Panel, Timed
+from trademl_pipeline.leakage.feature_audit.views import Panel
 from trademl_pipeline.leakage.probes.published import audit_published
 from trademl_pipeline.leakage.report import AuditReport
 from trademl_pipeline.leakage.tables import KEY, Axis, Table, feature_table
@@ -228,13 +228,6 @@ class Extractor:
     def close(self) -> None:
         """Leave the extractor as it was before the audit."""
         self._state.restore()
-
-
-def corrupted_sources(
-    panel: Panel, cutoff: int, corrupt: Callable[[Timed, np.ndarray], pl.DataFrame]
-) -> dict[str, pl.DataFrame]:
-    """Every source with `corrupt(source, future rows)` applied to what becomes visible after a cut-off."""
-    return {n: corrupt(s, s.visible > cutoff) for n, s in panel.sources.items()}
 
 
 def _takes(fn: Callable[..., Any], names: list[str]) -> bool:
