@@ -36,7 +36,9 @@ class FoldError(ValueError):
 class NotEnoughHistoryError(FoldError):
     """There are fewer training sessions before a fold than the plan asks for.
 
-    Attributes: `month`, `have` and `need` (training sessions).
+    Attributes:
+        month: month key of the fold.
+        have, need: training sessions.
     """
 
     def __init__(self, message: str, month: str, have: int, need: int) -> None:
