@@ -12,11 +12,7 @@ PACKAGE = "trademl_pipeline"
 
 # What users call and the package itself need not. A class stands for its methods, a module for all that it defines.
 PUBLIC_API = {
-    # probes of the gate, for a pipeline of one's own (docs/leakage.md); trades, windows and statistics audit the
-    # backtest, the sequences and the predictions once those are audited as they ran
-    "leakage.probes.statistics.audit_statistics",
-    "leakage.probes.trades.audit_trades",
-    "leakage.probes.windows.audit_windows",
+    # the end of an audit in a pipeline of one's own (docs/leakage.md)
     "leakage.report.AuditReport.assert_clean",
     # prices and returns across splits as of a moment (docs/market-data.md)
     "market.adjust.adjusted",
@@ -37,6 +33,9 @@ PUBLIC_API = {
 WIRED_ELSEWHERE = {
     "evaluation.conformal.AdaptiveConformal": "intervals of live predictions",
     "evaluation.conformal.conformal_intervals": "intervals of live predictions",
+    "leakage.probes.statistics.audit_statistics": "the audit of published predictions",
+    "leakage.probes.trades.audit_trades": "the audit of a backtest",
+    "leakage.probes.windows.audit_windows": "the audit of sequences as they were read",
     "models.hybrid.Hybrid.fusion_weights": "a report's pages of its model",
     "pipeline.recording": "the steps that run without Dagster",
     "pipeline.shown": "the steps that run without Dagster",
