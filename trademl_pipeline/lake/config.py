@@ -1,4 +1,4 @@
-"""Where the lake is: catalog and data path, each one configuration value."""
+"""The lake's places: catalog and data path, each one configuration value."""
 
 import re
 from collections.abc import Mapping
@@ -25,9 +25,15 @@ _PASSWORDS = [
 class S3Config:
     """Access to S3 or an S3-compatible store.
 
-    endpoint: "host:port" or "host" without scheme; None for AWS. Without key_id the AWS credential chain
-    (environment, profile, instance role) is used. url_style: how a bucket is addressed, "path" (most
-    compatible stores) or "vhost" (AWS); None chooses by the endpoint.
+    Without `key_id` the AWS credential chain (environment, profile, instance role) is used.
+
+    Attributes:
+        endpoint: "host:port" or "host" without scheme; None for AWS.
+        region: of the bucket.
+        key_id, secret: credentials.
+        use_ssl: speak HTTPS.
+        url_style: how a bucket is addressed, "path" (most compatible stores) or "vhost" (AWS); None chooses
+            by the endpoint.
     """
 
     endpoint: str | None = None
@@ -57,13 +63,14 @@ class S3Config:
 
 @dataclass(frozen=True)
 class LakeConfig:
-    """Where catalog and data lie, and how patient writers are.
+    """Places of catalog and data, and the patience of writers.
 
-    catalog: "sqlite:<path of the catalog file>" or "postgres:<libpq connection string>".
-    data_path: local folder or "s3://bucket/prefix" that holds the Parquet files.
-    s3: access to the object storage, where data_path is one.
-    retries: attempts of a whole transaction before LakeBusyError.
-    lock_timeout: seconds to wait for another writer of the same month, or for the turn to commit.
+    Attributes:
+        catalog: "sqlite:<path of the catalog file>" or "postgres:<libpq connection string>".
+        data_path: local folder or "s3://bucket/prefix" that holds the Parquet files.
+        s3: access to the object storage, where data_path is one.
+        retries: attempts of a whole transaction before LakeBusyError.
+        lock_timeout: seconds to wait for another writer of the same month, or for the turn to commit.
     """
 
     catalog: str
@@ -91,7 +98,7 @@ class LakeConfig:
 
     @property
     def kind(self) -> str:
-        """What the catalog is: sqlite or postgres."""
+        """Return the kind of catalog: sqlite or postgres."""
         return self.catalog.partition(":")[0]
 
     @property

@@ -159,29 +159,6 @@ def members_with_bars(
     return keys.sort("symbol", "session")
 
 
-def price_coverage(spells: pl.DataFrame, prices: pl.DataFrame, days: Sequence[date]) -> pl.DataFrame:
-    """How much of a universe has prices: a history kept for survivors shows as a share that falls going back.
-
-    Args:
-        spells: as `members` returns them.
-        prices: symbol, session of the bars there are.
-        days: sessions to look at.
-
-    Returns:
-        session, members, priced (members with a bar on that session), share; sorted. A day without members has
-        no row.
-    """
-    there = prices.select("symbol", "session", pl.lit(True).alias("_priced")).unique()
-    return (
-        members_on(spells, days)
-        .join(there, on=["symbol", "session"], how="left")
-        .group_by("session")
-        .agg(members=pl.len(), priced=pl.col("_priced").fill_null(False).sum())
-        .with_columns(share=pl.col("priced") / pl.col("members"))
-        .sort("session")
-    )
-
-
 def _spells(name: str, membership: str | Path | None, known: Sequence[str] | None) -> pl.DataFrame:
     named = _NAMED.get(name)
     if named is not None and named.symbols is not None:

@@ -66,7 +66,7 @@ class Comparison:
 
     @property
     def reasons(self) -> list[str]:
-        """What to know before the table is read."""
+        """Return what to know before the table is read."""
         n = len(self.summaries)
         said = [f"{s['study']}: {s['verdict']['headline']}" for s in self.summaries]
         if n > 1:

@@ -102,7 +102,7 @@ def _errors(classes: tuple[ClassScores, ...]) -> str:
 
 
 def confusion(e: Evaluation) -> Figure | None:
-    """What was called, given what came."""
+    """Draw what was called, given what came."""
     if not e.classes:
         return None
     one = len(e.classes) == 1
