@@ -8,7 +8,6 @@ market or with another file's: a lake, a Dagster instance, an MLflow store, mode
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,8 @@ from typing import Any
 from trademl_pipeline import settings as stated
 from trademl_pipeline.settings import DEFAULT_CALENDAR, FILE, ROOT, SOURCES, VENDORS, Settings, files
 
+# Where folders lie that no `--home` names.
+DATA_FOLDER = ROOT / "data"
 SIMULATED_START = "2013-01-01"
 ALL_SYMBOLS, CRYPTO = "ALL", "CRYPTO_8"
 AROUND_THE_CLOCK = "24/7"
@@ -93,8 +94,9 @@ class DataSet:
         """The data set's folder, absolute: `--home`, TRADEML_HOME, or derived from the other words."""
         if self.home is not None:
             return self.home.resolve()
-        if os.environ.get("TRADEML_HOME"):
-            return stated.home_of()
+        exported = stated.named_home()
+        if exported is not None:
+            return exported
         universe = self._universe()
         if self.source in VENDORS and universe:
             named = (
@@ -105,13 +107,13 @@ class DataSet:
                 if named == universe and not self.reference
                 else f"-{_digest([universe, self._reference()])}"
             )
-            return ROOT / "data" / f"{self.source}-{named[:40]}{chosen}"
+            return DATA_FOLDER / f"{self.source}-{named[:40]}{chosen}"
         name = self.data.resolve().stem if self.data else self.source or "simulated"
         words = [self.symbols, dict(self.columns), str(self.data.resolve()) if self.data else ""]
         chosen = json.dumps(words) + self._reference() + universe
         plain = self.data is None and not any((self.symbols, self.columns, self.reference, universe))
         suffix = "" if plain else f"-{hashlib.sha256(chosen.encode()).hexdigest()[:8]}"
-        return ROOT / "data" / f"{name}{suffix}"
+        return DATA_FOLDER / f"{name}{suffix}"
 
     def _reference(self) -> str:
         return str(self.reference.resolve()) if self.reference else ""

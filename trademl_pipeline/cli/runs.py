@@ -62,6 +62,8 @@ def ingest(
     try:
         if timeframe not in TIMEFRAMES:
             raise UsageError(f"there is no time frame {timeframe!r}; use one of {', '.join(TIMEFRAMES)}")
+        if revisions not in ("", "first", "latest"):
+            raise UsageError(f"--revisions is {revisions!r}; it may be first or latest")
         named = words.named()
         if named.start and end and month_key(end) < named.start:
             raise UsageError(f"{named.start[:7]} to {end} runs backwards: write the earlier month first")

@@ -14,6 +14,7 @@ from trademl_pipeline.settings.loading import (
     home_of,
     limit_threads,
     load,
+    named_home,
     origin,
 )
 from trademl_pipeline.settings.model import (
@@ -47,5 +48,6 @@ __all__ = [
     "keys",
     "limit_threads",
     "load",
+    "named_home",
     "origin",
 ]

@@ -31,10 +31,15 @@ _IDENTITY_OF_FLAGS = (*_IDENTITY, "data.symbols", "universe.name", "references.p
 _CALLED = {"data.source": "bars of source", "data.path": "the bars in", "data.calendar": "the calendar"}
 
 
+def named_home(environ: Mapping[str, str] | None = None) -> Path | None:
+    """The folder that the environment names, if it does."""
+    said = (os.environ if environ is None else environ).get(HOME_VARIABLE)
+    return Path(said).resolve() if said else None
+
+
 def home_of(environ: Mapping[str, str] | None = None) -> Path:
     """The folder that the environment names, or the demo's."""
-    environ = os.environ if environ is None else environ
-    return Path(environ.get(HOME_VARIABLE) or DEFAULT_HOME).resolve()
+    return named_home(environ) or DEFAULT_HOME.resolve()
 
 
 def load(
@@ -93,9 +98,10 @@ def _said(error: ValidationError, origins: Mapping[str, Origin]) -> str:
 
 def _agree(home: Path, flags: Layer, environment: Layer, file: Layer) -> None:
     """Raise where flags or variables say another data set than the folder holds."""
+    says_what_the_bars_are = any(key.startswith("data.") for key in file.values)
     for layer, strict in ((flags, _IDENTITY_OF_FLAGS), (environment, _IDENTITY)):
         for key in strict:
-            if key not in layer.values or not file.values:
+            if key not in layer.values or not says_what_the_bars_are:
                 continue
             said, made = layer.values[key], file.values.get(key, _unsaid(key))
             # Where the file leaves the calendar out, the bars tell it.

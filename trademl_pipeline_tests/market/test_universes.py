@@ -96,15 +96,12 @@ def test_members_of_a_range_are_those_of_its_days_whenever_it_is_asked(
     assert on_the_day == alone
 
 
-def test_sp500_says_what_to_set(monkeypatch: pytest.MonkeyPatch, spells: Path, tmp_path: Path) -> None:
-    monkeypatch.delenv("TRADEML_MEMBERSHIP", raising=False)
-    with pytest.raises(UniverseError, match="set TRADEML_MEMBERSHIP to a CSV"):
+def test_sp500_says_what_to_set(spells: Path, tmp_path: Path) -> None:
+    with pytest.raises(UniverseError, match=r"set universe\.membership in trademl\.yaml.* to a CSV"):
         universe("SP500")
-    monkeypatch.setenv("TRADEML_MEMBERSHIP", str(spells))
-    assert universe("SP500", as_of=date(2015, 1, 2)) == ["BACK", "NEW"]
-    monkeypatch.setenv("TRADEML_MEMBERSHIP", str(tmp_path / "none.csv"))
+    assert universe("SP500", as_of=date(2015, 1, 2), membership=spells) == ["BACK", "NEW"]
     with pytest.raises(UniverseError, match=r"no membership file .*none\.csv"):
-        universe("SP500")
+        universe("SP500", membership=tmp_path / "none.csv")
 
 
 def test_lists_of_ones_own(tmp_path: Path) -> None:
