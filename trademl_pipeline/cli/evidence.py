@@ -1,7 +1,6 @@
 """Commands on what the gate has shown: `audit`, `certificate`, `verify`, and `maintain`, which keeps it."""
 
-import subprocess
-import sys
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +18,7 @@ from trademl_pipeline.cli.options import (
     require_study,
 )
 from trademl_pipeline.data_sets import UsageError, month_key
-from trademl_pipeline.settings import SettingsError, environment
+from trademl_pipeline.settings import Settings, SettingsError, apply
 
 
 def audit(
@@ -139,9 +138,35 @@ def verify(
         said = words.named().settings()
     except (UsageError, SettingsError) as error:
         raise fail(str(error)) from error
-    options = [name for name, given in (("--quick", quick), ("--json", as_json)) if given]
-    command = [sys.executable, "-m", "trademl_pipeline.defs.verify", study, key, *options]
-    raise typer.Exit(subprocess.run(command, env=environment(said), check=False).returncode)
+    raise typer.Exit(_verified(said, study, key, quick=quick, as_json=as_json))
+
+
+def _verified(said: Settings, study: str, month: str, *, quick: bool, as_json: bool) -> int:
+    """Verify a month and print what was found; returns the exit code."""
+    from rich.console import Console
+
+    from trademl_pipeline.certificates.verification import IMPOSSIBLE
+    from trademl_pipeline.pipeline.site import Site
+    from trademl_pipeline.pipeline.verify import verify_month
+    from trademl_pipeline.studies import STUDIES
+
+    apply(said)
+    errors = Console(stderr=True)
+    doing = "Predicting again" if quick else "Fitting and predicting again"
+    try:
+        with errors.status(f"{doing}: {study}, {month[:7]}"):
+            result = verify_month(
+                Site(said).workspace, STUDIES[study], month, quick=quick, threads=said.training.threads
+            )
+    except Exception as error:
+        # Whatever kept the month from being made again, an exit code of 1 would say that it differs.
+        errors.print(f"[yellow]cannot be verified:[/yellow] {type(error).__name__}: {error}", highlight=False)
+        return IMPOSSIBLE
+    if as_json:
+        typer.echo(json.dumps(result.to_plain(), indent=1))
+    else:
+        console.print(result.render())
+    return result.exit_code
 
 
 @about_a_data_set

@@ -1,15 +1,18 @@
 """Commands that fill a lake: `ingest` and `run`."""
 
 import json
-import signal
-import subprocess
-import sys
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from trademl_pipeline.cli.options import DataSetOptions, about_a_data_set, console, fail, require_study
+from trademl_pipeline.cli.progress import TerminalListener
 from trademl_pipeline.data_sets import (
     ALL_SYMBOLS,
     UsageError,
@@ -21,10 +24,14 @@ from trademl_pipeline.data_sets import (
 from trademl_pipeline.market.calendar import month_key as month_key_of
 from trademl_pipeline.market.calendar import month_sessions, offset, offset_month
 from trademl_pipeline.pipeline.sources import BarsFrom
-from trademl_pipeline.settings import VENDORS, Settings, SettingsError, environment
-from trademl_pipeline.tables.bar_tables import DAILY, TIMEFRAMES
+from trademl_pipeline.settings import VENDORS, Settings, SettingsError, apply
+from trademl_pipeline.tables.bar_tables import DAILY, TIMEFRAMES, bar_tables
 
 ALL_STUDIES = "all"
+# Exit codes.
+DONE, FAILED, CANNOT_WORK = 0, 1, 2
+# What a worker gains beyond this many is lost in waiting for the turn to commit.
+MAX_WORKERS = 4
 FEWEST_SYMBOLS = 3
 DEFAULT_FOLDS, DEFAULT_FOLDS_OF_ALL = 12, 3
 # Months of the simulated market before its first fold: two years, or what all studies together can do with.
@@ -74,24 +81,95 @@ def ingest(
         said = named.make(flags)
     except (UsageError, SettingsError, ValueError) as error:
         raise fail(str(error)) from error
-    command = [sys.executable, "-m", "trademl_pipeline.defs.ingest", first, last, "--timeframe", timeframe]
-    if missing:
-        command.append("--missing")
-    code = _wait(subprocess.Popen(command, env=environment(said)))
-    if code == 0:
-        console.print(f"In the lake of {said.home}", soft_wrap=True, highlight=False)
-    raise typer.Exit(code)
+    raise typer.Exit(_ingest(said, timeframe, first, last, only_missing=missing))
 
 
-def _wait(process: subprocess.Popen) -> int:
-    """The exit code of a process that Ctrl-C reaches as well, and that ends in its own time."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _ingest(said: Settings, timeframe: str, first: str, last: str, *, only_missing: bool) -> int:
+    """Take in bars of a range of months; returns the exit code."""
+    from rich.table import Table
+
+    from trademl_pipeline.market.errors import (
+        MarketError,
+        MissingKeyError,
+        MissingPackageError,
+        UnknownSymbolError,
+        VendorRefusedError,
+    )
+    from trademl_pipeline.pipeline.errors import StepError
+    from trademl_pipeline.pipeline.ingest import Tally, download, publish_bars
+    from trademl_pipeline.pipeline.site import Site
+    from trademl_pipeline.pipeline.workers import Stopped
+
+    began, tally, listener = time.perf_counter(), Tally(), TerminalListener(console)
+    cannot_work = (MissingKeyError, MissingPackageError, UnknownSymbolError, VendorRefusedError)
     try:
-        code = process.wait()
-    finally:
-        signal.signal(signal.SIGINT, before)
-    # A process that a signal ended, as shells tell it.
-    return 128 - code if code < 0 else code
+        with _runner(said, listener, processes=1) as runner:
+            site = Site(said)
+            source, last = site.source(timeframe), min(last, month_key_of(datetime.now(UTC).date()))
+            if source.remote and not only_missing:
+                listener.began(f"Downloading from {source.name}", 0)
+
+                def show(done: int, total: int, what: str) -> None:
+                    note = f"Downloading {what}" if what else f"Downloaded from {source.name}"
+                    listener.at(note, done, total)
+
+                first, last, fetched = download(source, site.artifacts, first, last, tally, show)
+                listener.ended()
+                if not fetched:
+                    listener.said("All of it had been downloaded before.")
+            problems = publish_bars(runner, timeframe, first, last, tally)
+    except (*cannot_work, StepError, SettingsError) as error:
+        return _told(listener, str(error), CANNOT_WORK)
+    except MarketError as error:
+        return _told(listener, str(error), FAILED)
+    except Stopped as stopped:
+        told = "stopped; the same command goes on where it was stopped"
+        return _told(listener, told, 128 + stopped.number)
+    for problem in problems:
+        listener.problem(problem)
+    if tally.absent:
+        more = f" and {len(tally.absent) - 10} more" if tally.absent[10:] else ""
+        named = ", ".join(tally.absent[:10]) + more
+        console.print(f"[yellow]no bars at all of:[/yellow] {named}", highlight=False, soft_wrap=True)
+    table = Table(
+        title=f"{source.name}, {timeframe}: {bar_tables(timeframe).bars.name}",
+        title_justify="left",
+        show_header=False,
+    )
+    for name, figure in tally.figures(site.lake, timeframe).items():
+        table.add_row(name, f"{figure:,}")
+    table.add_row("seconds", f"{time.perf_counter() - began:,.1f}")
+    console.print(table)
+    if problems:
+        return FAILED
+    console.print(f"In the lake of {said.home}", soft_wrap=True, highlight=False)
+    return DONE
+
+
+def _told(listener: TerminalListener, message: str, code: int) -> int:
+    """Say what ended a command; returns the exit code."""
+    listener.stopped()
+    fail(message)
+    return code
+
+
+@contextmanager
+def _runner(
+    said: Settings, listener: TerminalListener, *, processes: int, keep_going: bool = False
+) -> Iterator[Any]:
+    """Open what does jobs on a data set: its workers, and the record that the UI shows."""
+    from trademl_pipeline.data_sets import write_instance
+    from trademl_pipeline.defs.instance import opened_recorder
+    from trademl_pipeline.pipeline.run import Runner, warm_up
+    from trademl_pipeline.pipeline.workers import Workers
+
+    apply(said)
+    write_instance(said.dagster_home)
+    with (
+        opened_recorder(said.dagster_home) as recorder,
+        Workers(processes, initializer=warm_up) as workers,
+    ):
+        yield Runner(said, recorder, listener, workers, keep_going=keep_going)
 
 
 @about_a_data_set
@@ -154,14 +232,29 @@ def run(
         move_end(said, last_month(said) if said.data.source == "files" else as_of)
     except (UsageError, SettingsError, ValueError) as error:
         raise fail(str(error)) from error
-    command = [sys.executable, "-m", "trademl_pipeline.defs.launch", ",".join(names), first, last]
-    command += ["--as-of", as_of]
-    command += ["--size", said.training.size] if said.training.size else []
-    command += ["--epochs", str(said.training.epochs)] if said.training.epochs else []
-    command += ["--keep-going"] if keep_going else []
-    code = subprocess.run(command, env=environment(said), check=False).returncode
-    _print_results(said.home / "reports", names, as_of[:7])
+    code, reported = _run(said, names, first, last, as_of, keep_going=keep_going)
+    _print_results(said.home / "reports", reported, as_of[:7], several=several)
     raise typer.Exit(code)
+
+
+def _run(
+    said: Settings, names: list[str], first: str, last: str, as_of: str, *, keep_going: bool
+) -> tuple[int, list[str]]:
+    """Run studies; returns the exit code and the studies whose report was written."""
+    from trademl_pipeline.pipeline.run import run_studies
+    from trademl_pipeline.pipeline.workers import Stopped
+
+    began, listener = time.perf_counter(), TerminalListener(console)
+    count = min(os.cpu_count() or 1, MAX_WORKERS)
+    try:
+        with _runner(said, listener, processes=count, keep_going=keep_going) as runner:
+            result = run_studies(runner, names, first, last, as_of=as_of, start=said.data.start)
+    except Stopped as stopped:
+        told = "stopped; the same command goes on where it was stopped"
+        return _told(listener, told, 128 + stopped.number), []
+    if not result.problems:
+        listener.said(f"Done in {time.perf_counter() - began:.1f} s")
+    return FAILED if result.problems else DONE, list(result.reported)
 
 
 def _say_universe(said: Settings) -> None:
@@ -207,14 +300,14 @@ def _default_months(said: Settings, several: bool) -> tuple[str, str]:
     return max(offset_month(last, 1 - folds), offset_month(start, HISTORY_MONTHS)), last
 
 
-def _print_results(reports: Path, names: list[str], month: str) -> None:
+def _print_results(reports: Path, names: list[str], month: str, *, several: bool) -> None:
     found = [reports / name / month / "summary.json" for name in names]
     summaries = [json.loads(path.read_text()) for path in found if path.exists()]
     if not summaries:
         return
     from trademl_pipeline.reports import print_comparison, print_summary
 
-    if len(names) > 1:
+    if several:
         print_comparison(summaries, console)
     else:
         print_summary(summaries[0], console)
@@ -222,5 +315,5 @@ def _print_results(reports: Path, names: list[str], month: str) -> None:
         if path.exists():
             console.print(f"Report: {path.with_name('report.html')}", soft_wrap=True, highlight=False)
     comparison = reports / "comparison" / month / "report.html"
-    if len(names) > 1 and comparison.exists():
+    if several and comparison.exists():
         console.print(f"Comparison: {comparison}", soft_wrap=True, highlight=False)

@@ -201,7 +201,6 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def limit_threads(count: int) -> None:
-    """Let training in this process, and in those it starts, use some threads, where nothing was said of them."""
-    if not current().training.threads:
-        os.environ[variable("training.threads")] = str(count)
+def apply(settings: Settings) -> None:
+    """Have this process, and those it starts, see the settings as `current()`."""
+    os.environ.update(environment(settings))
