@@ -38,14 +38,14 @@ from typing import Any
 
 import polars as pl
 
+from trademl_pipeline.data_sets import SIMULATED_START, DataSet
 from trademl_pipeline.market.calendar import offset_month
 from trademl_pipeline.studies import STUDIES, StudySpec
-from trademl_pipeline.data_sets import SIMULATED_START, DataSet
 
 DAGSTER, LOOP, BARE = "Dagster", "the loop", "the bare loop"
 SIDES = (DAGSTER, LOOP, BARE)
 BARE_FOLDER, HISTORY = "bare", "history"
-ONE_THREAD = dict.fromkeys(("TRADEML_THREADS", "OMP_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
+ONE_THREAD = dict.fromkeys(("TRADEML_TRAINING__THREADS", "OMP_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
 
 
 # How the process of a side runs one month.
@@ -252,7 +252,7 @@ def main() -> None:
 
         def environment(name: str) -> dict[str, str]:
             chosen = DataSet(symbols=str(options.symbols), home=Path(folder) / name)
-            return chosen.environment() | {"TRADEML_REFIT": options.refit} | ONE_THREAD
+            return chosen.environment() | {"TRADEML_TRAINING__REFIT": options.refit} | ONE_THREAD
 
         print(f"preparing {options.months + options.folds} months …", file=sys.stderr, flush=True)
         with variables(environment(HISTORY)), process() as own:

@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from trademl_pipeline import settings
 from trademl_pipeline.certificates.info_sheet import info_sheet
 from trademl_pipeline.certificates.stored import certificate_in_force
 from trademl_pipeline.defs.bars import BarsResource
@@ -34,6 +35,7 @@ from trademl_pipeline.lake.errors import MissingTableError
 from trademl_pipeline.leakage.nightly import history_of, last_night
 from trademl_pipeline.market.calendar import month_bounds, month_sessions, offset_month
 from trademl_pipeline.market.sources import BarSource
+from trademl_pipeline.pipeline.costs import costs_of
 from trademl_pipeline.simulation import SimulatedMarket
 from trademl_pipeline.simulation.planted_labels import CHANCES
 from trademl_pipeline.studies import StudySpec
@@ -168,6 +170,7 @@ def report_inputs(store: Lake, study: StudySpec, month: str, source: BarSource, 
         task=study.fit.task,
         simulated=simulated,
         portfolio=study.book,
+        costs=costs_of(settings.current()),
         calendar=calendar_of(study),
         trials=len(study.fit.members) + int(tried.sum()),
     )
