@@ -25,7 +25,7 @@ from unittest.mock import patch
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 HOME = tempfile.TemporaryDirectory()
 os.environ["TRADEML_HOME"] = HOME.name
-os.environ["TRADEML_START"] = "2013-01-01"
+os.environ["TRADEML_DATA__START"] = "2013-01-01"
 
 import dagster as dg  # noqa: E402
 
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--profile", action="store_true", help="print where the audits spend their time")
     options = parser.parse_args()
-    os.environ["TRADEML_SYMBOLS"] = str(options.symbols)
+    os.environ["TRADEML_DATA__SYMBOLS"] = str(options.symbols)
     study = STUDIES[options.study]
     last = offset_month(FIRST, options.months - 1)
     inputs = prepare_assets(study)

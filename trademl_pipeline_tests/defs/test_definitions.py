@@ -7,8 +7,8 @@ import dagster as dg
 import pytest
 
 from trademl_pipeline.definitions import defs
-from trademl_pipeline.training.tasks import TASKS
 from trademl_pipeline.settings import ROOT
+from trademl_pipeline.training.tasks import TASKS
 
 HEAVY = (
     "scipy",

@@ -10,8 +10,8 @@ import pytest
 from trademl_pipeline.market import FileSource
 from trademl_pipeline.market.calendar import month_bounds, month_range
 from trademl_pipeline.market.errors import BarsSchemaError, EmptyMonthError
-from trademl_pipeline.market.ingest.ahead import Ahead, one_ahead
 from trademl_pipeline.market.ingest import ahead as module
+from trademl_pipeline.market.ingest.ahead import Ahead, one_ahead
 from trademl_pipeline.simulation import SimulatedMarket
 
 MONTHS = month_range("2014-01-01", "2014-08-01")
