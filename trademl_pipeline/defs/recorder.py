@@ -2,7 +2,6 @@
 
 import logging
 import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -14,13 +13,13 @@ from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
-    CODE_LOCATION_TAG,
     HIDDEN_TAG_PREFIX,
     PARTITION_NAME_TAG,
 )
 from dagster._core.workspace.load import location_origins_from_yaml_paths
 
 from trademl_pipeline.defs.recorded_events import EventWriter, Told
+from trademl_pipeline.defs.recorded_steps import Steps, plan_of
 from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline.pipeline.processes import ProcessMark, this_process, works_since
 from trademl_pipeline.pipeline.recording import LogLevel, RecordedRun, RunCanceledError
@@ -71,11 +70,13 @@ class DagsterRecordedRun:
     Args:
         instance: that records it.
         run: as it was added there.
+        steps: of the run, none of which has begun.
     """
 
-    def __init__(self, instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-        self._instance, self._run = instance, run
+    def __init__(self, instance: dg.DagsterInstance, run: dg.DagsterRun, steps: Steps) -> None:
+        self._instance, self._run, self._steps = instance, run, steps
         self._writer = EventWriter(instance, run.run_id, run.job_name)
+        self._writer.steps(steps.first())
         self._asked, self._canceled = time.monotonic(), False
 
     @property
@@ -90,7 +91,7 @@ class DagsterRecordedRun:
     def told(self, events: Sequence[Told]) -> None:
         """Write months with their checks, all in one transaction."""
         if events:
-            self._writer.write(events)
+            self._writer.write(events, *self._steps.told(events))
 
     def cancel_requested(self) -> bool:
         """Return whether the run was terminated in the UI; asks the instance once a second at most."""
@@ -120,6 +121,7 @@ class DagsterRecordedRun:
     def _end(self, kind: DagsterEventType, message: str) -> None:
         """Free what the run holds, and end it unless somebody has done so in the UI already."""
         free_slots(self._instance, self.run_id)
+        self._writer.steps(self._steps.last("" if kind is DagsterEventType.RUN_SUCCESS else message))
         if self._status() in FINISHED_STATUSES:
             self.log(message, level="WARNING")
         else:
@@ -137,6 +139,8 @@ class DagsterRecorder:
         self._instance = instance
         self._repository = repository_origin()
         self._process = this_process()
+        # With the graph of the assets Dagster would plan all months, and a failed run would turn good ones red.
+        self._no_assets = dg.Definitions().resolve_asset_graph()
 
     def begin(
         self,
@@ -154,24 +158,35 @@ class DagsterRecorder:
             months: month keys, in order; none for assets without partitions.
             tags: shown with it, such as the study.
         """
-        run = dg.DagsterRun(
+        job_snapshot, plan = plan_of(job, tuple(assets))
+        run = self._instance.create_run(
             job_name=job,
-            run_id=str(uuid.uuid4()),
+            run_id=None,
+            run_config=None,
             status=dg.DagsterRunStatus.NOT_STARTED,
             tags={
                 **(tags or {}),
                 **month_tags(months),
-                CODE_LOCATION_TAG: self._repository.code_location_origin.location_name,
                 HOST_TAG: self._process.host,
                 PID_TAG: str(self._process.pid),
                 START_TAG: self._process.start,
             },
+            root_run_id=None,
+            parent_run_id=None,
+            step_keys_to_execute=None,
+            execution_plan_snapshot=plan,
+            job_snapshot=job_snapshot,
+            parent_job_snapshot=None,
+            asset_selection={dg.AssetKey(asset) for asset in assets},
+            asset_check_selection=None,
+            resolved_op_selection=None,
+            op_selection=None,
             remote_job_origin=self._repository.get_job_origin(job),
-            asset_selection=frozenset(dg.AssetKey(asset) for asset in assets),
+            job_code_origin=None,
+            asset_graph=self._no_assets,
         )
-        self._instance.add_run(run)
         report(self._instance, run, DagsterEventType.RUN_START, f"Started by process {self._process.pid}")
-        return DagsterRecordedRun(self._instance, run)
+        return DagsterRecordedRun(self._instance, run, Steps(assets, len(months)))
 
     def claim(self, pool: str, run: RecordedRun, step: str) -> bool:
         """Take a slot of a pool as Dagster's own steps do, if this step's turn has come.
