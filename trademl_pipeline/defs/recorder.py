@@ -4,12 +4,14 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import dagster as dg
 from dagster._core.definitions.repository_definition.valid_definitions import SINGLETON_REPOSITORY_NAME
 from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._core.remote_origin import RemoteRepositoryOrigin
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
+from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
@@ -141,6 +143,7 @@ class DagsterRecorder:
         self._process = this_process()
         # With the graph of the assets Dagster would plan all months, and a failed run would turn good ones red.
         self._no_assets = dg.Definitions().resolve_asset_graph()
+        self._empty_log = b""
 
     def begin(
         self,
@@ -185,8 +188,26 @@ class DagsterRecorder:
             job_code_origin=None,
             asset_graph=self._no_assets,
         )
+        self._make_log(run.run_id)
         report(self._instance, run, DagsterEventType.RUN_START, f"Started by process {self._process.pid}")
         return DagsterRecordedRun(self._instance, run, Steps(assets, len(months)))
+
+    def _make_log(self, run_id: str) -> None:
+        """Make the log of a run where each run has a database of its own, as in SQLite.
+
+        Creating its tables costs more than all that a short run writes into them, so all but the first are copied.
+        """
+        storage = self._instance.event_log_storage
+        if not isinstance(storage, SqliteEventLogStorage):
+            return
+        file = Path(storage.path_for_shard(run_id))
+        if self._empty_log:
+            file.write_bytes(self._empty_log)
+            storage._initialized_dbs.add(run_id)
+        else:
+            with storage.run_connection(run_id):
+                pass
+            self._empty_log = file.read_bytes()
 
     def claim(self, pool: str, run: RecordedRun, step: str) -> bool:
         """Take a slot of a pool as Dagster's own steps do, if this step's turn has come.

@@ -258,6 +258,23 @@ def test_a_step_that_is_broken_off_has_failed(instance: dg.DagsterInstance, reco
     assert (stats.step_key, stats.status.value) == (ASSET, "FAILURE")
 
 
+def test_the_log_of_a_second_run_is_as_good_as_that_of_the_first(tmp_path: Path, empty_storage: Path):
+    shutil.copytree(empty_storage, tmp_path, dirs_exist_ok=True)
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        recorder = DagsterRecorder(instance)
+        runs = [recorder.begin(JOB, [ASSET], YEAR[:1]) for _ in range(2)]
+        for number, run in enumerate(runs):
+            run.log(f"of run {number}")
+            run.told([done(YEAR[0])])
+            run.succeeded()
+    # Another process opens it, and looks whether its tables are up to date.
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        texts = [[entry.message for entry in instance.all_logs(run.run_id)] for run in runs]
+    assert [len(lines) for lines in texts] == [len(texts[0])] * 2
+    assert ["of run 1" in lines for lines in texts] == [False, True]
+    assert all(f"{ASSET} 2014-01: published" in lines for lines in texts)
+
+
 def test_lines_of_progress_stand_in_the_log(instance: dg.DagsterInstance, recorder: DagsterRecorder):
     run = recorder.begin(JOB, [ASSET], YEAR)
     run.log("2014-05: 5 of 12 months")
