@@ -1,6 +1,7 @@
 """Runs of the loop over the steps, written into the Dagster instance that the UI shows."""
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -144,6 +145,8 @@ class DagsterRecorder:
         # With the graph of the assets Dagster would plan all months, and a failed run would turn good ones red.
         self._no_assets = dg.Definitions().resolve_asset_graph()
         self._empty_log = b""
+        # When a step was last told to wait for a slot.
+        self._refused: dict[tuple[str, str], float] = {}
 
     def begin(
         self,
@@ -212,24 +215,33 @@ class DagsterRecorder:
     def claim(self, pool: str, run: RecordedRun, step: str) -> bool:
         """Take a slot of a pool as Dagster's own steps do, if this step's turn has come.
 
+        Who asks again and again is told the last answer, unless that is a second old.
+
         Args:
             pool: its name; the instance's default limit holds where none was set.
             run: of this recorder.
             step: that works in it.
         """
-        storage = self._instance.event_log_storage
+        storage, waits = self._instance.event_log_storage, (run.run_id, step)
         if not storage.supports_global_concurrency_limits:
             return True
+        if time.monotonic() - self._refused.get(waits, -math.inf) < ASK_SECONDS:
+            return False
         default = storage.get_pool_config().default_pool_limit
         limit = next((known for known in storage.get_pool_limits() if known.name == pool), None)
         if limit is None and default is None:
             return True
         if limit is None or (limit.from_default and default is not None and limit.limit != default):
             storage.initialize_concurrency_limit_to_default(pool)
-        return storage.claim_concurrency_slot(pool, run.run_id, step).is_claimed
+        if storage.claim_concurrency_slot(pool, run.run_id, step).is_claimed:
+            self._refused.pop(waits, None)
+            return True
+        self._refused[waits] = time.monotonic()
+        return False
 
     def release(self, run: RecordedRun, step: str) -> None:
         """Give a slot back, or the place in the queue for it."""
+        self._refused.pop((run.run_id, step), None)
         if self._instance.event_log_storage.supports_global_concurrency_limits:
             self._instance.event_log_storage.free_concurrency_slot_for_step(run.run_id, step)
 
