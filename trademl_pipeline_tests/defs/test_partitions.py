@@ -11,14 +11,12 @@ from trademl_pipeline.definitions import defs
 from trademl_pipeline.defs.partitions import (
     ALL_HISTORY,
     MONTHS,
-    earlier,
-    months_back,
+    mapping_of,
     months_of,
     one_run,
-    same_month,
-    trailing,
 )
 from trademl_pipeline.market.calendar import month_key, month_sessions, offset_month
+from trademl_pipeline.pipeline.lookback import ALL_BEFORE, SAME_MONTH, sessions_back
 from trademl_pipeline.simulation import SimulatedMarket
 
 MONTH = "2016-06-01"
@@ -102,8 +100,7 @@ def test_nothing_that_trains_depends_on_predictions_or_reports():
 
 @pytest.mark.parametrize("sessions", [1, 20, 60, 250])
 def test_months_back_hold_enough_sessions(sessions):
-    back = months_back(sessions)
-    months = upstream_months(trailing(back), MONTH)
+    months = upstream_months(mapping_of(sessions_back(sessions)), MONTH)
     held = sum(len(month_sessions(m)) for m in months if m < MONTH)
     assert held >= sessions
 
@@ -111,8 +108,8 @@ def test_months_back_hold_enough_sessions(sessions):
 def test_mappings_of_the_first_month_do_not_raise():
     first = MONTHS.get_first_partition_key()
     assert first is not None
-    assert upstream_months(earlier(), first) == []
-    assert upstream_months(same_month(), first) == [first]
+    assert upstream_months(mapping_of(ALL_BEFORE), first) == []
+    assert upstream_months(mapping_of(SAME_MONTH), first) == [first]
 
 
 def months_said(**data: str) -> list[str]:

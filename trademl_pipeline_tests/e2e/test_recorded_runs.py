@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trademl_pipeline.workspace import ROOT, DataSet
 
 from trademl_pipeline.cli import prepare_instance
-from trademl_pipeline.workspace import ROOT, DataSet
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 

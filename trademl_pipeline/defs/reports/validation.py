@@ -37,7 +37,9 @@ def report_asset(study: StudySpec) -> dg.AssetsDefinition:
         data_set: DataSetResource,
         tracking: TrackingResource,
     ) -> None:
-        body = step.report_months(workspace_of(lake), tracking.open(), study, bars.open(), run_info(context), data_set.costs())
+        body = step.report_months(
+            workspace_of(lake), tracking.open(), study, bars.open(), run_info(context), data_set.costs()
+        )
         each_month(context, body)
 
     return report
