@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.tables import CROSS_VALIDATION_COLUMNS
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.members import Effort, FittedMember, MemberSpec, Setting, fit_member
 from trademl_pipeline.training.tasks import Task
-from trademl_pipeline.training.windows import Windows
 
 # Sessions of training rows below which nothing is fitted.
 LEAST_SESSIONS = 30

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.evaluation.groups import numbered
 from trademl_pipeline.sequences.index import flat
-from trademl_pipeline.training.groups import numbered
+from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.networks.schedule import TrainConfig
 from trademl_pipeline.training.saved import LINEAR, NETWORK, TREES, VALUE_TREES, SavedModel
 from trademl_pipeline.training.tasks import Task
 from trademl_pipeline.training.trials import TrialLedger
-from trademl_pipeline.training.windows import Windows
 
 BOOSTED = ("lightgbm", "xgboost")
 Progress = Callable[[str, dict[str, float]], None]

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.training.cross_validation import GappedSplits
 from trademl_pipeline.training.ensemble.calibrate import Calibration, base_rates, fit_calibration
 from trademl_pipeline.training.ensemble.weights import (
@@ -39,7 +40,6 @@ from trademl_pipeline.training.saved import NETWORK, load_model
 from trademl_pipeline.training.selection import SelectionPlan, select_features
 from trademl_pipeline.training.tasks import TASKS, Task
 from trademl_pipeline.training.trials import TrialLedger
-from trademl_pipeline.training.windows import Windows
 
 Ensemble = Literal["first", "mean", "weighted", "stacked", "horizon"]
 CARD, TIMES, TUNED = "study.json", "seconds.json", "tuned"

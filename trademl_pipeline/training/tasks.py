@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.evaluation.groups import apart, numbered
 from trademl_pipeline.labels.breakout import STRATEGIC_VALUES
 from trademl_pipeline.labels.validation import FEATURE_OF
-from trademl_pipeline.training.groups import apart, numbered
-from trademl_pipeline.training.windows import Windows
+from trademl_pipeline.sequences.windows import Windows
 
 if TYPE_CHECKING:
     from torch import nn

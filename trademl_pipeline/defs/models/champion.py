@@ -33,11 +33,11 @@ from trademl_pipeline.registry.promotion import (
     decision_tags,
     write_mlflow_model,
 )
+from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.tables import champion_table
 from trademl_pipeline.tables.descriptions import CHAMPIONS
 from trademl_pipeline.training.dataset import settled_by
-from trademl_pipeline.training.windows import Windows
 
 TRIAL_MONTHS = 3
 LEAST_SESSIONS = 40

@@ -31,6 +31,7 @@ from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import LakeError, MissingTableError
 from trademl_pipeline.leakage import AuditReport, audit_fit_ledger, audit_folds, audit_model
 from trademl_pipeline.market.calendar import offset_month
+from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.tables.descriptions import MODELS
 from trademl_pipeline.training.inner_split import FitError
@@ -38,7 +39,6 @@ from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.members import Setting
 from trademl_pipeline.training.study import CARD, FittedStudy, fit_study, load_study
 from trademl_pipeline.training.trials import TrialLedger
-from trademl_pipeline.training.windows import Windows
 
 LEDGER_FILE = "fit_ledger.parquet"
 # Rows on which a network is tried with other padding and other neighbours.

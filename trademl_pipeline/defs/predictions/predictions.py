@@ -22,12 +22,12 @@ from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.schema import TableSchema
 from trademl_pipeline.leakage import AuditReport, audit_access, audit_fit_ledger, audit_folds, audit_knowledge
 from trademl_pipeline.market.calendar import month_key, offset_month, sessions_before
+from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.tables import RAW_BARS
 from trademl_pipeline.tables.descriptions import PREDICTIONS
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.study import FittedStudy
-from trademl_pipeline.training.windows import Windows
 
 PROBES = ("knowledge", "folds", "fit_ledger")
 # Windows a month whose attention is kept for the report.

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.sequences.errors import FitError
 from trademl_pipeline.sequences.index import gather, window_index
-from trademl_pipeline.training.inner_split import FitError
 
 
 @dataclass(frozen=True)
@@ -90,15 +90,14 @@ def windows_for(
     """The windows that end at the decisions in ``keys``.
 
     Args:
-        keys: symbol, session, the target columns, and label_end and knowledge_time where they are to be
-        trained
+        keys: symbol, session, the target columns, and label_end and knowledge_time where they are to be trained
             on; one row a decision, any order.
         features: symbol, session and the feature columns, sorted by key; must reach back far enough for the
             windows, else these are padded.
         names: feature columns, in order.
         length: steps of a window.
-        targets: columns of ``keys``; null becomes NaN. A List or Array column gives a target of several
-        columns. inputs: further inputs of the network, each the named columns of ``keys``.
+        targets: columns of ``keys``; null becomes NaN. A List or Array column gives a target of several columns.
+        inputs: further inputs of the network, each the named columns of ``keys``.
 
     Raises:
         FitError: a decision has no feature row.
