@@ -26,7 +26,7 @@ from trademl_pipeline.labels import TARGETS
 from trademl_pipeline.market.calendar import month_bounds, offset, offset_month
 from trademl_pipeline.reports import ReportConfig, ReportInputs
 from trademl_pipeline.reports.content import score_lines
-from trademl_pipeline.reports.evaluation import evaluate
+from trademl_pipeline.reports.measuring import evaluate
 from trademl_pipeline.sequences import pattern_windows, window_index
 from trademl_pipeline.sequences.windows import Windows, windows_for
 from trademl_pipeline.simulation import SimulatedMarket

@@ -16,8 +16,8 @@ from trademl_pipeline.lake.schema import TableSchema
 from trademl_pipeline.market.calendar import month_expr, month_range, month_sessions, offset_sessions
 from trademl_pipeline.studies import STUDIES, StudySpec
 from trademl_pipeline.tables import AUDITS
+from trademl_pipeline.tasks.pattern import PATTERNS
 from trademl_pipeline.training.members import Effort
-from trademl_pipeline.training.tasks import PATTERNS
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from trademl_pipeline.definitions import defs
-from trademl_pipeline.training.tasks import TASKS
+from trademl_pipeline.tasks import TASKS
 from trademl_pipeline.workspace import ROOT
 
 HEAVY = (

@@ -23,7 +23,7 @@ from trademl_pipeline.evaluation.intervals import Bootstrap
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import MissingTableError
 from trademl_pipeline.market.calendar import month_key, month_sessions, offset_month
-from trademl_pipeline.registry.comparison import METRICS, paired, row_scores
+from trademl_pipeline.registry.comparison import paired, row_scores
 from trademl_pipeline.registry.promotion import (
     CHALLENGER,
     CHAMPION,
@@ -45,7 +45,7 @@ LEAST_SESSIONS = 40
 
 def rule_of(study: StudySpec) -> PromotionRule:
     """The promotion rule, fixed before anything is compared."""
-    return PromotionRule(METRICS[study.task.kind], least_sessions=LEAST_SESSIONS, sure=True)
+    return PromotionRule(study.task.comparison.name, least_sessions=LEAST_SESSIONS, sure=True)
 
 
 def standing(store: Lake, study: StudySpec, month: str) -> str | None:
