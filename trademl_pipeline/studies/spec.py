@@ -130,7 +130,7 @@ class StudySpec:
             check_task(task)
             check_outcomes(task, self.target, TARGETS[self.target].values)
         except TaskError as error:
-            raise StudySpecError(f"fit.task {error}") from error
+            raise StudySpecError(f"fit.task: {error}") from error
         unknown = sorted(set(task.context) - set(self.feature_names))
         if unknown:
             raise StudySpecError(

@@ -53,13 +53,13 @@ def check_outcomes(task: Task, target: str, values: Collection[str]) -> None:
     missing = sorted(set(task.labels) - set(values))
     if missing:
         raise TaskError(
-            f"{task.name!r} learns {missing}, which target {target!r} does not have; "
+            f"task {task.name!r} learns {missing}, which target {target!r} does not have; "
             "choose a target that fits the task"
         )
     missing = sorted(set(task.report.outcomes) - set(values))
     if missing:
         raise TaskError(
-            f"{task.name!r} is judged by report.outcomes {missing}, which target {target!r} does not have; "
+            f"task {task.name!r} is judged by report.outcomes {missing}, which target {target!r} does not have; "
             "choose a target that fits the task"
         )
 
