@@ -42,7 +42,7 @@ class ReportConfig:
         sharpe_ceiling: and a Sharpe ratio whose interval lies above it.
         ev_ceiling: and, for breakouts, a correlation of expected and realised value above it: twice what the
             published design hopes for.
-        confidence_threshold: least confidence of a technical signal that is kept (seed 002).
+        confidence_threshold: least confidence of a technical signal that is kept.
     """
 
     study: str

@@ -84,7 +84,7 @@ def called_rows(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def prediction_summary(predictions: pl.DataFrame) -> str:
-    """The prediction summary as seed 001 prints it: classes called, signals, and the STRONG ones.
+    """The prediction summary as the published breakout design prints it: classes called, signals, and the STRONG ones.
 
     Args:
         predictions: p_k0 … p_k5, ev, signal.

@@ -1,6 +1,6 @@
-"""The five validation tests of seed 001, each passed, failed or undecided, with the figures behind it.
+"""The five validation tests of the breakout design, each passed, failed or undecided, with the figures behind it.
 
-The seed names the tests and prints figures of each but few marks; those below are ours, fixed beforehand. Every
+The design names the tests and prints figures of each but few marks; those below are ours, fixed beforehand. Every
 prediction here is out of sample, so "past" is the earlier half of the scored sessions and "recent" the later.
 """
 
