@@ -26,8 +26,9 @@ from trademl_pipeline.pipeline.report import oracle_of
 from trademl_pipeline.pipeline.train import setting_of
 from trademl_pipeline.reports import ReportConfig, ReportInputs
 from trademl_pipeline.reports.content import score_lines
-from trademl_pipeline.reports.evaluation import evaluate
+from trademl_pipeline.reports.measuring import evaluate
 from trademl_pipeline.sequences import pattern_windows, window_index
+from trademl_pipeline.sequences.windows import Windows, windows_for
 from trademl_pipeline.simulation import SimulatedMarket
 from trademl_pipeline.simulation.paths import MarketSpec
 from trademl_pipeline.studies import STUDIES, StudySpec
@@ -36,7 +37,6 @@ from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.snapshot_windows import snapshot_windows
 from trademl_pipeline.training.study import fit_study
 from trademl_pipeline.training.trials import TrialLedger
-from trademl_pipeline.training.windows import Windows, windows_for
 
 KEY = ["symbol", "session"]
 

@@ -13,12 +13,12 @@ from trademl_pipeline.pipeline.models import LEDGER_FILE
 from trademl_pipeline.pipeline.shown import Metadata
 from trademl_pipeline.pipeline.workspace import Workspace
 from trademl_pipeline.registry.tracking import TrackedRun
+from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.members import Setting
 from trademl_pipeline.training.study import CARD, FittedStudy, fit_study
 from trademl_pipeline.training.trials import TrialLedger
-from trademl_pipeline.training.windows import Windows
 
 
 class SavedFold(NamedTuple):

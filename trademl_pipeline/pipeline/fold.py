@@ -9,11 +9,11 @@ from trademl_pipeline.folds import Fold, FoldError, NotEnoughHistoryError, WalkF
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.market.calendar import month_key, offset_month, sessions_before
 from trademl_pipeline.pipeline.history import require_months
+from trademl_pipeline.sequences.windows import Windows, windows_for
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.studies.spec import REFIT_MONTHS, Refit
 from trademl_pipeline.tables import RAW_BARS
 from trademl_pipeline.training.dataset import training_rows
-from trademl_pipeline.training.windows import Windows, windows_for
 
 FROM_THE_FIRST = "1900-01-01"
 

@@ -21,11 +21,11 @@ from trademl_pipeline.pipeline.months import Body, MonthResult, RunInfo, result_
 from trademl_pipeline.pipeline.shown import Metadata
 from trademl_pipeline.pipeline.stage import Lineage
 from trademl_pipeline.pipeline.workspace import Workspace
+from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.tables import RAW_BARS
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.study import FittedStudy
-from trademl_pipeline.training.windows import Windows
 
 PROBES = ("knowledge", "folds", "fit_ledger")
 # Windows a month whose attention is kept for the report.

@@ -19,7 +19,7 @@ from trademl_pipeline.pipeline.models import ModelMissingError, load_models
 from trademl_pipeline.pipeline.months import Body, MonthResult, RunInfo
 from trademl_pipeline.pipeline.predict import context_of, read_by
 from trademl_pipeline.pipeline.workspace import Workspace
-from trademl_pipeline.registry.comparison import METRICS, paired, row_scores
+from trademl_pipeline.registry.comparison import paired, row_scores
 from trademl_pipeline.registry.promotion import (
     CHALLENGER,
     CHAMPION,
@@ -30,10 +30,10 @@ from trademl_pipeline.registry.promotion import (
     write_mlflow_model,
 )
 from trademl_pipeline.registry.tracking import Tracker
+from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.tables import champion_table
 from trademl_pipeline.training.dataset import settled_by
-from trademl_pipeline.training.windows import Windows
 
 TRIAL_MONTHS = 3
 LEAST_SESSIONS = 40
@@ -41,7 +41,7 @@ LEAST_SESSIONS = 40
 
 def rule_of(study: StudySpec) -> PromotionRule:
     """The promotion rule, fixed before anything is compared."""
-    return PromotionRule(METRICS[study.task.kind], least_sessions=LEAST_SESSIONS, sure=True)
+    return PromotionRule(study.task.comparison.name, least_sessions=LEAST_SESSIONS, sure=True)
 
 
 def standing(store: Lake, study: StudySpec, month: str) -> str | None:

@@ -101,7 +101,14 @@ def cross_validation(store: Lake, study: StudySpec, months: tuple[str, str]) -> 
     return made.filter(pl.col("fold") == made["fold"].max()).drop("fold")
 
 
-def report_inputs(workspace: Workspace, study: StudySpec, month: str, source: BarSource, ran: str) -> Any:
+def report_inputs(
+    workspace: Workspace,
+    study: StudySpec,
+    month: str,
+    source: BarSource,
+    ran: str,
+    costs: Costs | None = None,
+) -> Any:
     """Frames and settings of a study's report as of a month; None where the study has no prediction yet."""
     from trademl_pipeline.reports import ReportConfig, ReportInputs
 

@@ -34,11 +34,11 @@ from trademl_pipeline.pipeline.months import Body, MonthResult, RunInfo, result_
 from trademl_pipeline.pipeline.shown import Json, Markdown, Metadata
 from trademl_pipeline.pipeline.workspace import Workspace
 from trademl_pipeline.registry.tracking import Tracker
+from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.members import Setting
 from trademl_pipeline.training.study import FittedStudy
-from trademl_pipeline.training.windows import Windows
 
 
 @dataclass(frozen=True)

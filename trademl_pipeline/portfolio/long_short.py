@@ -26,7 +26,8 @@ from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, close_utc
 from trademl_pipeline.portfolio.costs import Costs
 from trademl_pipeline.portfolio.errors import PortfolioError
 from trademl_pipeline.portfolio.matrices import PriceMatrices, price_matrices
-from trademl_pipeline.portfolio.weights import Weighting, target_weights
+from trademl_pipeline.portfolio.weights import target_weights
+from trademl_pipeline.tasks.report_spec import Weighting
 
 UTC_TIME = pl.Datetime("us", "UTC")
 NO_BAR, CAPPED, STOPPED = "no bar", "capped", "stopped trading"

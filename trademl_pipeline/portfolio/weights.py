@@ -1,12 +1,9 @@
 """From the scores of one session to the weights wanted at its close."""
 
-from typing import Literal
-
 import polars as pl
 
 from trademl_pipeline.portfolio.errors import PortfolioError
-
-Weighting = Literal["quantile", "rank", "sign"]
+from trademl_pipeline.tasks.report_spec import Weighting
 
 
 def target_weights(

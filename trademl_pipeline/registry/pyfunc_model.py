@@ -18,7 +18,7 @@ class TradingModel(PythonModel):
 
     def predict(self, context, model_input, params=None):  # pyright: ignore
         """Columns of the task by name. No type hints: MLflow would take them for a schema of its own."""
-        from trademl_pipeline.training.windows import windows_of_arrays
+        from trademl_pipeline.sequences.windows import windows_of_arrays
 
         return self.study.predict(windows_of_arrays(**model_input))
 

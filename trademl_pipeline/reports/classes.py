@@ -7,7 +7,7 @@ import polars as pl
 
 from trademl_pipeline.evaluation import metrics
 from trademl_pipeline.evaluation.metrics import Bootstrap, Score
-from trademl_pipeline.reports.tasks import ClassView
+from trademl_pipeline.tasks.report_spec import ClassView
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class ClassScores:
     Attributes:
         view: the classes.
         n: rows whose class is known.
-        accuracy, brier, calibration: see `training.metrics`.
+        accuracy, brier, calibration: see `evaluation.metrics`.
         reliability: see `metrics.reliability`; series are the columns of `view.all_columns` and "top".
         confusion: (came, called) counts.
     """

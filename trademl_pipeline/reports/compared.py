@@ -3,7 +3,7 @@
 from typing import Any
 
 from trademl_pipeline.reports.evaluation import Evaluation
-from trademl_pipeline.reports.verdict import looks
+from trademl_pipeline.reports.judging import looks
 
 
 def compared(e: Evaluation) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from trademl_pipeline.reports.figure import Figure, rounded
 from trademl_pipeline.reports.section import Section, Table
-from trademl_pipeline.reports.tasks import TASKS
 from trademl_pipeline.reports.text import NONE, count, figure, number, percent
 from trademl_pipeline.reports.verdict import LABELS, Kind
+from trademl_pipeline.tasks.registry import TASKS
 
 Summary = Mapping[str, Any]
 
@@ -36,7 +36,7 @@ def row_of(summary: Summary) -> Row:
     accuracy, ic, net = compared["accuracy"], compared["rank_ic"], summary["books"].get("net")
     gate = summary["gate"]
     share = next(iter(summary["recovered"].values()), None)
-    race = TASKS[summary["task"]].race
+    race = TASKS[summary["task"]].report.race
     return Row(
         study=summary["study"],
         kind=summary["verdict"]["kind"],
@@ -71,6 +71,7 @@ _LOOKS: Final = {
     "direction": ("directional accuracy less the majority's, points", "points"),
     "expected value": ("correlation of expected value and return", "signed"),
     "signals": ("return after signals less after the others, points", "points"),
+    "score": ("correlation of score and return", "signed"),
     "filtering": ("return of kept signals less of all, points", "points"),
 }
 _HEAD: Final = (

@@ -8,7 +8,6 @@ from trademl_pipeline.portfolio.performance import Performance
 from trademl_pipeline.reports.evaluation import Evaluation
 from trademl_pipeline.reports.lines import Line
 from trademl_pipeline.reports.section import Section
-from trademl_pipeline.reports.tasks.spec import LONG_SIGNALS
 from trademl_pipeline.reports.text import NONE, count, figure, interval, number, percent, plural
 
 
@@ -118,13 +117,9 @@ def book_rule(e: Evaluation) -> str:
         "rank": "weights by rank of the score",
         "sign": "long above a score of 0 and short below, in equal parts",
     }
-    if e.config.task == "breakout":
-        rules["sign"] = f"long the signals {', '.join(LONG_SIGNALS)} in equal parts, nothing short"
-    if e.config.task == "pattern":
-        rules["sign"] = (
-            "long and short as the technical signals say, in equal parts, where the confidence is at least "
-            f"{percent(e.config.confidence_threshold, 0)}"
-        )
+    if e.config.kind.portfolio_rule:
+        confidence = percent(e.config.confidence_threshold, 0)
+        rules[e.config.kind.weighting] = e.config.kind.portfolio_rule.format(confidence=confidence)
     if e.judged is None:
         return f"No prediction calls for a trade ({rules[book.weighting]}): there is no book."
     return (
@@ -230,7 +225,7 @@ def limits(e: Evaluation) -> list[str]:
         )
     pending = e.predictions - e.scored - e.dropped
     if pending:
-        why = " or where no pattern's trigger fired" if e.config.task == "pattern" else ""
+        why = f" or {e.config.kind.no_outcome_because}" if e.config.kind.no_outcome_because else ""
         said.append(f"{plural(pending, 'prediction')} without an outcome yet{why}, in no figure of skill.")
     unranked = e.sessions - (e.rank_ic.sessions if e.rank_ic else 0)
     if unranked:

@@ -1,35 +1,27 @@
-"""All figures of a report, computed once; the pages only show them."""
+"""All figures of a report, with the verdict on them; `measuring` computes them once, the pages only show them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from trademl_pipeline.evaluation import metrics
 from trademl_pipeline.evaluation.metrics import Score
-from trademl_pipeline.market.calendar import month_expr
 from trademl_pipeline.portfolio.performance import Performance
-from trademl_pipeline.reports.books import Book, judged_book, lead_over, other_book
-from trademl_pipeline.reports.classes import ClassScores, class_scores
-from trademl_pipeline.reports.drift import drift
-from trademl_pipeline.reports.fold_table import certificates, fold_table, training_cost
-from trademl_pipeline.reports.gate_results import GateResults, gate_results
-from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs, check, ripe_rows, scored_rows
-from trademl_pipeline.reports.measures import has_calls
-from trademl_pipeline.reports.oracle import Oracle, score_oracle
-from trademl_pipeline.reports.periods import consistency
+from trademl_pipeline.reports.books import Book
+from trademl_pipeline.reports.classes import ClassScores
+from trademl_pipeline.reports.gate_results import GateResults
+from trademl_pipeline.reports.inputs import ReportConfig
+from trademl_pipeline.reports.oracle import Oracle
 from trademl_pipeline.reports.section import Assessment, Section
-from trademl_pipeline.reports.tasks.assess import assess
-from trademl_pipeline.reports.tasks.examples import examples
-from trademl_pipeline.reports.verdict import Verdict, judge
+from trademl_pipeline.reports.verdict import Verdict
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The figures.
+@dataclass(frozen=True, kw_only=True)
+class Measurements:
+    """The figures, before they are judged.
 
     Attributes:
         config: how they were measured.
@@ -40,7 +32,7 @@ class Evaluation:
             their days.
         unripe: no race has run its full length, so that all known ones are scored though they were decided early.
         sessions, symbols: of the scored rows.
-        directional_accuracy, directional_excess: see `training.metrics`; None where the score calls no
+        directional_accuracy, directional_excess: see `evaluation.metrics`; None where the score calls no
             direction.
         rank_ic, icir: None where no session has enough symbols.
         ic_daily: session, ic, n, cumulative.
@@ -93,11 +85,6 @@ class Evaluation:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def verdict(self) -> Verdict:
-        """The judgement of these figures."""
-        return judge(self)
-
-    @property
     def gross(self) -> Performance | None:
         """The judged book before costs."""
         return self.judged.gross if self.judged else None
@@ -123,93 +110,12 @@ class Evaluation:
         return self.classes[0].confusion if len(self.classes) == 1 else None
 
 
-def evaluate(inputs: ReportInputs, config: ReportConfig) -> Evaluation:
-    """Measure everything a report shows.
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Measurements):
+    """The figures and what is made of them.
 
-    Raises:
-        ReportError: if inputs are empty, lack columns or keys, or no prediction has an outcome.
+    Attributes:
+        verdict: the judgement of these figures.
     """
-    kind = config.kind
-    config = replace(config, horizon=kind.horizon or config.horizon)
-    check(inputs, kind)
-    rows = scored_rows(inputs, kind)
-    known, unripe = rows.height, False
-    if kind.race:
-        ripe = ripe_rows(rows, inputs.bars, config.horizon)
-        rows, unripe = (rows, True) if ripe.is_empty() else (ripe, False)
-    boot = config.bootstrap
-    daily = metrics.rank_ic_by_session(rows, min_symbols=config.min_symbols)
-    ranked = not daily.is_empty()
-    called = kind.directional and has_calls(rows)
-    direction = metrics.directional_accuracy(rows, boot) if called else None
-    ic = metrics.rank_ic(daily, boot) if ranked else None
-    gate = gate_results(inputs.audits)
-    judged, other = judged_book(inputs, config), other_book(inputs, config)
-    classes = (class_scores(rows, view, boot) for view in kind.views)
-    return Evaluation(
-        config=config,
-        first=rows["session"][0],
-        last=rows["session"][-1],
-        months=rows.select(month_expr())["month"].unique().sort().to_list(),
-        predictions=inputs.predictions.height,
-        scored=rows.height,
-        dropped=known - rows.height,
-        unripe=unripe,
-        sessions=rows["session"].n_unique(),
-        symbols=rows["symbol"].n_unique(),
-        directional_accuracy=direction,
-        directional_excess=metrics.directional_excess(rows, boot) if called else None,
-        rank_ic=ic,
-        icir=metrics.icir(daily, boot) if ranked else None,
-        ic_daily=daily.with_columns(cumulative=pl.col("ic").cum_sum()),
-        ic_monthly=_monthly(daily, config),
-        classes=tuple(c for c in classes if c is not None),
-        importance=_importance(inputs.importances),
-        judged=judged,
-        other=other,
-        lead=lead_over(judged, other, config),
-        gate=gate,
-        certificates=certificates(inputs.predictions),
-        cost=training_cost(inputs),
-        folds=fold_table(inputs, rows, daily, gate, config),
-        oracle=score_oracle(inputs.oracle, rows, daily, direction, ic, config),
-        task=assess(rows, inputs, config),
-        consistency=consistency(rows, config),
-        drift=drift(inputs.predictions),
-        examples=examples(rows, inputs, config),
-        metadata=dict(inputs.metadata),
-    )
 
-
-def _monthly(daily: pl.DataFrame, config: ReportConfig) -> pl.DataFrame:
-    scores = [
-        (month, metrics.rank_ic(own, config.bootstrap))
-        for (month,), own in daily.with_columns(month_expr()).group_by("month", maintain_order=True)
-    ]
-    return pl.DataFrame(
-        [(month, s.value, s.low, s.high, s.sessions) for month, s in scores],
-        schema={
-            "month": pl.String,
-            "ic": pl.Float64,
-            "low": pl.Float64,
-            "high": pl.Float64,
-            "sessions": pl.Int64,
-        },
-        orient="row",
-    )
-
-
-def _importance(importances: pl.DataFrame | None) -> pl.DataFrame:
-    if importances is None or importances.is_empty():
-        figures = dict.fromkeys(("mean", "low", "high"), pl.Float64)
-        return pl.DataFrame(schema={"feature": pl.String, **figures, "folds": pl.Int64})
-    return (
-        importances.group_by("feature")
-        .agg(
-            pl.col("importance").mean().alias("mean"),
-            pl.col("importance").min().alias("low"),
-            pl.col("importance").max().alias("high"),
-            pl.len().cast(pl.Int64).alias("folds"),
-        )
-        .sort("mean", "feature", descending=[True, False])
-    )
+    verdict: Verdict

@@ -11,7 +11,9 @@ from trademl_pipeline.evaluation.metrics import IC_ALARM
 from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, sessions_a_year
 from trademl_pipeline.portfolio.costs import Costs
 from trademl_pipeline.portfolio.long_short import LongShortConfig
-from trademl_pipeline.reports.tasks import TASKS, Task
+from trademl_pipeline.tasks.protocol import Task
+from trademl_pipeline.tasks.registry import TASKS
+from trademl_pipeline.tasks.report_spec import ReportSpec
 
 
 class ReportError(ValueError):
@@ -27,7 +29,7 @@ class ReportConfig:
         title: one line for people.
         horizon: sessions that an outcome reaches ahead.
         seed: seed of the intervals.
-        task: kind of study, one of `tasks.TASKS`; says which columns there are and which figures make sense.
+        task: what the models are asked, a key of `TASKS`; says which columns there are and which figures make sense.
         simulated: whether the market is simulated, with a planted signal.
         portfolio: the naive book; None decides daily and holds for the horizon, by the task's own rule.
             Where a long/short holds longer than one session, one that holds for one is shown beside it.
@@ -41,7 +43,7 @@ class ReportConfig:
         sharpe_ceiling: and a Sharpe ratio whose interval lies above it.
         ev_ceiling: and, for breakouts, a correlation of expected and realised value above it: twice what the
             published design hopes for.
-        confidence_threshold: least confidence of a technical signal that is kept (seed 002).
+        confidence_threshold: least confidence of a technical signal that is kept.
         costs: of trading; None: those of `portfolio`.
     """
 
@@ -69,9 +71,14 @@ class ReportConfig:
             raise ReportError(f"config.task is {self.task!r}; it must be one of {', '.join(TASKS)}")
 
     @property
-    def kind(self) -> Task:
-        """The kind of study."""
+    def asked(self) -> Task:
+        """The task itself."""
         return TASKS[self.task]
+
+    @property
+    def kind(self) -> ReportSpec:
+        """What the task declares for its reports."""
+        return self.asked.report
 
     @property
     def book(self) -> LongShortConfig:
@@ -102,7 +109,7 @@ class ReportConfig:
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """Frames behind a report. Which columns a kind of study brings is in `tasks.spec`.
+    """Frames behind a report. Which columns a task brings is in its file, `tasks/<name>.py`.
 
     Attributes:
         predictions: symbol, session, score, fold and the task's own columns; decision_time, knowledge_time,
@@ -173,7 +180,7 @@ def check(inputs: ReportInputs, task: Task) -> None:
     """
     needed = {
         "predictions": (*_KEY, "score", *task.predicted, "fold"),
-        "outcomes": (*_KEY, *task.came),
+        "outcomes": (*_KEY, *task.report.outcomes),
         "members": (*_KEY, "fold", "member", "score", *task.of_members),
         **_NEEDED,
     }
@@ -196,7 +203,7 @@ def check(inputs: ReportInputs, task: Task) -> None:
             raise ReportError(f"{name} repeat ({', '.join(key)}) keys")
 
 
-def scored_rows(inputs: ReportInputs, task: Task) -> pl.DataFrame:
+def scored_rows(inputs: ReportInputs, spec: ReportSpec) -> pl.DataFrame:
     """Predictions that have an outcome, with it, sorted by session and symbol.
 
     Outcomes that are named as the prediction of them come with the prefix `came_`; the outcome that the score
@@ -205,7 +212,7 @@ def scored_rows(inputs: ReportInputs, task: Task) -> pl.DataFrame:
     Raises:
         ReportError: if no prediction has an outcome.
     """
-    rows = with_outcomes(inputs.predictions, inputs.outcomes, task)
+    rows = with_outcomes(inputs.predictions, inputs.outcomes, spec)
     if rows.is_empty():
         raise ReportError(
             f"none of {inputs.predictions.height} predictions has an outcome yet; predictions run to "
@@ -231,14 +238,14 @@ def ripe_rows(rows: pl.DataFrame, bars: pl.DataFrame, horizon: int) -> pl.DataFr
     return rows.filter(pl.col("session") <= sessions[-1 - horizon])
 
 
-def with_outcomes(predictions: pl.DataFrame, outcomes: pl.DataFrame, task: Task) -> pl.DataFrame:
+def with_outcomes(predictions: pl.DataFrame, outcomes: pl.DataFrame, spec: ReportSpec) -> pl.DataFrame:
     """Predictions, or those of members, joined with what came; see `scored_rows`."""
-    decided = [task.outcome] + ["target"] * ("target" in task.came)
-    extra = [c for c in ("label_start", "label_end", *task.may_come) if c in outcomes.columns]
+    decided = [spec.outcome] + ["target"] * ("target" in spec.outcomes)
+    extra = [c for c in ("label_start", "label_end", *spec.optional_outcomes) if c in outcomes.columns]
     came = (
         outcomes.drop_nulls(decided)
-        .with_columns(forward_return=pl.col(task.outcome))
-        .select(*_KEY, *dict.fromkeys([*task.came, "forward_return", *extra]))
+        .with_columns(forward_return=pl.col(spec.outcome))
+        .select(*_KEY, *dict.fromkeys([*spec.outcomes, "forward_return", *extra]))
     )
     clash = [c for c in came.columns if c in predictions.columns and c not in _KEY]
     return predictions.join(

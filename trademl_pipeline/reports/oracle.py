@@ -9,9 +9,7 @@ import polars as pl
 
 from trademl_pipeline.evaluation import metrics
 from trademl_pipeline.evaluation.metrics import Score
-from trademl_pipeline.labels.breakout import STRATEGIC_VALUES
 from trademl_pipeline.reports.inputs import ReportConfig, ReportError
-from trademl_pipeline.reports.measures import yardsticks
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class Oracle:
             to have of the oracle's rank IC, since given the expectation outcomes are luck: of the two shares the one
             that a few months can tell.
         told: by name of the yardstick, what the oracle's probabilities score.
-        told_shares: by what it is a share of, the model's part of that; see `measures.Yardstick`.
+        told_shares: by what it is a share of, the model's part of that; see `tasks.report_spec.Yardstick`.
     """
 
     directional_accuracy: Score | None
@@ -143,10 +141,9 @@ def _told(oracle: pl.DataFrame, rows: pl.DataFrame, config: ReportConfig) -> dic
         return {"told": told, "told_shares": shares}
     both = _joined(rows, oracle.select("symbol", "session", pl.col(columns).name.suffix("_oracle")))
     best_rows = both.with_columns(pl.col(f"{c}_oracle").alias(c) for c in columns)
-    if config.task == "breakout":
-        value = sum(v * pl.col(c) for v, c in zip(STRATEGIC_VALUES, columns, strict=True))
-        best_rows = best_rows.with_columns(value.alias("score"))  # pyright: ignore[reportAttributeAccessIssue]
-    for stick in yardsticks(config.kind):
+    if config.kind.oracle_score is not None:
+        best_rows = best_rows.with_columns(config.kind.oracle_score.alias("score"))
+    for stick in config.kind.yardsticks:
         own, best = stick.of(both, config), stick.of(best_rows, config)
         if best is None or best.value is None:
             continue

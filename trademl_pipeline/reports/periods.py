@@ -1,5 +1,6 @@
 """Stability of results: the same figures quarter by quarter, half against half, and symbol by symbol."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import polars as pl
@@ -7,13 +8,12 @@ import polars as pl
 from trademl_pipeline.evaluation.metrics import Score
 from trademl_pipeline.reports.inputs import ReportConfig
 from trademl_pipeline.reports.lines import with_interval
-from trademl_pipeline.reports.measures import Measure, measures
 from trademl_pipeline.reports.section import Section, Table
 from trademl_pipeline.reports.text import NONE, count, figure, plural
+from trademl_pipeline.tasks.report_spec import Measure
 
 SHOWN = 4
 EXTREMES = 5
-_OF_A_SYMBOL = ("AUC over all patterns", "EV correlation", "directional accuracy")
 _FEWEST_DRAWS = 100
 _LONGEST_BY_QUARTER = 16
 _SHORTEST_BY_QUARTER = 4
@@ -21,7 +21,7 @@ _SHORTEST_BY_QUARTER = 4
 
 def consistency(rows: pl.DataFrame, config: ReportConfig) -> Section:
     """Figures by period: months of a short range, quarters of a longer one, years of a long one."""
-    shown = measures(config.kind)[:SHOWN]
+    shown = config.kind.ranked_measures[:SHOWN]
     labelled = rows.with_columns(period=_period(rows))
     table, found = [], []
     for (period,), own in labelled.group_by("period", maintain_order=True):
@@ -54,7 +54,7 @@ def consistency(rows: pl.DataFrame, config: ReportConfig) -> Section:
 
 def _by_symbol(rows: pl.DataFrame, config: ReportConfig) -> tuple[list[str], list[Table]]:
     """One sentence and one table over symbols, by the first figure that a symbol has by itself."""
-    measure = next((m for m in measures(config.kind) if m.name in _OF_A_SYMBOL), None)
+    measure = next((m for m in config.kind.ranked_measures if m.by_symbol), None)
     if measure is None or rows["symbol"].n_unique() < 2:
         return [], []
     parts = {str(name): own for (name,), own in rows.group_by("symbol", maintain_order=True)}
@@ -102,7 +102,7 @@ def _halves(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return rows.filter(pl.col("session") < middle), rows.filter(pl.col("session") >= middle)
 
 
-def _row(name: str, own: pl.DataFrame, shown: list[Measure], scores: list[Score | None]) -> list[str]:
+def _row(name: str, own: pl.DataFrame, shown: Sequence[Measure], scores: list[Score | None]) -> list[str]:
     texts = [with_interval(s, m.style) for m, s in zip(shown, scores, strict=True)]
     return [name, count(own["session"].n_unique()), count(own.height), *texts]
 

@@ -17,8 +17,9 @@ from typing import Any
 
 from trademl_pipeline.reports import content, html, markdown
 from trademl_pipeline.reports.compared import compared
-from trademl_pipeline.reports.evaluation import Evaluation, evaluate
+from trademl_pipeline.reports.evaluation import Evaluation
 from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs
+from trademl_pipeline.reports.measuring import evaluate
 from trademl_pipeline.reports.verdict import Verdict
 from trademl_pipeline.reports.writing import ReportPaths, write_report
 

@@ -1,4 +1,4 @@
-"""Which class of breakout follows a consolidation, by Mamba and attention on its snapshots (seed 001)."""
+"""Which class of breakout follows a consolidation, by Mamba and attention on its snapshots."""
 
 from trademl_pipeline.portfolio.long_short import LongShortConfig
 from trademl_pipeline.studies.spec import FoldPlan, StudySpec

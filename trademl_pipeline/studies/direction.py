@@ -1,4 +1,4 @@
-"""Buy, Hold or Sell over the next week, by trees and networks on daily indicators (seed 003)."""
+"""Buy, Hold or Sell over the next week, by trees and networks on daily indicators."""
 
 from trademl_pipeline.studies.spec import FoldPlan, StudySpec
 from trademl_pipeline.training.members import Effort, MemberSpec

@@ -1,4 +1,4 @@
-"""Six tasks at once by xLSTM and Transformer, and by two simpler forms of it, on the same folds (seed 004)."""
+"""Six tasks at once by xLSTM and Transformer, and by two simpler forms of it, on the same folds."""
 
 from trademl_pipeline.studies.spec import FoldPlan, StudySpec
 from trademl_pipeline.studies.voters import RETURN_TREES
@@ -7,7 +7,7 @@ from trademl_pipeline.training.networks.schedule import Phase
 from trademl_pipeline.training.selection import SelectionPlan
 from trademl_pipeline.training.study import FitPlan
 
-# Returns and direction first, then the tasks that build on them (seed 004).
+# Returns and direction first, then the tasks that build on them.
 CURRICULUM = (
     Phase(1, {"price": 0.6, "direction": 0.4}),
     Phase(1, {"price": 0.4, "direction": 0.25, "position": 0.2, "volatility": 0.15}),

@@ -1,4 +1,4 @@
-"""Return and volatility over 1 and 30 sessions, by a Mamba forecaster (seed 000)."""
+"""Return and volatility over 1 and 30 sessions, by a Mamba forecaster."""
 
 from trademl_pipeline.studies.spec import FoldPlan, StudySpec
 from trademl_pipeline.studies.voters import RETURN_TREES

@@ -1,4 +1,4 @@
-"""How far to trust technical patterns over the next week, by a shared LSTM backbone (seed 002)."""
+"""How far to trust technical patterns over the next week, by a shared LSTM backbone."""
 
 from trademl_pipeline.market.symbols import MAG7
 from trademl_pipeline.studies.spec import FoldPlan, StudySpec

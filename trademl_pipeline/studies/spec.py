@@ -15,9 +15,11 @@ from trademl_pipeline.tables import (
     prediction_table,
     sequence_table,
 )
+from trademl_pipeline.tasks.checks import TaskError, check_outcomes, check_task
+from trademl_pipeline.tasks.protocol import Task
+from trademl_pipeline.tasks.registry import TASKS
 from trademl_pipeline.training.members import BOOSTED, MemberSpec
 from trademl_pipeline.training.study import Ensemble, FitPlan
-from trademl_pipeline.training.tasks import TASKS, Task
 
 STUDY_NAME_RULE = "lower-case letters, digits and underscores, starting with a letter"
 Decisions = Literal["sessions", "snapshots"]
@@ -118,21 +120,40 @@ class StudySpec:
                 f"validation_sessions is {self.validation_sessions}, not less than folds.min_train "
                 f"({self.folds.min_train}); nothing would be left to train on"
             )
-        missing = set(TASKS[self.fit.task].labels) - set(TARGETS[self.target].values)
-        if missing:
+        self._abilities()
+        self._members()
+
+    def _abilities(self) -> None:
+        """Refuse a plan that asks of the task what it does not declare."""
+        task = self.task
+        try:
+            check_task(task)
+            check_outcomes(task, self.target, TARGETS[self.target].values)
+        except TaskError as error:
+            raise StudySpecError(f"fit.task: {error}") from error
+        unknown = sorted(set(task.context) - set(self.feature_names))
+        if unknown:
             raise StudySpecError(
-                f"fit.task {self.fit.task!r} learns {sorted(missing)}, which target {self.target!r} does not have; "
-                "choose a target that fits the task"
+                f"fit.task {task.name!r} reads {unknown} as its context, which feature_set {self.feature_set!r} does "
+                "not have; choose a set that has them"
             )
         if self.fit.select is not None and self.decisions == "snapshots":
             raise StudySpecError(
                 "fit.select cannot be used on snapshots, whose windows hold the whole feature set"
             )
-        if self.fit.cross_validate is not None and not hasattr(self.task, "calls"):
+        if self.fit.select is not None and task.selection_label is None:
             raise StudySpecError(
-                f"fit.cross_validate scores outcomes of 0 and 1, and task {self.fit.task!r} has none; leave it out"
+                f"fit.select looks at classes, and task {task.name!r} has no selection_label; leave it out"
             )
-        self._members()
+        if self.fit.calibrate and task.class_label is None:
+            raise StudySpecError(
+                f"fit.calibrate fits frequencies of classes, and task {task.name!r} has no class_label; leave it out"
+            )
+        if self.fit.cross_validate is not None and task.binary_calls is None:
+            raise StudySpecError(
+                f"fit.cross_validate scores outcomes of 0 and 1, and task {task.name!r} has none (binary_calls); "
+                "leave it out"
+            )
 
     def _members(self) -> None:
         members = self.fit.members
@@ -157,11 +178,7 @@ class StudySpec:
                     f"fit.members {member.name}: means is {member.means}; each takes in from 2 sessions to the window "
                     f"({self.window})"
                 )
-            if member.kind in BOOSTED and self.task.kind != "class" and not hasattr(self.task, "regressed"):
-                raise StudySpecError(
-                    f"fit.members {member.name}: {member.kind} learns classes or values, and task "
-                    f"{self.fit.task!r} has no `regressed` that gives them by column"
-                )
+            self._learns(member)
             unknown = set(member.apart or ()) - set(self.feature_names)
             if unknown or (self.fit.select is not None and member.apart):
                 raise StudySpecError(
@@ -170,26 +187,49 @@ class StudySpec:
                 )
             if member.apart is not None and member.kind not in BOOSTED:
                 raise StudySpecError(f"fit.members {member.name}: apart is for trees; leave it out")
-            if member.space and self.task.kind != "class":
+            if member.space and self.task.class_label is None:
                 raise StudySpecError(
                     f"fit.members {member.name}: space is searched by the log loss of classes, and task "
                     f"{self.fit.task!r} has none; set what suits it in settings"
                 )
         if len(self.fit.voters) > 1:
-            if self.fit.ensemble in ("weighted", "horizon") and not self._told:
+            if self.fit.ensemble in ("weighted", "horizon") and not self._regressible:
                 raise StudySpecError(
-                    f"fit.ensemble is {self.fit.ensemble!r}, and task {self.fit.task!r} has no `truth` to weight "
-                    "members by; use 'mean' or 'first'"
+                    f"fit.ensemble is {self.fit.ensemble!r}, and task {self.fit.task!r} has neither class_label nor "
+                    "values to weight members by; use 'mean' or 'first'"
                 )
-            if self.fit.ensemble == "stacked" and self.task.kind != "class":
+            if self.fit.ensemble == "stacked" and self.task.class_label is None:
                 raise StudySpecError(
                     f"fit.ensemble is 'stacked', which learns classes, and task {self.fit.task!r} has none; use "
                     "'weighted' or 'mean'"
                 )
 
+    def _learns(self, member: MemberSpec) -> None:
+        """Refuse a member that cannot learn the task, and an epoch figure that the task does not measure."""
+        task, named = self.task, f"fit.members {member.name}"
+        if not member.is_network and not self._regressible:
+            raise StudySpecError(
+                f"{named}: {member.kind} learns classes or values, and task {task.name!r} has neither class_label nor "
+                "values; use networks"
+            )
+        if member.kind == "linear" and task.values is not None and task.values.probabilities:
+            raise StudySpecError(
+                f"{named}: the linear model regresses on values, and task {task.name!r} has probabilities among "
+                "them; use trees or a network"
+            )
+        training = [member.training, *(effort.training for effort in member.efforts.values())]
+        monitors = {settings["monitor"] for settings in training if "monitor" in settings}
+        unknown = sorted(monitors - {"loss", *task.epoch_metrics})
+        if member.is_network and unknown:
+            raise StudySpecError(
+                f"{named}: training monitors {', '.join(unknown)}, and task {task.name!r} measures "
+                f"{', '.join(('loss', *task.epoch_metrics))}"
+            )
+
     @property
-    def _told(self) -> bool:
-        return self.task.kind == "class" or hasattr(self.task, "truth")
+    def _regressible(self) -> bool:
+        """Whether something says what came, column by column."""
+        return self.task.class_label is not None or self.task.values is not None
 
     def _known(self, name: str, value: str, choices) -> None:
         if value not in choices:

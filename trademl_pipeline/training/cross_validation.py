@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.tables import CROSS_VALIDATION_COLUMNS
+from trademl_pipeline.tasks.protocol import Task
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.members import Effort, FittedMember, MemberSpec, Setting, fit_member
-from trademl_pipeline.training.tasks import Task
-from trademl_pipeline.training.windows import Windows
 
 # Sessions of training rows below which nothing is fitted.
 LEAST_SESSIONS = 30
@@ -110,7 +110,7 @@ def cross_validate(
 
     Args:
         spec: the member.
-        task: what it learns; its `calls` say what is scored.
+        task: what it learns; its `binary_calls` say what is scored.
         windows: the fold's training rows, as for `fit_member`, without targets.
         setting: what the fold's members share.
         plan: how to split.
@@ -123,7 +123,7 @@ def cross_validate(
     Raises:
         FitError: the task has no such outcomes, or as the member's fit.
     """
-    calls = getattr(task, "calls", None)
+    calls = task.binary_calls
     if calls is None:
         raise FitError(f"task {task.name} has no outcomes of 0 and 1 to cross-validate on")
     windows = replace(windows, targets=task.targets(windows.keys))

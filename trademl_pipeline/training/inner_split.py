@@ -11,9 +11,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-
-class FitError(ValueError):
-    """A model cannot be fitted on these rows; the message says on what, why and what would help."""
+from trademl_pipeline.sequences.errors import FitError
 
 
 @dataclass(frozen=True)

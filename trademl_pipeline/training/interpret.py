@@ -12,13 +12,13 @@ import polars as pl
 import torch  # noqa: TID253
 
 from trademl_pipeline.models.prepared import Prepared
+from trademl_pipeline.sequences.windows import Windows
+from trademl_pipeline.tasks.registry import TASKS
 from trademl_pipeline.training.inner_split import inner_split
 from trademl_pipeline.training.members import Setting, drawn
 from trademl_pipeline.training.networks.predict import PREDICT_BATCH, Outputs, tensors
 from trademl_pipeline.training.saved import NETWORK
 from trademl_pipeline.training.study import FittedStudy
-from trademl_pipeline.training.tasks import TASKS
-from trademl_pipeline.training.windows import Windows
 
 
 def attention_over_time(model: Prepared, windows: Windows) -> pl.DataFrame:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from trademl_pipeline.training.groups import less_group_means
+from trademl_pipeline.evaluation.groups import less_group_means
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.scaling import fit_robust_scaling
 

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.evaluation.groups import numbered
 from trademl_pipeline.sequences.index import flat
-from trademl_pipeline.training.groups import numbered
+from trademl_pipeline.sequences.windows import Windows
+from trademl_pipeline.tasks.protocol import Task
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.networks.schedule import TrainConfig
 from trademl_pipeline.training.saved import LINEAR, NETWORK, TREES, VALUE_TREES, SavedModel
-from trademl_pipeline.training.tasks import Task
 from trademl_pipeline.training.trials import TrialLedger
-from trademl_pipeline.training.windows import Windows
 
 BOOSTED = ("lightgbm", "xgboost")
 Progress = Callable[[str, dict[str, float]], None]
@@ -258,14 +258,14 @@ def _fit_trees(
     from trademl_pipeline.training.trees.classes import fit_lightgbm, fit_xgboost
     from trademl_pipeline.training.trees.config import LightGBMConfig, XGBoostConfig
 
-    if task.kind != "class":
+    if task.class_label is None:
         return _fit_value_trees(spec, effort, task, windows, setting, ledger)
     fit, config_of = {"lightgbm": (fit_lightgbm, LightGBMConfig), "xgboost": (fit_xgboost, XGBoostConfig)}[
         spec.kind
     ]
     x = rows_of(windows, spec.lags, spec.means)
     names = row_names(setting.names, spec.lags, spec.means)
-    keys = windows.keys.with_columns(pl.Series("target", windows.targets["target"]))
+    keys = windows.keys.with_columns(pl.Series("target", windows.targets[task.class_label]))
     together = None if spec.apart is None else groups_of(windows, setting.names, spec.apart)
     fixed = {
         "n_classes": len(task.columns),
@@ -304,8 +304,8 @@ def _fit_value_trees(
     from trademl_pipeline.training.trees.config import LightGBMConfig, XGBoostConfig
     from trademl_pipeline.training.trees.values import Columns, fit_value_trees
 
-    regressed = getattr(task, "regressed", None)
-    if regressed is None:
+    values = task.values
+    if values is None:
         raise FitError(f"{spec.kind} needs classes or values to learn, and task {task.name} has neither")
     if effort.trials and spec.space:
         raise FitError(
@@ -321,16 +321,16 @@ def _fit_value_trees(
     )
     columns = Columns(
         task.columns,
-        frozenset(getattr(task, "logs", ())),
-        frozenset(getattr(task, "chances", ())),
-        tuple(getattr(task, "exclusive", ())),
+        frozenset(values.log_scale),
+        frozenset(values.probabilities),
+        values.simplexes,
     )
     names = row_names(setting.names, spec.lags, spec.means)
     model = fit_value_trees(
         spec.kind,  # pyright: ignore[reportArgumentType]
         windows.keys,
         rows_of(windows, spec.lags, spec.means),
-        regressed(windows.targets),
+        values.y(windows.targets),
         names,
         columns,
         config,
@@ -396,17 +396,21 @@ def _fit_linear(
 ) -> FittedMember:
     from trademl_pipeline.training.linear import fit_linear
 
-    declared = {"logs": getattr(task, "logs", ()), "units": getattr(task, "units", {}), **spec.settings}
-    truth = getattr(task, "truth", None)
-    if task.kind == "class":
-        y, declared = np.eye(len(task.columns))[windows.targets["target"]], {"shares": True, **spec.settings}
-    elif truth is None or getattr(task, "chances", ()):
+    if task.class_label is not None:
+        y = np.eye(len(task.columns))[windows.targets[task.class_label]]
+        declared = {"shares": True, **spec.settings}
+    elif task.values is None or task.values.probabilities:
         raise FitError(
             f"the linear baseline regresses on values, and task {task.name} has none or has chances beside them; "
             "use trees or a network"
         )
     else:
-        y = truth(windows.keys)
+        y = task.values.y_true(windows.keys)
+        declared = {
+            "logs": task.values.log_scale,
+            "units": task.values.volatility_scaled,
+            **spec.settings,
+        }
     x = rows_of(windows, spec.lags, spec.means)
     names = row_names(setting.names, spec.lags, spec.means)
     sessions = windows.keys["session"].to_numpy()

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 
 from trademl_pipeline.sequences.breakout import PatternWindows, pattern_windows
+from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.training.inner_split import FitError
-from trademl_pipeline.training.windows import Windows
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.sequences.windows import Windows
+from trademl_pipeline.tasks.protocol import Task
+from trademl_pipeline.tasks.registry import TASKS
 from trademl_pipeline.training.cross_validation import GappedSplits
 from trademl_pipeline.training.ensemble.calibrate import Calibration, base_rates, fit_calibration
 from trademl_pipeline.training.ensemble.weights import (
@@ -37,9 +40,7 @@ from trademl_pipeline.training.members import (
 )
 from trademl_pipeline.training.saved import NETWORK, load_model
 from trademl_pipeline.training.selection import SelectionPlan, select_features
-from trademl_pipeline.training.tasks import TASKS, Task
 from trademl_pipeline.training.trials import TrialLedger
-from trademl_pipeline.training.windows import Windows
 
 Ensemble = Literal["first", "mean", "weighted", "stacked", "horizon"]
 CARD, TIMES, TUNED = "study.json", "seconds.json", "tuned"
@@ -281,7 +282,7 @@ def _combined(
         calibrators = _calibrators(oof, task, windows, ledger)
         oof = replace(oof, predictions=_calibrated(calibrators, oof.predictions))
     if plan.ensemble == "stacked":
-        target = windows.targets["target"]
+        target = _class_numbers(task, windows)
         return {}, fit_stacked(oof, target, windows.keys, kind="class", ledger=ledger), calibrators
     return _fit_weights(plan, task, oof, windows, ledger), None, calibrators
 
@@ -304,7 +305,9 @@ def _selected(
     plan: SelectionPlan, task: Task, windows: Windows, setting: Setting, ledger: FitLedger
 ) -> tuple[Windows, Setting, Mapping[str, str]]:
     """Windows over the chosen features only; the choice looks at the decisions' own sessions."""
-    target = windows.keys["target"].cast(pl.Int64).alias("_target")
+    if task.selection_label is None:
+        raise FitError(f"task {task.name} has no label of classes to select features by; leave `select` out")
+    target = windows.keys[task.selection_label].cast(pl.Int64).alias("_target")
     rows = pl.DataFrame(windows.matrix[windows.row], schema=list(setting.names)).with_columns(target)
     rows = windows.keys.select("symbol", "session", "label_end", "knowledge_time").hstack(rows)
     chosen = select_features(rows, setting.names, "_target", ledger=ledger, plan=plan)
@@ -350,20 +353,20 @@ def _out_of_fold(fold: _Fold) -> OutOfFold:
 def _fit_weights(
     plan: FitPlan, task: Task, oof: OutOfFold, windows: Windows, ledger: FitLedger
 ) -> dict[str, dict[str, float]]:
-    if task.kind == "class":
-        target = windows.targets["target"]
+    if task.class_label is not None:
+        target = windows.targets[task.class_label]
         fitted = fit_weights(oof, target, windows.keys, kind="class", ledger=ledger, equal_share=EQUAL_SHARE)
         return {"": dict(fitted.weights)}
-    truth = getattr(task, "truth", None)
-    if truth is None:
+    values = task.values
+    if values is None:
         raise FitError(f"members of task {task.name} cannot be weighted; use ensemble 'first'")
-    came, horizon = truth(windows.keys), getattr(task, "sessions", {})
+    came = values.y_true(windows.keys)
     found: dict[str, dict[str, float]] = {}
     for i, column in enumerate(task.columns):
         known = ~np.isnan(came[oof.rows, i])
         own = OutOfFold(oof.rows[known], {m: p[known, i] for m, p in oof.predictions.items()})
         # A level, such as a volatility, is to be right for all symbols of a session together.
-        level = column in getattr(task, "logs", ())
+        level = column in values.log_scale
         fitted = fit_weights(
             own,
             came[:, i],
@@ -374,8 +377,8 @@ def _fit_weights(
             within_sessions=not level,
         )
         weights = dict(fitted.weights)
-        if plan.ensemble == "horizon" and column in horizon:
-            weights = dict(weighted_by_horizon(weights, horizon[column]).weights)
+        if plan.ensemble == "horizon" and column in values.horizons:
+            weights = dict(weighted_by_horizon(weights, values.horizons[column]).weights)
         found[column] = weights
     return found
 
@@ -391,7 +394,7 @@ def _weighted(
             for i, column in enumerate(task.columns)
         ]
     )
-    for group in getattr(task, "exclusive", ()):
+    for group in task.values.simplexes if task.values is not None else ():
         # Weights of their own for each class do not keep their sum.
         own = [task.columns.index(column) for column in group]
         mixed[:, own] /= mixed[:, own].sum(axis=1, keepdims=True)
@@ -420,9 +423,17 @@ def _held(asked: Sequence[FittedMember], task: Task, windows: Windows, setting: 
     return OutOfFold(np.flatnonzero(split.validation), predicted)
 
 
+def _class_numbers(task: Task, windows: Windows) -> np.ndarray:
+    if task.class_label is None:
+        raise FitError(
+            f"task {task.name} has no class_label; leave `calibrate` and the ensemble 'stacked' out"
+        )
+    return windows.targets[task.class_label]
+
+
 def _calibrators(oof: OutOfFold, task: Task, windows: Windows, ledger: FitLedger) -> dict[str, Calibration]:
     """One for each of the voters at hand, fitted out of fold; base rates are those of all training rows."""
-    target = windows.targets["target"]
+    target = _class_numbers(task, windows)
     base = base_rates(target, len(task.columns))
 
     def fit(_: pl.DataFrame) -> dict[str, Calibration]:

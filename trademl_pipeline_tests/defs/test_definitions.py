@@ -14,7 +14,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 import trademl_pipeline.defs as package
 from trademl_pipeline.definitions import defs
 from trademl_pipeline.settings import ROOT
-from trademl_pipeline.training.tasks import TASKS
+from trademl_pipeline.tasks import TASKS
 
 HEAVY = (
     "scipy",

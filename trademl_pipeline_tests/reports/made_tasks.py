@@ -6,7 +6,8 @@ import polars as pl
 from trademl_pipeline.labels.breakout import STRATEGIC_VALUES
 from trademl_pipeline.market.calendar import month_expr
 from trademl_pipeline.reports import ReportInputs
-from trademl_pipeline.reports.tasks.spec import PATTERNS, TASKS
+from trademl_pipeline.tasks import TASKS
+from trademl_pipeline.tasks.pattern import PATTERNS
 
 SEED = 11
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 from trademl_pipeline.evaluation.metrics import IC_ALARM
 from trademl_pipeline.reports.inputs import ReportConfig
-from trademl_pipeline.reports.tasks import TASKS
+from trademl_pipeline.tasks import TASKS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reports.md").read_text()
 

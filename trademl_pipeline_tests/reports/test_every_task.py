@@ -10,7 +10,7 @@ import pytest
 from trademl_pipeline.reports import ReportError, build_report
 from trademl_pipeline.reports.content import sections
 from trademl_pipeline.reports.figures import figures
-from trademl_pipeline.reports.tasks import TASKS
+from trademl_pipeline.tasks import TASKS
 from trademl_pipeline_tests.reports.made_tasks import task_inputs
 from trademl_pipeline_tests.reports.page import COLOURS, Page
 

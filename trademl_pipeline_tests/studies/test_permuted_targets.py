@@ -20,6 +20,7 @@ from trademl_pipeline.features import compute
 from trademl_pipeline.labels import TARGETS
 from trademl_pipeline.labels.breakout import STRATEGIC_VALUES
 from trademl_pipeline.pipeline.predict import predicted
+from trademl_pipeline.sequences.windows import Windows, windows_for
 from trademl_pipeline.simulation import SimulatedMarket
 from trademl_pipeline.simulation.paths import MarketSpec
 from trademl_pipeline.studies import STUDIES, StudySpec
@@ -27,7 +28,6 @@ from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.members import Effort, MemberSpec, Setting
 from trademl_pipeline.training.snapshot_windows import snapshot_windows
 from trademl_pipeline.training.study import FitPlan, fit_study
-from trademl_pipeline.training.windows import Windows, windows_for
 
 pytestmark = pytest.mark.slow
 

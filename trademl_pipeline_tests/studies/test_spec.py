@@ -5,8 +5,8 @@ import pytest
 from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.labels import TARGETS
 from trademl_pipeline.studies import DIRECTION, STUDIES, FoldPlan, StudySpecError
+from trademl_pipeline.tasks import TASKS
 from trademl_pipeline.training.members import Effort
-from trademl_pipeline.training.tasks import TASKS
 
 TREES = DIRECTION.fit.members[0]
 
@@ -71,13 +71,7 @@ def silent(monkeypatch):
     """A task of values that does not say what came."""
 
     class Silent(type(TASKS["hybrid"])):
-        @property
-        def truth(self):
-            raise AttributeError("truth")
-
-        @property
-        def regressed(self):
-            raise AttributeError("regressed")
+        values = None
 
     monkeypatch.setattr("trademl_pipeline.studies.spec.TASKS", {**TASKS, "hybrid": Silent()})
 
@@ -85,7 +79,8 @@ def silent(monkeypatch):
 def test_trees_are_refused_where_nothing_says_what_came(silent):
     study = STUDIES["hybrid"]
     with pytest.raises(
-        StudySpecError, match="lightgbm learns classes or values, and task 'hybrid' has no `regressed`"
+        StudySpecError,
+        match="lightgbm learns classes or values, and task 'hybrid' has neither class_label nor values",
     ):
         replace(study, fit=replace(study.fit, ensemble="mean"))
 
@@ -94,7 +89,7 @@ def test_trees_are_refused_where_nothing_says_what_came(silent):
 def test_members_are_not_weighted_where_nothing_says_what_came(silent, ensemble):
     study = STUDIES["hybrid"]
     networks = tuple(study.networks)
-    with pytest.raises(StudySpecError, match="no `truth` to weight members by"):
+    with pytest.raises(StudySpecError, match="neither class_label nor values to weight members by"):
         replace(study, fit=replace(study.fit, members=networks, ensemble=ensemble))
     replace(study, fit=replace(study.fit, members=networks, ensemble="mean"))
 

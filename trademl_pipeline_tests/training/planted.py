@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 
-from trademl_pipeline.training.windows import Windows
+from trademl_pipeline.sequences.windows import Windows
 
 
 def panel(symbols: int, sessions: int, features: int, seed: int, horizon: int = 1):

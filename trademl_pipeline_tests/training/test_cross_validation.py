@@ -11,7 +11,10 @@ from sklearn.model_selection import TimeSeriesSplit
 from trademl_pipeline.folds import WalkForward
 from trademl_pipeline.leakage import audit_fit_ledger, audit_folds
 from trademl_pipeline.market.calendar import count_between, offset_sessions, sessions
+from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.studies import STUDIES, StudySpecError
+from trademl_pipeline.tasks import TASKS
+from trademl_pipeline.tasks.pattern import PATTERNS
 from trademl_pipeline.training.cross_validation import (
     GappedSplits,
     cross_validate,
@@ -21,8 +24,6 @@ from trademl_pipeline.training.cross_validation import (
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.members import Effort, MemberSpec, Setting
-from trademl_pipeline.training.tasks import PATTERNS, TASKS
-from trademl_pipeline.training.windows import Windows
 from trademl_pipeline_tests.training.planted import windows_of
 
 HORIZON, SYMBOLS, LATE = 5, 6, 130

@@ -4,7 +4,7 @@ import sys
 LIGHT = [
     "trademl_pipeline.models.registry",
     "trademl_pipeline.training.networks.schedule",
-    "trademl_pipeline.training.windows",
+    "trademl_pipeline.sequences.windows",
     "trademl_pipeline.training.ensemble.weights",
     "trademl_pipeline.evaluation.conformal",
     "trademl_pipeline.training.tuning",

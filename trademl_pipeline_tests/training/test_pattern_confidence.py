@@ -4,7 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from trademl_pipeline.training.tasks import PATTERNS, TASKS
+from trademl_pipeline.tasks import TASKS
+from trademl_pipeline.tasks.pattern import PATTERNS
 
 CONTEXT = pl.DataFrame({"return_7": [0.03, -0.02]})
 

@@ -7,12 +7,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from trademl_pipeline.tasks import TASKS
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.members import Effort, MemberSpec, Setting, drawn
 from trademl_pipeline.training.selection import SelectionPlan
 from trademl_pipeline.training.study import FitPlan, fit_study, load_study
-from trademl_pipeline.training.tasks import TASKS
 from trademl_pipeline.training.trials import TrialLedger
 from trademl_pipeline.training.tuning import Choice
 from trademl_pipeline_tests.training.planted import direction_problem, panel, windows_of

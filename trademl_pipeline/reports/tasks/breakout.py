@@ -9,14 +9,20 @@ from trademl_pipeline.evaluation.metrics import Score
 from trademl_pipeline.labels.breakout import CLASSES, STRATEGIC_VALUES
 from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs
 from trademl_pipeline.reports.lines import Line, with_interval
-from trademl_pipeline.reports.measures import K3_K4, K4, PLAINLY, breakout_calls
 from trademl_pipeline.reports.section import Assessment, Section, Table
 from trademl_pipeline.reports.tasks.breakout_tests import FAILED, Test, validation_tests
 from trademl_pipeline.reports.tasks.published import BREAKOUT_TARGETS
-from trademl_pipeline.reports.tasks.spec import LONG_SIGNALS, SIGNALS, TASKS
 from trademl_pipeline.reports.text import NONE, count, figure, interval, number, percent, plural
+from trademl_pipeline.tasks.breakout import (
+    K3_K4,
+    K4,
+    LONG_SIGNALS,
+    PLAINLY,
+    PROBABILITIES,
+    SIGNALS,
+    breakout_calls,
+)
 
-PROBABILITIES = TASKS["breakout"].views[0].columns
 _SHORT = tuple(name.split("_")[0] for name in CLASSES)
 
 
@@ -69,7 +75,7 @@ def assess(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> As
 
 
 def called_rows(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows with the calls of `measures.breakout_calls`, `value` (strategic value that came), `gain` (simple return)."""
+    """Rows with the calls of `breakout_calls`, `value` (strategic value that came), `gain` (simple return)."""
     values = dict(enumerate(STRATEGIC_VALUES))
     return breakout_calls(rows).with_columns(
         value=pl.col("target").cast(pl.Int64).replace_strict(values, return_dtype=pl.Float64),
@@ -78,7 +84,7 @@ def called_rows(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def prediction_summary(predictions: pl.DataFrame) -> str:
-    """The prediction summary as seed 001 prints it: classes called, signals, and the STRONG ones.
+    """The prediction summary as the published breakout design prints it: classes called, signals, and the STRONG ones.
 
     Args:
         predictions: p_k0 … p_k5, ev, signal.

@@ -1,6 +1,6 @@
-"""The five validation tests of seed 001, each passed, failed or undecided, with the figures behind it.
+"""The five validation tests of the breakout design, each passed, failed or undecided, with the figures behind it.
 
-The seed names the tests and prints figures of each but few marks; those below are ours, fixed beforehand. Every
+The design names the tests and prints figures of each but few marks; those below are ours, fixed beforehand. Every
 prediction here is out of sample, so "past" is the earlier half of the scored sessions and "recent" the later.
 """
 
@@ -16,10 +16,9 @@ from trademl_pipeline.evaluation.forecast_scores import difference_of_means
 from trademl_pipeline.evaluation.metrics import Score
 from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs
 from trademl_pipeline.reports.lines import with_interval
-from trademl_pipeline.reports.measures import K4
 from trademl_pipeline.reports.tasks.published import BREAKOUT_TARGETS
-from trademl_pipeline.reports.tasks.spec import TASKS
 from trademl_pipeline.reports.text import count, number, percent, plural
+from trademl_pipeline.tasks.breakout import K4, PROBABILITIES
 
 State = Literal["passed", "failed", "undecided"]
 FAILED: Final = "failed"
@@ -31,7 +30,6 @@ FEWEST_K4: Final = 5
 """Fewest rows of K4 in a half to compare."""
 HIGH_DRIFT: Final = 0.5
 """Kullback-Leibler divergence above this is a high drift; above half of it a moderate one."""
-_COLUMNS = TASKS["breakout"].views[0].columns
 
 
 @dataclass(frozen=True)
@@ -213,14 +211,14 @@ def kl(p: np.ndarray, q: np.ndarray) -> float:
 
 
 def _mean(rows: pl.DataFrame) -> np.ndarray:
-    p = rows.select(_COLUMNS).to_numpy().mean(axis=0)
+    p = rows.select(PROBABILITIES).to_numpy().mean(axis=0)
     p = np.maximum(p, 1e-9)
     return p / p.sum()
 
 
 def _came(rows: pl.DataFrame) -> np.ndarray:
     """Class shares, half a row added to each class so that none is 0."""
-    n = np.bincount(rows["target"].cast(pl.Int64).to_numpy(), minlength=len(_COLUMNS)) + 0.5
+    n = np.bincount(rows["target"].cast(pl.Int64).to_numpy(), minlength=len(PROBABILITIES)) + 0.5
     return n / n.sum()
 
 

@@ -23,7 +23,7 @@ def examples(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> 
     """
     chosen = choose(rows, inputs.attention, config)
     # The expected value of a breakout is its score.
-    columns = [*config.kind.predicted, *([] if "ev" in config.kind.predicted else ["score"])]
+    columns = [*config.asked.predicted, *([] if "ev" in config.asked.predicted else ["score"])]
     body = [
         [why, row["symbol"], str(row["session"]), *(_text(c, row[c]) for c in columns), *_came(row, config)]
         for why, row in chosen

@@ -1,5 +1,7 @@
 """The models of an ensemble and the baselines beside it, each judged by itself on the same rows."""
 
+from collections.abc import Mapping, Sequence
+
 import polars as pl
 
 from trademl_pipeline.evaluation import metrics
@@ -7,22 +9,29 @@ from trademl_pipeline.evaluation.metrics import Score
 from trademl_pipeline.reports.figure import Figure, rounded
 from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs, with_outcomes
 from trademl_pipeline.reports.lines import with_interval
-from trademl_pipeline.reports.measures import Measure, measures
 from trademl_pipeline.reports.section import Section, Table
-from trademl_pipeline.reports.tasks.published import DIRECTION_REPORTED
 from trademl_pipeline.reports.text import NONE, count, figure, number, plural
+from trademl_pipeline.tasks.report_spec import Measure
 
 THE_STUDY = "the study"
-_TITLES = {"hybrid": "The architectures on the same folds", "breakout": "The models on the same folds"}
 
 
-def members(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> Section | None:
+def members(
+    rows: pl.DataFrame,
+    inputs: ReportInputs,
+    config: ReportConfig,
+    *,
+    title: str,
+    reported: Mapping[str, str],
+) -> Section | None:
     """The table of members; None where none are given or they share no row.
 
     Args:
         rows: scored predictions of the study.
         inputs: members and what training them cost.
         config: how to measure.
+        title: heading of the section.
+        reported: what a published design says of its models, by the beginning of their names; {}: no such column.
     """
     if inputs.members is None or inputs.members.is_empty():
         return None
@@ -36,25 +45,24 @@ def members(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> S
         name: part.join(shared, on=on, how="semi", maintain_order="left")
         for (name,), part in scored.sort("session", "symbol").group_by("member", maintain_order=True)
     }
-    shown = measures(config.kind)
+    shown = config.kind.ranked_measures
     found = {name: [m.of(part, config) for m in shown] for name, part in {THE_STUDY: study, **own}.items()}
     cost = _cost(inputs)
-    published = config.task == "direction"
     head = [
         "",
         "rows",
         *(m.name for m in shown),
         "IC less the study's",
-        *(["published"] if published else []),
+        *(["published"] if reported else []),
         *cost,
     ]
     body = []
     for name, scores in sorted(found.items(), key=lambda item: _rank(item[0], item[1][0])):
         texts = [with_interval(s, m.style) for m, s in zip(shown, scores, strict=True)]
         lead = NONE if name == THE_STUDY else with_interval(_lead(own[name], study, config), "signed")
-        reported = [_reported(name)] if published else []
+        said = [_reported(name, reported)] if reported else []
         body.append(
-            [name, count(study.height), *texts, lead, *reported, *(c.get(name, NONE) for c in cost.values())]
+            [name, count(study.height), *texts, lead, *said, *(c.get(name, NONE) for c in cost.values())]
         )
     body.append(_without_skill(shown, found[THE_STUDY], len(head)))
     n = len(own)
@@ -65,7 +73,7 @@ def members(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> S
     )
     return Section(
         "members",
-        _TITLES.get(config.task, "The models, one by one"),
+        title,
         text=[text],
         tables=[Table(head, body, note="Ranges are 95 % intervals.")],
         figures=[_figure(found, shown[0])],
@@ -112,12 +120,12 @@ def _rank(name: str, score: Score | None) -> tuple[bool, float]:
     return name != THE_STUDY, -(score.value if score and score.value is not None else -9.0)
 
 
-def _reported(name: str) -> str:
+def _reported(name: str, reported: Mapping[str, str]) -> str:
     known = "ensemble" if name == THE_STUDY else name.lower()
-    return next((text for key, text in DIRECTION_REPORTED.items() if known.startswith(key)), NONE)
+    return next((text for key, text in reported.items() if known.startswith(key)), NONE)
 
 
-def _without_skill(shown: list[Measure], scores: list[Score | None], width: int) -> list[str]:
+def _without_skill(shown: Sequence[Measure], scores: list[Score | None], width: int) -> list[str]:
     texts = [
         figure(max(s.baselines.values()) if m.better == "high" else min(s.baselines.values()), m.style)
         if s is not None and s.baselines

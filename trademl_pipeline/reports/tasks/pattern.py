@@ -10,11 +10,11 @@ from trademl_pipeline.evaluation.metrics import Score
 from trademl_pipeline.reports.classes import class_scores
 from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs
 from trademl_pipeline.reports.lines import Line, with_interval
-from trademl_pipeline.reports.measures import pooled_auc, ranking
 from trademl_pipeline.reports.section import Assessment, Section, Table
 from trademl_pipeline.reports.tasks.published import PATTERN_ACCURACY
-from trademl_pipeline.reports.tasks.spec import TASKS
 from trademl_pipeline.reports.text import NONE, count, figure, interval, number, percent, plural
+from trademl_pipeline.tasks.measures import ranking
+from trademl_pipeline.tasks.pattern import VIEWS, pooled_auc
 
 CHANCE: Final = 0.5
 THRESHOLDS: Final = (0.50, 0.55, 0.60, 0.65, 0.70)
@@ -93,7 +93,7 @@ def filter_gain(
 
 def _patterns_section(rows: pl.DataFrame, config: ReportConfig) -> Section:
     body, scores = [], {}
-    for view in TASKS["pattern"].views:
+    for view in VIEWS:
         known, name = view.with_classes(rows), view.name
         judged = class_scores(rows, view, config.bootstrap)
         if judged is None:

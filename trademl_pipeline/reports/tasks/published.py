@@ -6,7 +6,7 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Target:
-    """One row of the target table of seed 000.
+    """One row of the target table of the forecast design.
 
     Attributes:
         name: what is measured.
@@ -46,7 +46,7 @@ FORECAST_TARGETS: Final[dict[int, tuple[Target, ...]]] = {
         Target("Correlation", "0.1 to 0.2", 0.4, 0.6),
     ),
 }
-"""Seed 000, "Target Metrics" of both horizons."""
+"""The forecast design, "Target Metrics" of both horizons."""
 
 DIRECTION_REPORTED: Final[dict[str, str]] = {
     "xgboost": "46 to 50 %",
@@ -55,10 +55,10 @@ DIRECTION_REPORTED: Final[dict[str, str]] = {
     "transformer": "38 to 42 %",
     "ensemble": "46 to 51 %",
 }
-"""Seed 003, class accuracy of each model, by the beginning of its name."""
+"""The direction design, class accuracy of each model, by the beginning of its name."""
 
 BREAKOUT_TARGETS: Final = {"K4 recall": 0.40, "K3+K4 recall": 0.70, "EV correlation": 0.30}
-"""Seed 001, what the design aims at."""
+"""What the breakout design aims at."""
 
 PATTERN_ACCURACY: Final = 0.55
-"""Seed 002, least pattern detection accuracy."""
+"""The least accuracy of pattern detection that the pattern confidence design asks."""

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from trademl_pipeline.training.groups import less_group_means
+from trademl_pipeline.evaluation.groups import less_group_means
 from trademl_pipeline.training.inner_folds import InnerFold, inner_folds
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger

@@ -15,12 +15,12 @@ from torch import nn  # noqa: TID253
 
 from trademl_pipeline.models.prepared import Prepared
 from trademl_pipeline.models.registry import head_names
+from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.networks.loop import FittedNetwork, Metric, fit_network
 from trademl_pipeline.training.networks.predict import tensors
 from trademl_pipeline.training.networks.schedule import TrainConfig
-from trademl_pipeline.training.windows import Windows
 
 
 def freeze_backbone(network: nn.Module) -> list[str]:

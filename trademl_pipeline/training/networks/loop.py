@@ -19,13 +19,13 @@ import torch  # noqa: TID253
 from torch import nn  # noqa: TID253
 
 from trademl_pipeline.models.prepared import Prepared
+from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.training.inner_split import FitError, inner_split
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.networks.augment import augment
 from trademl_pipeline.training.networks.predict import PREDICT_BATCH, Outputs, predict, tensors
 from trademl_pipeline.training.networks.schedule import TrainConfig
 from trademl_pipeline.training.scaling import RobustScaling, fit_robust_scaling
-from trademl_pipeline.training.windows import Windows
 
 Metric = Callable[[Outputs, Windows], Mapping[str, float]]
 

@@ -4,8 +4,8 @@ import numpy as np
 import torch  # noqa: TID253
 
 from trademl_pipeline.models.prepared import Prepared
+from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.training.inner_split import FitError
-from trademl_pipeline.training.windows import Windows
 
 Outputs = dict[str, np.ndarray]
 PREDICT_BATCH = 512

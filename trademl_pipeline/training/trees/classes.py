@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from trademl_pipeline.training.groups import drawn_means
+from trademl_pipeline.evaluation.groups import drawn_means
 from trademl_pipeline.training.inner_split import FitError, inner_split
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.trees.boosters import LIBRARIES, Boosted, Boosting

@@ -7,9 +7,9 @@ import pytest
 
 from trademl_pipeline.labels.breakout import STRATEGIC_VALUES
 from trademl_pipeline.reports import build_report
+from trademl_pipeline.reports.judging import above_zero, looks
 from trademl_pipeline.reports.tasks.breakout import prediction_summary
 from trademl_pipeline.reports.tasks.breakout_tests import kl
-from trademl_pipeline.reports.verdict import above_zero, looks
 from trademl_pipeline_tests.reports.made_tasks import SEED, breakout_frames, task_inputs
 
 NAMES = [

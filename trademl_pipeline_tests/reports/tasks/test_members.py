@@ -6,8 +6,8 @@ import pytest
 
 from trademl_pipeline.reports import ReportError, build_report
 from trademl_pipeline.reports.content import sections
-from trademl_pipeline.reports.tasks import TASKS
 from trademl_pipeline.reports.tasks.training import training_section
+from trademl_pipeline.tasks import TASKS
 from trademl_pipeline_tests.reports.made_tasks import extras, task_inputs
 from trademl_pipeline_tests.reports.page import Page
 

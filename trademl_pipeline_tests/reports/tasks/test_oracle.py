@@ -8,7 +8,7 @@ import pytest
 from trademl_pipeline.reports import build_report
 from trademl_pipeline.reports.content import score_lines
 from trademl_pipeline.reports.inputs import ReportError
-from trademl_pipeline.reports.tasks.spec import TASKS
+from trademl_pipeline.tasks import TASKS
 from trademl_pipeline_tests.reports.made_tasks import task_inputs
 
 LEADS = {
@@ -22,7 +22,7 @@ LEADS = {
 
 def reported(made, config, task, skill, of_oracle):
     """A report whose model sees `skill` of what comes, and its oracle `of_oracle`, on the same outcomes."""
-    columns = [c for view in TASKS[task].views for c in view.columns]
+    columns = [c for view in TASKS[task].report.views for c in view.columns]
     oracle = task_inputs(made, task, of_oracle).predictions.select("symbol", "session", *columns)
     config = replace(config, task=task, simulated=True)
     return build_report(task_inputs(made, task, skill, oracle=oracle), config)

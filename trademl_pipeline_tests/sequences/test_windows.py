@@ -2,8 +2,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from trademl_pipeline.sequences.windows import windows_for, windows_of_arrays
 from trademl_pipeline.training.inner_split import FitError
-from trademl_pipeline.training.windows import windows_for, windows_of_arrays
 
 DAYS = (np.datetime64("2020-01-01") + np.arange(6)).astype("datetime64[D]")
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.sequences.errors import FitError
 from trademl_pipeline.sequences.index import gather, window_index
-from trademl_pipeline.training.inner_split import FitError
 
 
 @dataclass(frozen=True)

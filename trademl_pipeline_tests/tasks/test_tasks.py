@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trademl_pipeline.training.tasks import TASKS
+from trademl_pipeline.tasks import TASKS
 
 DAY = date(2020, 1, 1)
 
@@ -55,7 +55,7 @@ def test_only_the_returns_are_changed():
     assert np.array_equal(targets["direction"], keys["target"].to_numpy())
     decided = keys["return_4"].abs() / (keys["threshold"] * (4 / 24) ** 0.5) > 1
     assert np.array_equal(targets["confidence"], decided.cast(pl.Float64).to_numpy())
-    assert np.array_equal(TASKS["hybrid"].truth(keys)[:, 0], keys["return_1"].to_numpy())
+    assert np.array_equal(TASKS["hybrid"].values.y_true(keys)[:, 0], keys["return_1"].to_numpy())
 
 
 @given(st.integers(1, 12), st.integers(2, 20), st.integers(0, 1000))
@@ -102,7 +102,7 @@ def test_a_forecast_learns_its_returns_apart_and_is_judged_by_what_came():
     daily = own.group_by("session").agg(pl.col("x").mean())["x"].to_numpy()
     assert daily == pytest.approx(keys["return_30"].mean())
     assert np.array_equal(learned["volatility"], keys.select("volatility_1", "volatility_30").to_numpy())
-    assert np.array_equal(task.truth(keys)[:, 0], keys["return_1"].to_numpy())
+    assert np.array_equal(task.values.y_true(keys)[:, 0], keys["return_1"].to_numpy())
 
 
 def test_the_score_of_a_forecast_ranks_by_the_mean_and_not_by_its_risk():
@@ -113,10 +113,10 @@ def test_the_score_of_a_forecast_ranks_by_the_mean_and_not_by_its_risk():
 @pytest.mark.parametrize("name", ["hybrid"])
 def test_what_is_regressed_has_the_columns_of_the_task(name):
     task, keys = TASKS[name], hybrid_keys(20, 10)
-    labels = task.regressed(task.targets(keys))
+    labels = task.values.y(task.targets(keys))
     assert labels.shape == (keys.height, len(task.columns))
-    chances = [task.columns.index(c) for c in task.chances]
+    chances = [task.columns.index(c) for c in task.values.probabilities]
     assert set(np.unique(labels[:, chances])) <= {0.0, 1.0}
-    own = [task.columns.index(c) for c in task.exclusive[0]]
+    own = [task.columns.index(c) for c in task.values.simplexes[0]]
     assert (labels[:, own].sum(axis=1) == 1).all()
     assert set(np.unique(labels[:, task.columns.index("position")])) <= {-1.0, 0.0, 1.0}

@@ -1,0 +1,33 @@
+"""What a challenger is compared with the champion by: two scores of a row, one of which fits every task so far."""
+
+import numpy as np
+import polars as pl
+
+from trademl_pipeline.tasks.protocol import Comparison, Task
+
+MIN_PROBABILITY = 1e-6
+
+
+def log_likelihood(
+    task: Task, values: np.ndarray, outcomes: pl.DataFrame, context: pl.DataFrame
+) -> np.ndarray:
+    """Log of the probability that was given to the class that came, (rows,)."""
+    if task.class_label is None:
+        raise ValueError(f"task {task.name} has no class_label, whose likelihood could be compared")
+    came = outcomes[task.class_label].cast(pl.Int64).to_numpy()
+    return np.log(np.maximum(values[np.arange(len(came)), came], MIN_PROBABILITY))
+
+
+def score_times_outcome(
+    task: Task, values: np.ndarray, outcomes: pl.DataFrame, context: pl.DataFrame
+) -> np.ndarray:
+    """Rank of the score among the session's, centred, times the sign of what came: larger numbers gain nothing."""
+    ranked = outcomes.select("session", "forward_return").with_columns(
+        score=task.publish(values, context)["score"]
+    )
+    share = (pl.col("score").rank("average") / (pl.len() + 1)).over("session") - 0.5
+    return ranked.select(share * pl.col("forward_return").sign()).to_series().to_numpy()
+
+
+LOG_LIKELIHOOD = Comparison("log likelihood", log_likelihood)
+SCORE_TIMES_OUTCOME = Comparison("score times outcome", score_times_outcome)
