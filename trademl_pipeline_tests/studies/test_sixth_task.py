@@ -21,7 +21,7 @@ from trademl_pipeline.reports import build_comparison
 from trademl_pipeline.reports.tasks.pages import PAGES
 from trademl_pipeline.studies import FoldPlan, StudySpec
 from trademl_pipeline.tasks import TASKS
-from trademl_pipeline.tasks.checks import made
+from trademl_pipeline.tasks.checks import checked
 from trademl_pipeline.workspace import ROOT
 
 pytestmark = pytest.mark.slow
@@ -44,7 +44,7 @@ def added() -> dict[str, Any]:
     exec(next(b for b in blocks if "RISE = Target(" in b), names)
     TARGETS["rise"] = names["RISE"]
     exec(next(b for b in blocks if "class Rise(Task)" in b), names)
-    TASKS["rise"] = made(names["Rise"])
+    TASKS["rise"] = checked(names["Rise"])
     exec(next(b for b in blocks if "RISING = StudySpec(" in b), names)
     return names
 
