@@ -71,14 +71,14 @@ class ReportConfig:
             raise ReportError(f"config.task is {self.task!r}; it must be one of {', '.join(TASKS)}")
 
     @property
-    def asked(self) -> Task:
+    def declared_task(self) -> Task:
         """The task itself."""
         return TASKS[self.task]
 
     @property
     def kind(self) -> ReportSpec:
         """What the task declares for its reports."""
-        return self.asked.report
+        return self.declared_task.report
 
     @property
     def book(self) -> LongShortConfig:

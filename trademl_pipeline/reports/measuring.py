@@ -29,7 +29,7 @@ def evaluate(inputs: ReportInputs, config: ReportConfig) -> Evaluation:
     """
     kind = config.kind
     config = replace(config, horizon=kind.horizon or config.horizon)
-    check(inputs, config.asked)
+    check(inputs, config.declared_task)
     rows = scored_rows(inputs, kind)
     known, unripe = rows.height, False
     if kind.race:

@@ -12,18 +12,18 @@ class TaskError(ValueError):
     """A task lacks an ability or declares what does not fit; the message names the task and the ability."""
 
 
-def made(kind: type[Task]) -> Task:
+def checked(task_class: type[Task]) -> Task:
     """Make a task out of its class and check it.
 
     Raises:
         TaskError: it leaves out what every task must have, or as `check_task`.
     """
-    lacking = sorted(kind.__abstractmethods__)  # pyright: ignore[reportAttributeAccessIssue]
+    lacking = sorted(task_class.__abstractmethods__)  # pyright: ignore[reportAttributeAccessIssue]
     if lacking:
         raise TaskError(
-            f"task {kind.__name__} has no {', '.join(lacking)}; every task must, see tasks/protocol.py"
+            f"task {task_class.__name__} has no {', '.join(lacking)}; every task must, see tasks/protocol.py"
         )
-    task = kind()
+    task = task_class()
     check_task(task)
     return task
 
@@ -68,7 +68,7 @@ def _refuse_unknown(task: Task, ability: str, named: Collection[str], known: Col
     unknown = sorted(set(named) - set(known))
     if unknown:
         raise TaskError(
-            f"task {task.name!r}: {ability} names {', '.join(unknown)}; it may name {', '.join(known)}"
+            f"task {task.name!r}: {ability} names {', '.join(unknown)}; it may name {', '.join(known) or 'nothing'}"
         )
 
 
@@ -104,16 +104,16 @@ def _check_learning(task: Task) -> None:
             f"task {task.name!r} has both class_label and values; its columns are one or the other"
         )
     if task.values is not None:
-        own = task.values
+        values = task.values
         for ability, named in (
-            ("values.log_scale", own.log_scale),
-            ("values.probabilities", own.probabilities),
-            ("values.volatility_scaled", [*own.volatility_scaled, *own.volatility_scaled.values()]),
-            ("values.horizons", own.horizons),
+            ("values.log_scale", values.log_scale),
+            ("values.probabilities", values.probabilities),
+            ("values.volatility_scaled", [*values.volatility_scaled, *values.volatility_scaled.values()]),
+            ("values.horizons", values.horizons),
         ):
             _refuse_unknown(task, ability, named, task.columns)
-        for group in own.simplexes:
-            _refuse_unknown(task, "values.simplexes", group, own.probabilities)
+        for group in values.simplexes:
+            _refuse_unknown(task, "values.simplexes", group, values.probabilities)
 
 
 def _check_report(task: Task) -> None:

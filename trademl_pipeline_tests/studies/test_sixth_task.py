@@ -44,7 +44,7 @@ def added() -> dict[str, Any]:
     exec(next(b for b in blocks if "RISE = Target(" in b), names)
     TARGETS["rise"] = names["RISE"]
     exec(next(b for b in blocks if "class Rise(Task)" in b), names)
-    TASKS["rise"] = made(names["Rise"])
+    TASKS["rise"] = checked(names["Rise"])
     exec(next(b for b in blocks if "RISING = StudySpec(" in b), names)
     return names
 

@@ -12,7 +12,7 @@ FILES = sorted(
 )
 PROBES = {"getattr", "hasattr", "isinstance"}
 # What holds a task, or what a task declares for its reports.
-HOLDERS = {"task", "kind", "asked"}
+HOLDERS = {"task", "kind", "declared_task"}
 # Registries by name of the task, each asked in one place only.
 REGISTRIES = {"TASKS", "PAGES"}
 
@@ -28,7 +28,7 @@ def text_of(node: ast.AST) -> set[str]:
 
 
 def holds_a_task(node: ast.AST) -> bool:
-    return ends_with(node) in {"task", "asked"} or (
+    return ends_with(node) in {"task", "declared_task"} or (
         ends_with(node) == "kind" and "config" in ast.unparse(node)
     )
 

@@ -9,7 +9,7 @@ import pytest
 from trademl_pipeline.studies import DIRECTION, STUDIES, StudySpecError
 from trademl_pipeline.tasks import TASKS, ClassView, Task, TaskError, Values
 from trademl_pipeline.tasks.breakout import Breakout
-from trademl_pipeline.tasks.checks import check_task, made
+from trademl_pipeline.tasks.checks import check_task, checked
 from trademl_pipeline.tasks.direction import Direction
 from trademl_pipeline.tasks.forecast import Forecast
 
@@ -40,7 +40,7 @@ def test_what_a_task_must_have_and_leaves_out_is_named() -> None:
     with pytest.raises(
         TaskError, match=r"^task Half has no comparison, described, from_network, loss, metric"
     ):
-        made(Half)
+        checked(Half)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,10 @@ def examples(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> 
     """
     chosen = choose(rows, inputs.attention, config)
     # The expected value of a breakout is its score.
-    columns = [*config.asked.predicted, *([] if "ev" in config.asked.predicted else ["score"])]
+    columns = [
+        *config.declared_task.predicted,
+        *([] if "ev" in config.declared_task.predicted else ["score"]),
+    ]
     body = [
         [why, row["symbol"], str(row["session"]), *(_text(c, row[c]) for c in columns), *_came(row, config)]
         for why, row in chosen
