@@ -6,7 +6,7 @@ writes runs into the Dagster instance, so that its UI tells the same story, and 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from trademl_pipeline.pipeline.shown import Metadata
 
@@ -25,7 +25,7 @@ class CheckResult:
 
     name: str
     passed: bool
-    metadata: Metadata = field(default_factory=dict)
+    metadata: Metadata = field(default_factory=dict[str, Any])
     blocking: bool = True
     severity: str = "ERROR"
 
@@ -47,7 +47,7 @@ class MonthRefused:
     asset: str
     month: str
     reason: str
-    metadata: Metadata = field(default_factory=dict)
+    metadata: Metadata = field(default_factory=dict[str, Any])
     checks: Sequence[CheckResult] = ()
 
 

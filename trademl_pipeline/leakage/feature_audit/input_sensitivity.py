@@ -154,7 +154,7 @@ def _sources(
 ) -> dict[str, pl.DataFrame]:
     """Sources with made-up numbers and half of their rows; what the extractor holds only with
     `everything`."""
-    shown = {}
+    shown: dict[str, pl.DataFrame] = {}
     for name, source in sources.items():
         if name.startswith(HELD) and not everything:
             shown[name] = source.frame
