@@ -20,7 +20,7 @@ from benchmarks.training import CASES
 from trademl_pipeline.models.prepared import Prepared
 from trademl_pipeline.models.registry import build, count_parameters
 from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.saved import NETWORK, SavedModel, load_model, saved_trees
+from trademl_pipeline.training.saved import NETWORK, TREES, SavedModel, load_model
 from trademl_pipeline.training.trees.classes import LightGBMConfig, XGBoostConfig, fit_lightgbm, fit_xgboost
 
 LIMIT_MS = {"network": 20.0, "trees": 5.0}
@@ -45,7 +45,7 @@ def trees(folder: Path, features=69, classes=6, rounds=200):
     common = {"n_classes": classes, "max_rounds": rounds, "early_stopping": 0}
     for fit, config in ((fit_lightgbm, LightGBMConfig(**common)), (fit_xgboost, XGBoostConfig(**common))):
         model = fit(keys, x, names, config, seed=0, threads=2, ledger=FitLedger("benchmark"))
-        saved_trees(model, {}).save(folder / model.kind)
+        SavedModel(TREES, model.kind, model.features, 1, {}, {}, model).save(folder / model.kind)
         yield f"{model.kind} {rounds} rounds, {classes} classes", load_model(folder / model.kind)
 
 

@@ -91,7 +91,7 @@ def main() -> None:
             print(
                 f"{name:18} {cpu:8.1f} CPU s {wall:8.1f} s {rows / wall:12,.0f} rows/s   peak {peak:.2f} GiB"
             )
-        with Lake(LakeConfig.from_env(folder / "home", {})) as store:
+        with Lake(LakeConfig.of(folder / "home")) as store:
             started = time.process_time()
             plain = store.read(RAW_BARS).height
             cpu = time.process_time() - started

@@ -40,7 +40,7 @@ import polars as pl
 
 from trademl_pipeline.market.calendar import offset_month
 from trademl_pipeline.studies import STUDIES, StudySpec
-from trademl_pipeline.workspace import SIMULATED_START, DataSet
+from trademl_pipeline.data_sets import SIMULATED_START, DataSet
 
 DAGSTER, LOOP, BARE = "Dagster", "the loop", "the bare loop"
 SIDES = (DAGSTER, LOOP, BARE)

@@ -32,7 +32,7 @@ from trademl_pipeline.market.quality.checks import (
     zero_volume,
 )
 from trademl_pipeline.market.quality.rows import split_bars
-from trademl_pipeline.market.universes import members, price_coverage
+from trademl_pipeline.market.universes import members, members_on
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 SPLITS = (("NSPH", date(2015, 4, 9)), ("APIC", date(2015, 4, 24)), ("HERO", date(2015, 11, 10)))
@@ -145,8 +145,9 @@ def covered(folder: Path, good: pl.DataFrame) -> Iterator[tuple[int, str]]:
         start, end = date(year, 1, 1), date(year, 12, 31)
         spells = members("SP500", start, end, membership=folder / "sp500_membership.csv")
         own = good.filter(pl.col("session").is_between(start, end))
-        got = price_coverage(spells, own, own["session"].unique().to_list())
-        yield year, f"{int(got['priced'].sum()) / int(got['members'].sum()):.0%}"
+        belong = members_on(spells, own["session"].unique().to_list())
+        priced = belong.join(own.select("symbol", "session").unique(), on=["symbol", "session"], how="semi")
+        yield year, f"{priced.height / belong.height:.0%}"
 
 
 def vintages(folder: Path) -> Iterator[Row]:

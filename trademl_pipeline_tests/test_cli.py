@@ -1,12 +1,19 @@
+import json
+import os
+import subprocess
+import sys
+from datetime import date
 from pathlib import Path
 
 import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from trademl_pipeline import data_sets, settings
 from trademl_pipeline.cli import app
+from trademl_pipeline.data_sets import DataSet, UsageError
 from trademl_pipeline.market.universes import universe
-from trademl_pipeline.workspace import DataSet
+from trademl_pipeline.pipeline.sources import BarsFrom
 
 runner = CliRunner()
 
@@ -33,10 +40,10 @@ def test_what_cannot_work_is_said_before_anything_starts(arguments, words, tmp_p
 def test_env_prints_what_dagster_needs(tmp_path: Path):
     result = runner.invoke(app, ["env", "--home", str(tmp_path)])
     assert result.exit_code == 0
-    lines = dict(line.removeprefix("export ").split("=", 1) for line in result.output.splitlines())
+    lines = exported(result.output)
     assert lines["TRADEML_HOME"] == str(tmp_path)
     assert Path(lines["DAGSTER_HOME"], "dagster.yaml").exists()
-    assert lines["TRADEML_SOURCE"] == "simulated"
+    assert settings.load(tmp_path, environ=lines).data.source == "simulated"
 
 
 def test_a_files_history_begins_where_the_file_does(tmp_path: Path):
@@ -59,8 +66,9 @@ def test_a_files_history_begins_where_the_file_does(tmp_path: Path):
     ]
     result = runner.invoke(app, arguments)
     assert result.exit_code == 0, result.output
-    assert "export TRADEML_START=2014-06-01" in result.output
-    assert "export TRADEML_SOURCE=files" in result.output
+    said = settings.load(environ=exported(result.output))
+    assert (said.data.source, said.data.start, said.data.end) == ("files", "2014-06-01", "2014-07-01")
+    assert said.data.columns == {"symbol": "Ticker"}
 
 
 @pytest.mark.parametrize(
@@ -108,27 +116,14 @@ def test_an_ingest_that_cannot_work_is_said_before_anything_starts(arguments, wo
 
 
 def test_a_vendors_universe_is_fetched_into_a_folder_of_its_own(tmp_path: Path):
-    chosen = DataSet(source="yahoo", universe="MAG7", symbols="AAPL,MSFT", start="2015-01-01")
+    chosen = DataSet(source="yahoo", universe="MAG7", start="2015-01-01")
     assert chosen.folder().name == "yahoo-MAG7"
-    assert (
-        DataSet(source="yahoo", symbols="AAPL").folder() != DataSet(source="yahoo", symbols="MSFT").folder()
-    )
-    arguments = [
-        "env",
-        "--source",
-        "yahoo",
-        "--universe",
-        "TEST",
-        "--start",
-        "2015-01",
-        "--home",
-        str(tmp_path),
-    ]
-    result = runner.invoke(app, arguments)
+    arguments = ["--source", "yahoo", "--universe", "TEST", "--start", "2015-01", "--home", str(tmp_path)]
+    result = runner.invoke(app, ["env", *arguments])
     assert result.exit_code == 0, result.output
-    assert "export TRADEML_SOURCE=yahoo" in result.output
-    assert exported(result.output)["TRADEML_SYMBOLS"].startswith("AAPL,GOOGL,MSFT,SPY,QQQ,")
-    assert "export TRADEML_UNIVERSE=TEST" in result.output
+    said = settings.load(environ=exported(result.output))
+    assert (said.data.source, said.universe.name) == ("yahoo", "TEST")
+    assert BarsFrom.of(said).wanted().startswith("AAPL,GOOGL,MSFT,SPY,QQQ,")
 
 
 def exported(output: str) -> dict[str, str]:
@@ -143,22 +138,213 @@ def exported(output: str) -> dict[str, str]:
 def test_a_vendor_is_asked_for_the_references_it_has_and_nobody_decides_on_them(
     source, has, lacks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    def said(home: Path) -> settings.Settings:
+        arguments = ["--source", source, "--symbols", "AAPL,IBM", "--start", "2015-01", "--home", str(home)]
+        return settings.load(environ=exported(runner.invoke(app, ["env", *arguments]).output))
+
     monkeypatch.delenv("TRADEML_REFERENCE", raising=False)
-    arguments = ["--source", source, "--symbols", "AAPL,IBM", "--start", "2015-01", "--home", str(tmp_path)]
-    found = exported(runner.invoke(app, ["env", *arguments]).output)
-    asked = set(found["TRADEML_SYMBOLS"].split(","))
+    found = said(tmp_path / "a")
+    asked = set(BarsFrom.of(found).wanted().split(","))
     assert {"AAPL", "IBM"} | has <= asked
     assert not lacks & asked
-    assert universe(found["TRADEML_UNIVERSE"]) == ["AAPL", "IBM"]
+    assert universe(found.universe.name) == ["AAPL", "IBM"]
     funds = tmp_path / "funds.parquet"
     funds.touch()
     monkeypatch.setenv("TRADEML_REFERENCE", str(funds))
-    found = exported(runner.invoke(app, ["env", *arguments]).output)
-    assert found["TRADEML_SYMBOLS"] == "AAPL,IBM"
+    assert BarsFrom.of(said(tmp_path / "b")).wanted() == "AAPL,IBM"
 
 
 def test_crypto_is_compared_with_its_own_index_alone(tmp_path: Path):
     arguments = ["env", "--source", "binance", "--universe", "CRYPTO_8", "--start", "2021-01"]
     found = exported(runner.invoke(app, [*arguments, "--home", str(tmp_path)]).output)
-    assert found["TRADEML_SYMBOLS"].split(",") == universe("CRYPTO_8")
-    assert found["TRADEML_CALENDAR"] == "24/7"
+    said = settings.load(environ=found)
+    assert BarsFrom.of(said).wanted().split(",") == universe("CRYPTO_8")
+    assert said.calendar == "24/7"
+
+
+class Started:
+    """The folders that commands work on: of the processes they would start, or of the lake they would open."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folders: list[str] = []
+
+        def run(command: list[str], env: dict[str, str], **_: object) -> subprocess.CompletedProcess[str]:
+            self.folders.append(env["TRADEML_HOME"])
+            return subprocess.CompletedProcess(command, 0)
+
+        def replaced(path: str, command: list[str], variables: dict[str, str]) -> None:
+            self.folders.append(variables["TRADEML_HOME"])
+
+        def opened(said: settings.Settings) -> None:
+            self.folders.append(str(said.home))
+            raise UsageError("far enough")
+
+        monkeypatch.setattr(subprocess, "run", run)
+        monkeypatch.setattr(subprocess, "Popen", lambda command, env: Ended(run(command, env)))
+        monkeypatch.setattr(os, "execve", replaced)
+        monkeypatch.setattr("trademl_pipeline.pipeline.stores.lake_config", opened)
+        monkeypatch.setattr("trademl_pipeline.cli.instance.os.chdir", lambda folder: None)
+
+
+class Ended:
+    """A process that has ended well."""
+
+    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
+        self.done = done
+
+    def wait(self) -> int:
+        return self.done.returncode
+
+
+@pytest.fixture
+def market_file(tmp_path: Path) -> Path:
+    """Four years of three known symbols and one of its own."""
+    days = pl.select(session=pl.date_range(date(2014, 1, 1), date(2017, 12, 29))).filter(
+        pl.col("session").dt.weekday() <= 5
+    )
+    prices = [pl.lit(1.0).alias(c) for c in ("Open", "high", "low", "close", "volume")]
+    file = tmp_path / "base.parquet"
+    names = pl.DataFrame({"symbol": ["AAPL", "MSFT", "GOOGL", "OWN"]})
+    names.join(days, how="cross").with_columns(prices).write_parquet(file)
+    return file
+
+
+READERS = (
+    ["ui"],
+    ["config", "--json"],
+    ["check"],
+    ["verify", "direction", "2016-05"],
+    ["certificate", "direction", "2016-05"],
+    ["maintain"],
+)
+MAKERS = (["run", "direction"], ["run"], ["env"], ["ingest"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["--symbols", "20"],
+        ["--data", "FILE"],
+        ["--data", "FILE", "--symbols", "AAPL,MSFT,GOOGL"],
+        ["--data", "FILE", "--universe", "TIER_1"],
+        ["--data", "FILE", "--source", "files", "--column", "open=Open", "--universe", "ALL"],
+        ["--data", "FILE", "--reference", "FILE"],
+        ["--source", "yahoo", "--universe", "TIER_1", "--start", "2015-01"],
+        ["--source", "binance", "--symbols", "BTCUSDT,ETHUSDT", "--start", "2015-01"],
+        ["--home", "HOME"],
+        ["--home", "HOME", "--data", "FILE"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("first", MAKERS, ids=" ".join)
+def test_every_command_finds_the_same_folder_by_the_same_words(
+    words: list[str], first: list[str], market_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("TRADEML_HOME", raising=False)
+    monkeypatch.setattr(data_sets, "DATA_FOLDER", tmp_path / "data")
+    words = [{"FILE": str(market_file), "HOME": str(tmp_path / "home")}.get(word, word) for word in words]
+    named: dict[str, str] = {}
+    for command in (first, *MAKERS, *READERS):
+        # What starts processes and opens lakes is replaced for one command at a time.
+        with monkeypatch.context() as patch:
+            started = Started(patch)
+            result = runner.invoke(app, [*command, *words])
+        if command[0] == "env":
+            named["env"] = exported(result.output)["TRADEML_HOME"]
+        elif command[0] == "config":
+            named["config"] = json.loads(result.output)["home"]
+        else:
+            assert started.folders, (command, result.output)
+            named[" ".join(command)] = started.folders[-1]
+    assert len(set(named.values())) == 1, named
+    folder = Path(next(iter(named.values())))
+    assert (folder / "trademl.yaml").exists()
+    assert not [f for f in (tmp_path / "data").glob("*") if f != folder], "and makes no other"
+    with monkeypatch.context() as patch:
+        started = Started(patch)
+        runner.invoke(app, ["verify", "direction", "2016-05", "--home", str(folder)])
+    assert started.folders == [str(folder)], "the folder alone says the rest"
+
+
+@pytest.mark.parametrize("command", [c for c in READERS if c != ["check"]], ids=" ".join)
+def test_a_command_that_reads_makes_no_data_set(command: list[str], tmp_path: Path):
+    folder = tmp_path / "nothing"
+    result = runner.invoke(app, [*command, "--home", str(folder), "--symbols", "20"])
+    assert result.exit_code == 2
+    said = " ".join(result.output.split())
+    assert str(folder) in said.replace(" ", "")
+    assert "trademl run --symbols 20" in said
+    assert not folder.exists()
+
+
+def test_config_shows_values_with_their_origin_and_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    runner.invoke(app, ["env", "--home", str(tmp_path)])
+    with (tmp_path / "trademl.yaml").open("a") as file:
+        file.write("training:\n  size: base\n")
+    monkeypatch.setenv("APCA_API_SECRET_KEY", "hush")
+    monkeypatch.setenv("TRADEML_LAKE__CATALOG", "postgres:host=db password=hush")
+    monkeypatch.setenv("TRADEML_TRAINING__THREADS", "3")
+    result = runner.invoke(app, ["config", "--json", "--home", str(tmp_path), "--start", "2014-01"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)["settings"]
+    assert set(found) == set(settings.keys())
+    assert found["data.start"] == {"value": "2014-01-01", "origin": "flag", "where": "--start"}
+    assert found["training.threads"] == {
+        "value": 3,
+        "origin": "environment",
+        "where": "TRADEML_TRAINING__THREADS",
+    }
+    assert found["training.size"]["value"] == "base"
+    assert found["training.size"]["where"].startswith(f"{tmp_path}/trademl.yaml:")
+    assert found["training.epochs"] == {"value": 0, "origin": "default", "where": ""}
+    assert found["vendors.alpaca_secret"]["value"] == "***"
+    table = runner.invoke(app, ["config", "--home", str(tmp_path)])
+    assert table.exit_code == 0
+    for output in (result.output, table.output):
+        assert "hush" not in output
+    assert "training.threads" in table.output
+
+
+def test_a_run_writes_its_data_set_down_only_when_it_can_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    home = tmp_path / "h"
+    for wrong in (["--size", "enormous"], ["--start", "2016-01", "--months", "2015-06"], ["--months", "x"]):
+        assert runner.invoke(app, ["run", "direction", "--home", str(home), *wrong]).exit_code == 2
+        assert not home.exists(), wrong
+    started = Started(monkeypatch)
+    done = runner.invoke(app, ["run", "direction", "--home", str(home), "--months", "2015-02:2015-04"])
+    assert done.exit_code == 0, done.output
+    assert started.folders == [str(home)]
+    assert settings.load(home).data.end == "2015-05-01", "months end where the outcomes of the last fold do"
+
+
+def test_a_run_on_a_file_has_the_studys_universe_and_says_how_much_of_it_is_there(
+    market_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    Started(monkeypatch)
+    arguments = ["run", "direction", "--data", str(market_file), "--home", str(tmp_path / "h")]
+    done = runner.invoke(app, [*arguments, "--months", "2016-05"])
+    assert done.exit_code == 0, done.output
+    assert "Universe TIER_1: 3 of its symbols are in base.parquet" in done.output
+    assert settings.load(tmp_path / "h").universe.name == "TIER_1"
+    few = ["run", "direction", "--data", str(market_file), "--universe", "REFERENCES"]
+    result = runner.invoke(app, [*few, "--months", "2016-05", "--home", str(tmp_path / "few")])
+    assert result.exit_code == 2
+    assert "has 0 symbols of the universe REFERENCES" in " ".join(result.output.split())
+    assert not (tmp_path / "few").exists()
+
+
+def test_an_old_variable_is_said_on_one_line(tmp_path: Path):
+    found = subprocess.run(
+        [sys.executable, "-m", "trademl_pipeline.cli", "env", "--home", str(tmp_path)],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(settings.ROOT), "TRADEML_THREADS": "2"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stderr == (
+        "warning: TRADEML_THREADS still works, but is now `threads` under `training` in trademl.yaml, or the variable "
+        "TRADEML_TRAINING__THREADS\n"
+    )
+    assert exported(found.stdout)["TRADEML_TRAINING__THREADS"] == "2"

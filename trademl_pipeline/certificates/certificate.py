@@ -8,7 +8,7 @@ stands in every row of the predictions, so neither can be changed without the ot
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any
@@ -47,9 +47,11 @@ class ModelIdentity:
 
     Attributes:
         run: MLflow run.
-        artifact: file, relative to the data set's state folder; sha256: of that file.
+        artifact: file of the model, relative to the data set's state folder.
+        sha256: of that file.
         rows, sessions, symbols: of the training set.
-        fits: number of objects fitted on the record; ledger: digest of that record.
+        fits: number of objects fitted on the record.
+        ledger: digest of that record.
     """
 
     run: str
@@ -67,7 +69,8 @@ class Content:
     """The months of one table that were read.
 
     Attributes:
-        first, last: month keys; months: how many of them there were.
+        first, last: month keys.
+        months: how many of them there were.
         digest: SHA-256 over the months and the content hash of each.
     """
 
@@ -82,18 +85,24 @@ class Certificate:
     """The evidence of one study and month.
 
     Attributes:
-        study, month: month key.
+        study: whose predictions they are.
+        month: month key.
         rows, symbols, sessions: of the predictions.
         values: content hash of the predictions without their certificate.
-        decision_first: first decision of the month; knowledge_last: the latest moment at which any input of any
-            prediction became known (UTC); slack_seconds: least time between an input and the decision that used
-            it. None in a month without decisions.
-        training_knowledge_last: the same of all rows that anything was fitted on; None where rows have no clock.
+        decision_first: first decision of the month; None in a month without decisions.
+        knowledge_last: the latest moment at which any input of any prediction became known (UTC); None
+            likewise.
+        slack_seconds: least time between an input and the decision that used it; None likewise.
+        training_knowledge_last: the latest moment at which any row that anything was fitted on became known
+            (UTC); None where rows have no clock.
         label_end_last: last session that a label read which anything was fitted on.
         fold, model, code: see there.
-        data_snapshot: snapshot of the lake at which the month's inputs were read; data: their content by table.
-        training_snapshot: snapshot at which the training set was read; training: its content by table.
-        evidence: the probes of the predictions themselves and, by their latest audits, of all they were made from.
+        data_snapshot: snapshot of the lake at which the month's inputs were read.
+        data: content of the month's inputs by table.
+        training_snapshot: snapshot at which the training set was read.
+        training: content of the training set by table.
+        evidence: the probes of the predictions themselves and, by their latest audits, of all they were made
+            from.
         format: of this record.
     """
 
@@ -129,7 +138,7 @@ class Certificate:
 
     @property
     def passed(self) -> bool:
-        """Whether every audit on it passed."""
+        """Return whether every audit on it passed."""
         return bool(self.evidence) and all(e.passed == e.months for e in self.evidence)
 
     @classmethod
@@ -175,13 +184,6 @@ class Certificate:
     def _probes(self) -> set[tuple[str, str]]:
         return {(e.table, e.probe) for e in self.evidence}
 
-    def differences(self, other: "Certificate") -> dict[str, tuple[Any, Any]]:
-        """Fields in which two certificates differ, with both values."""
-        mine, theirs = asdict(self), asdict(other)
-        return {
-            f.name: (mine[f.name], theirs[f.name]) for f in fields(self) if mine[f.name] != theirs[f.name]
-        }
-
 
 def text_digest(text: str) -> str:
     """SHA-256 (hex) of a text."""
@@ -189,9 +191,11 @@ def text_digest(text: str) -> str:
 
 
 def content_of(versions: Mapping[str, str], asked: tuple[str, str] = ("", "")) -> Content:
-    """The content of some months of a table, from {month key: content hash}.
+    """Return the content of some months of a table.
 
-    asked: first and last month that were read, told where none of them has rows.
+    Args:
+        versions: month key -> content hash.
+        asked: first and last month that were read, told where none of them has rows.
     """
     ordered = sorted(versions.items())
     lines = "\n".join(f"{month} {version}" for month, version in ordered)
@@ -215,21 +219,24 @@ def make_certificate(
     data: Mapping[str, Content],
     training: Mapping[str, Content],
 ) -> Certificate:
-    """The certificate of one month of predictions. It knows nothing of what kind of model made them.
+    """Return the certificate of one month of predictions. It knows nothing of what kind of model made them.
 
     Args:
-        study, month: whose.
+        study: whose predictions they are.
+        month: month key.
         predictions: the rows: `symbol`, `session`, `decision_time`, `knowledge_time` and whatever else.
         values: content hash of the rows.
-        model: the row of the model table: `train_start`, `train_end`, `test_start`, `test_end`, `embargo`, `rows`,
-            `sessions`, `symbols`, `snapshot`, `model_run`, `artifact`, `artifact_sha256`, `ledger_digest`, and
-            `fitted`, the month whose fold was trained, where that may be an earlier one.
+        model: the row of the model table: `train_start`, `train_end`, `test_start`, `test_end`, `embargo`,
+            `rows`, `sessions`, `symbols`, `snapshot`, `model_run`, `artifact`, `artifact_sha256`,
+            `ledger_digest`, and `fitted`, the month whose fold was trained, where that may be an earlier one.
         ledger: the fit ledger of the model.
-        report: the audit of the predictions; table: under which name it is kept.
+        report: the audit of the predictions.
+        table: name under which that audit is kept.
         audits: rows of the lake's `audits` table of everything the predictions were made from.
         code: that made them.
-        data_snapshot: at which the month's inputs were read.
-        data, training: content of the tables read for the month, and for the model.
+        data_snapshot: snapshot of the lake at which the month's inputs were read.
+        data: content of the tables read for the month.
+        training: content of the tables read for the model.
     """
     fits = [r for r in ledger.records(model.get("fitted") or month) if r.event == FIT]
     wait = (pl.col("decision_time") - pl.col("knowledge_time")).dt.total_microseconds().min()

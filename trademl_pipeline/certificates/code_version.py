@@ -92,7 +92,7 @@ def _commit(package: Path) -> tuple[str | None, bool | None]:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git answers; None where there is no git, no repository, or it refuses."""
+    """Output of git; None where there is no git, no repository, or it refuses."""
     try:
         done = subprocess.run(
             ["git", *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=30

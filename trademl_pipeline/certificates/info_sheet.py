@@ -135,7 +135,7 @@ def _found(c: Certificate, probe: str, tables: Sequence[str] = ()) -> list[Evide
 
 
 def _shown(c: Certificate, probe: str, tables: Sequence[str] = ()) -> str:
-    """What the evidence of a probe says, as sentences."""
+    """Evidence of a probe, as sentences."""
     found = _found(c, probe, tables)
     if not found:
         return NOTHING

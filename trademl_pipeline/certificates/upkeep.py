@@ -18,7 +18,7 @@ DAYS = 30
 
 @dataclass(frozen=True)
 class Upkeep:
-    """What was done.
+    """The result of an upkeep.
 
     Attributes:
         report: files merged, snapshots expired, files deleted.

@@ -1,4 +1,4 @@
-"""What came of making a certified month again: one line for each thing compared, and a verdict."""
+"""The result of making a certified month again: one line for each thing compared, and a verdict."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class Verification:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing differs."""
+        """Return whether nothing differs."""
         return not any(c.outcome == "differs" for c in self.comparisons)
 
     @property

@@ -13,7 +13,7 @@ from trademl_pipeline.leakage.report import VERDICT
 
 
 def facts(certificate: Certificate) -> dict[str, str]:
-    """What a certificate says beside its evidence, by name, in the order in which it is read."""
+    """Return the certificate's facts beside its evidence, by name, in the order in which they are read."""
     c, fold, model = certificate, certificate.fold, certificate.model
     knowledge = "no decision in this month"
     if c.knowledge_last is not None and c.slack_seconds is not None:

@@ -3,14 +3,26 @@
 The CLI knows nothing of Dagster: it sets the environment of a data set and starts the processes that do.
 """
 
+import sys
+import warnings
+
 import typer
 
+from trademl_pipeline.cli.configuration import config
 from trademl_pipeline.cli.evidence import audit, certificate, maintain, verify
 from trademl_pipeline.cli.instance import check, env, prepare_instance, ui
 from trademl_pipeline.cli.runs import ingest, run
 
 __all__ = ["app", "prepare_instance"]
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-for command in (ingest, run, ui, check, env, audit, certificate, verify, maintain):
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback(help=__doc__)
+def command_line() -> None:
+    """Before every command: warnings are for whoever types it, on one line."""
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+
+
+for command in (ingest, run, ui, check, env, config, audit, certificate, verify, maintain):
     app.command()(command)

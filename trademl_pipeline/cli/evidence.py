@@ -1,27 +1,24 @@
 """Commands on what the gate has shown: `audit`, `certificate`, `verify`, and `maintain`, which keeps it."""
 
-import os
-import subprocess
-import sys
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from trademl_pipeline.certificates.upkeep import DAYS
-from trademl_pipeline.cli.data_sets import data_set, made, require_study
 from trademl_pipeline.cli.options import (
     OURS_THEIRS,
     ColumnsOption,
-    DataOption,
-    HomeOption,
-    ReferenceOption,
-    SymbolsOption,
+    DataSetOptions,
+    about_a_data_set,
     console,
     fail,
     pairs,
+    require_study,
 )
-from trademl_pipeline.workspace import SIMULATED_START, UsageError, month_key
+from trademl_pipeline.data_sets import UsageError, month_key
+from trademl_pipeline.settings import Settings, SettingsError, apply
 
 
 def audit(
@@ -84,14 +81,11 @@ StudyArgument = Annotated[str, typer.Argument(help="Study")]
 MonthArgument = Annotated[str, typer.Argument(help="Month of the predictions, YYYY-MM")]
 
 
+@about_a_data_set
 def certificate(
+    words: DataSetOptions,
     study: StudyArgument,
     month: MonthArgument,
-    data: DataOption = None,
-    symbols: SymbolsOption = "",
-    column: ColumnsOption = None,
-    home: HomeOption = None,
-    reference: ReferenceOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the canonical text that the digest is of")
     ] = False,
@@ -105,17 +99,17 @@ def certificate(
     from trademl_pipeline.certificates.info_sheet import info_sheet
     from trademl_pipeline.certificates.stored import certificate_in_force
     from trademl_pipeline.certificates.view import render, to_markdown
-    from trademl_pipeline.lake import Lake, LakeConfig
+    from trademl_pipeline.lake import Lake
     from trademl_pipeline.lake.errors import LakeError
+    from trademl_pipeline.pipeline.stores import lake_config
     from trademl_pipeline.studies import STUDIES
 
     try:
         require_study(study, STUDIES)
         key = month_key(month)
-        folder = made(data_set(data, symbols, column, home, SIMULATED_START[:7], reference))
-        with Lake(LakeConfig.from_env(folder, os.environ)) as lake:
+        with Lake(lake_config(words.named().settings())) as lake:
             found = certificate_in_force(lake, study, key)
-    except (UsageError, CertificateError, LakeError) as error:
+    except (UsageError, SettingsError, CertificateError, LakeError) as error:
         raise fail(str(error)) from error
     if as_json:
         typer.echo(found.to_json())
@@ -125,14 +119,11 @@ def certificate(
         console.print(render(found))
 
 
+@about_a_data_set
 def verify(
+    words: DataSetOptions,
     study: StudyArgument,
     month: MonthArgument,
-    data: DataOption = None,
-    symbols: SymbolsOption = "",
-    column: ColumnsOption = None,
-    home: HomeOption = None,
-    reference: ReferenceOption = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Predict with the stored model instead of fitting it again")
     ] = False,
@@ -144,22 +135,43 @@ def verify(
     try:
         require_study(study, STUDIES)
         key = month_key(month)
-        chosen = data_set(data, symbols, column, home, SIMULATED_START[:7], reference)
-        made(chosen)
-        environment = chosen.environment()
-    except UsageError as error:
+        said = words.named().settings()
+    except (UsageError, SettingsError) as error:
         raise fail(str(error)) from error
-    options = [name for name, given in (("--quick", quick), ("--json", as_json)) if given]
-    command = [sys.executable, "-m", "trademl_pipeline.defs.verify", study, key, *options]
-    raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)
+    raise typer.Exit(_verified(said, study, key, quick=quick, as_json=as_json))
 
 
+def _verified(said: Settings, study: str, month: str, *, quick: bool, as_json: bool) -> int:
+    """Verify a month and print what was found; returns the exit code."""
+    from rich.console import Console
+
+    from trademl_pipeline.certificates.verification import IMPOSSIBLE
+    from trademl_pipeline.pipeline.site import Site
+    from trademl_pipeline.pipeline.verify import verify_month
+    from trademl_pipeline.studies import STUDIES
+
+    apply(said)
+    errors = Console(stderr=True)
+    doing = "Predicting again" if quick else "Fitting and predicting again"
+    try:
+        with errors.status(f"{doing}: {study}, {month[:7]}"):
+            result = verify_month(
+                Site(said).workspace, STUDIES[study], month, quick=quick, threads=said.training.threads
+            )
+    except Exception as error:
+        # Whatever kept the month from being made again, an exit code of 1 would say that it differs.
+        errors.print(f"[yellow]cannot be verified:[/yellow] {type(error).__name__}: {error}", highlight=False)
+        return IMPOSSIBLE
+    if as_json:
+        typer.echo(json.dumps(result.to_plain(), indent=1))
+    else:
+        console.print(result.render())
+    return result.exit_code
+
+
+@about_a_data_set
 def maintain(
-    data: DataOption = None,
-    symbols: SymbolsOption = "",
-    column: ColumnsOption = None,
-    home: HomeOption = None,
-    reference: ReferenceOption = None,
+    words: DataSetOptions,
     days: Annotated[int, typer.Option("--days", help="Age from which on a snapshot is let go")] = DAYS,
     reclaim_now: Annotated[
         bool,
@@ -168,13 +180,13 @@ def maintain(
 ) -> None:
     """Merge the lake's small files and let go of old snapshots; what certificates or models name stays."""
     from trademl_pipeline.certificates.upkeep import maintain as maintain_lake
-    from trademl_pipeline.lake import Lake, LakeConfig
+    from trademl_pipeline.lake import Lake
     from trademl_pipeline.lake.errors import LakeError
+    from trademl_pipeline.pipeline.stores import lake_config
     from trademl_pipeline.studies import STUDIES
 
     try:
-        folder = made(data_set(data, symbols, column, home, SIMULATED_START[:7], reference))
-        with Lake(LakeConfig.from_env(folder, os.environ)) as lake:
+        with Lake(lake_config(words.named().settings())) as lake:
             done = maintain_lake(lake, STUDIES, days=days, reclaim_now=reclaim_now)
     except (UsageError, LakeError, ValueError) as error:
         raise fail(str(error)) from error

@@ -8,19 +8,9 @@ from typing import Annotated
 
 import typer
 
-from trademl_pipeline.cli.data_sets import environment_of
-from trademl_pipeline.cli.options import (
-    ColumnsOption,
-    DataOption,
-    HomeOption,
-    ReferenceOption,
-    SourceOption,
-    StartOption,
-    SymbolsOption,
-    UniverseOption,
-    console,
-)
-from trademl_pipeline.workspace import ROOT, DataSet
+from trademl_pipeline.cli.options import DataSetOptions, about_a_data_set, console, fail
+from trademl_pipeline.data_sets import UsageError, last_month, move_end, write_instance
+from trademl_pipeline.settings import ROOT, SettingsError, environment
 
 
 def prepare_instance(environment: dict[str, str]) -> None:
@@ -28,57 +18,63 @@ def prepare_instance(environment: dict[str, str]) -> None:
 
     Webserver, daemon and code server start together, and two that make the same new database get in each other's way.
     """
-    if any(Path(environment["TRADEML_DAGSTER_STORAGE"]).iterdir()):
+    folder = Path(environment["DAGSTER_HOME"])
+    if (folder / "history").exists():
         return
-    dagster = str(Path(sys.executable).parent / "dagster")
     subprocess.run(
-        [dagster, "instance", "info"], env=environment, cwd=ROOT, check=True, stdout=subprocess.DEVNULL
+        [_dagster(), "instance", "info"], env=environment, cwd=folder, check=True, stdout=subprocess.DEVNULL
     )
 
 
+def _dagster() -> str:
+    return str(Path(sys.executable).parent / "dagster")
+
+
+@about_a_data_set
 def ui(
+    words: DataSetOptions,
     port: Annotated[int, typer.Option(help="Port of the Dagster UI")] = 3000,
     host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
-    data: DataOption = None,
-    symbols: SymbolsOption = "",
-    column: ColumnsOption = None,
-    home: HomeOption = None,
-    start: StartOption = "",
-    reference: ReferenceOption = None,
-    source: SourceOption = "",
-    universe: UniverseOption = "",
 ) -> None:
-    """Open the Dagster UI with its daemon on the state folder of a data set."""
-    environment = environment_of(data, symbols, column, home, start, reference, source, universe)
-    console.print(f"Dagster UI: http://{host}:{port}   state: {environment['TRADEML_HOME']}", highlight=False)
-    dagster = str(Path(sys.executable).parent / "dagster")
-    os.chdir(ROOT)
-    prepare_instance(environment)
-    os.execve(dagster, [dagster, "dev", "-w", "workspace.yaml", "-h", host, "-p", str(port)], environment)
+    """Open the Dagster UI with its daemon on a data set that has been run."""
+    try:
+        said = words.named().settings()
+        if said.data.source == "files":
+            move_end(said, last_month(said))
+    except (UsageError, SettingsError, ValueError) as error:
+        raise fail(str(error)) from error
+    variables = environment(said)
+    said.dagster_home.mkdir(parents=True, exist_ok=True)
+    write_instance(said.dagster_home)
+    console.print(f"Dagster UI: http://{host}:{port}   state: {said.home}", highlight=False)
+    # Dagster warns of a dagster.yaml in the working directory that is not the instance's.
+    os.chdir(said.dagster_home)
+    prepare_instance(variables)
+    command = [_dagster(), "dev", "-w", str(ROOT / "workspace.yaml"), "-h", host, "-p", str(port)]
+    os.execve(command[0], command, variables)
 
 
-def check(home: HomeOption = None) -> None:
-    """Validate the definitions as Dagster loads them."""
-    environment = DataSet(home=home).environment()
-    dagster = str(Path(sys.executable).parent / "dagster")
-    command = [dagster, "definitions", "validate", "-w", "workspace.yaml"]
-    raise typer.Exit(subprocess.run(command, env=environment, cwd=ROOT, check=False).returncode)
+@about_a_data_set
+def check(words: DataSetOptions) -> None:
+    """Validate the definitions as Dagster loads them on a data set; with no words, on the demo's, run or not."""
+    try:
+        named = words.named()
+        variables = environment(named.settings()) if named.made() or named.words() or named.home else None
+    except (UsageError, SettingsError, ValueError) as error:
+        raise fail(str(error)) from error
+    command = [_dagster(), "definitions", "validate", "-w", str(ROOT / "workspace.yaml")]
+    raise typer.Exit(subprocess.run(command, env=variables, cwd=ROOT, check=False).returncode)
 
 
-def env(
-    data: DataOption = None,
-    symbols: SymbolsOption = "",
-    column: ColumnsOption = None,
-    home: HomeOption = None,
-    start: StartOption = "",
-    reference: ReferenceOption = None,
-    source: SourceOption = "",
-    universe: UniverseOption = "",
-) -> None:
+@about_a_data_set
+def env(words: DataSetOptions) -> None:
     """Print the environment of a data set as shell exports, for use with Dagster's own commands."""
     import shlex
 
-    environment = environment_of(data, symbols, column, home, start, reference, source, universe)
-    for name, value in sorted(environment.items()):
+    try:
+        variables = words.named().environment()
+    except (UsageError, SettingsError, ValueError) as error:
+        raise fail(str(error)) from error
+    for name, value in sorted(variables.items()):
         if name.startswith(("TRADEML_", "DAGSTER_")):
             typer.echo(f"export {name}={shlex.quote(value)}")

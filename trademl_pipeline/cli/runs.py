@@ -1,59 +1,49 @@
 """Commands that fill a lake: `ingest` and `run`."""
 
 import json
-import signal
-import subprocess
-import sys
-from dataclasses import replace
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from trademl_pipeline.cli.data_sets import (
-    data_set,
+from trademl_pipeline.cli.options import DataSetOptions, about_a_data_set, console, fail, require_study
+from trademl_pipeline.cli.progress import TerminalListener
+from trademl_pipeline.data_sets import (
+    ALL_SYMBOLS,
+    UsageError,
     last_month,
-    require_study,
-    universe_symbols,
-    usual_universe,
-    with_references,
-)
-from trademl_pipeline.cli.options import (
-    OURS_THEIRS,
-    ColumnsOption,
-    DataOption,
-    HomeOption,
-    ReferenceOption,
-    SourceOption,
-    StartOption,
-    SymbolsOption,
-    UniverseOption,
-    console,
-    fail,
-    pairs,
+    month_key,
+    month_range,
+    move_end,
 )
 from trademl_pipeline.market.calendar import month_key as month_key_of
 from trademl_pipeline.market.calendar import month_sessions, offset, offset_month
-from trademl_pipeline.tables.bar_tables import DAILY, TIMEFRAMES
-from trademl_pipeline.workspace import SOURCES, VENDORS, DataSet, UsageError, month_key, month_range
+from trademl_pipeline.pipeline.sources import BarsFrom
+from trademl_pipeline.settings import VENDORS, Settings, SettingsError, apply
+from trademl_pipeline.tables.bar_tables import DAILY, TIMEFRAMES, bar_tables
 
 ALL_STUDIES = "all"
+# Exit codes.
+DONE, FAILED, CANNOT_WORK = 0, 1, 2
+# What a worker gains beyond this many is lost in waiting for the turn to commit.
+MAX_WORKERS = 4
+FEWEST_SYMBOLS = 3
 DEFAULT_FOLDS, DEFAULT_FOLDS_OF_ALL = 12, 3
 # Months of the simulated market before its first fold: two years, or what all studies together can do with.
 SIMULATED_HISTORY, SIMULATED_HISTORY_OF_ALL = 24, 21
 HISTORY_MONTHS = 14
 
 
+@about_a_data_set
 def ingest(
-    source: Annotated[str, typer.Option("--source", help=f"One of {', '.join(SOURCES)}")] = "",
-    universe: UniverseOption = "",
-    symbols: SymbolsOption = "",
-    start: Annotated[str, typer.Option("--start", help="First month, YYYY-MM")] = "",
+    words: DataSetOptions,
     end: Annotated[str, typer.Option("--end", help="Last month, YYYY-MM; default: this month")] = "",
     timeframe: Annotated[str, typer.Option("--timeframe", help="1Day, 4h, 1h or 1min")] = DAILY,
-    data: DataOption = None,
-    column: ColumnsOption = None,
-    home: HomeOption = None,
     feed: Annotated[
         str, typer.Option("--feed", help="Alpaca's feed: iex (free), sip, delayed_sip, otc")
     ] = "",
@@ -72,63 +62,123 @@ def ingest(
     Exits with 0 when all is published, 1 when the source failed or a month was refused, 2 when something is to be set
     first, 130 when it was stopped.
     """
+    flags: dict[str, str | int | None] = {
+        "vendors.alpaca_feed": feed or None,
+        "ingest.revisions": revisions or None,
+    }
     try:
         if timeframe not in TIMEFRAMES:
             raise UsageError(f"there is no time frame {timeframe!r}; use one of {', '.join(TIMEFRAMES)}")
         if revisions not in ("", "first", "latest"):
             raise UsageError(f"--revisions is {revisions!r}; it may be first or latest")
-        chosen = data_set(data, symbols, column, home, start, None, source, universe)
-        environment = chosen.environment()
-        last = month_key(end) if end else last_month(chosen)
-        if last < chosen.start:
-            raise UsageError(
-                f"{chosen.start[:7]} to {last[:7]} runs backwards: write the earlier month first"
-            )
-    except (UsageError, ValueError) as error:
+        named = words.named()
+        if named.start and end and month_key(end) < named.start:
+            raise UsageError(f"{named.start[:7]} to {end} runs backwards: write the earlier month first")
+        said = named.planned(flags)
+        first, last = said.data.start, month_key(end) if end else last_month(said)
+        if last < first:
+            raise UsageError(f"{first[:7]} to {last[:7]} runs backwards: write the earlier month first")
+        said = named.make(flags)
+    except (UsageError, SettingsError, ValueError) as error:
         raise fail(str(error)) from error
-    environment |= {"TRADEML_ALPACA_FEED": feed} if feed else {}
-    environment |= {"TRADEML_REVISIONS": revisions} if revisions else {}
-    command = [
-        sys.executable,
-        "-m",
-        "trademl_pipeline.defs.ingest",
-        chosen.start,
-        last,
-        "--timeframe",
-        timeframe,
-    ]
-    if missing:
-        command.append("--missing")
-    code = _wait(subprocess.Popen(command, env=environment))
-    if code == 0:
-        console.print(f"In the lake of {environment['TRADEML_HOME']}", soft_wrap=True, highlight=False)
-    raise typer.Exit(code)
+    raise typer.Exit(_ingest(said, timeframe, first, last, only_missing=missing))
 
 
-def _wait(process: subprocess.Popen) -> int:
-    """The exit code of a process that Ctrl-C reaches as well, and that ends in its own time."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _ingest(said: Settings, timeframe: str, first: str, last: str, *, only_missing: bool) -> int:
+    """Take in bars of a range of months; returns the exit code."""
+    from rich.table import Table
+
+    from trademl_pipeline.market.errors import (
+        MarketError,
+        MissingKeyError,
+        MissingPackageError,
+        UnknownSymbolError,
+        VendorRefusedError,
+    )
+    from trademl_pipeline.pipeline.errors import StepError
+    from trademl_pipeline.pipeline.ingest import Tally, download, publish_bars
+    from trademl_pipeline.pipeline.site import Site
+    from trademl_pipeline.pipeline.workers import Stopped
+
+    began, tally, listener = time.perf_counter(), Tally(), TerminalListener(console)
+    cannot_work = (MissingKeyError, MissingPackageError, UnknownSymbolError, VendorRefusedError)
     try:
-        code = process.wait()
-    finally:
-        signal.signal(signal.SIGINT, before)
-    # A process that a signal ended, as shells tell it.
-    return 128 - code if code < 0 else code
+        with _runner(said, listener, processes=1) as runner:
+            site = Site(said)
+            source, last = site.source(timeframe), min(last, month_key_of(datetime.now(UTC).date()))
+            if source.remote and not only_missing:
+                listener.began(f"Downloading from {source.name}", 0)
+
+                def show(done: int, total: int, what: str) -> None:
+                    note = f"Downloading {what}" if what else f"Downloaded from {source.name}"
+                    listener.at(note, done, total)
+
+                first, last, fetched = download(source, site.artifacts, first, last, tally, show)
+                listener.ended()
+                if not fetched:
+                    listener.said("All of it had been downloaded before.")
+            problems = publish_bars(runner, timeframe, first, last, tally)
+    except (*cannot_work, StepError, SettingsError) as error:
+        return _told(listener, str(error), CANNOT_WORK)
+    except MarketError as error:
+        return _told(listener, str(error), FAILED)
+    except Stopped as stopped:
+        told = "stopped; the same command goes on where it was stopped"
+        return _told(listener, told, 128 + stopped.number)
+    for problem in problems:
+        listener.problem(problem)
+    if tally.absent:
+        more = f" and {len(tally.absent) - 10} more" if tally.absent[10:] else ""
+        named = ", ".join(tally.absent[:10]) + more
+        console.print(f"[yellow]no bars at all of:[/yellow] {named}", highlight=False, soft_wrap=True)
+    table = Table(
+        title=f"{source.name}, {timeframe}: {bar_tables(timeframe).bars.name}",
+        title_justify="left",
+        show_header=False,
+    )
+    for name, figure in tally.figures(site.lake, timeframe).items():
+        table.add_row(name, f"{figure:,}")
+    table.add_row("seconds", f"{time.perf_counter() - began:,.1f}")
+    console.print(table)
+    if problems:
+        return FAILED
+    console.print(f"In the lake of {said.home}", soft_wrap=True, highlight=False)
+    return DONE
 
 
+def _told(listener: TerminalListener, message: str, code: int) -> int:
+    """Say what ended a command; returns the exit code."""
+    listener.stopped()
+    fail(message)
+    return code
+
+
+@contextmanager
+def _runner(
+    said: Settings, listener: TerminalListener, *, processes: int, keep_going: bool = False
+) -> Iterator[Any]:
+    """Open what does jobs on a data set: its workers, and the record that the UI shows."""
+    from trademl_pipeline.data_sets import write_instance
+    from trademl_pipeline.defs.instance import opened_recorder
+    from trademl_pipeline.pipeline.run import Runner, warm_up
+    from trademl_pipeline.pipeline.workers import Workers
+
+    apply(said)
+    write_instance(said.dagster_home)
+    with (
+        opened_recorder(said.dagster_home) as recorder,
+        Workers(processes, initializer=warm_up) as workers,
+    ):
+        yield Runner(said, recorder, listener, workers, keep_going=keep_going)
+
+
+@about_a_data_set
 def run(
+    words: DataSetOptions,
     study: Annotated[str, typer.Argument(help="Study to run, or all of them")] = ALL_STUDIES,
     months: Annotated[
         str, typer.Option("--months", help="Folds to run, YYYY-MM:YYYY-MM; default: the last that fit")
     ] = "",
-    data: DataOption = None,
-    symbols: SymbolsOption = "",
-    column: ColumnsOption = None,
-    home: HomeOption = None,
-    start: StartOption = "",
-    reference: ReferenceOption = None,
-    source: SourceOption = "",
-    universe: UniverseOption = "",
     size: Annotated[str, typer.Option("--size", help="Size of the models, e.g. small or base")] = "",
     epochs: Annotated[int, typer.Option("--epochs", min=0, help="Epochs of every network; 0: by size")] = 0,
     refit: Annotated[
@@ -146,83 +196,118 @@ def run(
     from trademl_pipeline.studies import STUDIES
     from trademl_pipeline.studies.spec import REFIT_MONTHS
 
-    names = list(STUDIES) if study == ALL_STUDIES else [study]
+    names, several = list(STUDIES) if study == ALL_STUDIES else [study], study == ALL_STUDIES
     try:
-        if study != ALL_STUDIES:
+        if not several:
             require_study(study, STUDIES, ALL_STUDIES)
         if refit and refit not in REFIT_MONTHS:
             raise UsageError(f"--refit {refit!r} is not known; it may be {', '.join(REFIT_MONTHS)}")
+        asked = month_range(months) if months else None
+        flags: dict[str, str | int | None] = {
+            "training.size": size or None,
+            "training.epochs": epochs or None,
+            "training.refit": refit or None,
+        }
+        named, universe = words.named(), "" if several else STUDIES[study].universe
+        said = named.planned(flags, universe=universe)
         for name in names:
-            if size and size not in STUDIES[name].sizes:
-                raise UsageError(f"{name} has no size {size!r}; it has {', '.join(STUDIES[name].sizes)}")
-        real = source in VENDORS or (data is not None and data.exists())
-        if real and len(names) == 1 and not universe and not symbols:
-            usual = DataSet(data, columns=pairs("--column", column, OURS_THEIRS), home=home, source=source)
-            universe = usual_universe(STUDIES[study].universe, usual.calendar())
-        named = universe
-        if data is not None and universe:
-            symbols, universe = universe_symbols(data, column, universe), ""
-        chosen = data_set(data, symbols, column, home, start, reference, source, universe)
-        # Whom one fetches is everyone who ever belonged; whom one decides on depends on the day.
-        chosen = replace(chosen, universe=named)
-        if study == ALL_STUDIES and not refit:
-            refit = "quarter"
-        chosen = with_references(chosen, names)
-        environment = chosen.environment() | {"TRADEML_REFIT": refit}
-        first, last = month_range(months) if months else _default_months(chosen, study == ALL_STUDIES)
-        if first <= chosen.start:
+            if said.training.size and said.training.size not in STUDIES[name].sizes:
+                raise UsageError(
+                    f"{name} has no size {said.training.size!r}; it has {', '.join(STUDIES[name].sizes)}"
+                )
+        first, last = asked or _default_months(said, several)
+        if first <= said.data.start:
             raise UsageError(
-                f"the first fold is {first[:7]}, but history begins in {chosen.start[:7]}: a fold needs at least "
+                f"the first fold is {first[:7]}, but history begins in {said.data.start[:7]}: a fold needs at least "
                 f"{STUDIES[names[0]].folds.min_train} sessions before it (about {HISTORY_MONTHS} months)"
             )
-    except (UsageError, ValueError) as error:
+        if several and not said.training.refit:
+            flags["training.refit"] = "quarter"
+        if said.data.source in VENDORS and not said.ingest.fetch:
+            # What `trademl ingest` has fetched is not fetched again.
+            flags["ingest.fetch"] = "missing"
+        as_of = _settled(said, last, max(STUDIES[name].settled_after for name in names))
+        _say_universe(said)
+        said = named.make(flags, universe=universe)
+        move_end(said, last_month(said) if said.data.source == "files" else as_of)
+    except (UsageError, SettingsError, ValueError) as error:
         raise fail(str(error)) from error
-    if chosen.source in VENDORS:
-        # What `trademl ingest` has fetched is not fetched again.
-        environment.setdefault("TRADEML_FETCH", "missing")
-    as_of = _settled(
-        chosen, environment["TRADEML_CALENDAR"], last, max(STUDIES[name].settled_after for name in names)
-    )
-    command = [sys.executable, "-m", "trademl_pipeline.defs.launch", ",".join(names), first, last]
-    command += ["--as-of", as_of]
-    command += ["--size", size] if size else []
-    command += ["--epochs", str(epochs)] if epochs else []
-    command += ["--keep-going"] if keep_going else []
-    code = subprocess.run(command, env=environment, check=False).returncode
-    _print_results(chosen.folder() / "reports", names, as_of[:7])
+    code, reported = _run(said, names, first, last, as_of, keep_going=keep_going)
+    _print_results(said.home / "reports", reported, as_of[:7], several=several)
     raise typer.Exit(code)
 
 
-def _settled(chosen: DataSet, calendar: str, last: str, sessions: int) -> str:
+def _run(
+    said: Settings, names: list[str], first: str, last: str, as_of: str, *, keep_going: bool
+) -> tuple[int, list[str]]:
+    """Run studies; returns the exit code and the studies whose report was written."""
+    from trademl_pipeline.pipeline.run import run_studies
+    from trademl_pipeline.pipeline.workers import Stopped
+
+    began, listener = time.perf_counter(), TerminalListener(console)
+    count = min(os.cpu_count() or 1, MAX_WORKERS)
+    try:
+        with _runner(said, listener, processes=count, keep_going=keep_going) as runner:
+            result = run_studies(runner, names, first, last, as_of=as_of, start=said.data.start)
+    except Stopped as stopped:
+        told = "stopped; the same command goes on where it was stopped"
+        return _told(listener, told, 128 + stopped.number), []
+    if not result.problems:
+        listener.said(f"Done in {time.perf_counter() - began:.1f} s")
+    return FAILED if result.problems else DONE, list(result.reported)
+
+
+def _say_universe(said: Settings) -> None:
+    """Say how much of the universe a file has.
+
+    Raises:
+        UsageError: too little to rank.
+    """
+    name = said.universe.name
+    if said.data.source != "files" or said.data.symbols or name in ("", ALL_SYMBOLS):
+        return
+    from trademl_pipeline.market import MarketError
+
+    try:
+        found = BarsFrom.of(said).wanted().split(",")
+    except MarketError:
+        found = []
+    if len(found) < FEWEST_SYMBOLS:
+        raise UsageError(
+            f"{said.data.path} has {len(found)} symbols of the universe {name}; name others with --symbols or "
+            "--universe (--universe ALL takes every symbol)"
+        )
+    console.print(
+        f"Universe {name}: {len(found)} of its symbols are in {Path(said.data.path).name}", highlight=False
+    )
+
+
+def _settled(said: Settings, last: str, sessions: int) -> str:
     """The month by which every outcome of the last fold is known, or the last one that there are bars of."""
-    decided = offset(month_sessions(last, calendar)[-1], sessions, calendar)
-    return max(last, min(month_key_of(decided), last_month(chosen)))
+    decided = offset(month_sessions(last, said.calendar)[-1], sessions, said.calendar)
+    return max(last, min(month_key_of(decided), last_month(said)))
 
 
-def _default_months(chosen: DataSet, several: bool) -> tuple[str, str]:
+def _default_months(said: Settings, several: bool) -> tuple[str, str]:
     """The last full folds: of the file's span, or after two years of the simulated market."""
-    folds = DEFAULT_FOLDS_OF_ALL if several else DEFAULT_FOLDS
-    if chosen.source in VENDORS:
-        last = offset_month(last_month(chosen), -1)
-        return max(offset_month(last, 1 - folds), offset_month(chosen.start, HISTORY_MONTHS)), last
-    if chosen.data is None:
-        first = offset_month(chosen.start, SIMULATED_HISTORY_OF_ALL if several else SIMULATED_HISTORY)
+    folds, start = DEFAULT_FOLDS_OF_ALL if several else DEFAULT_FOLDS, said.data.start
+    if said.data.source == "simulated":
+        first = offset_month(start, SIMULATED_HISTORY_OF_ALL if several else SIMULATED_HISTORY)
         return first, offset_month(first, folds - 1)
-    from trademl_pipeline.market import FileSource
+    last = last_month(said)
+    if said.data.source in VENDORS:
+        last = offset_month(last, -1)
+    return max(offset_month(last, 1 - folds), offset_month(start, HISTORY_MONTHS)), last
 
-    end = FileSource(chosen.data, columns=chosen.columns).span()[1]
-    last = f"{end:%Y-%m}-01"
-    return max(offset_month(last, 1 - folds), offset_month(chosen.start, HISTORY_MONTHS)), last
 
-
-def _print_results(reports: Path, names: list[str], month: str) -> None:
+def _print_results(reports: Path, names: list[str], month: str, *, several: bool) -> None:
     found = [reports / name / month / "summary.json" for name in names]
     summaries = [json.loads(path.read_text()) for path in found if path.exists()]
     if not summaries:
         return
     from trademl_pipeline.reports import print_comparison, print_summary
 
-    if len(names) > 1:
+    if several:
         print_comparison(summaries, console)
     else:
         print_summary(summaries[0], console)
@@ -230,5 +315,5 @@ def _print_results(reports: Path, names: list[str], month: str) -> None:
         if path.exists():
             console.print(f"Report: {path.with_name('report.html')}", soft_wrap=True, highlight=False)
     comparison = reports / "comparison" / month / "report.html"
-    if len(names) > 1 and comparison.exists():
+    if several and comparison.exists():
         console.print(f"Comparison: {comparison}", soft_wrap=True, highlight=False)

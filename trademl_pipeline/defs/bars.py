@@ -1,18 +1,15 @@
 """Where bars come from: one resource for each source. Keys come from the environment and are never shown.
 
-`TRADEML_SOURCE` says which of them the definitions are bound to.
+The settings say which of them the definitions are bound to, and what its values are by default.
 """
 
-import json
-import os
-from datetime import timedelta
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
+from trademl_pipeline import settings as stated
+from trademl_pipeline.pipeline.sources import BarsFrom
 from trademl_pipeline.tables.bar_tables import DAILY
 
 if TYPE_CHECKING:
@@ -24,45 +21,41 @@ class BarsResource(dg.ConfigurableResource):
 
     source: str = Field(default="simulated", description="simulated or files")
     path: str = Field(default="", description="file or folder, for source=files")
-    columns: str = Field(default="{}", description='JSON map of our names to the file\'s, {"close": "Close"}')
+    columns: dict[str, str] = Field(default={}, description="our column names to the file's")
     symbols: str = Field(default="", description="comma-separated symbols, or a number: that many symbols")
+    universe: str = Field(
+        default="", description="whose bars are read where no symbols are named; empty: all"
+    )
+    membership: str = Field(
+        default="", description="CSV of the membership of SP500: symbol, start_date, end_date"
+    )
     calendar: str = Field(default="XNYS", description="exchange calendar of the sessions; 24/7 for crypto")
     seed: int = Field(default=7, description="seed of the simulated market")
     revisions: str = Field(default="", description="first or latest; empty: as is usual for the source")
+
+    def plain(self) -> BarsFrom:
+        """The source, unopened, as code that knows no Dagster takes it."""
+        known = BarsFrom.__dataclass_fields__
+        return BarsFrom(**{name: getattr(self, name) for name in type(self).model_fields if name in known})
 
     def open(self, timeframe: str = DAILY) -> "BarSource":
         """The source of one time frame.
 
         Raises:
             dg.Failure: a setting makes no sense.
-            MarketError: a vendor's key or package is missing.
+            MarketError: a vendor's key or package is missing, or the universe cannot be read.
         """
-        if self.revisions not in ("", "first", "latest"):
-            raise dg.Failure(f"TRADEML_REVISIONS is {self.revisions!r}; it may be 'first' or 'latest'")
-        source = self._make(timeframe)
-        source.revisions = self.revisions or type(source).revisions
-        return source
-
-    def _make(self, timeframe: str) -> "BarSource":
-        # One object per configuration and process, since it may hold a simulated history.
-        source = _local(self.source, self.path, self.columns, self.symbols, self.calendar, self.seed)
-        if timeframe != source.timeframe:
-            raise dg.Failure(f"source {self.source!r} has bars of {source.timeframe}, none of {timeframe}")
-        return source
+        try:
+            return self.plain().open(timeframe)
+        except stated.SettingsError as error:
+            raise dg.Failure(str(error)) from error
 
 
 class VendorResource(BarsResource):
     """What the vendors have in common: they fetch the symbols that are listed."""
 
+    beside: str = Field(default="", description="funds and indices that are asked for too, to compare with")
     delay: float = Field(default=0.0, description="minutes after a bar's end at which the bar is known")
-
-    def _asked(self, timeframe: str) -> dict[str, Any]:
-        if self.symbols.isdigit():
-            raise dg.Failure(
-                f"TRADEML_SYMBOLS is {self.symbols!r}; a vendor needs names, such as AAPL,MSFT, not a number of them"
-            )
-        named = [symbol for symbol in self.symbols.split(",") if symbol.strip()]
-        return {"symbols": named, "timeframe": timeframe, "delay": timedelta(minutes=self.delay)}
 
 
 class AlpacaResource(VendorResource):
@@ -74,26 +67,12 @@ class AlpacaResource(VendorResource):
     feed: str = Field(default="iex", description="iex (free), sip, delayed_sip or otc")
     url: str = Field(default="", description="another server than Alpaca's own")
 
-    def _make(self, timeframe: str) -> "BarSource":
-        from trademl_pipeline.market.vendors import AlpacaSource
-
-        asked = self._asked(timeframe)
-        return AlpacaSource(
-            **asked, key_id=self.key_id, secret=self.secret, feed=self.feed, url=self.url or None
-        )
-
 
 class BinanceResource(VendorResource):
     """Crypto pairs from Binance's public market data; needs no key."""
 
     source: str = "binance"
     url: str = Field(default="", description="another server than Binance's public market data")
-
-    def _make(self, timeframe: str) -> "BarSource":
-        from trademl_pipeline.market.vendors import BinanceSource
-        from trademl_pipeline.market.vendors.binance import URL
-
-        return BinanceSource(**self._asked(timeframe), url=self.url or URL)
 
 
 class YahooResource(VendorResource):
@@ -102,65 +81,25 @@ class YahooResource(VendorResource):
     source: str = "yahoo"
     cache: str = Field(default="", description="folder for yfinance's cookies and time zones")
 
-    def _make(self, timeframe: str) -> "BarSource":
-        from trademl_pipeline.market.vendors import YahooSource
 
-        return YahooSource(**self._asked(timeframe), cache=Path(self.cache) if self.cache else None)
+_RESOURCES: dict[str, type[BarsResource]] = {
+    "alpaca": AlpacaResource,
+    "binance": BinanceResource,
+    "yahoo": YahooResource,
+}
 
 
 def bars_resource() -> BarsResource:
-    """The resource that TRADEML_SOURCE names, its values bound to the environment at run time."""
-
-    def given(**variables: str) -> dict[str, Any]:
-        # dg.EnvVar raises on a name that is not set; an unset one means the field's default.
-        return {field: dg.EnvVar(name) for field, name in variables.items() if os.environ.get(name)}
-
-    source = os.environ.get("TRADEML_SOURCE", "simulated")
-    shared = given(symbols="TRADEML_SYMBOLS", revisions="TRADEML_REVISIONS")
-    if source not in ("alpaca", "binance", "yahoo"):
-        local = given(
-            source="TRADEML_SOURCE",
-            path="TRADEML_DATA",
-            columns="TRADEML_COLUMNS",
-            calendar="TRADEML_CALENDAR",
-        )
-        return BarsResource(**shared, **local)
-    # A number cannot be bound to a variable without its being set.
-    shared["delay"] = float(os.environ.get("TRADEML_DELAY_MINUTES") or 0)
-    if source == "alpaca":
-        keys = given(key_id="APCA_API_KEY_ID", secret="APCA_API_SECRET_KEY")
-        return AlpacaResource(**shared, **keys, **given(feed="TRADEML_ALPACA_FEED", url="TRADEML_ALPACA_URL"))
-    if source == "binance":
-        return BinanceResource(**shared, **given(url="TRADEML_BINANCE_URL"))
-    return YahooResource(**shared, **given(cache="TRADEML_YAHOO_CACHE"))
-
-
-@lru_cache(maxsize=4)
-def _local(source: str, path: str, columns: str, symbols: str, calendar: str, seed: int) -> "BarSource":
-    from trademl_pipeline.market import FileSource
-    from trademl_pipeline.simulation import SimulatedMarket
-
-    count = int(symbols) if symbols.isdigit() else None
-    named = [s.strip() for s in symbols.split(",") if s.strip()]
-    listed = named if named and count is None else None
-    if source == "simulated":
-        if count is None:
-            return SimulatedMarket(seed=seed, calendar=calendar)
-        return SimulatedMarket(seed=seed, n_symbols=count, calendar=calendar)
-    if source == "files":
-        if not path:
-            raise dg.DagsterInvalidConfigError(
-                "TRADEML_SOURCE is 'files' but TRADEML_DATA is empty: set it to a Parquet or CSV file or folder",
-                [],
-                {},
-            )
-        try:
-            mapping = json.loads(columns)
-        except json.JSONDecodeError as error:
-            raise dg.Failure(
-                f'TRADEML_COLUMNS is not JSON ({error}); write e.g. {{"close": "Close"}}'
-            ) from error
-        return FileSource(path, columns=mapping, symbols=listed, max_symbols=count, calendar=calendar)
-    raise dg.Failure(
-        f"TRADEML_SOURCE is {source!r}; it may be 'simulated', 'files', 'alpaca', 'binance' or 'yahoo'"
-    )
+    """The resource of the source that the settings name; keys are bound to the environment at run time."""
+    said = stated.current()
+    plain, kind = BarsFrom.of(said), _RESOURCES.get(said.data.source, BarsResource)
+    values: dict[str, Any] = {
+        name: getattr(plain, name)
+        for name in kind.model_fields
+        if name in BarsFrom.__dataclass_fields__ and name not in ("key_id", "secret")
+    }
+    if kind is AlpacaResource:
+        # dg.EnvVar raises on a name that is not set; an unset key is an empty one, which crypto can do without.
+        keys = (("key_id", "APCA_API_KEY_ID", plain.key_id), ("secret", "APCA_API_SECRET_KEY", plain.secret))
+        values |= {name: dg.EnvVar(variable) for name, variable, given in keys if given}
+    return kind(**values)

@@ -1,4 +1,4 @@
-"""Jobs of a study: prepare history, train and predict one fold, report, and all of a closed month."""
+"""Jobs: prepare history, train and predict one fold, report, all of a closed month, and upkeep."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from trademl_pipeline.pipeline.catalog import COMPARISON_ASSET, fold_assets, input_assets, month_assets
+from trademl_pipeline.pipeline.report import report_name
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.tables.bar_tables import DAILY, TIMEFRAMES, bar_tables
 
@@ -52,107 +54,151 @@ def ingest_job_name(timeframe: str = DAILY) -> str:
     return f"ingest_{bar_tables(timeframe).bars.name}"
 
 
-def ingest_jobs() -> list[UnresolvedAssetJobDefinition]:
-    """One job for each time frame's bars."""
-    return [
-        dg.define_asset_job(
-            ingest_job_name(timeframe),
-            selection=dg.AssetSelection.assets(bar_tables(timeframe).bars.name),
-            description=f"Fetch, judge and publish bars of {timeframe}.",
-        )
-        for timeframe in TIMEFRAMES
-    ]
-
-
-def prepare_assets(study: StudySpec) -> list[str]:
-    """The inputs of a study's models, each after what it reads."""
-    patterns = ["patterns"] if study.decisions == "snapshots" else []
-    return [
-        "raw_bars",
-        "bar_quality",
-        "reference_bars",
-        "universe_members",
-        study.features.name,
-        *patterns,
-        study.labels.name,
-        study.windows.name,
-    ]
-
-
 PREPARE_ALL = "prepare_all"
-
-
-def prepare_all_job(studies: Sequence[StudySpec]) -> UnresolvedAssetJobDefinition:
-    """The inputs of all studies, each shared one once."""
-    assets = dict.fromkeys(asset for study in studies for asset in prepare_assets(study))
-    return dg.define_asset_job(
-        PREPARE_ALL,
-        selection=dg.AssetSelection.assets(*assets),
-        description="Ingest and compute the inputs of all studies over a range of months in one run.",
-    )
-
-
 NIGHTLY = "nightly_leakage_audit"
+COMPARE = "compare_studies"
+
+Job = UnresolvedAssetJobDefinition
 
 
-def nightly_job() -> UnresolvedAssetJobDefinition:
-    """The exhaustive audit of everything published."""
+def _job(
+    name: str,
+    assets: Sequence[str],
+    description: str,
+    *,
+    study: str = "",
+    step: str,
+    config: dict[str, Any] | None = None,
+) -> Job:
+    """Return a job over assets, tagged by what it is for, so that the UI can be filtered by it."""
+    tags = {"step": step, **({"study": study} if study else {})}
     return dg.define_asset_job(
-        NIGHTLY,
-        selection=dg.AssetSelection.assets("leakage_audit"),
-        description="Audit every published month with every session a cut-off.",
+        name,
+        selection=dg.AssetSelection.assets(*assets),
+        description=description,
+        tags=tags,
+        config=config,
     )
 
 
-def comparison_job() -> UnresolvedAssetJobDefinition:
-    """The page that compares the studies."""
-    return dg.define_asset_job(
-        "compare_studies",
-        selection=dg.AssetSelection.assets("validation_report"),
-        description="Compare the studies that have a report of the month.",
+def ingest_job(timeframe: str) -> Job:
+    """Return the job that takes in one time frame's bars."""
+    return _job(
+        ingest_job_name(timeframe),
+        [bar_tables(timeframe).bars.name],
+        f"Fetch, judge and publish bars of {timeframe}.",
+        step="ingest",
     )
 
 
-def study_jobs(study: StudySpec) -> list[UnresolvedAssetJobDefinition]:
-    """The jobs of one study."""
-    name = study.name
-    inputs = prepare_assets(study)
-    tried = [f"cross_validation_{name}"] if study.fit.cross_validate is not None else []
-    fold = [f"model_{name}", f"predictions_{name}", *tried]
-    report = [f"report_{name}"]
-    described = {
-        prepare_job_name(name): (inputs, "Ingest and compute the inputs of a range of months in one run."),
-        fold_job_name(name): (fold, "Train one walk-forward fold and predict its month."),
-        train_job_name(name): (fold[:1], "Train the model of one month on what was known before it."),
-        report_job_name(name): (report, "Write the validation report as of one month."),
-        month_job_name(name): (
-            [*inputs, *fold, f"champion_{name}", *report],
-            "Everything of one closed month.",
+def shared_jobs(studies: Sequence[StudySpec]) -> list[Job]:
+    """Return the jobs that are no single study's: inputs of all, the comparison, the nightly audit."""
+    inputs = dict.fromkeys(asset for study in studies for asset in input_assets(study))
+    return [
+        _job(
+            PREPARE_ALL,
+            list(inputs),
+            "Ingest and compute the inputs of all studies over a range of months in one run.",
+            step="prepare",
         ),
-    }
-    jobs = [
-        dg.define_asset_job(job, selection=dg.AssetSelection.assets(*assets), description=text)
-        for job, (assets, text) in described.items()
+        _job(
+            COMPARE, [COMPARISON_ASSET], "Compare the studies that have a report of the month.", step="report"
+        ),
+        nightly_job(),
     ]
-    full = study.sizes[-1]
-    settings: dict[str, tuple[dict[str, Any], str]] = {
+
+
+def nightly_job() -> Job:
+    """Return the exhaustive audit of everything published."""
+    return _job(
+        NIGHTLY,
+        ["leakage_audit"],
+        "Audit every published month with every session a cut-off.",
+        step="audit",
+    )
+
+
+def month_job(study: StudySpec) -> Job:
+    """Return the job of everything of one closed month."""
+    return _job(
+        month_job_name(study.name),
+        month_assets(study),
+        f"{study.title}: everything of one closed month, from bars to report.",
+        study=study.name,
+        step="month",
+    )
+
+
+def train_job(study: StudySpec) -> Job:
+    """Return the job that trains one month's models alone."""
+    return _job(
+        train_job_name(study.name),
+        [study.models.name],
+        f"{study.title}: train the model of one month on what was known before it.",
+        study=study.name,
+        step="train",
+    )
+
+
+def study_jobs(study: StudySpec) -> list[Job]:
+    """Return the jobs of one study."""
+    name, fold, full = study.name, fold_assets(study), study.sizes[-1]
+    settings: dict[str, tuple[str, dict[str, Any], str]] = {
         quick_job_name(name): (
+            "quick",
             {"size": study.sizes[0], "epochs": 1, "symbols": QUICK_SYMBOLS, "refit": "month"},
-            f"A fold on {QUICK_SYMBOLS} symbols and one epoch, to see within a minute that all works. Its model "
-            "and predictions are published like any others: run the fold again before they are used.",
+            f"{study.title}: a fold on {QUICK_SYMBOLS} symbols and one epoch, to see within a minute that all works. "
+            "Its model and predictions are published like any others: run the fold again before they are used.",
         ),
         production_job_name(name): (
+            "production",
             {"size": full, "refit": "month"},
-            f"A fold on all symbols at size {full}, trained anew whatever the study's rhythm is.",
+            f"{study.title}: a fold on all symbols at size {full}, trained anew whatever the study's rhythm is.",
         ),
     }
-    jobs += [
-        dg.define_asset_job(
-            job,
-            selection=dg.AssetSelection.assets(*fold),
-            description=text,
-            config={"ops": {f"model_{name}": {"config": config}}},
-        )
-        for job, (config, text) in settings.items()
+    return [
+        _job(
+            prepare_job_name(name),
+            input_assets(study),
+            f"{study.title}: ingest and compute the inputs of a range of months in one run.",
+            study=name,
+            step="prepare",
+        ),
+        _job(
+            fold_job_name(name),
+            fold,
+            f"{study.title}: train one walk-forward fold and predict its month.",
+            study=name,
+            step="fold",
+        ),
+        train_job(study),
+        _job(
+            report_job_name(name),
+            [report_name(name)],
+            f"{study.title}: write the validation report as of one month.",
+            study=name,
+            step="report",
+        ),
+        month_job(study),
+        *(
+            _job(
+                job,
+                fold,
+                text,
+                study=name,
+                step=step,
+                config={"ops": {study.models.name: {"config": config}}},
+            )
+            for job, (step, config, text) in settings.items()
+        ),
     ]
-    return jobs
+
+
+def all_jobs(studies: Sequence[StudySpec]) -> dict[str, Job]:
+    """Return every job over assets, by name."""
+    jobs = [
+        *(ingest_job(timeframe) for timeframe in TIMEFRAMES),
+        *shared_jobs(studies),
+        *(job for study in studies for job in study_jobs(study)),
+    ]
+    return {job.name: job for job in jobs}

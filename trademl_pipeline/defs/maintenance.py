@@ -35,3 +35,8 @@ def maintain_tables(context: dg.OpExecutionContext, config: MaintenanceSettings,
 def maintenance_job() -> None:
     """One op."""
     maintain_tables()
+
+
+def definitions() -> dg.Definitions:
+    """The upkeep of the lake."""
+    return dg.Definitions(jobs=[maintenance_job])

@@ -1,27 +1,43 @@
-"""What every asset shows of itself in the UI: row counts, column schema, column lineage, small figures."""
+"""What every asset shows of itself in the UI: column schema, column lineage, figures of its months."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-import polars as pl
 
-from trademl_pipeline.defs.gate import Published
 from trademl_pipeline.lake.schema import TableSchema
+from trademl_pipeline.pipeline.shown import FilePath, Json, Markdown, Metadata
+from trademl_pipeline.studies import StudySpec
 
 OWNERS = ["team:quant-platform"]
+TABLE_KINDS = {"duckdb", "parquet", "polars"}
+
+
+def to_dagster(metadata: Metadata) -> dict[str, Any]:
+    """Return a step's metadata as Dagster shows it."""
+    return {name: _value(value) for name, value in metadata.items()}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, Markdown):
+        return dg.MetadataValue.md(value.text)
+    if isinstance(value, Json):
+        return dg.MetadataValue.json(value.data)
+    if isinstance(value, FilePath):
+        return dg.MetadataValue.path(value.path)
+    return value
 
 
 def column_schema(schema: TableSchema, descriptions: Mapping[str, str] | None = None) -> dg.TableSchema:
-    """The table's columns as Dagster shows them."""
-    said = descriptions or {}
+    """Return the table's columns as Dagster shows them."""
+    texts = descriptions or {}
     nullable = set(schema.columns) if schema.nullable == "all" else schema.nullable
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
                 name,
                 type=str(dtype),
-                description=said.get(name),
+                description=texts.get(name),
                 constraints=dg.TableColumnConstraints(nullable=name in nullable),
             )
             for name, dtype in schema.columns.items()
@@ -30,7 +46,7 @@ def column_schema(schema: TableSchema, descriptions: Mapping[str, str] | None = 
 
 
 def column_lineage(sources: Mapping[str, Sequence[tuple[str, str]]]) -> dg.TableColumnLineage:
-    """Lineage from {column: [(upstream asset, upstream column), ...]}."""
+    """Return lineage from {column: [(upstream asset, upstream column), ...]}."""
     return dg.TableColumnLineage(
         {
             column: [
@@ -43,32 +59,27 @@ def column_lineage(sources: Mapping[str, Sequence[tuple[str, str]]]) -> dg.Table
 
 def table_metadata(
     schema: TableSchema,
-    lineage: dg.TableColumnLineage | None = None,
+    lineage: Mapping[str, Sequence[tuple[str, str]]] | None = None,
     descriptions: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Definition-time metadata of an asset that is a table of the lake."""
+    """Return the definition-time metadata of an asset that is a table of the lake.
+
+    Args:
+        schema: the table.
+        lineage: what each column is made of: {column: [(upstream asset, upstream column), ...]}.
+        descriptions: what each column is.
+    """
     metadata: dict[str, Any] = {
         "dagster/column_schema": column_schema(schema, descriptions),
         "dagster/table_name": f"lake.{schema.name}",
     }
-    if lineage is not None:
-        metadata["dagster/column_lineage"] = lineage
+    if lineage:
+        metadata["dagster/column_lineage"] = column_lineage(lineage)
     return metadata
 
 
-def month_metadata(published: Published, frame: pl.DataFrame) -> dict[str, Any]:
-    """Figures of one published month."""
-    result, report = published.result, published.report
-    metadata: dict[str, Any] = {
-        "dagster/row_count": int(result.rows),
-        "rows_replaced": int(result.replaced),
-        "unchanged": bool(result.unchanged),
-        "snapshot": int(result.snapshot),
-        "data_version": result.data_version,
-        "attempts": int(result.attempts),
-        "gate": dg.MetadataValue.md(report.to_markdown()),
-    }
-    for name in ("symbol", "session"):
-        if name in frame.columns:
-            metadata[f"{name}s"] = int(frame[name].n_unique())
-    return metadata
+def kinds_of(study: StudySpec) -> set[str]:
+    """Return what the UI says a study's models are made with; Dagster shows three."""
+    libraries = ["torch"] if study.networks else []
+    libraries += [m.kind for m in study.fit.members if m.kind in ("lightgbm", "xgboost")]
+    return {*libraries[:2], "mlflow"}

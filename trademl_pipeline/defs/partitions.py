@@ -1,22 +1,40 @@
 """The one partition dimension, months, and every mapping between assets.
 
 A month key is `YYYY-MM-01`. Symbols are rows, never partitions. Every mapping looks back only: a partition
-of month M reads months <= M, and a model of month M reads months < M. `first_month` is read from
-`TRADEML_START` because the history a user has decides where it begins.
+of month M reads months <= M, and a model of month M reads months < M. The history a user has decides where months
+begin, and where they end if it does.
 """
-
-import math
-import os
 
 import dagster as dg
 
-FIRST_MONTH = os.environ.get("TRADEML_START", "2007-01-01")
-# The month that has begun is there too: its fold is trained before its first session.
-MONTHS = dg.MonthlyPartitionsDefinition(start_date=FIRST_MONTH, end_offset=1)
+from trademl_pipeline import settings
+from trademl_pipeline.market.calendar import offset_month
+from trademl_pipeline.pipeline.lookback import SAME_MONTH, Lookback
+from trademl_pipeline.simulation.market import EPOCH, LAST
 
-# The fewest sessions a calendar month of XNYS has had since 1990 is 15 (September 2001); one month more
-# covers a look-back that begins inside a month.
-FEWEST_SESSIONS_A_MONTH = 15
+# Where nothing says when a vendor's or a file's history begins.
+EARLIEST = "2007-01-01"
+
+
+def data_span(said: settings.Settings) -> tuple[str, str]:
+    """First and last month with data; the last is empty for a source that goes on."""
+    data = said.data
+    if data.source != "simulated":
+        return data.start or EARLIEST, data.end if data.source == "files" else ""
+    return data.start or f"{EPOCH:%Y-%m}-01", data.end or f"{LAST:%Y-%m}-01"
+
+
+def months_of(said: settings.Settings) -> dg.MonthlyPartitionsDefinition:
+    """The months of a data set, and the one after them: its fold is trained before its first session."""
+    first, last = data_span(said)
+    # A month is closed when the next has begun, so that the last key is that of the month before the end.
+    end = offset_month(last, 2) if last else None
+    return dg.MonthlyPartitionsDefinition(start_date=first, end_date=end, end_offset=1)
+
+
+MONTHS = months_of(settings.current())
+FIRST_MONTH = data_span(settings.current())[0]
+
 # Forty years; each month of look-back costs Dagster a look at its calendar.
 ALL_HISTORY = 480
 
@@ -40,30 +58,12 @@ ONE_RUN_BESIDE = one_run(2)
 RUN_PER_MONTH = dg.BackfillPolicy.multi_run(1)
 
 
-def months_back(sessions: int) -> int:
-    """Calendar months that surely hold `sessions` sessions before the first day of a month."""
-    return math.ceil(sessions / FEWEST_SESSIONS_A_MONTH)
-
-
-def same_month() -> dg.PartitionMapping:
-    """Month M reads month M."""
-    return dg.IdentityPartitionMapping()
-
-
-def trailing(months: int) -> dg.PartitionMapping:
-    """Month M reads months M - `months` to M."""
+def mapping_of(lookback: Lookback) -> dg.PartitionMapping:
+    """Return the mapping by which month M reads the months of an input that its lookback says."""
+    if lookback == SAME_MONTH:
+        return dg.IdentityPartitionMapping()
     return dg.TimeWindowPartitionMapping(
-        start_offset=-months, end_offset=0, allow_nonexistent_upstream_partitions=True
+        start_offset=-ALL_HISTORY if lookback.first is None else lookback.first,
+        end_offset=lookback.last,
+        allow_nonexistent_upstream_partitions=True,
     )
-
-
-def earlier(months: int = ALL_HISTORY) -> dg.PartitionMapping:
-    """Month M reads up to `months` months that end with M - 1: what a model may learn from."""
-    return dg.TimeWindowPartitionMapping(
-        start_offset=-months, end_offset=-1, allow_nonexistent_upstream_partitions=True
-    )
-
-
-def until(months: int = ALL_HISTORY) -> dg.PartitionMapping:
-    """Month M reads all months up to and including M: what a report may show."""
-    return trailing(months)

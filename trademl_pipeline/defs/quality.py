@@ -1,22 +1,15 @@
 """The resource of the quality checks: what bars are compared with, and when a check fails."""
 
-import os
 from typing import TYPE_CHECKING
 
 import dagster as dg
-import polars as pl
 from pydantic import Field
 
-if TYPE_CHECKING:
-    from trademl_pipeline.market.quality.report import Rule
+from trademl_pipeline import settings as stated
+from trademl_pipeline.pipeline.quality_settings import Quality
 
-VARIABLES = {
-    "rules": "TRADEML_QUALITY",
-    "second": "TRADEML_CROSSCHECK",
-    "universe": "TRADEML_UNIVERSE",
-    "membership": "TRADEML_MEMBERSHIP",
-    "calendar": "TRADEML_CALENDAR",
-}
+if TYPE_CHECKING:
+    pass
 
 
 class QualityResource(dg.ConfigurableResource):
@@ -28,56 +21,27 @@ class QualityResource(dg.ConfigurableResource):
         default="", description="universe whose members should have prices; SP500 by membership"
     )
     membership: str = Field(
-        default="", description="CSV of the spells of SP500: symbol, start_date, end_date"
+        default="", description="CSV of the membership of SP500: symbol, start_date, end_date"
     )
     calendar: str = Field(default="", description="calendar of the sessions; empty: told by the bars")
 
-    def parsed(self) -> "dict[str, Rule]":
-        """The rules in force.
-
-        Raises:
-            QualityRuleError: the rules make no sense.
-        """
-        from trademl_pipeline.market.quality.report import rules_from
-
-        return rules_from(self.rules)
-
-    def spells(self, first: str, last: str) -> pl.DataFrame | None:
-        """Who belonged to the universe in some months; None where no one ever comes or goes."""
-        from trademl_pipeline.market.calendar import month_bounds
-        from trademl_pipeline.market.universes import members, universe_names
-
-        name = self.universe or ("SP500" if self.membership else "")
-        if not name or (name in universe_names() and name != "SP500"):
-            return None
-        return members(
-            name, month_bounds(first)[0], month_bounds(last)[1], membership=self.membership or None
-        )
-
-    def other(self, bars: pl.DataFrame) -> pl.DataFrame | None:
-        """A second source's bars over the same sessions, where there is one."""
-        if not self.second or bars.is_empty():
-            return None
-        from trademl_pipeline.market import EmptyMonthError, FileSource
-        from trademl_pipeline.market.quality.report import calendar_of
-        from trademl_pipeline.market.quality.rows import split_bars
-
-        source = FileSource(self.second, calendar=self.calendar or calendar_of(bars))
-        first, last = bars.select(first=pl.col("session").min(), last=pl.col("session").max()).row(0)
-        both = sorted(set(source.symbols()) & set(bars["symbol"]))
-        try:
-            rows = source.fetch(both, first, last)
-        except EmptyMonthError:
-            return bars.clear()
-        return split_bars(rows, ingested_at=bars["ingested_at"][0], calendar=source.calendar).good
+    def plain(self) -> Quality:
+        """The same, as code that knows no Dagster takes it."""
+        return Quality(self.rules, self.second, self.universe, self.membership, self.calendar)
 
     @classmethod
     def from_environment(cls) -> "QualityResource":
-        """The resource as the environment says now."""
-        return cls(**{name: os.environ[var] for name, var in VARIABLES.items() if os.environ.get(var)})
+        """The resource as the settings say now."""
+        return quality_resource()
 
 
 def quality_resource() -> QualityResource:
-    """The resource with its values bound to the environment at run time."""
-    bound = {name: dg.EnvVar(var) for name, var in VARIABLES.items() if os.environ.get(var)}
-    return QualityResource(**bound)
+    """The resource as the settings say now."""
+    said = Quality.of(stated.current())
+    return QualityResource(
+        rules=said.rules,
+        second=said.second,
+        universe=said.universe,
+        membership=said.membership,
+        calendar=said.calendar,
+    )

@@ -1,41 +1,61 @@
-"""Resources: the lake, the bars, the tracker and the folder for reports. All values come from the environment,
-which the Makefile and the CLI set (see docs/architecture.md for the list)."""
+"""Resources: the lake, the bars, the tracker, the data set's settings and the folder for reports.
 
-import os
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import lru_cache
+Their values are those of the settings (see docs/architecture.md) when the definitions load, so that the Launchpad shows
+what is in force and takes another value for one run. What does the work knows no Dagster and lies in `pipeline/`,
+`registry/` and `lake/`.
+"""
+
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
+from trademl_pipeline import settings as stated
 from trademl_pipeline.defs.bars import bars_resource
 from trademl_pipeline.defs.quality import quality_resource
 from trademl_pipeline.defs.references import reference_resource
 from trademl_pipeline.defs.universes import universe_resource
-from trademl_pipeline.lake import Lake, LakeConfig
-from trademl_pipeline.training.trials import FAILED, Trial
+from trademl_pipeline.lake import Lake
+from trademl_pipeline.pipeline.gate import Sample
+from trademl_pipeline.pipeline.stores import open_lake
+from trademl_pipeline.registry.tracking import Tracker
 
-if TYPE_CHECKING:
-    from mlflow.tracking import MlflowClient
-
-
-DEFAULT_HOME = "data/simulated"
+__all__ = [
+    "DataSetResource",
+    "GateResource",
+    "LakeResource",
+    "TrackingResource",
+    "home",
+    "resources",
+]
 
 
 def home() -> Path:
-    """Folder that holds the state of one data set: `TRADEML_HOME`, or the simulated market's."""
-    return Path(os.environ.get("TRADEML_HOME", DEFAULT_HOME)).resolve()
+    """Folder that holds the state of one data set."""
+    return stated.current().home
+
+
+class DataSetResource(dg.ConfigurableResource):
+    """What holds for all that is computed in a data set; see `trademl config`."""
+
+    calendar: str = Field(default="XNYS", description="exchange calendar that everything counts sessions on")
+    size: str = Field(
+        default="", description="size of the models, such as small or base; empty: the study's first"
+    )
+    refit: str = Field(
+        default="", description="month or quarter: how often models are trained; empty: as the study says"
+    )
+    epochs: int = Field(default=0, description="epochs of every network; 0: as the size says")
+    threads: int = Field(default=0, description="threads of each training library; 0: all cores")
+    fetch: str = Field(default="", description="missing: fetch only what the lake lacks; empty: everything")
 
 
 class LakeResource(dg.ConfigurableResource):
     """The lake of this data set.
 
-    `catalog` and `data_path` left empty mean the embedded default under `TRADEML_HOME`; set
-    `TRADEML_LAKE_CATALOG=postgres:<dsn>` and `TRADEML_LAKE_DATA=s3://bucket/prefix` to outgrow it.
+    `catalog` and `data_path` left empty mean what the settings say: by default SQLite and Parquet files in the data
+    set's folder; `postgres:<dsn>` and `s3://bucket/prefix` outgrow it.
     """
 
     catalog: str = Field(default="", description="sqlite:<file> or postgres:<libpq dsn>")
@@ -43,18 +63,7 @@ class LakeResource(dg.ConfigurableResource):
 
     def open(self) -> Lake:
         """A handle on the lake, the same one for a configuration; each operation connects on its own."""
-        environment = dict(os.environ)
-        if self.catalog:
-            environment["TRADEML_LAKE_CATALOG"] = self.catalog
-        if self.data_path:
-            environment["TRADEML_LAKE_DATA"] = self.data_path
-        return _lake(LakeConfig.from_env(home(), environment))
-
-
-@lru_cache(maxsize=8)
-def _lake(config: LakeConfig) -> Lake:
-    # What a lake has looked up of its catalog holds for all steps of a run; looking it up costs more than a month.
-    return Lake(config)
+        return open_lake(stated.current(), catalog=self.catalog, data_path=self.data_path)
 
 
 class GateResource(dg.ConfigurableResource):
@@ -63,195 +72,57 @@ class GateResource(dg.ConfigurableResource):
     cutoffs: int = Field(default=2, description="as-of sessions drawn per month and probe")
     seed: int = Field(default=0, description="seed of the draw")
 
-
-class ArtifactsResource(dg.ConfigurableResource):
-    """Local folders for what is not a table: models and reports."""
-
-    def models(self, study: str, month: str) -> Path:
-        """Folder of the model of one fold."""
-        return home() / "models" / study / month[:7]
-
-    def reports(self, study: str) -> Path:
-        """Folder of a study's reports."""
-        return home() / "reports" / study
+    def plain(self) -> Sample:
+        """Return the values without Dagster."""
+        return Sample(self.cutoffs, self.seed)
 
 
 class TrackingResource(dg.ConfigurableResource):
-    """MLflow tracking: one run per (asset, partition), closed as FINISHED or FAILED as it ended.
+    """MLflow tracking: one run per (asset, partition), closed as FINISHED or FAILED as it ended."""
 
-    The client is used with explicit run ids: MLflow's fluent API keeps one active run per process, which
-    merges partitions that run in one process.
-    """
-
-    uri: str = Field(default="", description="MLflow tracking URI; empty: SQLite under TRADEML_HOME/mlflow")
+    uri: str = Field(default="", description="MLflow tracking URI; empty: SQLite in the data set's folder")
     experiment: str = Field(default="trademl", description="prefix of the experiment names")
 
-    def tracking_uri(self) -> str:
-        """The URI in force."""
-        return self.uri or f"sqlite:///{home() / 'mlflow' / 'mlflow.db'}"
-
-    def _client(self) -> "MlflowClient":
-        from filelock import FileLock
-        from mlflow.tracking import MlflowClient
-
-        if self.uri:
-            return MlflowClient(tracking_uri=self.uri)
-        folder = home() / "mlflow"
-        (folder / "artifacts").mkdir(parents=True, exist_ok=True)
-        # A client makes the database where there is none; two that make its tables at once collide.
-        with FileLock(folder / "making.lock"):
-            return MlflowClient(tracking_uri=self.tracking_uri())
-
-    def _experiment_id(self, client: "MlflowClient", name: str) -> str:
-        from mlflow.exceptions import MlflowException
-
-        found = client.get_experiment_by_name(name)
-        if found is not None:
-            return found.experiment_id
-        location = None if self.uri else (home() / "mlflow" / "artifacts" / name).as_uri()
-        try:
-            return client.create_experiment(name, artifact_location=location)
-        except MlflowException:
-            # Another process made it between the look and the creation.
-            found = client.get_experiment_by_name(name)
-            if found is None:
-                raise
-            return found.experiment_id
-
-    @contextmanager
-    def run(self, asset: str, month: str, tags: dict[str, str]) -> Iterator["TrackedRun"]:
-        """Open the run of one asset partition; FINISHED on leaving, FAILED if the body raises."""
-        client = self._client()
-        run = client.create_run(
-            self._experiment_id(client, f"{self.experiment}/{asset}"),
-            run_name=f"{asset} {month[:7]}",
-            tags={"asset": asset, "partition": month, **tags},
-        )
-        tracked = TrackedRun(client, run.info.run_id)
-        try:
-            yield tracked
-        except BaseException as error:
-            client.set_tag(run.info.run_id, "error", str(error)[:500])
-            client.set_terminated(run.info.run_id, "FAILED")
-            raise
-        client.set_terminated(run.info.run_id, "FINISHED")
-
-    def alias(
-        self,
-        name: str,
-        alias: str,
-        run_id: str,
-        path: str,
-        tags: dict[str, str],
-        make: Callable[[Path], None],
-    ) -> str:
-        """Point an alias of the model registry at a model that a run made; returns the version.
-
-        A model that is registered already keeps its version and its files.
-
-        Args:
-            name: registered model.
-            alias: e.g. `champion`.
-            run_id: run that made the model.
-            path: of the model within the run's artifacts.
-            tags: set on the version, beside the run's own.
-            make: writes the MLflow model into the folder that it is given.
-        """
-        from mlflow.exceptions import MlflowException
-
-        client = self._client()
-        try:
-            client.get_registered_model(name)
-        except MlflowException:
-            client.create_registered_model(name)
-        run = client.get_run(run_id)
-        source = f"{run.info.artifact_uri}/{path}"
-        known = [v for v in client.search_model_versions(f"name='{name}'") if v.source == source]
-        if not known:
-            with tempfile.TemporaryDirectory() as folder:
-                make(Path(folder) / "model")
-                client.log_artifacts(run_id, str(Path(folder) / "model"), path)
-        version = known[0] if known else client.create_model_version(name, source, run_id=run_id)
-        own = {k: v for k, v in run.data.tags.items() if not k.startswith("mlflow.")}
-        for key, value in (own | tags).items():
-            client.set_model_version_tag(name, str(version.version), key, value)
-        client.set_registered_model_alias(name, alias, str(version.version))
-        return str(version.version)
-
-
-class TrackedRun:
-    """One open MLflow run."""
-
-    def __init__(self, client: "MlflowClient", run_id: str) -> None:
-        self._client = client
-        self.run_id = run_id
-
-    def log_params(self, params: dict[str, Any]) -> None:
-        """Log parameters in one request."""
-        from mlflow.entities import Param
-
-        self._client.log_batch(self.run_id, params=[Param(k, str(v)) for k, v in params.items()])
-
-    def log_metrics(self, metrics: dict[str, float]) -> None:
-        """Log metrics in one request; a metric that is not finite is a fault of the caller's."""
-        from mlflow.entities import Metric
-
-        now = self._client.get_run(self.run_id).info.start_time
-        self._client.log_batch(self.run_id, metrics=[Metric(k, float(v), now, 0) for k, v in metrics.items()])
-
-    def log_history(self, member: str, history: tuple[dict[str, float], ...]) -> None:
-        """Every figure of every epoch of a member, as `<member>/<figure>` with the epoch as step."""
-        from mlflow.entities import Metric
-
-        now = self._client.get_run(self.run_id).info.start_time
-        metrics = [
-            Metric(f"{member}/{name}", float(value), now, int(record["epoch"]))
-            for record in history
-            for name, value in record.items()
-            if name != "epoch"
-        ]
-        for first in range(0, len(metrics), 1000):  # as many as MLflow takes in one request
-            self._client.log_batch(self.run_id, metrics=metrics[first : first + 1000])
-
-    def log_trial(self, trial: Trial) -> None:
-        """A trial of a search as a run below this one, with its parameters and score."""
-        from mlflow.entities import Metric, Param
-        from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
-
-        parent = self._client.get_run(self.run_id).info
-        tags = {MLFLOW_PARENT_RUN_ID: self.run_id, "fold": trial.fold, "state": trial.state}
-        name = f"{trial.study} trial {trial.number}"
-        run_id = self._client.create_run(parent.experiment_id, tags=tags, run_name=name).info.run_id
-        figures = {"seconds": trial.seconds} | ({} if trial.score is None else {"score": trial.score})
-        self._client.log_batch(
-            run_id,
-            metrics=[Metric(k, v, parent.start_time, 0) for k, v in figures.items()],
-            params=[Param(k, str(v)) for k, v in trial.params.items()],
-        )
-        self._client.set_terminated(run_id, "FAILED" if trial.state == FAILED else "FINISHED")
-
-    def log_artifact(self, path: Path) -> None:
-        """Copy a file or a folder into the run's artifacts."""
-        if path.is_dir():
-            self._client.log_artifacts(self.run_id, str(path))
-        else:
-            self._client.log_artifact(self.run_id, str(path))
+    def open(self) -> Tracker:
+        """The tracker, as code that knows no Dagster takes it."""
+        return Tracker(home(), self.uri, self.experiment)
 
 
 def resources() -> dict[str, Any]:
-    """All resources, bound to the environment at run time."""
-
-    def from_env(name: str, default: str) -> Any:
-        # dg.EnvVar raises on a name that is not set; an unset one means the default here.
-        return dg.EnvVar(name) if name in os.environ else default
-
+    """All resources, as the settings say now."""
+    said = stated.current()
     return {
+        "data_set": DataSetResource(
+            calendar=said.calendar,
+            size=said.training.size,
+            refit=said.training.refit,
+            epochs=said.training.epochs,
+            threads=said.training.threads,
+            fetch=said.ingest.fetch,
+        ),
+        # Empty fields are filled from the settings when the lake is opened: a connection string may hold a password.
         "lake": LakeResource(),
         "bars": bars_resource(),
         "references": reference_resource(),
         "quality": quality_resource(),
         "universe": universe_resource(),
-        "gate": GateResource(),
-        "artifacts": ArtifactsResource(),
-        "tracking": TrackingResource(uri=from_env("TRADEML_MLFLOW_URI", "")),
+        "gate": GateResource(cutoffs=said.gate.cutoffs, seed=said.gate.seed),
+        "tracking": TrackingResource(uri=_uri(said), experiment=said.tracking.experiment),
     }
+
+
+def _uri(said: stated.Settings) -> Any:
+    """The tracking server's address; one with a password in it stays the name of its variable."""
+    uri = said.tracking.uri
+    where = stated.origin("tracking.uri", said)
+    return dg.EnvVar(where.where) if where.kind == "environment" and stated.hidden(uri) != uri else uri
+
+
+def definitions() -> dg.Definitions:
+    """The resources, and how runs are executed."""
+    return dg.Definitions(
+        resources=resources(),
+        # A run is a process of its own, and its steps follow one another: a process for each step would cost two
+        # seconds a step and give nothing. Folds run in parallel as runs.
+        executor=dg.in_process_executor,
+    )

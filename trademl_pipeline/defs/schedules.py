@@ -6,13 +6,15 @@ The retrain schedule takes in the month that has closed, and the next month's fo
 from datetime import timedelta
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from trademl_pipeline.defs.calendars import data_calendar
-from trademl_pipeline.defs.jobs import month_job_name, train_job_name
-from trademl_pipeline.defs.market.raw_bars import FETCH_TAG, MISSING
+from trademl_pipeline.defs.jobs import NIGHTLY, Job, all_jobs, ingest_job_name, month_job_name, train_job_name
+from trademl_pipeline.defs.maintenance import maintenance_job
+from trademl_pipeline.defs.market.bars import FETCH_TAG
 from trademl_pipeline.market.calendar import close_utc, month_key, month_range, month_sessions, offset_month
-from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.pipeline.raw_bars import MISSING
+from trademl_pipeline.studies import STUDIES, StudySpec
+from trademl_pipeline.tables.bar_tables import TIMEFRAMES, bar_tables
 
 # 06:00 in New York on the 1st: the last session of the month has closed, the first of the next has not opened.
 CRON = "0 6 1 * *"
@@ -29,7 +31,7 @@ WEEKLY_CRON = "0 12 * * 0"
 MOST_MONTHS = 24
 
 
-def ingest_schedule(job: UnresolvedAssetJobDefinition, table: str) -> dg.ScheduleDefinition:
+def ingest_schedule(job: Job, table: str) -> dg.ScheduleDefinition:
     """Each morning, what the lake lacks of the months since the last that it has."""
 
     @dg.schedule(
@@ -59,7 +61,7 @@ def ingest_schedule(job: UnresolvedAssetJobDefinition, table: str) -> dg.Schedul
     return daily
 
 
-def nightly_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+def nightly_schedule(job: Job) -> dg.ScheduleDefinition:
     """Each night, the audit of everything published so far."""
 
     @dg.schedule(
@@ -87,12 +89,12 @@ def maintenance_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
     )
 
 
-def retrain_schedule(study: StudySpec, month_job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+def retrain_schedule(study: StudySpec, closed_month: Job) -> dg.ScheduleDefinition:
     """On the 1st of each month, everything of the month that has just closed."""
 
     @dg.schedule(
         name=f"retrain_{study.name}",
-        job=month_job,
+        job=closed_month,
         cron_schedule=CRON,
         execution_timezone=TIMEZONE,
         description=f"{study.title}: take in the month that has closed; the sensor next_fold_{study.name} then "
@@ -105,16 +107,14 @@ def retrain_schedule(study: StudySpec, month_job: UnresolvedAssetJobDefinition) 
     return retrain
 
 
-def next_fold_sensor(
-    study: StudySpec, month_job: UnresolvedAssetJobDefinition, train_job: UnresolvedAssetJobDefinition
-) -> dg.SensorDefinition:
+def next_fold_sensor(study: StudySpec, closed_month: Job, train: Job) -> dg.SensorDefinition:
     """When a month's job has succeeded, train the fold of the month after it."""
 
     @dg.run_status_sensor(
         name=f"next_fold_{study.name}",
         run_status=dg.DagsterRunStatus.SUCCESS,
-        monitored_jobs=[month_job],
-        request_job=train_job,
+        monitored_jobs=[closed_month],
+        request_job=train,
         description=f"{study.title}: after a closed month has been taken in, train the next month's fold.",
     )
     def next_fold(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
@@ -131,13 +131,13 @@ def next_fold_sensor(
 DRIFT_SHARE = 0.25
 
 
-def drift_sensor(study: StudySpec, train_job: UnresolvedAssetJobDefinition) -> dg.SensorDefinition:
+def drift_sensor(study: StudySpec, train: Job) -> dg.SensorDefinition:
     """When a month's features have drifted, train the next month's fold whatever the study's rhythm is."""
 
     @dg.asset_sensor(
         name=f"drift_{study.name}",
         asset_key=dg.AssetKey(study.features.name),
-        job=train_job,
+        job=train,
         description=f"{study.title}: when {DRIFT_SHARE:.0%} of the features have shifted against the months before, "
         "train the next fold now, also where the study refits by the quarter.",
     )
@@ -162,3 +162,18 @@ def drift_sensor(study: StudySpec, train_job: UnresolvedAssetJobDefinition) -> d
         )
 
     return drift
+
+
+def definitions() -> dg.Definitions:
+    """Every job over assets, the schedules, and the sensors that train what a schedule has prepared."""
+    studies = list(STUDIES.values())
+    jobs = all_jobs(studies)
+    daily = [(jobs[ingest_job_name(frame)], bar_tables(frame).bars.name) for frame in TIMEFRAMES]
+    schedules = [ingest_schedule(job, table) for job, table in daily]
+    sensors: list[dg.SensorDefinition] = []
+    for study in studies:
+        closed_month, train = jobs[month_job_name(study.name)], jobs[train_job_name(study.name)]
+        schedules.append(retrain_schedule(study, closed_month))
+        sensors += [next_fold_sensor(study, closed_month, train), drift_sensor(study, train)]
+    schedules += [nightly_schedule(jobs[NIGHTLY]), maintenance_schedule(maintenance_job)]
+    return dg.Definitions(jobs=list(jobs.values()), schedules=schedules, sensors=sensors)

@@ -1,14 +1,15 @@
 """Failures are reported where a person looks: one line per failed run in a log, and a webhook where one is set."""
 
 import json
-import os
 import urllib.request
 from datetime import UTC, datetime
 
 import dagster as dg
 
+from trademl_pipeline import settings
 from trademl_pipeline.defs.resources import home
 
+# A secret: whoever knows the address can post there.
 WEBHOOK = "TRADEML_ALERT_WEBHOOK"
 TIMEOUT_SECONDS = 10.0
 
@@ -46,10 +47,15 @@ def report_failures(context: dg.RunFailureSensorContext) -> None:
     context.log.error(
         f"run {record['run']} of {record['job']} {record['month']} failed: {'; '.join(record['steps'])}"
     )
-    url = os.environ.get(WEBHOOK)
+    url = settings.current().alerts.webhook.get_secret_value()
     if url:
         request = urllib.request.Request(
             url, data=line.encode(), headers={"Content-Type": "application/json"}, method="POST"
         )
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
             answer.read()
+
+
+def definitions() -> dg.Definitions:
+    """The sensor of failed runs."""
+    return dg.Definitions(sensors=[report_failures])

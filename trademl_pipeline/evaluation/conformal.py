@@ -1,9 +1,8 @@
-"""Adaptive conformal intervals (Gibbs & Candès 2021, arXiv 2106.00170), in the order in which outcomes
-become known.
+"""Adaptive conformal intervals (Gibbs & Candès 2021, arXiv 2106.00170), as outcomes become known.
 
 The interval of a session is made from outcomes whose label had ended before that session; its own outcome
-counts only once its label has ended. Coverage is promised in the long run, whatever the market does; not
-per session.
+counts only once its label has ended. Coverage is promised in the long run, whatever the market does; not per
+session.
 """
 
 from collections import deque

@@ -200,5 +200,5 @@ def _flags(frame: pl.DataFrame, where: pl.Expr) -> np.ndarray:
 
 
 def _told(rows: np.ndarray) -> bool:
-    """Whether enough sessions have a row for an interval: draws of the same few rows would look too sure."""
+    """True if enough sessions have a row for an interval: draws of the same few rows would look too sure."""
     return int((rows > 0).sum()) >= MIN_SESSIONS

@@ -1,20 +1,18 @@
 """Block-bootstrap intervals for figures measured on overlapping, cross-sectionally dependent predictions.
 
 The invariant: whole sessions are the unit that is drawn, in blocks of consecutive sessions. All rows of a
-    session
-travel together, so whatever the symbols have in common on a day is kept; consecutive sessions travel
+session travel together, so whatever the symbols have in common on a day is kept; consecutive sessions travel
 together, so the overlap of labels that reach `horizon` sessions ahead is kept too. Drawing rows, or single
 sessions, would treat the same few price moves as many independent ones and give an interval several times too
 narrow.
 
 Every figure here is a smooth function of sums over sessions. A draw therefore needs the sums of the drawn
-blocks only,
-which are differences of one cumulative sum: 2,000 draws cost milliseconds whatever the number of rows.
+blocks only, which are differences of one cumulative sum: 2,000 draws cost milliseconds whatever the number of
+rows.
 
 What this does not repair: an interval speaks of the market that the sample comes from, not of another regime;
-    figures
-from fewer than 8 sessions get no interval; the choice among many tried models is not in it (see the deflated
-Sharpe).
+figures from fewer than 8 sessions get no interval; the choice among many tried models is not in it (see the
+deflated Sharpe).
 """
 
 import math

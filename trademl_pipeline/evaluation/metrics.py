@@ -2,7 +2,7 @@
 
 Every function takes a frame with one row a prediction, `session` among its columns, and rows without an
 outcome already dropped: a null or NaN in a column that a figure reads is an error, never a silent gap.
-`bootstrap=None` skips the interval. Here are direction, rank correlation, price error and profit; the other
+`bootstrap=None` skips the interval. Here are direction, rank correlation and price error; the other
 figures, re-exported here, are in `class_scores` (class probabilities) and `sharpe`.
 """
 
@@ -62,7 +62,6 @@ __all__ = [
     "icir",
     "mape",
     "probabilistic_sharpe",
-    "profitability",
     "rank_ic",
     "rank_ic_by_session",
     "ratio",
@@ -245,42 +244,9 @@ def mape(
     )
 
 
-def profitability(
-    frame: pl.DataFrame,
-    bootstrap: Bootstrap | None,
-    *,
-    score: str = "score",
-    outcome: str = "forward_return",
-) -> Score:
-    """Mean log return of being long one unit where the score is above 0 and short one where it is below.
-
-    Args:
-        frame: session, `score`, `outcome` (log return over the label's horizon).
-        bootstrap: how to draw the interval.
-        score: column of the call.
-        outcome: column of the return that followed.
-
-    Returns:
-        Score before costs, per call, with baseline `always_long`.
-    """
-    called = _called(frame, score, outcome, drop_flat=False)
-    gain = called[score].sign() * called[outcome]
-    sums = session_sums(called["session"], [gain, np.ones(called.height)])
-    return score_from_sums(
-        "profitability",
-        sums,
-        ratio,
-        bootstrap,
-        n=called.height,
-        baselines={"always_long": float(called[outcome].mean())},  # pyright: ignore[reportArgumentType]
-    )
-
-
-def _called(frame: pl.DataFrame, score: str, outcome: str, *, drop_flat: bool = True) -> pl.DataFrame:
+def _called(frame: pl.DataFrame, score: str, outcome: str) -> pl.DataFrame:
     require(frame, ("session", score, outcome))
-    called = frame.filter(pl.col(score) != 0)
-    if drop_flat:
-        called = called.filter(pl.col(outcome) != 0)
+    called = frame.filter(pl.col(score) != 0, pl.col(outcome) != 0)
     if called.is_empty():
         raise MetricsError(
             f"none of {frame.height} rows has both a call and a direction: "

@@ -44,7 +44,7 @@ class Score:
     baselines: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def excludes(self, level: float) -> bool:
-        """Whether the interval exists and does not hold `level`."""
+        """Return whether the interval exists and does not hold `level`."""
         return self.low is not None and self.high is not None and not self.low <= level <= self.high
 
     def to_dict(self) -> dict[str, Any]:

@@ -67,12 +67,20 @@ def probabilistic_sharpe(returns: np.ndarray, *, benchmark: float = 0.0) -> floa
 def sharpe_probability(
     ratio: float, n: int, *, skewness: float = 0.0, kurtosis: float = 3.0, benchmark: float = 0.0
 ) -> float:
-    """The formula behind `probabilistic_sharpe`, all ratios per period.
+    """Return the probability that a true Sharpe ratio lies above a benchmark, from the moments of the returns.
 
-    Phi((SR - SR*) sqrt(n - 1) / sqrt(1 - skewness SR + (kurtosis - 1) / 4 SR²)).
+    Phi((SR - SR*) sqrt(n - 1) / sqrt(1 - skewness SR + (kurtosis - 1) / 4 SR²)), the formula behind
+    `probabilistic_sharpe`.
+
+    Args:
+        ratio: SR, the measured Sharpe ratio per period, not a year.
+        n: number of periods.
+        skewness: of the returns; 0 for normal ones.
+        kurtosis: of the returns, not the excess; 3 for normal ones.
+        benchmark: SR*, the ratio per period to beat.
 
     Raises:
-        MetricsError: for fewer than two periods.
+        MetricsError: there are fewer than two periods.
     """
     if n < 2:
         raise MetricsError(f"a Sharpe ratio needs at least 2 periods, got {n}")

@@ -70,20 +70,11 @@ def _quantiles(x: np.ndarray) -> np.ndarray:
     return np.interp(np.multiply(QUANTILES, len(x) - 1), np.arange(len(x)), x)
 
 
-def population_stability(training: np.ndarray, current: np.ndarray) -> float:
-    """Population stability index between ten bins with equal counts of the training values.
-
-    Below 0.1 is stable, above 0.25 a shift, by the rule of thumb of credit scoring. NaN where either is
-    empty.
-
-    Args:
-        training, current: values without NaN.
-    """
-    return _stability(np.sort(training), np.sort(current))
-
-
 def _stability(training: np.ndarray, current: np.ndarray) -> float:
-    """`population_stability` of sorted values."""
+    """Population stability index of sorted values between ten bins with equal counts of the training values.
+
+    Below 0.1 is stable, above 0.25 a shift, by the rule of thumb of credit scoring. NaN where either is empty.
+    """
     if len(training) == 0 or len(current) == 0:
         return float("nan")
     at = np.linspace(0, 1, PSI_BINS + 1)[1:-1] * (len(training) - 1)
@@ -106,9 +97,9 @@ def drift(
         names: features; None takes all float columns of the month.
 
     Returns:
-        feature, psi (see `population_stability`), ks (largest distance of the distribution functions, 0 to
-        1), null_share_change (month - training), mean_shift (difference of means in training standard
-        deviations); null where it cannot be told.
+        feature, psi (population stability index: below 0.1 is stable, above 0.25 a shift), ks (largest distance of
+        the distribution functions, 0 to 1), null_share_change (month - training), mean_shift (difference of means
+        in training standard deviations); null where it cannot be told.
     """
     now = Values.of(current, names)
     before = Values.of(training, list(now.columns))

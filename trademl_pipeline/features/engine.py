@@ -33,7 +33,7 @@ class Plan:
 def stages(
     wanted: Iterable[str], declared: Mapping[str, Feature | Series], given: Iterable[str]
 ) -> list[list[Feature | Series]]:
-    """What must be computed for the wanted names, in stages: each reads only the panel and earlier stages.
+    """Sort what the wanted names need into stages: each reads only the panel and earlier stages.
 
     Raises:
         ValueError: a name is neither declared nor given, or names read each other in a circle.
@@ -100,10 +100,23 @@ def evaluate(
     *,
     chunk_rows: int = CHUNK_ROWS,
 ) -> pl.DataFrame:
-    """Symbol, session and the named columns as Float64, one row per panel row; null where not defined.
+    """Compute the named columns of a panel: symbol, session and the columns as Float64, null where not defined.
 
     Blocks bound the memory that the shared steps take. Symbols are independent, so the blocks change no
     value.
+
+    Args:
+        panel: as `prepare` makes it, sorted by symbol and session.
+        names: features or series to return, in this order.
+        declared: every feature and series that may be needed on the way, by name.
+        chunk_rows: rows of a block; a symbol is never cut.
+
+    Returns:
+        One row per row of the panel.
+
+    Raises:
+        ValueError: a name is neither declared nor a column of the panel, or names read each other in a
+            circle.
     """
     return carry_out(plan(names, declared, panel.columns), panel, chunk_rows=chunk_rows)
 

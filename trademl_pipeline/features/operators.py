@@ -1,8 +1,7 @@
 """The causal vocabulary that features are written in: Polars expressions over one symbol's sessions.
 
-Each function takes columns or expressions and returns an expression. Windows count the symbol's own rows,
-end at
-the row itself, and never cross into another symbol: the expressions read the column `AGE` (rows of the
+Each function takes columns or expressions and returns an expression. Windows count the symbol's own rows, end
+at the row itself, and never cross into another symbol: the expressions read the column `AGE` (rows of the
 symbol before this one) that `prepare` puts into every panel. A window that is not full, or that holds a
 missing value, is null. Element-wise arithmetic is plain Polars. Do not use Polars' own `shift`, `rolling_*`
 or `cum_*` in a feature: they know nothing of symbols.
@@ -233,7 +232,17 @@ def count_since(flag: Column, since: Column) -> pl.Expr:
 def pattern_age(
     qualifies: Column, close: Column, high: Column, low: Column, *, rules: PatternRules, hindsight: bool
 ) -> pl.Expr:
-    """Sessions since the consolidation pattern was activated, null outside of one; see `consolidation`."""
+    """Count sessions since the consolidation pattern was activated, null outside of one; see `consolidation`.
+
+    Args:
+        qualifies: 1 on sessions that qualify for a consolidation, else 0.
+        close: closes, in the units of `high` and `low`.
+        high: highest high of the last `rules.sessions` sessions, the upper boundary at an activation.
+        low: lowest low of the same sessions, the lower boundary.
+        rules: lengths in sessions and the power of the breakout that ends a pattern.
+        hindsight: give the qualifying sessions before an activation -1, -2, … as well, as only a later
+            session can know. For windows of a pattern, never for features.
+    """
     return _kernel(
         "pattern_age",
         [qualifies, close, high, low],

@@ -17,7 +17,12 @@ TIE = 1e-12
 
 @njit(cache=True, nogil=True)
 def true_range(high, low, close, age):
-    """max(high, previous close) - min(low, previous close); NaN in a symbol's first row."""
+    """Compute max(high, previous close) - min(low, previous close); NaN in a symbol's first row.
+
+    Args:
+        high, low, close: (rows,) float64, on one share basis, symbol after symbol.
+        age: (rows,) rows of the same symbol before each.
+    """
     out = np.empty(close.size)
     for i in range(close.size):
         if age[i] == 0:
@@ -55,10 +60,17 @@ def rsi(close, age, n):
 
 @njit(cache=True, nogil=True)
 def directional(high, low, close, split, age, n, side):
-    """+DI (side 1), -DI (side -1) or DX (side 0): Wilder sums of directional movement and true range.
+    """Compute +DI, -DI or DX, in percent: Wilder sums of directional movement and true range.
 
     Summed over the first n - 1 rows after the symbol's first, then smoothed; defined from row n on. 0 if none
-    moved. Prices are as traded; `split` is the number of today's shares in one of yesterday's.
+    moved.
+
+    Args:
+        high, low, close: (rows,) float64 prices as traded, symbol after symbol.
+        split: (rows,) number of today's shares in one of yesterday's.
+        age: (rows,) rows of the same symbol before each.
+        n: rows of the smoothing.
+        side: 1 for +DI, -1 for -DI, 0 for DX.
     """
     out = np.full(close.size, np.nan)
     plus = 0.0
@@ -97,9 +109,15 @@ def directional(high, low, close, split, age, n, side):
 
 @njit(cache=True, nogil=True)
 def money_flow(price, volume, age, sign):
-    """price * volume on rows on which the price rose (sign 1) or fell (-1), else 0; NaN in the first row.
+    """Compute price * volume on rows on which the price rose or fell, else 0; NaN in a symbol's first row.
 
     Prices closer than TIE of the price are equal.
+
+    Args:
+        price: (rows,) float64, symbol after symbol.
+        volume: (rows,) float64, shares on the price's basis.
+        age: (rows,) rows of the same symbol before each.
+        sign: 1 for rows that rose, -1 for rows that fell.
     """
     out = np.empty(price.size)
     for i in range(price.size):

@@ -77,7 +77,7 @@ def usable() -> pl.Expr:
 
 
 def _all_usable(panel: pl.DataFrame) -> bool:
-    """Whether `usable` holds for every row, at a fraction of its cost: a sum is finite only if all values are."""
+    """True if `usable` holds for every row, at a fraction of its cost: a sum is finite only if all values are."""
     prices = [panel[c] for c in PRICES]
     return all(
         p.null_count() == 0 and math.isfinite(p.sum()) and (p.min() or 0) > 0  # pyright: ignore
@@ -108,7 +108,7 @@ def prepare(
     universe: pl.DataFrame | None = None,
     names: ReferenceNames | None = None,
 ) -> pl.DataFrame:
-    """The panel: key, AGE, prices, volume, dividend, wealth and the references, by symbol and session.
+    """Return the panel: key, AGE, prices, volume, dividend, wealth and the references, by symbol and session.
 
     The prices that a few kernels read as traded stand beside as `traded_<column>`, with the number of today's
     shares in one of the session before (`split`).
@@ -119,9 +119,14 @@ def prepare(
 
     Args:
         bars: one row per symbol and session: symbol, session, open, high, low, close, volume, and optionally
-            split_factor (2.0 on the ex-date of a 2:1 split), dividend (cash per share on its ex-date, on
-            the share of that day) and adjusted (true: the factors of the row are already in its prices).
-            Any order.
+            split_factor (2.0 on the ex-date of a 2:1 split), dividend (cash per share on its ex-date, on the
+            share of that day) and adjusted (true: the factors of the row are already in its prices). Any
+            order.
+        reference: bars of the index, the sector funds and the VIX series, see `reference_wealth`; None: their
+            columns are null.
+        universe: symbol, sector and optionally start_date, see `with_references`; None: no symbol has a
+            sector.
+        names: symbols of the index and of the VIX series in the reference; None: the usual ones.
 
     Raises:
         FeatureInputError: a column is missing or of a wrong type, a key is null or twice there.

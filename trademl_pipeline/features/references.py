@@ -118,16 +118,18 @@ def reference_clock(
     names: ReferenceNames,
     columns: Collection[str],
 ) -> pl.Series:
-    """When the references that a row may have read were known.
+    """Return when the references that a row may have read were known.
 
     Args:
         keys: symbol, session of the rows.
         reference: as in `with_references`, with knowledge_time.
+        universe: as in `with_references`; None: no row reads a sector fund.
+        names: symbols of the index and of the VIX series.
         columns: which of `REFERENCE_COLUMNS` are read.
 
     Returns:
-        For each row the latest knowledge_time of any bar of those series up to its session; null where there is
-        none.
+        For each row the latest knowledge_time of any bar of those series up to its session; null where there
+        is none.
 
     Raises:
         FeatureInputError: the reference has no knowledge_time.

@@ -13,9 +13,17 @@ from numba import njit
 
 @njit(cache=True, nogil=True)
 def recursion(x, age, gain, decay, n, scale):
-    """`y = decay * y + gain * x`, seeded with `scale` times the sum of the first n values present.
+    """Compute `y = decay * y + gain * x`, seeded with `scale` times the sum of the first n values present.
 
     Defined from the n-th value on. A missing value gives NaN and the recursion seeds itself afresh after it.
+
+    Args:
+        x: (rows,) float64, NaN where missing, symbol after symbol.
+        age: (rows,) rows of the same symbol before each.
+        gain: factor of the new value.
+        decay: factor of the state.
+        n: values that seed the state.
+        scale: factor of the seed's sum, 1 / n for their mean.
     """
     rows = x.size
     out = np.empty(rows)
@@ -75,11 +83,10 @@ def cumulative(x, age):
 
 @njit(cache=True, nogil=True)
 def run_length(state, age, cap):
-    """Consecutive rows up to this one on which `state` is 1, counted up to `cap`.
+    """Count consecutive rows up to this one on which `state` is 1, up to `cap`.
 
-    `state` is 1, 0 or NaN (not known). While a run may have begun before the first known row, and is not
-    yet `cap`
-    long, its length is not known: NaN.
+    `state` is 1, 0 or NaN (not known). While a run may have begun before the first known row, and is not yet
+    `cap` long, its length is not known: NaN.
     """
     out = np.empty(state.size)
     run = 0
@@ -130,17 +137,25 @@ def count_since(flag, since, age):
 
 @njit(cache=True, nogil=True)
 def pattern_age(qualifies, close, high, low, age, sessions, power, max_sessions, hindsight):
-    """The consolidation state machine: rows since the pattern's activation, NaN outside of patterns.
+    """Run the consolidation state machine: rows since the pattern's activation, NaN outside of patterns.
 
-    The row that completes `sessions` qualifying rows in a row activates a pattern, and replaces one that is still
-    active. `high` and `low` are the highest high and lowest low of `sessions` rows, so that at the activation they
-    are the pattern's boundaries. The row that ends a pattern (close above power * upper or below lower, or
-    max_sessions active rows passed) is outside of it.
+    The row that completes `sessions` qualifying rows in a row activates a pattern, and replaces one that is
+    still active. The row that ends a pattern (close above power * upper or below lower, or max_sessions
+    active rows passed) is outside of it.
 
-    So the state of a row is a function of the max_sessions + sessions rows before it. A machine that looks for
-    activations only while no pattern is active would have to be started at the symbol's first row.
+    So the state of a row is a function of the max_sessions + sessions rows before it. A machine that looks
+    for activations only while no pattern is active would have to be started at the symbol's first row.
 
-    With `hindsight` the qualifying rows carry -(sessions - 1) .. -1.
+    Args:
+        qualifies: (rows,) 1 on rows that qualify, symbol after symbol.
+        close: (rows,) float64 prices.
+        high, low: (rows,) highest high and lowest low of `sessions` rows, so that at the activation they are
+            the pattern's upper and lower boundary.
+        age: (rows,) rows of the same symbol before each.
+        sessions: qualifying rows that activate a pattern.
+        power: a close above this multiple of the upper boundary ends the pattern.
+        max_sessions: active rows after which a pattern ends.
+        hindsight: the qualifying rows carry -(sessions - 1) .. -1.
     """
     rows = close.size
     out = np.full(rows, np.nan)

@@ -24,7 +24,14 @@ BLOCK = 2048  # rows per pass: the scratch columns of one block stay in the firs
 
 @njit(cache=True, nogil=True)
 def window_sum(x, age, n, divisor=1.0):
-    """Sum of the last n rows over the divisor."""
+    """Compute the sum of the last n rows over the divisor; NaN where the symbol has fewer rows.
+
+    Args:
+        x: (rows,) float64, NaN where missing, symbol after symbol.
+        age: (rows,) rows of the same symbol before each.
+        n: rows of the window.
+        divisor: n for the mean.
+    """
     rows = x.size
     out = np.empty(rows)
     acc = np.empty(BLOCK + n)
@@ -60,7 +67,14 @@ def window_sum(x, age, n, divisor=1.0):
 
 @njit(cache=True, nogil=True)
 def window_max(x, age, n, sign):
-    """Largest of the last n rows for sign 1, smallest for sign -1."""
+    """Return the largest or the smallest of the last n rows; NaN where the symbol has fewer rows.
+
+    Args:
+        x: (rows,) float64, NaN where missing, symbol after symbol.
+        age: (rows,) rows of the same symbol before each.
+        n: rows of the window.
+        sign: 1 for the largest, -1 for the smallest.
+    """
     rows = x.size
     out = np.empty(rows)
     power = np.empty(BLOCK + n)
@@ -89,9 +103,15 @@ def window_max(x, age, n, sign):
 
 @njit(cache=True, nogil=True)
 def window_covariance(x, y, age, n, over_variance):
-    """Population covariance of x and y over n rows; with `over_variance` over the variance of y (beta).
+    """Compute the population covariance of x and y over the last n rows, or the beta of x to y.
 
-    Where y does not vary (see `window_moments`), the latter is NaN.
+    Where y does not vary (see `window_moments`), the beta is NaN.
+
+    Args:
+        x, y: (rows,) float64, NaN where missing, symbol after symbol.
+        age: (rows,) rows of the same symbol before each.
+        n: rows of the window.
+        over_variance: divide by the variance of y (beta).
     """
     rows = x.size
     out = np.full(rows, np.nan)
@@ -149,11 +169,18 @@ def _add_squares(acc, x, mean, start, n):
 
 @njit(cache=True, nogil=True)
 def window_moments(x, age, n, order, divisor, root):
-    """Central moments of the last n rows over the divisor, with `root` the square root of it.
+    """Compute a central moment of the last n rows over the divisor.
 
     The sum of |x - mean| for order 1, of (x - mean)^order for orders 2 and 3. A spread below 1e-12 of the
-    mean is
-    rounding, not variation: for orders 1 and 2 it counts as 0.
+    mean is rounding, not variation: for orders 1 and 2 it counts as 0.
+
+    Args:
+        x: (rows,) float64, NaN where missing, symbol after symbol.
+        age: (rows,) rows of the same symbol before each.
+        n: rows of the window.
+        order: 1, 2 or 3.
+        divisor: of the sum: n, or n - 1 for the sample's variance.
+        root: take the square root of the result.
     """
     rows = x.size
     out = np.full(rows, np.nan)
@@ -243,7 +270,14 @@ def window_rank(x, age, n):
 
 @njit(cache=True, nogil=True)
 def window_since_max(x, age, n, sign):
-    """Rows since the largest (sign 1) or smallest (-1) of the last n rows; the latest of equal ones."""
+    """Count the rows since the largest or smallest of the last n rows; the latest of equal ones.
+
+    Args:
+        x: (rows,) float64, NaN where missing, symbol after symbol.
+        age: (rows,) rows of the same symbol before each.
+        n: rows of the window.
+        sign: 1 for the largest, -1 for the smallest.
+    """
     rows = x.size
     out = np.full(rows, np.nan)
     best = np.empty(BLOCK)

@@ -17,7 +17,6 @@ import polars as pl
 from trademl_pipeline.market.calendar import (
     DEFAULT_CALENDAR,
     count_between,
-    is_session,
     month_bounds,
     month_key,
     month_range,
@@ -37,7 +36,9 @@ class FoldError(ValueError):
 class NotEnoughHistoryError(FoldError):
     """There are fewer training sessions before a fold than the plan asks for.
 
-    Attributes: `month`, `have` and `need` (training sessions).
+    Attributes:
+        month: month key of the fold.
+        have, need: training sessions.
     """
 
     def __init__(self, message: str, month: str, have: int, need: int) -> None:
@@ -257,12 +258,3 @@ def _check_labels(labels: pl.DataFrame) -> None:
             f"{backwards.height} labels end before their own decision, such as {row['symbol']} "
             f"{row['session']} (label_end {row['label_end']})"
         )
-
-
-def sessions_between(label_end: date, decision: date, calendar: str = DEFAULT_CALENDAR) -> int:
-    """Whole sessions strictly between the end of a label and a decision; negative where the label reaches it.
-
-    A label that ends on a day without session is known from that day on, so the sessions after it count.
-    """
-    until = count_between(label_end, decision, calendar)
-    return until - 1 if is_session(decision, calendar) else until

@@ -20,7 +20,7 @@ _UNDECIDED: Final = -1
 
 @dataclass(frozen=True)
 class RaceRules:
-    """What the race is about.
+    """The rules of the race between the classes.
 
     Attributes:
         horizon: sessions after the snapshot.

@@ -1,4 +1,4 @@
-"""Where a label's interval ends, and the price that it reads there.
+"""The end of a label's interval, and the price that it reads there.
 
 A horizon of h counts the sessions of the exchange, not the symbol's rows. At the h-th session after t the
 label reads the last price traded up to it. Where the symbol did not trade on that session (halted,

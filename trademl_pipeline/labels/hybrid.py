@@ -15,7 +15,7 @@ FULL_SIZE_SIGMAS: Final = 2.0
 
 
 def hybrid_labels(bars: pl.DataFrame, *, k: float = 0.5, sessions: Sessions = None) -> pl.DataFrame:
-    """What the market did over 1, 4 and 24 bars, and what one should have done about it.
+    """Label the market's move over 1, 4 and 24 bars, and what one should have done about it.
 
     Direction, size and risk are those of the longest horizon, the interval of the label.
 

@@ -1,4 +1,4 @@
-"""What a target is: one declaration from which its table, its asset, its audit and its docs are made."""
+"""Targets: one declaration each, from which its table, its asset, its audit and its docs are made."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

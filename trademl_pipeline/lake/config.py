@@ -1,10 +1,10 @@
-"""Where the lake is: catalog and data path, each one configuration value."""
+"""The lake's places: catalog and data path, each one configuration value."""
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from trademl_pipeline.lake.errors import LakeConfigError
@@ -19,17 +19,21 @@ _PASSWORDS = [
         r"://[^:/@\s]*:([^@\s]*)@",
     )
 ]
-_TRUE = {"1", "true", "yes", "on"}
-_FALSE = {"0", "false", "no", "off"}
 
 
 @dataclass(frozen=True)
 class S3Config:
     """Access to S3 or an S3-compatible store.
 
-    endpoint: "host:port" or "host" without scheme; None for AWS. Without key_id the AWS credential chain
-    (environment, profile, instance role) is used. url_style: how a bucket is addressed, "path" (most
-    compatible stores) or "vhost" (AWS); None chooses by the endpoint.
+    Without `key_id` the AWS credential chain (environment, profile, instance role) is used.
+
+    Attributes:
+        endpoint: "host:port" or "host" without scheme; None for AWS.
+        region: of the bucket.
+        key_id, secret: credentials.
+        use_ssl: speak HTTPS.
+        url_style: how a bucket is addressed, "path" (most compatible stores) or "vhost" (AWS); None chooses
+            by the endpoint.
     """
 
     endpoint: str | None = None
@@ -59,13 +63,14 @@ class S3Config:
 
 @dataclass(frozen=True)
 class LakeConfig:
-    """Where catalog and data lie, and how patient writers are.
+    """Places of catalog and data, and the patience of writers.
 
-    catalog: "sqlite:<path of the catalog file>" or "postgres:<libpq connection string>".
-    data_path: local folder or "s3://bucket/prefix" that holds the Parquet files.
-    s3: access to the object storage, where data_path is one.
-    retries: attempts of a whole transaction before LakeBusyError.
-    lock_timeout: seconds to wait for another writer of the same month, or for the turn to commit.
+    Attributes:
+        catalog: "sqlite:<path of the catalog file>" or "postgres:<libpq connection string>".
+        data_path: local folder or "s3://bucket/prefix" that holds the Parquet files.
+        s3: access to the object storage, where data_path is one.
+        retries: attempts of a whole transaction before LakeBusyError.
+        lock_timeout: seconds to wait for another writer of the same month, or for the turn to commit.
     """
 
     catalog: str
@@ -93,7 +98,7 @@ class LakeConfig:
 
     @property
     def kind(self) -> str:
-        """What the catalog is: sqlite or postgres."""
+        """Return the kind of catalog: sqlite or postgres."""
         return self.catalog.partition(":")[0]
 
     @property
@@ -124,44 +129,40 @@ class LakeConfig:
         return cls(catalog=f"sqlite:{root / 'catalog.sqlite'}", data_path=str(root / "data"), retries=retries)
 
     @classmethod
-    def from_env(cls, home: str | Path, env: Mapping[str, str] | None = None) -> "LakeConfig":
-        """Read the configuration from the environment; `home`/lake where nothing is set.
+    def of(
+        cls,
+        home: str | Path,
+        *,
+        catalog: str = "",
+        data_path: str = "",
+        retries: int = 12,
+        s3: Mapping[str, Any] | None = None,
+    ) -> "LakeConfig":
+        """The configuration from values of settings; `home`/lake where they are empty.
 
-        TRADEML_LAKE_CATALOG, TRADEML_LAKE_DATA, TRADEML_LAKE_RETRIES and, for object storage,
-        TRADEML_S3_ENDPOINT, TRADEML_S3_REGION, TRADEML_S3_KEY_ID, TRADEML_S3_SECRET, TRADEML_S3_USE_SSL,
-        TRADEML_S3_URL_STYLE. Relative paths are relative to `home`, so that all processes mean the same
-        place.
+        Args:
+            home: folder that relative paths are relative to, so that all processes mean the same place.
+            catalog: "sqlite:<path>" or "postgres:<libpq connection string>".
+            data_path: local folder or "s3://bucket/prefix".
+            retries: attempts of a whole transaction.
+            s3: fields of `S3Config`, looked at where the data lie on object storage; an empty one is not given.
 
-        Raises: LakeConfigError naming the variable that cannot be understood.
+        Raises:
+            LakeConfigError: a value cannot be understood.
         """
-        env = os.environ if env is None else env
         home = Path(home).absolute()
         default = cls.local(home / "lake")
-        catalog = env.get("TRADEML_LAKE_CATALOG") or default.catalog
+        catalog = catalog or default.catalog
         if catalog.startswith("sqlite:") and catalog != "sqlite:":
             catalog = f"sqlite:{home / catalog.removeprefix('sqlite:')}"
-        data_path = env.get("TRADEML_LAKE_DATA") or default.data_path
-        if "://" not in data_path:
+        data_path = data_path or default.data_path
+        remote = "://" in data_path
+        if not remote:
             data_path = str(home / data_path)
-        s3 = None
-        if "://" in data_path:
-            use_ssl = env.get("TRADEML_S3_USE_SSL", "true").lower()
-            if use_ssl not in _TRUE | _FALSE:
-                raise LakeConfigError(f"TRADEML_S3_USE_SSL={use_ssl!r}: use true or false")
-            s3 = S3Config(
-                endpoint=env.get("TRADEML_S3_ENDPOINT") or None,
-                region=env.get("TRADEML_S3_REGION") or "us-east-1",
-                key_id=env.get("TRADEML_S3_KEY_ID") or None,
-                secret=env.get("TRADEML_S3_SECRET") or None,
-                use_ssl=use_ssl in _TRUE,
-                url_style=env.get("TRADEML_S3_URL_STYLE") or None,
-            )
-        retries = env.get("TRADEML_LAKE_RETRIES") or str(default.retries)
-        if not retries.isdigit():
-            raise LakeConfigError(f"TRADEML_LAKE_RETRIES={retries!r}: use a whole number of attempts")
+        given = {name: value for name, value in (s3 or {}).items() if value != ""}
         return cls(
             catalog=catalog,
             data_path=data_path,
-            s3=s3,
-            retries=int(retries),
+            s3=S3Config(**given) if remote else None,
+            retries=retries,
         )

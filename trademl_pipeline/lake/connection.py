@@ -65,9 +65,10 @@ class Engine:
     def transaction(
         self, incoming: Mapping[str, pl.DataFrame] | None = None
     ) -> Generator[duckdb.DuckDBPyConnection]:
-        """A fresh connection whose current database is the lake; what is not committed is rolled back.
+        """Open a fresh connection whose current database is the lake; what is not committed is rolled back.
 
-        incoming: frames that its queries can name.
+        Args:
+            incoming: frames that its queries can name.
         """
         connection = self._connect(incoming or {})
         try:
@@ -83,10 +84,14 @@ class Engine:
     def run(self, doing: str, once: Callable[[int], T], *, idempotent: bool = True) -> T:
         """Call `once(attempt)` until no other writer is in the way, with random, growing waits.
 
-        doing: what it does, for messages. idempotent: repeating is harmless even if the attempt before has
-        landed, so that it is tried again after a lost connection too.
+        Args:
+            doing: the operation in words, for messages.
+            once: the operation; gets the number of the attempt, from 1.
+            idempotent: repeating is harmless even if the attempt before has landed, so that it is tried again
+                after a lost connection too.
 
-        Raises: LakeError for errors of DuckDB; all others as they are.
+        Raises:
+            LakeError: DuckDB raised an error; all others pass as they are.
         """
 
         def again(error: BaseException) -> bool:

@@ -24,8 +24,9 @@ class EmptyFrameError(FrameRefusedError):
 class SchemaMismatchError(FrameRefusedError):
     """A column is missing, unexpected or of another type than the table schema says.
 
-    Attributes: `table`, `column`, `expected`, `got` (the latter two None where the column is absent on that
-    side).
+    Attributes:
+        table, column: where.
+        expected, got: types; None on the side on which the column is absent.
     """
 
     def __init__(
@@ -84,4 +85,4 @@ class DiskFullError(LakeError):
 
 
 class LakeCorruptError(LakeError):
-    """What was read back is not what was written, or a data file of the catalog is gone."""
+    """The rows read back are not those written, or a data file of the catalog is gone."""

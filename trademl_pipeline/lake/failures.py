@@ -62,9 +62,12 @@ def unfinished_file(error: duckdb.Error | OSError, config: LakeConfig) -> Path |
 
 
 def translate(error: duckdb.Error | OSError, config: LakeConfig, doing: str) -> LakeError:
-    """The lake's error for an error of DuckDB or of the file system, without secrets.
+    """Return the lake's error for an error of DuckDB or of the file system, without secrets.
 
-    doing: what was being done, the beginning of the message.
+    Args:
+        error: as it was raised.
+        config: of the lake; its secrets are taken out of the message.
+        doing: the operation in words, the beginning of the message.
     """
     text = config.redact(str(error)).strip()
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -1,4 +1,4 @@
-"""What may enter the lake: a frame's checks against its table schema, and the hash of its content."""
+"""Entry to the lake: a frame's checks against its table schema, and the hash of its content."""
 
 import hashlib
 import re
@@ -32,9 +32,18 @@ def check_frame(
 ) -> pl.DataFrame:
     """Check a frame against its schema and return it with columns in table order, sorted.
 
-    month: the partition it is to become; None for a ledger, whose rows carry their month.
+    Args:
+        schema: of the table.
+        frame: exactly the schema's columns, in any order of columns and rows.
+        month: the partition it is to become; None for a ledger, whose rows carry their month.
+        allow_empty: a frame without rows passes, whatever the schema says.
 
-    Raises: SchemaMismatchError, EmptyFrameError, NullValueError, DuplicateKeyError, WrongMonthError.
+    Raises:
+        SchemaMismatchError: a column is missing, unexpected or of another type.
+        EmptyFrameError: there are no rows where some are due.
+        NullValueError: a column holds nulls that must not.
+        DuplicateKeyError: two rows have one key.
+        WrongMonthError: a row lies outside the month.
     """
     where = f"table {schema.name}" + (f", month {month}" if month else "")
     _check_columns(schema, frame, where)

@@ -12,7 +12,7 @@ from trademl_pipeline.lake.publishing import current_snapshot
 
 @dataclass(frozen=True)
 class MaintenanceReport:
-    """What the upkeep did: files merged away and made, snapshots expired, files deleted (paths)."""
+    """The result of an upkeep: files merged away and made, snapshots expired, files deleted (paths)."""
 
     merged: int
     made: int
@@ -23,7 +23,18 @@ class MaintenanceReport:
 def maintain(
     engine: Engine, older_than: datetime, keep: Collection[int], reclaim_now: bool
 ) -> MaintenanceReport:
-    """See `Lake.maintain`."""
+    """Merge small files, expire old snapshots and delete what nothing needs; see `Lake.maintain`.
+
+    Args:
+        engine: of the lake.
+        older_than: moment with time zone; snapshots made before it expire.
+        keep: snapshots that stay readable.
+        reclaim_now: delete at once what the expired snapshots alone needed.
+
+    Raises:
+        ValueError: `older_than` has no time zone.
+        MissingSnapshotError: `keep` names a snapshot that is not there; nothing is done then.
+    """
     if older_than.tzinfo is None:
         raise ValueError("maintain: older_than needs a time zone, for example datetime(..., tzinfo=UTC)")
     moment = _moment(older_than)

@@ -21,12 +21,17 @@ Evidence = Callable[[Mapping[str, Any]], tuple[TableSchema, pl.DataFrame]]
 
 @dataclass(frozen=True)
 class PublishResult:
-    """What a publish did.
+    """The outcome of a publish.
 
-    snapshot: the lake's snapshot that holds the month as published (the current one where nothing changed).
-    rows: rows of the month now; replaced: rows it had before; attempts: transactions it took.
-    data_version: content hash; unchanged: the month held just that already and nothing was written.
-    audited: what the audit returned, None without one.
+    Attributes:
+        snapshot: the lake's snapshot that holds the month as published (the current one where nothing
+            changed).
+        rows: rows of the month now.
+        replaced: rows it had before.
+        attempts: transactions it took.
+        data_version: content hash.
+        unchanged: the month held just that already and nothing was written.
+        audited: result of the audit, None without one.
     """
 
     snapshot: int
@@ -66,6 +71,21 @@ def publish(
     """Replace all the partitions in one transaction; see `Lake.publish_many`.
 
     An audit runs once: what it said of the rows holds for a repeated transaction, which writes the same rows.
+    What it raises goes through as it is.
+
+    Args:
+        engine: of the lake.
+        partitions: checked frames, each with its table and month; one a table.
+        audits: table name -> audit of that table's month, run on the rows as read back.
+        evidence: gets what the audits returned, by table name, and gives a ledger's schema and the rows to
+            append to it; not asked where nothing has changed.
+        appended: ledgers and the checked rows that they gain in the same transaction.
+
+    Returns:
+        One result per partition, in their order.
+
+    Raises:
+        LakeError: the transaction failed; the lake is unchanged then.
     """
     doing = "publish of " + ", ".join(f"{p.schema.name} {p.month}" for p in partitions)
     verdicts: dict[str, Any] = {}

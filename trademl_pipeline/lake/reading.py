@@ -24,7 +24,23 @@ def read(
     snapshot: int | None,
     with_month: bool,
 ) -> pl.DataFrame:
-    """Read a table, see `Lake.read`."""
+    """Read a table, sorted by its key; see `Lake.read`.
+
+    Args:
+        connection: to the lake.
+        table: schema, whose columns and order count, or name.
+        months: range (first, last) as a tuple, both inclusive, any other sequence of month keys, or None for
+            all.
+        columns: only these, in this order; None: all.
+        symbols: only rows of these; None: all.
+        snapshot: the table as it was at that snapshot; None: as it is.
+        with_month: add the partition's `month`.
+
+    Raises:
+        MissingTableError: there is no such table.
+        MissingColumnError: the table lacks a column.
+        MissingSnapshotError: the snapshot has expired or never was.
+    """
     name = table_name(table)
     stored = tables.require_columns(connection, name, snapshot)
     wanted = _wanted(table, stored, columns, with_month)

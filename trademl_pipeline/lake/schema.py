@@ -37,14 +37,18 @@ SQL_TYPES: dict[Any, str] = {
 class TableSchema:
     """The declaration of one table.
 
-    name: table name in the lake (lower case letters, digits, underscores).
-    columns: column name -> Polars type, in the order in which `read` returns them.
-    key: columns that identify a row, unique within a month and never null; () where rows have no identity.
-    nullable: columns that may hold nulls (and NaN, where they are floats); "all" for every column.
-    month_column: the date or UTC time column whose month must be the partition's; None where there is none.
-    order: columns by which `read` sorts; the key where nothing else is said.
-    may_be_empty: a month without rows is a valid month of this table.
-    unversioned: columns that do not count for the data version, such as the moment of ingestion.
+    Attributes:
+        name: table name in the lake (lower case letters, digits, underscores).
+        columns: column name -> Polars type, in the order in which `read` returns them.
+        key: columns that identify a row, unique within a month and never null; () where rows have no
+            identity.
+        nullable: columns that may hold nulls (and NaN, where they are floats); "all" for every column.
+        description: of the table, one sentence.
+        month_column: the date or UTC time column whose month must be the partition's; None where there is
+            none.
+        order: columns by which `read` sorts; the key where nothing else is said.
+        may_be_empty: a month without rows is a valid month of this table.
+        unversioned: columns that do not count for the data version, such as the moment of ingestion.
     """
 
     name: str

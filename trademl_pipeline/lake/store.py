@@ -64,16 +64,24 @@ class Lake:
     ) -> PublishResult:
         """Replace one month of a table by the frame, in one transaction.
 
-        frame: exactly the schema's columns, in any order of columns and rows.
-        month: partition key "YYYY-MM-01"; the rows' `schema.month_column` must lie in it.
-        audit: gets the month as read back within the transaction, sorted; raising rolls back, and the
-        exception goes
-            through unchanged. It also runs where the month holds the same data already. It may read the lake
-            and append to other tables, but sees the lake as it was before this transaction.
-        allow_empty: a frame without rows empties the month instead of raising.
+        After an error the lake is unchanged, whichever it was; what the audit raises goes through as it is.
 
-        Raises: SchemaMismatchError, EmptyFrameError, NullValueError, DuplicateKeyError, WrongMonthError,
-        DiskFullError, and whatever the audit raises. The lake is unchanged then.
+        Args:
+            schema: of the table, which is made where it is missing.
+            frame: exactly the schema's columns, in any order of columns and rows.
+            month: partition key "YYYY-MM-01"; the rows' `schema.month_column` must lie in it.
+            audit: gets the month as read back within the transaction, sorted; raising rolls back. It also
+                runs where the month holds the same data already. It may read the lake and append to other
+                tables, but sees the lake as it was before this transaction.
+            allow_empty: a frame without rows empties the month instead of raising.
+
+        Raises:
+            SchemaMismatchError: a column is missing, unexpected or of another type.
+            EmptyFrameError: there are no rows where some are due.
+            NullValueError: a column holds nulls that must not.
+            DuplicateKeyError: two rows have one key.
+            WrongMonthError: a row lies outside the month.
+            DiskFullError: there is no room left.
         """
         audits = {schema.name: audit} if audit is not None else None
         return self.publish_many(
@@ -89,15 +97,24 @@ class Lake:
         append: Sequence[tuple[TableSchema, pl.DataFrame]] = (),
         allow_empty: Collection[str] = (),
     ) -> list[PublishResult]:
-        """Replace one month of each of several tables in one transaction: all of them or none.
+        """Replace one month of each of several tables in one transaction: all of them or none. Otherwise as `publish`.
 
-        audits: table name -> audit of that table's month; they run when all the tables are written, in the
-        order of `items`. evidence: gets what the audits returned, by table name, and gives a ledger's schema
-        and the rows to append to it in the same transaction; not asked where nothing has changed.
-        append: ledgers and the rows that they gain in the same transaction; frames without rows are left out.
-        allow_empty: names of the tables whose frame may be empty. Otherwise as `publish`.
+        Args:
+            items: schema, frame and month key of each table, as `publish` takes them; each table once.
+            audits: table name -> audit of that table's month; they run when all the tables are written, in
+                the order of `items`.
+            evidence: gets what the audits returned, by table name, and gives a ledger's schema and the rows
+                to append to it in the same transaction; not asked where nothing has changed.
+            append: ledgers and the rows that they gain in the same transaction; frames without rows are left
+                out.
+            allow_empty: names of the tables whose frame may be empty.
 
-        Returns: one result per item, in their order.
+        Returns:
+            One result per item, in their order.
+
+        Raises:
+            ValueError: a table is named twice, `audits` or `allow_empty` name one that is not among the
+                items, a ledger stands among the items, or a table that is no ledger in `append`.
         """
         audits = audits or {}
         names = [schema.name for schema, _, _ in items]
@@ -130,15 +147,19 @@ class Lake:
 
         Writers that merge the same month wait for one another; those that only publish it do not.
 
-        Raises: LakeBusyError.
+        Raises:
+            LakeBusyError: another writer held the month for longer than `lock_timeout`.
         """
         return self._engine.locks.merging(schema.name, check_month(month))
 
     def append(self, schema: TableSchema, frame: pl.DataFrame) -> PublishResult:
         """Add rows to a ledger (a table whose schema has its own `month` column), replacing nothing.
 
-        Raises: as `publish`; CatalogUnreachableError where the connection broke and the rows may or may not
-        be in.
+        Frames are checked as by `publish`, with its errors.
+
+        Raises:
+            ValueError: the table is no ledger.
+            CatalogUnreachableError: the connection broke and the rows may or may not be in.
         """
         if not schema.is_ledger:
             raise ValueError(
@@ -159,13 +180,19 @@ class Lake:
     ) -> pl.DataFrame:
         """Read a table, sorted by its key. Only the files and columns that are asked for are read.
 
-        months: a tuple is a range (first, last), both inclusive; any other sequence is a set of month keys.
-        columns: only these, in this order; by default all, in the schema's order.
-        symbols: only rows of these symbols.
-        snapshot: the table as it was at that snapshot.
-        with_month: add the partition's `month`.
+        Args:
+            table: schema, whose columns and order count, or name.
+            months: a tuple is a range (first, last), both inclusive; any other sequence is a set of month
+                keys. None: all.
+            columns: only these, in this order; by default all, in the schema's order.
+            symbols: only rows of these symbols.
+            snapshot: the table as it was at that snapshot.
+            with_month: add the partition's `month`.
 
-        Raises: MissingTableError, MissingColumnError, MissingSnapshotError.
+        Raises:
+            MissingTableError: there is no such table.
+            MissingColumnError: the table lacks a column.
+            MissingSnapshotError: the snapshot has expired or never was.
         """
 
         def once(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
@@ -179,17 +206,21 @@ class Lake:
         return self._engine.query(doing, lambda c: reading.months_of(c, table, snapshot))
 
     def describe(self, table: TableSchema | str, *, snapshot: int | None = None) -> pl.DataFrame:
-        """By month: rows and, where the table has these columns, distinct sessions and symbols.
+        """Count, by month, rows and, where the table has these columns, distinct sessions and symbols.
 
-        Raises: MissingTableError, MissingSnapshotError.
+        Raises:
+            MissingTableError: there is no such table.
+            MissingSnapshotError: the snapshot has expired or never was.
         """
         doing = f"description of {table_name(table)}"
         return self._engine.query(doing, lambda c: reading.describe(c, table, snapshot))
 
     def data_version(self, schema: TableSchema, month: str, *, snapshot: int | None = None) -> str:
-        """The content hash of a month as it stands, the same as its PublishResult had.
+        """Return the content hash of a month as it stands, the same as its PublishResult had.
 
-        Raises: MissingTableError, MissingSnapshotError.
+        Raises:
+            MissingTableError: there is no such table.
+            MissingSnapshotError: the snapshot has expired or never was.
         """
         check_month(month)
         return data_version(schema, self.read(schema, months=[month], snapshot=snapshot))
@@ -197,14 +228,19 @@ class Lake:
     def data_versions(
         self, tables: Sequence[tuple[TableSchema, tuple[str, str]]], *, snapshot: int | None = None
     ) -> dict[str, dict[str, str]]:
-        """The content hash of every month of some tables, as recorded when it was published.
+        """Return the content hash of every month of some tables, as recorded when it was published.
 
-        tables: schema and range of months (first, last), both inclusive. Months whose publish maintenance has
-        expired are read and hashed.
+        Args:
+            tables: schema and range of months (first, last), both inclusive. Months whose publish maintenance
+                has expired are read and hashed.
+            snapshot: as of which the months are listed; None: now.
 
-        Returns: table name -> {month key: content hash}, ascending; months without rows are not in it.
+        Returns:
+            Table name -> {month key: content hash}, ascending; months without rows are not in it.
 
-        Raises: MissingTableError, MissingSnapshotError.
+        Raises:
+            MissingTableError: there is no such table.
+            MissingSnapshotError: the snapshot has expired or never was.
         """
         recorded = self._engine.query("recorded data versions", lambda c: reading.versions(c, snapshot))
         found: dict[str, dict[str, str]] = {}
@@ -242,15 +278,17 @@ class Lake:
     ) -> MaintenanceReport:
         """Merge small files, expire snapshots made before `older_than`, delete the files that nothing needs.
 
-        older_than: with a time zone. It must lie further back than the longest publish lasts, since files
-        that a
-            killed process left behind are known by their age.
-        keep: snapshots that stay readable, such as those that models were trained on. The current one always
-            stays.
-        reclaim_now: also delete at once what the expired snapshots alone needed. A reader that is at work on
-            one of them fails then; by default such files go with a later maintenance, whose `older_than` lies
-            on a later day (UTC) than the expiry.
+        Args:
+            older_than: with a time zone. It must lie further back than the longest publish lasts, since files
+                that a killed process left behind are known by their age.
+            keep: snapshots that stay readable, such as those that models were trained on. The current one
+                always stays.
+            reclaim_now: also delete at once what the expired snapshots alone needed. A reader that is at work
+                on one of them fails then; by default such files go with a later maintenance, whose
+                `older_than` lies on a later day (UTC) than the expiry.
 
-        Raises: MissingSnapshotError if `keep` names one that is not there; nothing is done then.
+        Raises:
+            ValueError: `older_than` has no time zone.
+            MissingSnapshotError: `keep` names a snapshot that is not there; nothing is done then.
         """
         return maintenance.maintain(self._engine, older_than, keep, reclaim_now)

@@ -26,9 +26,10 @@ def at(snapshot: int | None) -> str:
 def stored_columns(
     connection: duckdb.DuckDBPyConnection, name: str, snapshot: int | None = None
 ) -> dict[str, str] | None:
-    """Column name -> SQL type of a table as stored; None where there is no such table.
+    """Return column name -> SQL type of a table as stored; None where there is no such table.
 
-    Raises: MissingSnapshotError.
+    Raises:
+        MissingSnapshotError: the snapshot has expired or never was.
     """
     try:
         rows = connection.execute(f"DESCRIBE SELECT * FROM {qualified(name)}{at(snapshot)}").fetchall()
@@ -80,8 +81,9 @@ def table_comment(connection: duckdb.DuckDBPyConnection, name: str) -> dict[str,
 def ensure_table(connection: duckdb.DuckDBPyConnection, schema: TableSchema) -> bool:
     """Make the table, or add the columns that its schema has gained. True where it was made.
 
-    Raises: SchemaMismatchError naming the columns that the table has and the schema lacks, whose types
-    differ, or that were added without being nullable (the months before have no values for them).
+    Raises:
+        SchemaMismatchError: the table has columns that the schema lacks, whose types differ, or that were
+            added without being nullable (the months before have no values for them); the message names them.
     """
     wanted = {name: SQL_TYPES[dtype] for name, dtype in schema.columns.items()} | {MONTH: "VARCHAR"}
     stored = stored_columns(connection, schema.name)
@@ -171,7 +173,16 @@ def fetch(
     parameters: list[Any] | None = None,
     snapshot: int | None = None,
 ) -> pl.DataFrame:
-    """Read columns of a table into Polars, times as microseconds UTC, in no particular order."""
+    """Read columns of a table into Polars, times as microseconds UTC, in no particular order.
+
+    Args:
+        connection: to the lake.
+        name: of the table.
+        columns: to read, in this order.
+        where: SQL condition with `?` for parameters; "" for all rows.
+        parameters: values of the `?`, in order.
+        snapshot: the table as it was at that snapshot; None: as it is.
+    """
     listed = ", ".join(identifier(c) for c in columns)
     sql = f"SELECT {listed} FROM {qualified(name)}{at(snapshot)}{' WHERE ' + where if where else ''}"
     frame = connection.execute(sql, parameters or []).pl()

@@ -10,8 +10,7 @@ class AuditError(ValueError):
 
 
 class AuditInputError(AuditError):
-    """A frame or setting handed to an audit is wrong: a column is missing or mistyped, a key occurs twice,
-    …"""
+    """A frame or setting handed to an audit is wrong, such as a column that is missing or a key that occurs twice."""
 
 
 class ExtractorError(AuditError):
@@ -23,8 +22,10 @@ class ExtractorOutputError(AuditError):
 
 
 class OutsideDataError(AuditError):
-    """What the extractor returns does not come from what it was given, so deleting and corrupting that says
-    nothing."""
+    """The extractor's output does not come from what it was given.
+
+    Deleting and corrupting its input therefore says nothing.
+    """
 
 
 class NonDeterministicError(AuditError):

@@ -16,12 +16,13 @@ KEY = ("table_name", "month", "probe")
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one probe has shown of one table.
+    """The evidence of one probe about one table.
 
     Attributes:
         table: name of the table.
         probe: name of the probe.
-        months: number of months audited, each by its latest audit; first, last: month keys.
+        months: number of months audited, each by its latest audit.
+        first, last: month keys.
         passed: months that passed.
         coverage: what was tested, added up over the months (cut-offs, cells, rows, …).
     """

@@ -42,7 +42,15 @@ def passed_before(history: pl.DataFrame) -> set[tuple[str, str, str]]:
 def night_row(
     table: str, month: str, report: AuditReport | None, print_of: str, **run: Any
 ) -> dict[str, Any]:
-    """A row of the ledger `nightly_audits`; `report` is None for a month that passed before and has not changed."""
+    """Return a row of the ledger `nightly_audits`.
+
+    Args:
+        table: name of the audited table.
+        month: month key.
+        report: of the audit; None for a month that passed before and has not changed.
+        print_of: fingerprint of the month, see `fingerprint`.
+        run: the ledger's columns that tell of the night: when, and by which run.
+    """
     totals = coverage_totals([]) if report is None else _totals(report)
     return {
         "table_name": table,

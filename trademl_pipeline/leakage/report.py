@@ -1,4 +1,4 @@
-"""What an audit found and what it tested: the same report from every probe.
+"""Findings and coverage of an audit: the same report from every probe.
 
 A report with no violation says: no leak within the declared clocks and the tested mutants. It says nothing
 about what was not tested, so every report carries its coverage, and a report that tested nothing does not
@@ -34,8 +34,7 @@ REPORT_SCHEMA = pl.Schema(
 
 @dataclass(frozen=True)
 class Violation:
-    """One way in which a value knew the future. A column has few of them: the first and the worst, with
-    counts.
+    """One way in which a value knew the future. A column has few of them: the first and the worst, with counts.
 
     Attributes:
         probe: name of the probe that saw it.
@@ -63,8 +62,7 @@ class Violation:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """Violations and coverage of one or more probes. Reports add up with `+` and `sum(reports,
-    AuditReport())`.
+    """Violations and coverage of one or more probes. Reports add up with `+` and `sum(reports, AuditReport())`.
 
     Attributes:
         violations: what was found.
@@ -105,8 +103,7 @@ class AuditReport:
         return self if other == 0 else NotImplemented
 
     def to_frame(self) -> pl.DataFrame:
-        """One row per violation and one per probe that ran without any, in the columns of the lake's
-        `audits`.
+        """Return a row per violation and per probe that ran without any, in the columns of the lake's `audits`.
 
         A probe that was not run has no row: it neither passed nor failed.
         """

@@ -1,4 +1,4 @@
-"""What an extractor is given and returns: bars with unique keys, and features as arrays by key."""
+"""Input and output of an extractor: bars with unique keys, and features as arrays by key."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +17,10 @@ _COUNTED: tuple[Any, ...] = (pl.Boolean, pl.Null)
 class Axis:
     """The symbols and sessions of a panel, and the code of each (symbol, session) on them.
 
-    Attributes: `symbols` (list), `sessions` (list of date or datetime, ascending), `dtype` of the session
-        column.
+    Attributes:
+        symbols: sorted.
+        sessions: dates or datetimes, ascending.
+        dtype: of the session column.
     """
 
     def __init__(self, bars: pl.DataFrame) -> None:
@@ -30,8 +32,7 @@ class Axis:
         self._physical = days.to_physical().to_numpy()
 
     def codes(self, frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        """(rows,) symbol code and session index of each row; -1 where the axis has no such symbol or
-        session."""
+        """Return (rows,) symbol code and session index of each row; -1 for one not on the axis."""
         symbols = frame["symbol"].cast(self._enum, strict=False).to_physical()
         symbol = symbols.cast(pl.Int64).fill_null(-1).to_numpy()
         days = frame["session"].to_physical().to_numpy()
@@ -39,8 +40,7 @@ class Axis:
         return symbol, np.where(self._physical[index] == days, index, -1)
 
     def keys(self, frame: pl.DataFrame) -> np.ndarray:
-        """(rows,) int64 code of each row's key, ascending with (symbol, session); -1 where it is not on the
-        axis."""
+        """Return (rows,) int64 key code of each row, ascending with (symbol, session); -1 for one not on the axis."""
         symbol, session = self.codes(frame)
         return np.where((symbol >= 0) & (session >= 0), symbol * len(self.sessions) + session, -1)
 

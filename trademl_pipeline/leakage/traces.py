@@ -30,7 +30,16 @@ class Trace:
 
 
 def trace_of(base: Table, other: Table, axis: Axis, column: str, symbol: str, session: Any) -> Trace | None:
-    """Values of a column around (symbol, session) in two tables; None where either lacks the column."""
+    """Return the values of a column around (symbol, session) in two tables; None where either lacks the column.
+
+    Args:
+        base: output as published.
+        other: output without what came after the cut-off.
+        axis: of both.
+        column: name of the feature.
+        symbol: whose values.
+        session: in the middle, `AROUND` rows on either side.
+    """
     if column not in base.columns or column not in other.columns or symbol not in axis.symbols:
         return None
     code = axis.symbols.index(symbol)
@@ -47,7 +56,15 @@ def trace_of(base: Table, other: Table, axis: Axis, column: str, symbol: str, se
 def frame_trace(
     published: pl.DataFrame, known: pl.DataFrame, column: str, symbol: str, session: Any
 ) -> Trace | None:
-    """The same from two frames with `symbol` and `session`; None where the column is not numeric."""
+    """Return the same from two frames; None where the column is not numeric.
+
+    Args:
+        published: symbol, session and the column, as published.
+        known: the same, computed on what was known.
+        column: name of the feature.
+        symbol: whose values.
+        session: in the middle, `AROUND` rows on either side.
+    """
     if not published.schema[column].is_numeric() or not known.schema[column].is_numeric():
         return None
     ours, theirs = (

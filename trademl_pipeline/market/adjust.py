@@ -80,7 +80,7 @@ def adjusted(bars: pl.DataFrame, as_of: datetime | None = None) -> pl.DataFrame:
 
 
 def total_return(bars: pl.DataFrame, as_of: datetime | None = None) -> pl.DataFrame:
-    """What one unit of money, put into each symbol at its first close, is worth.
+    """Follow one unit of money, put into each symbol at its first close, dividends reinvested.
 
     `wealth[t] / wealth[t-1] = split[t] * (close[t] + dividend[t]) / close[t-1]`, the dividend being paid on the share
     of its ex-date and reinvested at that day's close.

@@ -9,7 +9,6 @@ The calendar's bounds are fixed, never relative to today, so the same call gives
 Holidays after the release of the installed exchange-calendars are its forecast.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
@@ -108,13 +107,6 @@ def sessions(start: date, end: date, calendar: str = DEFAULT_CALENDAR) -> list[d
     return days[low:high].tolist()
 
 
-def is_session(day: date, calendar: str = DEFAULT_CALENDAR) -> bool:
-    """Whether the exchange trades on that day."""
-    _check_bounds(day)
-    days = _load(calendar).days
-    return bool(days[min(np.searchsorted(days, np.datetime64(day)), len(days) - 1)] == np.datetime64(day))
-
-
 def session_index(session: date, calendar: str = DEFAULT_CALENDAR) -> int:
     """The session's ordinal.
 
@@ -160,22 +152,9 @@ def on_or_after(day: date, calendar: str = DEFAULT_CALENDAR) -> date:
     return session_at(int(np.searchsorted(_load(calendar).days, np.datetime64(day))), calendar)
 
 
-def on_or_before(day: date, calendar: str = DEFAULT_CALENDAR) -> date:
-    """The last session on or before a day."""
-    _check_bounds(day)
-    return session_at(
-        int(np.searchsorted(_load(calendar).days, np.datetime64(day), side="right")) - 1, calendar
-    )
-
-
 def next_session(day: date, calendar: str = DEFAULT_CALENDAR) -> date:
     """The first session strictly after a day."""
     return on_or_after(day + timedelta(days=1), calendar)
-
-
-def previous_session(day: date, calendar: str = DEFAULT_CALENDAR) -> date:
-    """The last session strictly before a day."""
-    return on_or_before(day - timedelta(days=1), calendar)
 
 
 def count_between(start: date, end: date, calendar: str = DEFAULT_CALENDAR) -> int:
@@ -239,17 +218,6 @@ def open_utc(days: date | pl.Series, calendar: str = DEFAULT_CALENDAR) -> dateti
     return frame["open_utc"].gather(index_of(days, calendar)).alias(days.name)
 
 
-def early_closes(start: date, end: date, calendar: str = DEFAULT_CALENDAR) -> list[date]:
-    """Sessions of [start, end] that are shorter than the calendar's usual session."""
-    frame = calendar_frame(start, end, calendar).with_columns(length=pl.col("close_utc") - pl.col("open_utc"))
-    usual = (
-        calendar_frame(calendar=calendar)
-        .select((pl.col("close_utc") - pl.col("open_utc")).mode().max())
-        .item()
-    )
-    return frame.filter(pl.col("length") < usual)["session"].to_list()
-
-
 def parse_month(month: str) -> date:
     """First day of a month key "YYYY-MM-01" ("YYYY-MM" is understood too).
 
@@ -310,8 +278,3 @@ def month_range(start_month: str, end_month: str) -> list[str]:
     first, last = parse_month(start_month), parse_month(end_month)
     count = (last.year - first.year) * 12 + last.month - first.month + 1
     return [offset_month(start_month, i) for i in range(max(count, 0))]
-
-
-def months_between(days: Sequence[date] | tuple[date, date]) -> list[str]:
-    """Month keys from the earliest to the latest of some days, both inclusive."""
-    return month_range(month_key(min(days)), month_key(max(days)))

@@ -1,4 +1,4 @@
-"""What symbols are compared with: real series where there are any, and the index built from the bars.
+"""Series to compare symbols with: real ones where there are any, and the index built from the bars.
 
 Real series come from a second file or folder, or from the simulated market's own factors, or, where neither is
 given, from rows of known funds among the bars themselves (SPY, XLK, ^VIX, ...). The synthetic index is always
@@ -106,13 +106,14 @@ def synthetic_rows(
     shares: pl.DataFrame | None = None,
     ingested_at: datetime,
 ) -> pl.DataFrame:
-    """The index of one month, in the schema REFERENCE_BARS; no row where it has no member.
+    """Return the index of one month, in the schema REFERENCE_BARS; no row where it has no member.
 
     Args:
         bars: the month's bars and those of its warm-up; funds and indices among them are left out.
         month: "YYYY-MM-01".
-        base: its level before the month.
+        base: level of the index before the month.
         spec, spells, shares: as in `index_builder.build_index`.
+        ingested_at: moment of the computation, with time zone.
     """
     spec = spec or IndexSpec()
     first, last = month_bounds(month)

@@ -16,12 +16,14 @@ class BarSource(Protocol):
     A source hands over what it has, bad rows included, in the columns of `schema.SOURCE_COLUMNS`; judging
     them is the work of `quality.split_bars`.
 
-    name: of the source; it also fills the column `source` where the data does not say better.
-    timeframe: of its bars, one of `lake.bar_tables.TIMEFRAMES`.
-    calendar: that its sessions are on, such as "XNYS" or "24/7".
-    delay: time after a bar's end at which the bar is known.
-    remote: whether a fetch goes over a network, so that a range of months is better fetched in one go.
-    revisions: what becomes of values that differ from those held, "first" or "latest" (market/versions.py).
+    Attributes:
+        name: of the source; it also fills the column `source` where the data does not say better.
+        timeframe: of its bars, one of `tables.bar_tables.TIMEFRAMES`.
+        calendar: that its sessions are on, such as "XNYS" or "24/7".
+        delay: time after a bar's end at which the bar is known.
+        remote: a fetch goes over a network, so that a range of months is better fetched in one go.
+        revisions: what becomes of values that differ from those held, "first" or "latest"
+            (market/ingest/versions.py).
     """
 
     name: str

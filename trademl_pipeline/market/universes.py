@@ -5,7 +5,6 @@ start_date on and before end_date (null: it still belongs). A name that left sta
 seen with its dead. What a caller may know depends on the day it asks as of: ends that lie ahead are hidden.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -18,7 +17,6 @@ from trademl_pipeline.market import symbols as lists
 from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, FIRST_DAY
 from trademl_pipeline.market.errors import UniverseError
 
-MEMBERSHIP_VARIABLE = "TRADEML_MEMBERSHIP"
 SPELLS = pl.Schema({"symbol": pl.String, "start_date": pl.Date, "end_date": pl.Date})
 
 
@@ -69,7 +67,7 @@ def universe(
             and `end_date`.
         as_of: who belonged to it on that day. None: everyone who ever did, those that left included, which is
             what one fetches, and never what one trades.
-        membership: CSV of the spells of SP500; None takes the path in TRADEML_MEMBERSHIP.
+        membership: CSV of the spells of SP500; no other universe needs it.
         known: the source's symbols, needed by ALL.
 
     Returns:
@@ -161,29 +159,6 @@ def members_with_bars(
     return keys.sort("symbol", "session")
 
 
-def price_coverage(spells: pl.DataFrame, prices: pl.DataFrame, days: Sequence[date]) -> pl.DataFrame:
-    """How much of a universe has prices: a history kept for survivors shows as a share that falls going back.
-
-    Args:
-        spells: as `members` returns them.
-        prices: symbol, session of the bars there are.
-        days: sessions to look at.
-
-    Returns:
-        session, members, priced (members with a bar on that session), share; sorted. A day without members has
-        no row.
-    """
-    there = prices.select("symbol", "session", pl.lit(True).alias("_priced")).unique()
-    return (
-        members_on(spells, days)
-        .join(there, on=["symbol", "session"], how="left")
-        .group_by("session")
-        .agg(members=pl.len(), priced=pl.col("_priced").fill_null(False).sum())
-        .with_columns(share=pl.col("priced") / pl.col("members"))
-        .sort("session")
-    )
-
-
 def _spells(name: str, membership: str | Path | None, known: Sequence[str] | None) -> pl.DataFrame:
     named = _NAMED.get(name)
     if named is not None and named.symbols is not None:
@@ -222,14 +197,14 @@ def _always(symbols: Sequence[str]) -> pl.DataFrame:
 
 
 def _membership(path: str | Path | None) -> pl.DataFrame:
-    path = path or os.environ.get(MEMBERSHIP_VARIABLE)
     if not path:
         raise UniverseError(
-            f"universe SP500 needs the history of its membership: set {MEMBERSHIP_VARIABLE} to a CSV with the columns "
-            "symbol, start_date, end_date (empty: still a member), or pass membership="
+            "universe SP500 needs the history of its membership: set universe.membership in trademl.yaml, or "
+            "TRADEML_UNIVERSE__MEMBERSHIP, to a CSV with the columns symbol, start_date, end_date (empty: still a "
+            "member)"
         )
     if not Path(path).is_file():
-        raise UniverseError(f"there is no membership file {path}; {MEMBERSHIP_VARIABLE} takes a CSV")
+        raise UniverseError(f"there is no membership file {path}; universe.membership takes a CSV")
     spells = _read(Path(path))
     if spells["start_date"].max() == FIRST_DAY:
         raise UniverseError(f"{path} has no start_date: a list without dates is no history of membership")

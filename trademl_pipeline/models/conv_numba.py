@@ -61,8 +61,10 @@ def _forward(x, w, bias, out, first, last):
 
 @njit(**JIT)
 def _backward(x, w, bias, dout, dx, dw, dbias, first, last):
-    """Gradients of the rows of shares first..last; added to dw (shares, taps, D) and dbias (shares, D), which
-    begin as 0."""
+    """Gradients of the rows of shares first..last, added to dw (shares, taps, D) and dbias (shares, D).
+
+    Both begin as 0.
+    """
     wide_vectors()
     taps, rows, length, channels = len(w), x.shape[0], x.shape[1], x.shape[2]
     xs, ws = scratch(length + taps - 1, LANES), scratch(taps, LANES)
@@ -95,8 +97,7 @@ def _backward(x, w, bias, dout, dx, dw, dbias, first, last):
 
 
 class NumbaConvSilu(torch.autograd.Function):
-    """silu(causal depthwise convolution): x (b, L, D), weight (D, 1, taps), bias (D,) -> (b, L, D)
-    float32."""
+    """silu(causal depthwise convolution): x (b, L, D), weight (D, 1, taps), bias (D,) -> (b, L, D) float32."""
 
     @staticmethod
     def forward(ctx, x, weight, bias):  # pyright: ignore

@@ -1,5 +1,4 @@
-"""Hybrid of seed 004 in its three simpler sizes: multi-task forecasts with the current position as an
-input."""
+"""Hybrid of seed 004 in its three simpler sizes: multi-task forecasts that take the current position."""
 
 import math
 from dataclasses import dataclass
@@ -158,7 +157,7 @@ class Hybrid(nn.Module):
         return {task: y.squeeze(-1) if y.shape[-1] == 1 and task != "price" else y for task, y in out.items()}
 
     def backbone(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """What the heads see, side by side: (batch, groups * d_model)."""
+        """Return the heads' input, side by side: (batch, groups * d_model)."""
         return torch.cat(list(self._trunks(x, mask, None)[0].values()), -1)
 
     def fusion_weights(

@@ -1,5 +1,4 @@
-"""Losses of the five studies. Each takes the network's outputs and the targets, both by name, and gives a
-scalar.
+"""Losses of the five studies: each takes the network's outputs and the targets by name, and gives a scalar.
 
 A target that is NaN has no label: its term is left out, and a batch without any label gives 0 for the term.
 Formulas and weights: Asymmetric Loss for Multi-Label Classification (arXiv 2009.14119); Multi-Task Learning
@@ -80,12 +79,6 @@ class AsymmetricLoss(nn.Module):
         return total / n if n else total * 0.0
 
 
-def one_vs_rest_probabilities(logits: torch.Tensor) -> torch.Tensor:
-    """Class probabilities of a network trained one against the rest: sigmoids scaled to sum to 1."""
-    p = torch.sigmoid(logits)
-    return p / p.sum(-1, keepdim=True)
-
-
 class FinancialLoss(nn.Module):
     """Multi-objective loss of the forecaster, over all horizons.
 
@@ -109,8 +102,10 @@ class FinancialLoss(nn.Module):
         self.register_buffer("scale", torch.tensor(scale))
 
     def forward(self, outputs: Tensors, targets: Tensors) -> torch.Tensor:
-        """outputs mean, log_volatility (batch, horizons); targets forward_return, volatility, the same
-        shape."""
+        """Compute the loss of outputs mean and log_volatility against targets forward_return and volatility.
+
+        All of them (batch, horizons).
+        """
         terms = self.terms(outputs, targets)
         return sum(w * t for w, t in zip(self.weights, terms, strict=True))  # pyright: ignore
 

@@ -70,8 +70,16 @@ class LSTMBackbone(nn.Module):
         return self.dense_dropout(F.relu(self.dense(h)))
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-        """confidence (batch, patterns) and regime (batch, regimes) logits, signal_quality (batch,) logit,
-        log_volatility (batch,)."""
+        """Return the outputs of the heads, by name.
+
+        Args:
+            x: (batch, time, feature).
+            mask: (batch, time) bool, true on real steps; None: all are real.
+
+        Returns:
+            confidence (batch, patterns) and regime (batch, regimes) logits, signal_quality (batch,) logit,
+            log_volatility (batch,).
+        """
         h = self.backbone(x, mask)
         return {
             "confidence": self.confidence(h),

@@ -68,7 +68,7 @@ class MambaAttention(nn.Module):
         self.logits = nn.Linear((d, *config.dense)[-1], config.classes)
 
     def steps(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """What the attention sees: (batch, time, features) -> (batch, time, d_model)."""
+        """Return the attention's input: (batch, time, features) -> (batch, time, d_model)."""
         h = self.project(zero_padding(x, mask))
         if self.config.body == "bilstm":
             h = run_lstm(self.lstm, h, mask)

@@ -38,8 +38,8 @@ def config(name: str, features: int, size: str | None = None, **changes: Any) ->
     """
     module = _module(name)
     kind = getattr(module, _MODULES[name] + "Config")
-    if size is not None and size not in module.PRESETS:
-        raise ValueError(f"{name} has no size {size!r}; choose one of {', '.join(module.PRESETS)}")
+    if size is not None and size not in presets(name):
+        raise ValueError(f"{name} has no size {size!r}; choose one of {', '.join(presets(name))}")
     values = (module.PRESETS[size] if size else {}) | changes
     known = {f.name for f in fields(kind)}
     if unknown := set(values) - known:
@@ -51,9 +51,17 @@ def config(name: str, features: int, size: str | None = None, **changes: Any) ->
 
 
 def build(name: str, features: int, size: str | None = None, seed: int = 0, **changes: Any) -> "nn.Module":
-    """A network with weights drawn from ``seed``; the caller's random state is left as it was.
+    """Build a network with weights drawn from ``seed``; the caller's random state is left as it was.
 
-    Arguments as for :func:`config`.
+    Args:
+        name: one of NETWORKS.
+        features: columns of its input.
+        size: one of ``presets(name)``; None: the defaults.
+        seed: of the weights.
+        changes: fields that differ from the size.
+
+    Raises:
+        ValueError: unknown name, size or field.
     """
     import torch
 

@@ -54,8 +54,10 @@ SPAN = 64  # steps whose states the backward pass holds at a time
 
 @njit(**JIT)
 def _begin_span(u, delta, skip, shift, positive, b, t0, steps, d, width, step, fed, y):
-    """Steps of a span for one block: step = delta + bias, through softplus if ``positive``, fed = step * u,
-    y = D * u."""
+    """Steps of a span for one block.
+
+    step = delta + bias, through softplus if ``positive``; fed = step * u; y = D * u.
+    """
     wide_vectors()
     for k in range(steps):
         v = load_first(u, (b, t0 + k, d), width, LANES)
@@ -69,8 +71,10 @@ def _begin_span(u, delta, skip, shift, positive, b, t0, steps, d, width, step, f
 
 @njit(**JIT)
 def _forward(u, delta, rates, B, C, D, z, bias, positive, gated, out, saved, first, last):
-    """Rows first..last of the scan. u, delta, z, out (b, L, D); rates (blocks, tiles, TILE) holds A log2 e;
-    B, C (b, L, N); ``positive``: apply softplus to the steps.
+    """Rows first..last of the scan.
+
+    u, delta, z, out (b, L, D); rates (blocks, tiles, TILE) holds A log2 e; B, C (b, L, N); ``positive``:
+    apply softplus to the steps.
 
     ``saved`` (b, spans - 1, blocks, tiles, TILE) takes the states at the start of every span but the first;
     empty: not kept.
@@ -124,8 +128,11 @@ def _recompute(B, C, b, t0, steps, i, rate, x, step, fed, y, states, decays):
 
 @njit(**JIT)
 def _sweep(B, C, b, t0, steps, i, rate, carry, sum_A, step, fed, gy, states, decays, dfed, dstep, dBC):
-    """Back over a span of tile i, from the gradient ``carry`` of its last states: adds to dfed, dstep, dBC;
-    returns the gradient of the states before the span, and sum_A with what the span adds to it."""
+    """Back over a span of tile i, from the gradient ``carry`` of its last states.
+
+    Adds to dfed, dstep, dBC; returns the gradient of the states before the span, and sum_A with what the span
+    adds to it.
+    """
     wide_vectors()
     for k in range(steps - 1, -1, -1):
         bn = spread_each(B, (b, t0 + k, i * STATES), STATES, LANES)
@@ -151,8 +158,10 @@ def _backward(
     u, delta, rates, B, C, D, z, bias, positive, gated, saved, dout,
     du, ddelta, dA, dBC, dD, dz, dbias, first, last,
 ):  # fmt: skip
-    """Gradients of the rows of shares first..last, added to dA (shares, blocks, tiles, TILE), dBC
-    (b, L, tiles, SUMS), which holds B's and then C's, and dD and dbias (shares, D); those begin as 0.
+    """Gradients of the rows of shares first..last.
+
+    Added to dA (shares, blocks, tiles, TILE), dBC (b, L, tiles, SUMS), which holds B's and then C's, and dD
+    and dbias (shares, D); those begin as 0.
     """
     wide_vectors()
     rows, length, channels, tiles = u.shape[0], u.shape[1], u.shape[2], rates.shape[1]
@@ -229,21 +238,30 @@ def _blocks_of(A: np.ndarray) -> np.ndarray:
 
 
 def _from_blocks(blocks: np.ndarray) -> np.ndarray:
-    """What :func:`_blocks_of` made, as (D, N) again, padding included."""
+    """Result of :func:`_blocks_of`, as (D, N) again, padding included."""
     tiles = blocks.reshape(*blocks.shape[:2], STATES, LANES).transpose(0, 3, 1, 2)
     return tiles.reshape(len(blocks) * LANES, -1)
 
 
 class NumbaScan(torch.autograd.Function):
-    """Differentiable selective scan on the CPU, time-major; see :func:`ssm.selective_scan` for the meaning.
-
-    u, delta, z (b, L, D); A (D, N); B, C (b, L, N); D, bias (D,) or None; z or None. Returns (b, L, D)
-    float32.
-    """
+    """Differentiable selective scan on the CPU, time-major; see :func:`ssm.selective_scan` for the meaning."""
 
     @staticmethod
     def forward(ctx, u, delta, A, B, C, D, z, bias, positive):  # pyright: ignore
-        """Scan the batch; keeps only its inputs and the states at the start of every span for the way back."""
+        """Scan the batch; keeps only its inputs and the states at the start of every span for the way back.
+
+        Args:
+            u, delta: input and step sizes, (batch, time, channels).
+            A: decay rates, (channels, states).
+            B, C: input and output map, (batch, time, states).
+            D: skip connection, (channels,); None: none.
+            z: gate, (batch, time, channels); None: none.
+            bias: added to delta, (channels,); None: none.
+            positive: apply softplus to delta + bias.
+
+        Returns:
+            (batch, time, channels) float32.
+        """
         rows, length, channels = u.shape
         gated = z is not None
         rates = _blocks_of(as_array(A) * LOG2E)

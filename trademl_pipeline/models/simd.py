@@ -168,8 +168,7 @@ def spread(typingctx, value, width):
 
 
 def _place(context, builder, signature, args, kind):
-    """Pointer to a vector (or scalar) of the LLVM type ``kind`` in the array args[0] at the index tuple
-    args[1]."""
+    """Pointer to a vector (or scalar) of the LLVM type ``kind`` in the array args[0] at the index tuple args[1]."""
     array, at = signature.args[:2]
     if array.layout != "C" or array.dtype != types.float32:
         raise errors.TypingError(f"a kernel reads and writes C-ordered float32 arrays, got {array}")
@@ -212,7 +211,14 @@ def store(typingctx, array, at, x):
 
 @intrinsic(prefer_literal=True)
 def load_first(typingctx, array, at, count, width):
-    """As :func:`load`, but only ``count`` elements are read; the lanes after them are 0."""
+    """As :func:`load`, but only ``count`` elements are read; the lanes after them are 0.
+
+    Args:
+        array: C-ordered float32.
+        at: index tuple of the first element.
+        count: elements to read, at most ``width``.
+        width: lanes of the result, a literal integer.
+    """
     lanes = Lanes(_constant(width))
 
     def codegen(context, builder, signature, args):
@@ -228,7 +234,14 @@ def load_first(typingctx, array, at, count, width):
 
 @intrinsic
 def store_first(typingctx, array, at, count, x):
-    """As :func:`store`, but only the first ``count`` lanes are written."""
+    """As :func:`store`, but only the first ``count`` lanes are written.
+
+    Args:
+        array: C-ordered float32.
+        at: index tuple of the first element.
+        count: lanes to write.
+        x: vector of lanes.
+    """
 
     def codegen(context, builder, signature, args):
         place = _place(context, builder, signature, args, args[3].type)
@@ -253,7 +266,14 @@ def repeat(typingctx, x, times):
 
 @intrinsic(prefer_literal=True)
 def spread_each(typingctx, array, at, count, width):
-    """``count`` elements of an array from ``at`` on, each in ``width`` lanes: (a b) -> (a a b b)."""
+    """Load ``count`` elements of an array from ``at`` on, each into ``width`` lanes: (a b) -> (a a b b).
+
+    Args:
+        array: C-ordered float32.
+        at: index tuple of the first element.
+        count: elements to read, a literal power of two.
+        width: lanes of each, a literal integer.
+    """
     lanes = Lanes(_constant(count) * _constant(width))
 
     def codegen(context, builder, signature, args):

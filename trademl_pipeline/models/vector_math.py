@@ -99,7 +99,14 @@ _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
 
 
 def run_shares(kernel, shares: int, work: int, args: tuple) -> None:
-    """Call ``kernel(*args, first, last)`` over all shares, dealt out to threads where it pays."""
+    """Call ``kernel(*args, first, last)`` over all shares, dealt out to threads where it pays.
+
+    Args:
+        kernel: compiled, without the interpreter's lock; writes its results into arrays among `args`.
+        shares: number of independent parts, such as rows of a batch.
+        work: state updates in all; few of them stay on one thread.
+        args: of every call.
+    """
     threads = min(torch.get_num_threads(), shares)
     if threads <= 1 or work < _INLINE_WORK:
         kernel(*args, 0, shares)

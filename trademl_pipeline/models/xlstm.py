@@ -42,12 +42,13 @@ PRESETS = {"base": {}, "small": {"d_model": 64, "heads": 4}}
 
 
 def parallel_mlstm(q, k, v, log_input, log_forget) -> torch.Tensor:
-    """Stabilised parallel form of the mLSTM (appendix A.3, equations 71 to 77).
+    """Compute the stabilised parallel form of the mLSTM (appendix A.3, equations 71 to 77).
 
     Args:
         q, k, v: (batch, heads, time, d).
         log_input: pre-activation of the exponential input gate, (batch, heads, time); -inf: the step is not
-        fed. log_forget: log of the forget gate, (batch, heads, time).
+            fed.
+        log_forget: log of the forget gate, (batch, heads, time).
 
     Returns:
         Hidden states before the output gate, (batch, heads, time, d).

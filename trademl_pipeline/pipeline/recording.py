@@ -4,11 +4,27 @@ A run is the work on some months of some assets. The loop of `pipeline.run` repo
 writes runs into the Dagster instance, so that its UI tells the same story, and `NullRecorder` into nothing.
 """
 
+import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from trademl_pipeline.pipeline.shown import Metadata
+
+Severity = Literal["ERROR", "WARN"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+
+class RunCanceledError(Exception):
+    """Somebody has terminated the run in the UI."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"run {run_id} was terminated in the UI")
+        self.run_id = run_id
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return type(self), (self.run_id,)
 
 
 @dataclass(frozen=True)
@@ -21,18 +37,27 @@ class CheckResult:
         metadata: coverage, and what was found.
         blocking: a failure keeps the month from being published.
         severity: ERROR or WARN, where the check failed.
+        description: what a person should know of this result; empty: nothing beside its metadata.
     """
 
     name: str
     passed: bool
     metadata: Metadata = field(default_factory=dict[str, Any])
     blocking: bool = True
-    severity: str = "ERROR"
+    severity: Severity = "ERROR"
+    description: str = ""
 
 
 @dataclass(frozen=True)
 class MonthDone:
-    """A month of an asset that was published, with what its probes said."""
+    """A month of an asset that was published, with what its probes said.
+
+    Attributes:
+        asset: its name.
+        month: month key, `YYYY-MM-01`; empty for an asset without partitions.
+        metadata: figures of the month.
+        checks: one result per probe that looked at it.
+    """
 
     asset: str
     month: str
@@ -42,7 +67,15 @@ class MonthDone:
 
 @dataclass(frozen=True)
 class MonthRefused:
-    """A month of an asset that was not published: refused by the gate, or failed."""
+    """A month of an asset that was not published: refused by the gate, or failed.
+
+    Attributes:
+        asset: its name.
+        month: month key, `YYYY-MM-01`; empty for an asset without partitions.
+        reason: one line, as the user shall read it.
+        metadata: what was found, such as tables of violations and figures.
+        checks: one result per probe that looked at the refused rows; empty where the month failed before.
+    """
 
     asset: str
     month: str
@@ -59,24 +92,28 @@ class RecordedRun(Protocol):
         """Identifies the run wherever it is recorded: in the lake's ledgers, certificates and the tracker."""
         ...
 
-    def log(self, message: str, *, level: str = "INFO") -> None:
-        """A line of progress."""
+    def log(self, message: str, *, level: LogLevel = "INFO") -> None:
+        """Write a line of progress."""
         ...
 
     def told(self, events: Sequence[MonthDone | MonthRefused]) -> None:
-        """Months that have been worked off, some at a time."""
+        """Write down months that have been worked off; the more at a time, the cheaper."""
+        ...
+
+    def cancel_requested(self) -> bool:
+        """Return whether somebody has terminated the run in the UI; cheap enough to be asked in a loop."""
         ...
 
     def succeeded(self) -> None:
-        """All months were published."""
+        """End it: all months were published."""
         ...
 
     def failed(self, message: str) -> None:
-        """Some month was refused, or the work broke off."""
+        """End it: some month was refused, or the work broke off."""
         ...
 
     def canceled(self, message: str) -> None:
-        """The user, or a signal, ended it."""
+        """End it: the user, or a signal, ended it."""
         ...
 
 
@@ -101,6 +138,94 @@ class Recorder(Protocol):
         """
         ...
 
+    def claim(self, pool: str, run: RecordedRun, step: str) -> bool:
+        """Take a slot of a pool if one is free for this step; ask again later otherwise, or `release` the claim.
+
+        Args:
+            pool: such as `gpu`; one without a limit has room for all.
+            run: that the step belongs to.
+            step: the asset that is worked on.
+        """
+        ...
+
+    def release(self, run: RecordedRun, step: str) -> None:
+        """Give back what `claim` took, or stop waiting for it."""
+        ...
+
+    def slot(self, pool: str, run: RecordedRun, step: str) -> AbstractContextManager[None]:
+        """Hold a slot of a pool within the block; waits for it.
+
+        Args:
+            pool: such as `gpu`; one without a limit has room for all.
+            run: that the step belongs to.
+            step: the asset that is worked on.
+
+        Raises:
+            RunCanceledError: somebody terminated the run while it waited.
+        """
+        ...
+
     def close_dead(self) -> list[str]:
         """End the runs of processes that are gone; returns their ids."""
         ...
+
+
+class NullRun:
+    """A run that is written down nowhere."""
+
+    def __init__(self) -> None:
+        self._run_id = str(uuid.uuid4())
+
+    @property
+    def run_id(self) -> str:
+        """A new identifier."""
+        return self._run_id
+
+    def log(self, message: str, *, level: LogLevel = "INFO") -> None:
+        """Write nothing."""
+
+    def told(self, events: Sequence[MonthDone | MonthRefused]) -> None:
+        """Write nothing."""
+
+    def cancel_requested(self) -> bool:
+        """Return False: there is no UI to terminate it in."""
+        return False
+
+    def succeeded(self) -> None:
+        """Write nothing."""
+
+    def failed(self, message: str) -> None:
+        """Write nothing."""
+
+    def canceled(self, message: str) -> None:
+        """Write nothing."""
+
+
+class NullRecorder:
+    """Writes nothing down: for use of the steps without Dagster."""
+
+    def begin(
+        self,
+        job: str,
+        assets: Sequence[str],
+        months: Sequence[str],
+        *,
+        tags: Mapping[str, str] | None = None,
+    ) -> NullRun:
+        """Return a run with an identifier of its own."""
+        return NullRun()
+
+    def claim(self, pool: str, run: RecordedRun, step: str) -> bool:
+        """Return True: nobody else is known."""
+        return True
+
+    def release(self, run: RecordedRun, step: str) -> None:
+        """Do nothing."""
+
+    def slot(self, pool: str, run: RecordedRun, step: str) -> AbstractContextManager[None]:
+        """Wait for nobody."""
+        return nullcontext()
+
+    def close_dead(self) -> list[str]:
+        """Return nothing: nothing was written down."""
+        return []

@@ -1,4 +1,4 @@
-"""What trading costs: the one place that knows it."""
+"""Costs of trading: the one place that knows them."""
 
 from dataclasses import dataclass
 

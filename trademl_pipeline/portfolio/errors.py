@@ -1,4 +1,4 @@
-"""What portfolio code refuses."""
+"""Errors of portfolio code."""
 
 
 class PortfolioError(ValueError):

@@ -28,7 +28,7 @@ def judged_book(inputs: ReportInputs, config: ReportConfig) -> Book | None:
 
 
 def other_book(inputs: ReportInputs, config: ReportConfig) -> Book | None:
-    """What the judged book is to be read beside; None where there is nothing to compare.
+    """Return the book to read the judged one beside; None where there is nothing to compare.
 
     Of signals that were chosen: the same book without the choice. Of a long/short held longer than one session:
     the same book held for one.
@@ -42,7 +42,7 @@ def other_book(inputs: ReportInputs, config: ReportConfig) -> Book | None:
 
 
 def lead_over(judged: Book | None, other: Book | None, config: ReportConfig) -> Score | None:
-    """What the judged book earns a year after costs above the other, on the sessions of both; None without both."""
+    """Return the judged book's yearly gain after costs above the other, on the sessions of both; None without both."""
     if judged is None or other is None:
         return None
     both = judged.book.equity.select("session", "net_return").join(

@@ -1,4 +1,4 @@
-"""What a study's summary says for the comparison of studies."""
+"""A study's summary for the comparison of studies."""
 
 from typing import Any
 

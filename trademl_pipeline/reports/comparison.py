@@ -10,7 +10,6 @@ of their book, the gate's verdict, and what training cost. All others are in the
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,13 +21,16 @@ from trademl_pipeline.reports.comparison_parts import (
     row_of,
     side_by_side,
 )
-from trademl_pipeline.reports.elements import document, section_html, verdict_html
 from trademl_pipeline.reports.inputs import ReportError
-from trademl_pipeline.reports.markdown import bullets, parts_of
+from trademl_pipeline.reports.markdown import parts_of
+from trademl_pipeline.reports.markdown_text import bullets, verdict_line
+from trademl_pipeline.reports.pages.rendering import render_page
+from trademl_pipeline.reports.section import Section
 from trademl_pipeline.reports.text import percent
 from trademl_pipeline.reports.verdict import LABELS, Kind
 from trademl_pipeline.reports.writing import ReportPaths, write_report
 
+HEADING: Final = "Which study to trust, and how far"
 FALSE_EDGE: Final = 0.05
 """Share of reports on worthless models that show an edge by luck: two looks at 2.5 %."""
 
@@ -64,7 +66,7 @@ class Comparison:
 
     @property
     def reasons(self) -> list[str]:
-        """What to know before the table is read."""
+        """Return what to know before the table is read."""
         n = len(self.summaries)
         said = [f"{s['study']}: {s['verdict']['headline']}" for s in self.summaries]
         if n > 1:
@@ -87,25 +89,34 @@ class Comparison:
             "studies": [vars(row_of(s)) for s in self.summaries],
         }
 
+    @property
+    def sections(self) -> list[Section]:
+        """The tables, in order."""
+        return [part(self.summaries) for part in (side_by_side, looks_section, cost_section)]
+
     def to_html(self) -> str:
-        """The page."""
-        part = side_by_side(self.summaries)
-        body = (
-            "<header><p>Comparison of studies</p><h1>Which study to trust, and how far</h1></header>\n"
-            f"{verdict_html(self.kind, LABELS[self.kind], self.headline, self.reasons)}\n"
-            f"{section_html(part)}\n{section_html(looks_section(self.summaries))}\n"
-            f"{section_html(cost_section(self.summaries))}\n"
-            f'<p class="note">{escape(NOTE)}</p>'
+        """Return the page."""
+        sections = self.sections
+        return render_page(
+            "comparison.html.j2",
+            f"Comparison: {self.headline}",
+            [drawn for part in sections for drawn in part.figures],
+            heading=HEADING,
+            kind=self.kind,
+            label=LABELS[self.kind],
+            headline=self.headline,
+            reasons=self.reasons,
+            sections=sections,
+            note=NOTE,
         )
-        return document(f"Comparison: {self.headline}", body, part.figures)
 
     def to_markdown(self) -> str:
-        """The document."""
+        """Return the document."""
         parts = [
-            "# Which study to trust, and how far",
-            f"**{LABELS[self.kind].upper()}: {self.headline}**",
+            f"# {HEADING}",
+            verdict_line(LABELS[self.kind], self.headline),
             bullets(self.reasons),
-            *parts_of([part(self.summaries) for part in (side_by_side, looks_section, cost_section)]),
+            *parts_of(self.sections),
             NOTE,
         ]
         return "\n\n".join(parts) + "\n"

@@ -1,4 +1,4 @@
-"""What every form of the report says: the same rows and sentences for HTML, Markdown and the terminal."""
+"""The content of every form of the report: the same rows and sentences for HTML, Markdown and the terminal."""
 
 from dataclasses import replace
 from typing import Any
@@ -196,7 +196,7 @@ def fold_rows(e: Evaluation) -> list[dict[str, Any]]:
 
 
 def scope(e: Evaluation) -> list[tuple[str, str]]:
-    """What the figures rest on."""
+    """Return sentences on what the figures rest on."""
     all_or_some = "all" if e.scored == e.predictions else count(e.scored)
     with_outcome = "old enough to score" if e.dropped else "with an outcome"
     return [
@@ -209,7 +209,7 @@ def scope(e: Evaluation) -> list[tuple[str, str]]:
 
 
 def limits(e: Evaluation) -> list[str]:
-    """What the report does not show, the general first."""
+    """Return what the report does not show, the general first."""
     said = [
         "Another regime. Intervals cover the luck of these sessions, not a market that changes.",
         "Leaks that no probe looks for. The gate says: no leak within the declared clocks and the tested "

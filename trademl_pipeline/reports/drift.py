@@ -1,4 +1,4 @@
-"""Whether the predictions themselves have moved from what they were."""
+"""Drift of the predictions themselves from what they were."""
 
 import math
 

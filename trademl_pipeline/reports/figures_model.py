@@ -7,11 +7,13 @@ import polars as pl
 
 from trademl_pipeline.reports.classes import ClassScores
 from trademl_pipeline.reports.evaluation import Evaluation
-from trademl_pipeline.reports.figure import Figure, rounded
+from trademl_pipeline.reports.figure import Figure, plain, rounded
 from trademl_pipeline.reports.gate_results import PROBES
 from trademl_pipeline.reports.text import interval, month_name, percent, plural
 
 TOP_FEATURES = 20
+LETTER, MONTH, MAX_MIN_WIDTH = 7, 14, 720
+"""Pixels that a letter of a label and a month take in the gate's figure, and the most it asks for on a phone."""
 STAGES = ("raw_bars", "features", "labels", "sequences", "model", "predictions")
 
 
@@ -100,7 +102,7 @@ def _errors(classes: tuple[ClassScores, ...]) -> str:
 
 
 def confusion(e: Evaluation) -> Figure | None:
-    """What was called, given what came."""
+    """Draw what was called, given what came."""
     if not e.classes:
         return None
     one = len(e.classes) == 1
@@ -217,7 +219,7 @@ def gate(e: Evaluation) -> Figure | None:
         found = [at.get((table, probe, month)) for month in months]
         z.append([None if f is None else 1 if f[0] else 0 for f in found])
         marks.append(["" if f is None or f[0] else "✕" for f in found])
-        hover.append(["not run" if f is None else f"{_result(f)}<br>{f[2]}" for f in found])
+        hover.append(["not run" if f is None else f"{_result(f)}<br>{plain(f[2])}" for f in found])
     refused = cells.filter(~pl.col("passed")).height
     heat = {
         "type": "heatmap",
@@ -246,6 +248,7 @@ def gate(e: Evaluation) -> Figure | None:
             "yaxis": {"automargin": True, "showgrid": False},
         },
         height=110 + 24 * len(rows),
+        min_width=min(MAX_MIN_WIDTH, LETTER * max(len(f"{t} · {p}") for t, p in rows) + MONTH * len(months)),
     )
 
 

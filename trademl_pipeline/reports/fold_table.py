@@ -105,7 +105,7 @@ def certificates(predictions: pl.DataFrame) -> pl.DataFrame:
 
 
 def training_cost(inputs: ReportInputs) -> dict[str, float | None]:
-    """What training took: by member where that is known, else by fold.
+    """Return the cost of training: by member where that is known, else by fold.
 
     Returns:
         train_seconds (over all folds and members) and parameters (of the largest fold, all members together); None

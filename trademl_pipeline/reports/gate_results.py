@@ -26,7 +26,7 @@ _LATEST = ("table_name", "month")
 
 @dataclass(frozen=True)
 class GateResults:
-    """What the gate recorded for the months of a report.
+    """The gate's record for the months of a report.
 
     Attributes:
         cells: table_name, month, probe, passed, refused (number of violations), tested (text): the latest
@@ -100,5 +100,5 @@ def gate_results(audits: pl.DataFrame | None) -> GateResults:
 
 
 def coverage_text(coverages: list[str]) -> str:
-    """What probes tested, added up over their JSON coverages: "210 cutoffs, 36,000 cells"."""
+    """Add up what probes tested over their JSON coverages: "210 cutoffs, 36,000 cells"."""
     return coverage_words(coverage_totals(coverages))

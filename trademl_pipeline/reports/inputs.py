@@ -1,4 +1,4 @@
-"""What a validation report is made from, checked and joined."""
+"""The inputs of a validation report, checked and joined."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

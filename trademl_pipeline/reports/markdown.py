@@ -1,10 +1,14 @@
-"""The report as Markdown: the same sentences and figures as the page, without drawings."""
+"""The report as Markdown: the same sentences and figures as the page, without drawings.
 
-from collections.abc import Iterable, Sequence
+Every text is escaped where it is put in (`markdown_text`): no tag, link or picture in it acts, and none breaks a table.
+"""
+
+from collections.abc import Iterable
 
 from trademl_pipeline.reports import content
 from trademl_pipeline.reports.evaluation import Evaluation
 from trademl_pipeline.reports.gate_results import PROBES
+from trademl_pipeline.reports.markdown_text import Code, bullets, escaped, fenced, table_of, verdict_line
 from trademl_pipeline.reports.section import Section, Table
 from trademl_pipeline.reports.text import count, number, percent
 from trademl_pipeline.reports.verdict import LABELS
@@ -16,9 +20,9 @@ def document(e: Evaluation) -> str:
     """The whole document."""
     verdict = e.verdict
     parts = [
-        f"# {e.config.title}",
-        f"Validation report of `{e.config.study}`, {e.first} to {e.last}.",
-        f"**{LABELS[verdict.kind].upper()}: {verdict.headline}**",
+        f"# {escaped(e.config.title)}",
+        f"Validation report of {Code(e.config.study).markdown}, {e.first} to {e.last}.",
+        verdict_line(LABELS[verdict.kind], verdict.headline),
         bullets(verdict.reasons),
         table_of(["", ""], content.scope(e)),
         "## The figures",
@@ -70,16 +74,20 @@ def parts_of(sections: Iterable[Section]) -> list[str]:
     """Sections as blocks of Markdown, without their figures."""
     parts = []
     for part in sections:
-        parts += [f"## {part.title}", *part.text]
+        parts += [f"## {escaped(part.title)}", *map(escaped, part.text)]
         for table in part.tables:
-            parts += [*_titled(table), table_of(table.head, table.rows)] + [table.note] * bool(table.note)
+            parts += [
+                *_titled(table),
+                table_of(table.head, table.rows),
+                *([escaped(table.note)] if table.note else []),
+            ]
         if part.code:
-            parts.append(f"```\n{part.code}\n```")
+            parts.append(fenced(part.code))
     return parts
 
 
 def _titled(table: Table) -> list[str]:
-    return [f"### {table.title}"] if table.title else []
+    return [f"### {escaped(table.title)}"] if table.title else []
 
 
 def _money(e: Evaluation) -> list[str]:
@@ -96,7 +104,7 @@ def _probabilities(e: Evaluation) -> list[str]:
     ]
     for classes in e.classes:
         if classes.view.name:
-            parts.append(f"### {classes.view.name}")
+            parts.append(f"### {escaped(classes.view.name)}")
         top = classes.reliability.filter(classes.reliability["series"] == "top").sort("bin")
         rows = [
             [
@@ -123,7 +131,7 @@ def _importance(e: Evaluation) -> list[str]:
     if e.importance.is_empty():
         return []
     rows = [
-        [f"`{r['feature']}`", percent(r["mean"]), f"{percent(r['low'])} to {percent(r['high'])}"]
+        [Code(r["feature"]), percent(r["mean"]), f"{percent(r['low'])} to {percent(r['high'])}"]
         for r in e.importance.head(SHOWN_FEATURES).iter_rows(named=True)
     ]
     return ["## What the model uses", table_of(["feature", "share", "least to greatest fold"], rows)]
@@ -158,20 +166,5 @@ def _certificates(e: Evaluation) -> list[str]:
     said = ["### Certificates", content.certificate_sentence(e)]
     if e.certificates.is_empty():
         return said
-    rows = [[month, f"`{digest}`", n] for month, digest, n in content.certificate_rows(e)]
+    rows = [[month, Code(digest), n] for month, digest, n in content.certificate_rows(e)]
     return [*said, content.CERTIFICATE_NOTE, table_of(["fold", "certificate", "predictions"], rows)]
-
-
-def bullets(items: Iterable[str]) -> str:
-    """A list."""
-    return "\n".join(f"- {item}" for item in items)
-
-
-def table_of(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; the first column to the left, the others to the right."""
-
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
-
-    rule = "|" + "|".join(["---", *["---:"] * (len(head) - 1)]) + "|"
-    return "\n".join([line(head), rule, *(line(r) for r in rows)])

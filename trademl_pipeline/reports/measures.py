@@ -50,12 +50,12 @@ class Yardstick:
 
     @property
     def lead(self) -> str:
-        """What a share is of: the figure, or its lead over the floor."""
+        """Return what a share is of: the figure, or its lead over the floor."""
         return f"lead in {self.name.removesuffix(' over all patterns')}" if self.floor else self.name
 
 
 def yardsticks(task: Task) -> list[Yardstick]:
-    """What the oracle of a task is asked, weightiest first; its columns are those of the task's views."""
+    """Return the questions to the oracle of a task, weightiest first; their columns are those of the task's views."""
     if task.name == "breakout":
         view = task.views[0]
         return [
@@ -104,7 +104,7 @@ def direction(rows: pl.DataFrame, config: ReportConfig) -> Score | None:
 
 
 def has_calls(rows: pl.DataFrame) -> bool:
-    """Whether any row has both a call and a direction."""
+    """Return whether any row has both a call and a direction."""
     return not rows.filter((pl.col("score") != 0) & (pl.col("forward_return") != 0)).is_empty()
 
 
@@ -121,14 +121,17 @@ def ev(rows: pl.DataFrame, config: ReportConfig) -> Score | None:
 
 
 def breakout_calls(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows with `predicted`, the most probable class, and `called`: K4 or else K3 where that is plainly likelier than
-    usual, by a factor of `PLAINLY`, or else the class that is likeliest beside its usual chance.
+    """Return rows with `predicted`, the most probable class, and `called`, the class that a call is made of.
 
-    A class's usual chance is the mean of what was said of it up to and including the row's session, so that a call can
-    be made when the prediction is. A class of one snapshot in 250 is hardly ever the most probable, however plainly it
-    shows; the network of seed 001 calls it by weights of its loss, which are of the inverse size of its frequency, and
-    the seed's target for the recall of K4 is meant for such calls. The gains come before the other classes because what
-    is told of so rare a class stays near its usual chance: beside that of others it is seldom raised most.
+    Called is K4 or else K3 where that is plainly likelier than usual, by a factor of `PLAINLY`, or else the
+    class that is likeliest beside its usual chance.
+
+    A class's usual chance is the mean of what was said of it up to and including the row's session, so that a
+    call can be made when the prediction is. A class of one snapshot in 250 is hardly ever the most probable,
+    however plainly it shows; the network of seed 001 calls it by weights of its loss, which are of the
+    inverse size of its frequency, and the seed's target for the recall of K4 is meant for such calls. The
+    gains come before the other classes because what is told of so rare a class stays near its usual chance:
+    beside that of others it is seldom raised most.
 
     Args:
         rows: session and the probabilities of the classes.

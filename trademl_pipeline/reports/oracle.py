@@ -43,7 +43,7 @@ class Oracle:
 
     @property
     def shares(self) -> dict[str, float]:
-        """What the model has of the oracle's score, by what it is a share of, surest first."""
+        """Return the model's shares of the oracle's score, by what each is a share of, surest first."""
         agreed = self.agreement.value if self.agreement else None
         ranked = {
             "expected ranking": agreed,
@@ -158,7 +158,7 @@ def _told(oracle: pl.DataFrame, rows: pl.DataFrame, config: ReportConfig) -> dic
 
 
 def _share(own: Score | None, best: Score | None, floor: str) -> float | None:
-    """What the model has of the oracle's lead over a baseline; None where the oracle leads by nothing."""
+    """The model's share of the oracle's lead over a baseline; None where the oracle leads by nothing."""
     if own is None or best is None or own.value is None or best.value is None:
         return None
     none = best.baselines[floor] if floor else 0.0

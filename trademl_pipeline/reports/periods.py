@@ -1,4 +1,4 @@
-"""Whether results hold: the same figures quarter by quarter, half against half, and symbol by symbol."""
+"""Stability of results: the same figures quarter by quarter, half against half, and symbol by symbol."""
 
 from dataclasses import replace
 
@@ -82,7 +82,7 @@ def _by_symbol(rows: pl.DataFrame, config: ReportConfig) -> tuple[list[str], lis
 
 
 def _level(score: Score) -> float:
-    """What the figure has to beat."""
+    """The level that the figure has to beat."""
     return max(score.baselines.values(), default=0.0)
 
 

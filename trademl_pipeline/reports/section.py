@@ -69,7 +69,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Assessment:
-    """What a task adds to the figures that all tasks have.
+    """A task's additions to the figures that all tasks have.
 
     Attributes:
         sections: the task's own parts of the report.

@@ -104,7 +104,10 @@ def results(summary: Mapping[str, Any]) -> RenderableType:
         table.add_column(name, justify="right", no_wrap=name != "without skill")
     for line in lines:
         cells = [line["value"], line["interval"], line["baselines"], *([line["oracle"]] if oracle else [])]
-        table.add_row(line["name"], f"[bold]{cells[0]}[/]", *cells[1:], f"{line['n']:,}")
+        # As Text, since rich takes brackets in a plain string for markup.
+        value, *others = (Text(cell) for cell in cells)
+        value.stylize("bold")
+        table.add_row(Text(line["name"]), value, *others, f"{line['n']:,}")
     scope = (
         f"{period['sessions']:,} sessions, {period['first']} to {period['last']}; "
         f"{summary['symbols']:,} symbols; {summary['scored']:,} scored predictions of "
@@ -126,4 +129,6 @@ def results(summary: Mapping[str, Any]) -> RenderableType:
         parts += [Text(), Text(printed["code"])]
     if summary["simulated"]:
         parts.append(Text("Simulated market with a planted signal: not a forecast of earnings.", style="dim"))
-    return Panel(Group(*parts), title=summary["title"], title_align="left", border_style=colour, expand=False)
+    return Panel(
+        Group(*parts), title=Text(summary["title"]), title_align="left", border_style=colour, expand=False
+    )

@@ -1,7 +1,8 @@
 """The validation report of a study: measured once, written as HTML, Markdown and JSON.
 
-    report = build_report(ReportInputs(predictions, outcomes, bars, audits=audits), ReportConfig("direction",
-    ...)) paths = report.write(folder)
+    config = ReportConfig("mine", "My forecasts of the next week", horizon=5, seed=1, task="direction")
+    report = build_report(ReportInputs(predictions, outcomes, bars, audits=audits), config)
+    paths = report.write(folder)
 
 The files are `report.html` (one page that needs nothing else), `report.md` and `summary.json` (the numbers,
 for the terminal table and for other programs).

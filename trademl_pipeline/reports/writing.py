@@ -7,7 +7,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class ReportPaths:
-    """Where a report was written."""
+    """Paths of a written report."""
 
     html: Path
     markdown: Path
@@ -19,8 +19,14 @@ def write_report(folder: Path | str, html: str, markdown: str, summary: str) -> 
 
     Each is written beside its place and renamed into it, so a reader never meets half a file.
 
+    Args:
+        folder: made where it is missing.
+        html: the page.
+        markdown: the document.
+        summary: JSON text; written last, since who reads it takes the other two to be there.
+
     Raises:
-        OSError: if the folder cannot be made or written to.
+        OSError: the folder cannot be made or written to.
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """Sequences: windows into the feature matrix, by index."""
 
-from trademl_pipeline.sequences.batches import Batches, windows_of
+from trademl_pipeline.sequences.batches import Batches
 from trademl_pipeline.sequences.breakout import PatternWindows, pattern_windows
 from trademl_pipeline.sequences.index import SequenceInputError, feature_matrix, flat, gather, window_index
 
@@ -13,5 +13,4 @@ __all__ = [
     "gather",
     "pattern_windows",
     "window_index",
-    "windows_of",
 ]

@@ -6,17 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trademl_pipeline.sequences.index import SequenceInputError, gather
+from trademl_pipeline.sequences.index import SequenceInputError
 
 if TYPE_CHECKING:
     import torch
 
 Gather = Callable[[np.ndarray], tuple[np.ndarray, ...]]
-
-
-def windows_of(matrix: np.ndarray, row: np.ndarray, n_valid: np.ndarray, length: int) -> Gather:
-    """A function from window numbers to (x, mask), for `Batches`; arguments as in `gather`."""
-    return lambda which: gather(matrix, row[which], n_valid[which], length)
 
 
 @dataclass(frozen=True)
@@ -27,7 +22,7 @@ class Batches:
     can be repeated, or continued at any epoch.
 
     Attributes:
-        gather: from window numbers to arrays, e.g. `windows_of(...)` or `PatternWindows.gather`.
+        gather: from window numbers to arrays, e.g. `PatternWindows.gather`, or `sequences.gather` of a matrix.
         n: number of windows.
         target: (n, ...) array, or None for windows without one.
         batch_size: windows in a batch; the last one may be smaller.

@@ -16,9 +16,11 @@ from trademl_pipeline.simulation.price_generator import DIVIDEND_PERIOD, bar_sha
 
 @dataclass(frozen=True)
 class Futures:
-    """Sessions ahead, arrays of shape (future, session).
+    """Simulated sessions ahead; arrays of shape (future, session).
 
-    returns: log total returns. high, low: prices over the close that the future starts from, splits undone.
+    Attributes:
+        returns: log total returns.
+        high, low: prices over the close that the future starts from, splits undone.
     """
 
     returns: np.ndarray

@@ -1,4 +1,4 @@
-"""What a consolidation shows of the class of the move that will end it.
+"""Signs by which a consolidation shows the class of the move that will end it.
 
 When a consolidation begins, two numbers are drawn for it around its class's place in `PLACES`, each with normal noise
 of deviation one:

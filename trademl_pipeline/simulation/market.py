@@ -152,7 +152,7 @@ class SimulatedMarket:
         return self._stamped(frame)
 
     def reference_bars(self) -> pl.DataFrame:
-        """What the simulated market's symbols are compared with, in the columns of `schema.SOURCE_COLUMNS`.
+        """Return bars to compare the market's symbols with, in the columns of `schema.SOURCE_COLUMNS`.
 
         SPY and a fund for each sector, made of the factors that move the symbols, and ^VIX and ^VIX3M, the
         volatility that the index factor's state foretells; see `simulated_references`. Null volume: an index.
@@ -236,7 +236,7 @@ class SimulatedMarket:
         return self._long({"signal": self._paths.signal})
 
     def oracle(self, horizon: int = 5) -> pl.DataFrame:
-        """What the best forecaster would say at each close (see `market.oracle` for what it knows).
+        """Return what the best forecaster would say at each close (see `simulation.oracle` for what it knows).
 
         Args:
             horizon: sessions ahead; the return is the log total return over (session, session + horizon].

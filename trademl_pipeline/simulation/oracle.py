@@ -1,4 +1,4 @@
-"""What the best forecaster of the simulated market could know, and how well it would do.
+"""The best forecaster of the simulated market: what it could know, and how well it would do.
 
 The oracle stands at the close of session t and knows the hidden state of the market at that moment: the
 signal z[t], the log volatilities, the phase of each symbol with the sessions left in it and, once a move
@@ -27,8 +27,10 @@ from trademl_pipeline.simulation.paths import SECTORS, MarketSpec, Paths, Symbol
 class Forecast:
     """The oracle's view of the next h sessions' log return; arrays of shape (session, symbol).
 
-    mean: E[return | state]. signal_mean: the part of it that the planted signal brings. p_up: P(return > 0
-    | state).
+    Attributes:
+        mean: E[return | state].
+        signal_mean: the part of it that the planted signal brings.
+        p_up: P(return > 0 | state).
     """
 
     mean: np.ndarray
@@ -37,7 +39,13 @@ class Forecast:
 
 
 def forecast(spec: MarketSpec, symbols: Symbols, paths: Paths, horizon: int) -> Forecast:
-    """Expectation and direction of the log return over (t, t + horizon], for every session and symbol.
+    """Return expectation and direction of the log return over (t, t + horizon], for every session and symbol.
+
+    Args:
+        spec: of the market.
+        symbols: drawn once per symbol.
+        paths: the hidden world up to each session; nothing later is read.
+        horizon: sessions ahead.
 
     Raises:
         ValueError: the horizon is not at least one session.
@@ -63,9 +71,19 @@ def forecast(spec: MarketSpec, symbols: Symbols, paths: Paths, horizon: int) -> 
 def imagine(
     spec: MarketSpec, symbols: Symbols, paths: Paths, horizon: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Returns over (t, t + horizon] drawn anew from what the oracle believes at t; shape (session, symbol).
+    """Draw returns over (t, t + horizon] anew from what the oracle believes at t.
 
     Symbols of one session share their index and sector shocks; sessions are drawn apart from each other.
+
+    Args:
+        spec: of the market.
+        symbols: drawn once per symbol.
+        paths: the hidden world.
+        horizon: sessions ahead.
+        rng: draws everything.
+
+    Returns:
+        (session, symbol) log returns.
     """
     chain, shape = spec.chain(), paths.state.shape
     remaining = chain.remaining[paths.state]
@@ -87,10 +105,11 @@ def imagine(
 
 
 class _Outlook(NamedTuple):
-    """What each state of the phases leads one to expect.
+    """The expectations that each state of the phases leads to.
 
-    drift: of the sum over the horizon, shape (state,). noise and noise_squared: k sessions ahead, k from 1;
-    shape (horizon, state).
+    Attributes:
+        drift: of the sum over the horizon, shape (state,).
+        noise, noise_squared: k sessions ahead, k from 1; shape (horizon, state).
     """
 
     drift: np.ndarray
@@ -110,7 +129,7 @@ def _outlook(spec: MarketSpec, horizon: int) -> _Outlook:
 
 
 class _Cells(NamedTuple):
-    """What is known of each (session, symbol), flattened; arrays of shape (cell,)."""
+    """State of each (session, symbol) as known then, flattened; arrays of shape (cell,)."""
 
     beta: np.ndarray
     sigma: np.ndarray

@@ -30,14 +30,25 @@ _SYMBOL_NORMALS, _SYMBOL_UNIFORMS = 7, 5
 
 @dataclass(frozen=True)
 class MarketSpec:
-    """What the simulated market is made of. Volatilities are log-return standard deviations per session.
+    """The parameters of the simulated market. Volatilities are log-return standard deviations per session.
 
-    strength: share b of the own shock that the signal foretells; correlation of z[t] with the own part of
-    r[t+1].
-    persistence: AR(1) coefficient of the signal; 0.8 halves in three sessions.
-    start_probability: chance per session that a normal symbol begins to consolidate.
-    frequencies: share of each breakout class among the planted patterns.
-    clarity: how plainly a consolidation shows the class to come, see `market.precursor`; 0: not at all.
+    Attributes:
+        strength: share b of the own shock that the signal foretells; correlation of z[t] with the own part of
+            r[t+1].
+        persistence: AR(1) coefficient of the signal; 0.8 halves in three sessions.
+        index_drift: mean log return of the index factor per session.
+        index_volatility, sector_volatility, own_volatility: of the index factor, a sector's factor and a
+            symbol's own part.
+        volatility_persistence, volatility_spread: AR(1) coefficient and deviation of a symbol's log
+            volatility.
+        index_volatility_persistence, index_volatility_spread: the same of the index factor's log volatility.
+        start_probability: chance per session that a normal symbol begins to consolidate.
+        frequencies: share of each breakout class among the planted patterns.
+        clarity: how plainly a consolidation shows the class to come, see `simulation.leading_signal`; 0: not
+            at all.
+        delisting_rate: delistings a year and symbol.
+        late_listing_share: share of symbols that are listed after the first session.
+        dividend_payers: share of symbols that pay dividends.
     """
 
     strength: float = 0.16
@@ -72,8 +83,7 @@ class MarketSpec:
 
 @dataclass(frozen=True)
 class Symbols:
-    """What is drawn once per symbol; arrays of shape (symbol,). Ordinals count sessions from the first
-    one."""
+    """The properties drawn once per symbol; arrays of shape (symbol,). Ordinals count from the first session."""
 
     beta: np.ndarray
     sigma: np.ndarray
@@ -93,12 +103,20 @@ class Symbols:
 class Paths:
     """The hidden world; arrays of shape (session, symbol) unless said otherwise.
 
-    index_log_volatility: y, shape (session,). index_factor: f, shape (session,). sector_factor: s, shape
-    (session, sector). log_volatility: x. signal: z. state: phase. returns: r.
-    precursor: q of the consolidation that the symbol is in, whole; shown: as much of it as its bar shows; both 0
-    outside of one, shape (session, symbol, 2).
-    shapes: standard normals left over for the form of the bars, shape (session, symbol, 3).
-    chances: uniforms left over for corporate actions, shape (session, symbol, 2).
+    Attributes:
+        index_log_volatility: y, shape (session,).
+        index_factor: f, log return, shape (session,).
+        sector_factor: s, log return, shape (session, sector).
+        log_volatility: x.
+        signal: z.
+        state: phase.
+        precursor: q of the consolidation that the symbol is in, whole; 0 outside of one; shape (session,
+            symbol, 2).
+        shown: as much of the precursor as the session's bar shows; shape (session, symbol, 2).
+        returns: r, log total return.
+        index_noise: standard normals left over for the index's range, shape (session,).
+        shapes: standard normals left over for the form of the bars, shape (session, symbol, 3).
+        chances: uniforms left over for corporate actions, shape (session, symbol, 2).
     """
 
     index_log_volatility: np.ndarray
@@ -121,7 +139,7 @@ def generator(seed: int, stream: int) -> np.random.Generator:
 
 
 def draw_symbols(spec: MarketSpec, seed: int, n: int) -> Symbols:
-    """What each symbol is: loadings, size, listing and delisting, dividends."""
+    """Draw each symbol's loadings, size, listing and delisting, and dividends."""
     rng = generator(seed, _STATIC_STREAM)
     normal, uniform = rng.standard_normal((n, 4)), generator(seed, _STATIC_STREAM + 1).random((n, 9))
     listed = np.where(uniform[:, 0] < spec.late_listing_share, (uniform[:, 1] * 252 * 8).astype(np.int64), 0)
@@ -146,7 +164,15 @@ def draw_symbols(spec: MarketSpec, seed: int, n: int) -> Symbols:
 
 
 def draw_paths(spec: MarketSpec, seed: int, symbols: Symbols, first: int, count: int) -> Paths:
-    """Simulate `count` sessions from the calendar's session ordinal `first` on."""
+    """Simulate the hidden world of `count` sessions.
+
+    Args:
+        spec: of the market.
+        seed: of the draws; each session has a stream of its own.
+        symbols: drawn once per symbol.
+        first: ordinal of the first session on the exchange's calendar.
+        count: number of sessions.
+    """
     from scipy.special import ndtr
 
     n = len(symbols.beta)

@@ -51,10 +51,10 @@ def bar_shape(
     signal: np.ndarray,
     shapes: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where the close lies in the session's range, in [0, 1], and the range over the close.
+    """Return the close's place in the session's range, in [0, 1], and the range over the close.
 
     Args:
-        spec, beta, sigma, index_log_volatility, log_volatility, signal: as of `market.paths`.
+        spec, beta, sigma, index_log_volatility, log_volatility, signal: as of `simulation.paths`.
         noise: the phase's noise factor, times what the precursor does to ranges.
         shapes: standard normals, shape (..., 2) or more.
     """
@@ -119,11 +119,18 @@ def _closes(symbols: Symbols, paths: Paths) -> tuple[np.ndarray, np.ndarray, np.
 def write_index(
     spec: MarketSpec, symbols: Symbols, paths: Paths, tape: Tape, listed: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """open, high, low, close and volume of the index, each of shape (session,).
+    """Return open, high, low, close and volume of the index, each of shape (session,).
 
     Weighted by capital at the previous close, dividends reinvested, 1000 at the start. Members of a session
     are the symbols listed on it and on the one before; where there is none, the level stays. Volume is the
     members' dollar volume over the level.
+
+    Args:
+        spec: of the market.
+        symbols: drawn once per symbol; their number of shares weights them.
+        paths: the hidden world; the index's volatility makes its range.
+        tape: the symbols' bars.
+        listed: (session, symbol) mask of symbols that trade.
     """
     capital = tape.close * symbols.shares * np.cumprod(tape.split_factor, axis=0)
     weight = np.where(listed[1:] & listed[:-1], capital[:-1], 0.0)

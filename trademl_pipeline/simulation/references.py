@@ -1,4 +1,4 @@
-"""What the simulated market's symbols are compared with: a market fund, sector funds, and implied volatility.
+"""Series to compare the simulated market's symbols with: a market fund, sector funds, and implied volatility.
 
 The fund's log return over session t is the index factor f[t]; a sector fund's is f[t] + s[t], the sector's own
 factor. They pay nothing and never split, so a symbol's beta to the fund is the beta that it was drawn with. The

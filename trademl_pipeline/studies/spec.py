@@ -1,4 +1,4 @@
-"""What a study is: one frozen declaration from which every asset, check, job and schedule of it is made."""
+"""Studies: one frozen declaration each, from which every asset, check, job and schedule of it is made."""
 
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -207,7 +207,7 @@ class StudySpec:
 
     @property
     def task(self) -> Task:
-        """What the models are asked."""
+        """Return what the models are asked."""
         return TASKS[self.fit.task]
 
     @property

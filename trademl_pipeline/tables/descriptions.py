@@ -1,4 +1,4 @@
-"""What the columns of tables mean that are not made of other columns by a stage; the UI shows it beside each."""
+"""Descriptions of columns that are not made of other columns by a stage; the UI shows them beside each."""
 
 KEY_COLUMNS = {
     "symbol": "Name of the instrument.",

@@ -1,4 +1,4 @@
-"""What a fold leaves: models, predictions, certificates, champions."""
+"""Tables that a fold leaves: models, predictions, certificates, champions."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What models learn from: labels, features, patterns, windows."""
+"""Tables that models learn from: labels, features, patterns, windows."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

@@ -22,8 +22,7 @@ class InnerFold:
 
 
 def inner_folds(keys: pl.DataFrame, *, folds: int, validation_sessions: int, embargo: int) -> list[InnerFold]:
-    """The last ``folds`` stretches of ``validation_sessions`` sessions, each validated on what came before
-    it.
+    """Return the last ``folds`` stretches of sessions, each with the rows before it to train on.
 
     Args:
         keys: symbol, session, label_end.

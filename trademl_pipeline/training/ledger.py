@@ -10,8 +10,8 @@ What it cannot see: an object fitted without it, and rows that a fit takes from 
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, TypeVar
 
@@ -172,6 +172,12 @@ class FitLedger:
     ) -> Any:
         """Record a read of test rows and return `fn(frame)`, or the frame itself where there is no `fn`.
 
+        Args:
+            frame: the test rows, with `symbol` and `session`.
+            fn: takes the frame; None: the frame is returned.
+            name: who reads, for the record.
+            fold: month key; None is the ledger's own.
+
         Raises:
             EarlyTestReadError: the fold is not frozen; the attempt stays on record.
             LedgerError: the frame is empty or has no keys, or no fold is named.
@@ -188,7 +194,7 @@ class FitLedger:
         return frame if fn is None else fn(frame)
 
     def is_frozen(self, fold: str | None = None) -> bool:
-        """Whether the fold's selection has ended."""
+        """Return whether the fold's selection has ended."""
         month = self._fold(fold)
         return any(r.fold == month and r.event == FREEZE for r in self._records)
 
@@ -197,8 +203,7 @@ class FitLedger:
         return [r for r in self._records if fold is None or r.fold == fold]
 
     def digest(self, fold: str | None = None) -> str:
-        """SHA-256 (hex) of the records of a fold, or of all: equal where the same rows were seen in the same
-        order."""
+        """Return the SHA-256 (hex) of a fold's records, or of all: equal where the same rows were seen in one order."""
         lines = [[str(getattr(r, c)) for c in LEDGER_SCHEMA if c != "sequence"] for r in self.records(fold)]
         return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
 
@@ -318,15 +323,6 @@ def combined_hash(rows: np.ndarray) -> str:
 def row_hash(frame: pl.DataFrame) -> str:
     """Order-independent hash of the (symbol, session) keys of a frame."""
     return combined_hash(key_hashes(frame))
-
-
-def merged_ledger(ledgers: Iterable[FitLedger]) -> FitLedger:
-    """One ledger that holds the records of several, in order, renumbered."""
-    merged = FitLedger()
-    for ledger in ledgers:
-        for record in ledger.records():
-            merged._records.append(replace(record, sequence=len(merged._records)))
-    return merged
 
 
 def _mix(values: np.ndarray) -> np.ndarray:

@@ -19,10 +19,11 @@ class LinearModel:
     """A fitted regression of several columns.
 
     Attributes:
-        columns: what is predicted.
+        columns: names of the predicted columns.
         logs: columns regressed as logarithms, and predicted above 0.
         centre, scale: (features,) robust scaling of the inputs; a missing value counts as the centre.
-        weights: (columns, features); intercept: (columns,).
+        weights: (columns, features).
+        intercept: (columns,).
         units: column -> the column in units of which it was regressed, a return -> its volatility.
         shares: the columns are probabilities, kept above 0 and scaled to sum to 1.
     """

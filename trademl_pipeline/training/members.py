@@ -76,13 +76,13 @@ class MemberSpec:
 
     @property
     def is_network(self) -> bool:
-        """Whether it reads windows rather than rows."""
+        """Return whether it reads windows rather than rows."""
         return self.kind not in (*BOOSTED, "linear")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What all members of a fold share.
+    """Settings that all members of a fold share.
 
     Attributes:
         names: features, in the order of the windows' matrix.
@@ -156,7 +156,10 @@ class FittedMember:
 
     @property
     def saw_no_validation(self) -> bool:
-        """Whether the inner validation rows had no say in it: a network that keeps its last epoch, or had one only."""
+        """Return whether the inner validation rows had no say in it.
+
+        So it is for a network that keeps its last epoch, or had one only.
+        """
         if self.saved.kind != NETWORK:
             return False
         return len(self.history) == 1 or self.saved.metadata.get("keep") == "last"
@@ -465,12 +468,20 @@ def _fit_network(
 def fine_tuned(
     spec: MemberSpec, task: Task, base: FittedMember, rows: Windows, setting: Setting, *, ledger: FitLedger
 ) -> FittedMember:
-    """A copy of a network member whose heads are trained on these rows, such as one symbol's.
+    """Return a copy of a network member whose heads are trained on these rows, such as one symbol's.
 
     The base competes with every epoch, so that rows that teach nothing change nothing.
 
+    Args:
+        spec: the member's declaration; its training settings are used again.
+        task: whose loss and metric the heads are trained by.
+        base: the fitted member; left as it is.
+        rows: windows with targets, of the fold's training rows.
+        setting: what all members of the fold share.
+        ledger: records the fit.
+
     Raises:
-        FitError: the member is no network.
+        FitError: the member is no network, or as `fit_network`.
     """
     if base.saved.kind != NETWORK:
         raise FitError(f"member {base.name} is no network; only the heads of networks are tuned by symbol")

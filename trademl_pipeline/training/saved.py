@@ -1,5 +1,4 @@
-"""A model on disk with all it needs to predict: network or trees, scaling, feature names, what it was
-trained on.
+"""A model on disk with all it needs to predict: network or trees, scaling, feature names, and its origin.
 
 A folder of plain files: ``model.json`` and, for networks, ``weights.pt``, read without unpickling code.
 """
@@ -123,7 +122,15 @@ def saved_network(
     metadata: Mapping[str, Any],
     inputs: Mapping[str, int] | None = None,
 ) -> SavedModel:
-    """A ``FittedNetwork`` as a saved model.
+    """Return a ``FittedNetwork`` as a saved model.
+
+    Args:
+        name: of the network, one of `models.registry.NETWORKS`.
+        fitted: the ``FittedNetwork``.
+        features: names of the columns, in order.
+        length: steps of a window.
+        metadata: fold, snapshot, config and what else is to be kept; plain data.
+        inputs: further inputs of the network by name, with their width; None: none.
 
     Raises:
         FitError: the names do not fit the width of the network.
@@ -132,11 +139,6 @@ def saved_network(
     if len(features) != width:
         raise FitError(f"{len(features)} feature names for a network of {width} features")
     return SavedModel(NETWORK, name, tuple(features), length, inputs or {}, metadata, fitted.model.eval())
-
-
-def saved_trees(model: TreeModel, metadata: Mapping[str, Any]) -> SavedModel:
-    """A ``TreeModel`` as a saved model."""
-    return SavedModel(TREES, model.kind, model.features, 1, {}, metadata, model)
 
 
 def load_model(folder: Path) -> SavedModel:

@@ -18,12 +18,19 @@ class SelectionError(ValueError):
 
 
 class Ledger(Protocol):
-    """What selection needs of a fit ledger: `FitLedger` has it."""
+    """The part of a fit ledger that selection needs: `FitLedger` has it."""
 
     def fit(
         self, name: str, frame: pl.DataFrame, fn: Callable[[pl.DataFrame], Any], *, kind: str | None = None
     ) -> Any:
-        """Record the rows and return `fn(frame)`."""
+        """Record the rows and return `fn(frame)`.
+
+        Args:
+            name: the fitted object, such as "scaler".
+            frame: the rows it is fitted on, with `symbol` and `session`.
+            fn: takes the frame, returns the fitted object.
+            kind: what sort of object it is; None uses `name`.
+        """
         ...
 
 
@@ -214,9 +221,15 @@ class Projection:
 def fit_projection(
     train: pl.DataFrame, names: Sequence[str], *, ledger: Ledger, components: int = 25
 ) -> Projection:
-    """Principal components of the features on the training rows of one fold, recorded as "feature_pca".
+    """Fit principal components of the features on the training rows of one fold, recorded as "feature_pca".
 
     The sign of a component is set so that its largest loading is positive.
+
+    Args:
+        train: the training rows: symbol, session and the features.
+        names: features to project, in order.
+        ledger: records the fit.
+        components: number of components to keep, the strongest.
 
     Raises:
         SelectionError: more components than features are asked for.

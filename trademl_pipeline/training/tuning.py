@@ -69,7 +69,8 @@ class Tuned:
         params: the best trial's; of two objectives the best-scoring one of the Pareto front.
         score: its mean over the inner folds.
         front: (params, score, seconds) of the trials that no other beats in both; one entry for one
-        objective. trials: how many the storage holds.
+            objective.
+        trials: how many the storage holds.
     """
 
     params: dict[str, Any]

@@ -87,18 +87,18 @@ def windows_for(
     targets: Sequence[str] = (),
     inputs: Mapping[str, Sequence[str]] | None = None,
 ) -> Windows:
-    """The windows that end at the decisions in ``keys``.
+    """Return the windows that end at the decisions in ``keys``.
 
     Args:
         keys: symbol, session, the target columns, and label_end and knowledge_time where they are to be
-        trained
-            on; one row a decision, any order.
+            trained on; one row a decision, any order.
         features: symbol, session and the feature columns, sorted by key; must reach back far enough for the
             windows, else these are padded.
         names: feature columns, in order.
         length: steps of a window.
         targets: columns of ``keys``; null becomes NaN. A List or Array column gives a target of several
-        columns. inputs: further inputs of the network, each the named columns of ``keys``.
+            columns.
+        inputs: further inputs of the network by name, each the named columns of ``keys``.
 
     Raises:
         FitError: a decision has no feature row.

@@ -108,10 +108,6 @@ def test_more_cutoffs_of_the_same_probes_keep_the_certificate_and_a_refusal_does
     assert later(True, "perturbation").settled([earlier]) is not earlier
 
 
-def test_differences_name_what_moved():
-    assert made().differences(made(values="bb" * 16)) == {"values": ("aa" * 16, "bb" * 16)}
-
-
 def test_evidence_takes_the_latest_audit_of_each_month_and_adds_up_what_was_tested():
     found = evidence_of(
         audits(

@@ -62,7 +62,7 @@ def test_the_info_sheet_answers_the_taxonomy_from_the_evidence():
 class TestInTheLake:
     @pytest.fixture
     def lake(self, tmp_path):
-        with Lake(LakeConfig.from_env(tmp_path, {})) as lake:
+        with Lake(LakeConfig.of(tmp_path)) as lake:
             yield lake
 
     def keep(self, lake: Lake, certificate: Certificate, *, text: str | None = None) -> None:

@@ -101,3 +101,13 @@ def workplace(made_once: Workplace) -> Iterator[Workplace]:
     """What was made once, in its surroundings."""
     with surroundings(made_once.home):
         yield made_once
+
+
+@pytest.fixture(scope="session")
+def empty_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Databases of an instance in which nothing happened, to be copied: Dagster takes seconds to make them."""
+    folder = tmp_path_factory.mktemp("instance")
+    with dg.DagsterInstance.local_temp(str(folder)) as instance:
+        instance.get_runs(limit=1)
+        instance.event_log_storage.get_asset_records()
+    return folder

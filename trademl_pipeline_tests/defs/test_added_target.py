@@ -17,7 +17,7 @@ from trademl_pipeline.features.registry import DECLARED
 from trademl_pipeline.labels import Target
 from trademl_pipeline.labels.horizon import Sessions, at_horizon
 from trademl_pipeline.simulation import SimulatedMarket
-from trademl_pipeline.workspace import ROOT
+from trademl_pipeline.settings import ROOT
 
 MONTH, SAMPLE = "2013-03-01", Sample(cutoffs=2, seed=0)
 PAGE = (ROOT / "docs" / "extending.md").read_text()

@@ -8,7 +8,7 @@ import pytest
 
 from trademl_pipeline.definitions import defs
 from trademl_pipeline.training.tasks import TASKS
-from trademl_pipeline.workspace import ROOT
+from trademl_pipeline.settings import ROOT
 
 HEAVY = (
     "scipy",

@@ -162,7 +162,7 @@ def test_series_of_a_file_and_what_is_wrong_in_them(run: Run, tmp_path: Path) ->
         ({"path": "/nowhere/funds.parquet"}, ["/nowhere/funds.parquet"]),
         ({"weighting": "float"}, ["'float'", "cap, price, equal"]),
         ({"sectors": "/nowhere/sectors.csv"}, ["/nowhere/sectors.csv"]),
-        ({"universe": "SP500"}, ["TRADEML_MEMBERSHIP"]),
+        ({"universe": "SP500"}, ["TRADEML_UNIVERSE__MEMBERSHIP"]),
         ({"universe": "TIER1"}, ["TIER_1"]),
     ],
 )

@@ -129,7 +129,7 @@ def test_todays_members_in_the_past_are_refused(run: Run, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"name": "SP500"}, ["TRADEML_MEMBERSHIP"]),
+        ({"name": "SP500"}, ["TRADEML_UNIVERSE__MEMBERSHIP"]),
         ({"name": "TIER1"}, ["did you mean TIER_1"]),
         ({"name": "MAG7"}, ["no member of MAG7", "SIM000"]),
     ],

@@ -14,7 +14,7 @@ from trademl_pipeline.cli import prepare_instance
 from trademl_pipeline.lake import Lake, LakeConfig
 from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline.tables import AUDITS
-from trademl_pipeline.workspace import ROOT, DataSet
+from trademl_pipeline.data_sets import ROOT, DataSet
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -94,7 +94,7 @@ class Backfills:
         return set(found.stdout.split("KEYS")[1].split())
 
     def lake(self) -> Lake:
-        return Lake(LakeConfig.from_env(self.home, {}))
+        return Lake(LakeConfig.of(self.home))
 
 
 @pytest.fixture(scope="module")

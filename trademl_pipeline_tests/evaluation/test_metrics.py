@@ -200,13 +200,6 @@ def test_ev_correlation_is_pearson_over_all_rows():
     assert metrics.ev_correlation(constant, None).value is None
 
 
-def test_profitability_is_the_mean_signed_return():
-    frame = frame_of(score=[1.0, -2.0, 0.0], forward_return=[0.02, 0.01, 0.5])
-    got = metrics.profitability(frame, None)
-    assert got.value == pytest.approx(0.005)
-    assert got.baselines["always_long"] == pytest.approx(0.015)
-
-
 def test_sharpe_is_annualised_by_root_252():
     r = np.array([0.01, -0.005, 0.02, 0.0])
     assert metrics.sharpe(r, None).value == pytest.approx(np.sqrt(252) * r.mean() / r.std(ddof=1))

@@ -5,24 +5,19 @@ from trademl_pipeline.lake.errors import LakeConfigError
 
 
 def test_default_is_one_folder_under_home(tmp_path):
-    config = LakeConfig.from_env(tmp_path, {})
+    config = LakeConfig.of(tmp_path)
     assert config.catalog == f"sqlite:{tmp_path}/lake/catalog.sqlite"
     assert config.data_path == f"{tmp_path}/lake/data"
     assert (config.kind, config.on_object_storage, config.s3) == ("sqlite", False, None)
 
 
 def test_one_value_each_switches_catalog_and_storage(tmp_path):
-    config = LakeConfig.from_env(
+    config = LakeConfig.of(
         tmp_path,
-        {
-            "TRADEML_LAKE_CATALOG": "postgres:host=db dbname=lake",
-            "TRADEML_LAKE_DATA": "s3://bucket/prefix",
-            "TRADEML_S3_ENDPOINT": "minio:9000",
-            "TRADEML_S3_KEY_ID": "key",
-            "TRADEML_S3_SECRET": "hush",
-            "TRADEML_S3_USE_SSL": "false",
-            "TRADEML_LAKE_RETRIES": "3",
-        },
+        catalog="postgres:host=db dbname=lake",
+        data_path="s3://bucket/prefix",
+        retries=3,
+        s3={"endpoint": "minio:9000", "region": "", "key_id": "key", "secret": "hush", "use_ssl": False},
     )
     assert (config.kind, config.location, config.retries) == ("postgres", "host=db dbname=lake", 3)
     assert config.s3 == S3Config("minio:9000", "us-east-1", "key", "hush", use_ssl=False)
@@ -30,35 +25,31 @@ def test_one_value_each_switches_catalog_and_storage(tmp_path):
 
 
 def test_aws_itself_is_addressed_by_virtual_hosts(tmp_path):
-    config = LakeConfig.from_env(tmp_path, {"TRADEML_LAKE_DATA": "s3://bucket"})
+    config = LakeConfig.of(tmp_path, data_path="s3://bucket")
     assert config.s3 is not None
     assert (config.s3.endpoint, config.s3.style, config.s3.use_ssl) == (None, "vhost", True)
 
 
 def test_relative_paths_are_relative_to_home(tmp_path):
-    config = LakeConfig.from_env(
-        tmp_path, {"TRADEML_LAKE_CATALOG": "sqlite:a/b.sqlite", "TRADEML_LAKE_DATA": "c"}
-    )
+    config = LakeConfig.of(tmp_path, catalog="sqlite:a/b.sqlite", data_path="c")
     assert (config.location, config.data_path) == (f"{tmp_path}/a/b.sqlite", f"{tmp_path}/c")
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"),
+    "values",
     [
-        ("TRADEML_LAKE_CATALOG", "mysql:host=db"),
-        ("TRADEML_LAKE_CATALOG", "sqlite:"),
-        ("TRADEML_LAKE_CATALOG", "host=db password=hush"),
-        ("TRADEML_LAKE_RETRIES", "many"),
-        ("TRADEML_LAKE_RETRIES", "0"),
-        ("TRADEML_S3_USE_SSL", "perhaps"),
-        ("TRADEML_S3_ENDPOINT", "http://minio:9000"),
-        ("TRADEML_S3_URL_STYLE", "virtual"),
-        ("TRADEML_S3_KEY_ID", "key-without-secret"),
+        {"catalog": "mysql:host=db"},
+        {"catalog": "sqlite:"},
+        {"catalog": "host=db password=hush"},
+        {"retries": 0},
+        {"s3": {"endpoint": "http://minio:9000"}},
+        {"s3": {"url_style": "virtual"}},
+        {"s3": {"key_id": "key-without-secret"}},
     ],
 )
-def test_value_that_cannot_be_understood_is_refused(tmp_path, variable, value):
+def test_value_that_cannot_be_understood_is_refused(tmp_path, values):
     with pytest.raises(LakeConfigError) as caught:
-        LakeConfig.from_env(tmp_path, {"TRADEML_LAKE_DATA": "s3://bucket", variable: value})
+        LakeConfig.of(tmp_path, **{"data_path": "s3://bucket", **values})
     assert "hush" not in str(caught.value)
 
 

@@ -3,7 +3,6 @@
 from datetime import date
 from pathlib import Path
 
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 from trademl_pipeline.market import UniverseError, members, universe
 from trademl_pipeline.market.universes import (
     members_on,
-    price_coverage,
     universe_calendar,
     universe_names,
 )
@@ -98,15 +96,12 @@ def test_members_of_a_range_are_those_of_its_days_whenever_it_is_asked(
     assert on_the_day == alone
 
 
-def test_sp500_says_what_to_set(monkeypatch: pytest.MonkeyPatch, spells: Path, tmp_path: Path) -> None:
-    monkeypatch.delenv("TRADEML_MEMBERSHIP", raising=False)
-    with pytest.raises(UniverseError, match="set TRADEML_MEMBERSHIP to a CSV"):
+def test_sp500_says_what_to_set(spells: Path, tmp_path: Path) -> None:
+    with pytest.raises(UniverseError, match=r"set universe\.membership in trademl\.yaml.* to a CSV"):
         universe("SP500")
-    monkeypatch.setenv("TRADEML_MEMBERSHIP", str(spells))
-    assert universe("SP500", as_of=date(2015, 1, 2)) == ["BACK", "NEW"]
-    monkeypatch.setenv("TRADEML_MEMBERSHIP", str(tmp_path / "none.csv"))
+    assert universe("SP500", as_of=date(2015, 1, 2), membership=spells) == ["BACK", "NEW"]
     with pytest.raises(UniverseError, match=r"no membership file .*none\.csv"):
-        universe("SP500")
+        universe("SP500", membership=tmp_path / "none.csv")
 
 
 def test_lists_of_ones_own(tmp_path: Path) -> None:
@@ -171,28 +166,3 @@ def test_a_membership_without_dates_is_refused(tmp_path: Path) -> None:
     path.write_text("symbol\nAAPL\n")
     with pytest.raises(UniverseError, match="no start_date"):
         universe("SP500", membership=path)
-
-
-def test_coverage_counts_the_dead_too(spells: Path) -> None:
-    days = [date(2010, 2, 26), date(2010, 3, 1)]
-    spell = members("SP500", days[0], days[-1], membership=spells)
-    prices = pl.DataFrame({"symbol": ["BACK", "BACK", "NEW"], "session": [days[0], days[1], days[0]]})
-    got = price_coverage(spell, prices, days)
-    assert got.rows() == [(days[0], 2, 1, 0.5), (days[1], 1, 1, 1.0)]
-
-
-@pytest.mark.real_data
-def test_share_of_real_members_with_prices(real_data: Path) -> None:
-    """Half of the index of 2007 has no prices in the pack: a fact that a backtest over it must show."""
-    prices = pl.read_parquet(real_data / "us_equities_daily.parquet", columns=["symbol", "date"])
-    prices = prices.rename({"date": "session"})
-    shares = {}
-    for year in (2007, 2010, 2015):
-        start, end = date(year, 1, 1), date(year, 12, 31)
-        own = prices.filter(pl.col("session").is_between(start, end))
-        spell = members("SP500", start, end, membership=real_data / "sp500_membership.csv")
-        days = own.filter(pl.col("symbol") == "AAPL")["session"].to_list()
-        got = price_coverage(spell, own, days)
-        assert got["members"].is_between(480, 510).all()
-        shares[year] = round(got["priced"].sum() / got["members"].sum(), 2)
-    assert shares == {2007: 0.47, 2010: 0.53, 2015: 0.60}

@@ -10,7 +10,6 @@ from trademl_pipeline.models.losses import (
     CrossEntropyLoss,
     FinancialLoss,
     MultiTaskLoss,
-    one_vs_rest_probabilities,
 )
 
 D = torch.float64
@@ -70,11 +69,6 @@ def test_asymmetric_is_finite_for_extreme_logits():
     assert loss.isfinite()
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
-
-
-def test_one_vs_rest_probabilities_sum_to_one():
-    p = one_vs_rest_probabilities(torch.tensor([[0.0, 0.0], [math.log(3), 0.0]]))
-    torch.testing.assert_close(p, torch.tensor([[0.5, 0.5], [0.6, 0.4]]))
 
 
 def test_financial_by_hand():

@@ -1,8 +1,23 @@
 """A page as a test reads it."""
 
+import re
 from html.parser import HTMLParser
 
+from trademl_pipeline.reports.pages.rendering import static_text
+
 EMPTY_TAGS = {"meta", "br", "line", "circle", "path", "link", "img"}
+
+
+def _colours():
+    """Colours of each theme, as the style sheet names them."""
+    light, dark = re.findall(r":root \{(.*?)\}", static_text("report.css"), re.DOTALL)
+    return {
+        theme: dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", rules))
+        for theme, rules in (("light", light), ("dark", dark))
+    }
+
+
+COLOURS = _colours()
 
 
 class Page(HTMLParser):

@@ -8,10 +8,9 @@ import pytest
 from rich.console import Console
 
 from trademl_pipeline.reports import ReportError, build_comparison, build_report, print_comparison
-from trademl_pipeline.reports.style import COLOURS
 from trademl_pipeline.reports.tasks import TASKS
 from trademl_pipeline_tests.reports.made_tasks import extras, task_inputs
-from trademl_pipeline_tests.reports.page import Page
+from trademl_pipeline_tests.reports.page import COLOURS, Page
 
 
 @pytest.fixture(scope="module")

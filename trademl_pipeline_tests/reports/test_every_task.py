@@ -10,10 +10,9 @@ import pytest
 from trademl_pipeline.reports import ReportError, build_report
 from trademl_pipeline.reports.content import sections
 from trademl_pipeline.reports.figures import figures
-from trademl_pipeline.reports.style import COLOURS
 from trademl_pipeline.reports.tasks import TASKS
 from trademl_pipeline_tests.reports.made_tasks import task_inputs
-from trademl_pipeline_tests.reports.page import Page
+from trademl_pipeline_tests.reports.page import COLOURS, Page
 
 
 @pytest.fixture(scope="module", params=list(TASKS))

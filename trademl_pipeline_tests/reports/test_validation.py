@@ -16,9 +16,8 @@ from trademl_pipeline.portfolio.long_short import LongShortConfig
 from trademl_pipeline.reports import ReportError, build_report, print_summary
 from trademl_pipeline.reports.content import score_lines
 from trademl_pipeline.reports.figures import figures
-from trademl_pipeline.reports.style import COLOURS
 from trademl_pipeline_tests.reports.conftest import MONTHS, audit_row
-from trademl_pipeline_tests.reports.page import Page
+from trademl_pipeline_tests.reports.page import COLOURS, Page
 
 
 @pytest.fixture(scope="module")

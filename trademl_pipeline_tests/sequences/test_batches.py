@@ -8,22 +8,28 @@ from trademl_pipeline.sequences import (
     Batches,
     SequenceInputError,
     feature_matrix,
+    gather,
     pattern_windows,
     window_index,
-    windows_of,
 )
 from trademl_pipeline_tests.features.panels import random_bars
 from trademl_pipeline_tests.sequences.test_index import frame_of
 
 FEATURES = frame_of([30, 12, 1])
 INDEX = window_index(FEATURES, 8)
-GATHER = windows_of(feature_matrix(FEATURES), INDEX["row"].to_numpy(), INDEX["n_valid"].to_numpy(), 8)
+MATRIX, ROW, N_VALID = feature_matrix(FEATURES), INDEX["row"].to_numpy(), INDEX["n_valid"].to_numpy()
+
+
+def arrays_of(which):
+    return gather(MATRIX, ROW[which], N_VALID[which], 8)
+
+
 N = INDEX.height
 TARGET = np.arange(N)
 
 
 def test_every_window_comes_once_with_its_own_target() -> None:
-    batches = Batches(GATHER, N, TARGET, batch_size=10, shuffle=True)
+    batches = Batches(arrays_of, N, TARGET, batch_size=10, shuffle=True)
     assert len(batches) == 5
     seen = []
     for x, mask, y in batches:
@@ -39,7 +45,7 @@ def test_every_window_comes_once_with_its_own_target() -> None:
 
 def test_the_order_is_a_function_of_seed_and_epoch() -> None:
     def order(seed: int, epoch: int) -> list[int]:
-        return torch.cat([b[-1] for b in Batches(GATHER, N, TARGET, 10, True, seed, epoch)]).tolist()
+        return torch.cat([b[-1] for b in Batches(arrays_of, N, TARGET, 10, True, seed, epoch)]).tolist()
 
     assert order(1, 0) == order(1, 0)
     assert order(1, 0) != order(1, 1)
@@ -47,7 +53,7 @@ def test_the_order_is_a_function_of_seed_and_epoch() -> None:
 
 
 def test_without_shuffling_windows_come_in_their_own_order() -> None:
-    got = torch.cat([x[:, -1, 0] for x, _ in Batches(GATHER, N, batch_size=7)])
+    got = torch.cat([x[:, -1, 0] for x, _ in Batches(arrays_of, N, batch_size=7)])
     assert got.long().tolist() == list(range(N))
 
 
@@ -61,10 +67,10 @@ def test_pattern_windows_bring_their_third_mask() -> None:
 
 def test_wrong_input_is_refused() -> None:
     with pytest.raises(SequenceInputError, match="batch_size is 0"):
-        Batches(GATHER, N, batch_size=0)
+        Batches(arrays_of, N, batch_size=0)
     with pytest.raises(SequenceInputError, match=f"{N} windows have 3 targets"):
-        Batches(GATHER, N, np.zeros(3))
+        Batches(arrays_of, N, np.zeros(3))
 
 
 def test_no_windows_give_no_batches() -> None:
-    assert list(Batches(GATHER, 0)) == []
+    assert list(Batches(arrays_of, 0)) == []

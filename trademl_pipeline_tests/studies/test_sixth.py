@@ -6,7 +6,7 @@ import dagster as dg
 
 from trademl_pipeline import studies
 from trademl_pipeline.defs import build_definitions
-from trademl_pipeline.workspace import ROOT
+from trademl_pipeline.settings import ROOT
 
 
 def documented_study() -> studies.StudySpec:

@@ -12,7 +12,6 @@ from trademl_pipeline.training.ledger import (
     FrozenFoldError,
     LedgerError,
     key_hashes,
-    merged_ledger,
     row_hash,
 )
 
@@ -188,15 +187,3 @@ def test_a_table_that_is_no_ledger_is_refused():
     ledger.fit("model", rows(), len)
     with pytest.raises(LedgerError, match="unknown ledger events"):
         FitLedger.from_frame(ledger.to_frame().with_columns(event=pl.lit("guess")))
-
-
-def test_ledgers_of_several_folds_merge_in_order():
-    parts = []
-    for month in ("2020-01-01", "2020-02-01"):
-        ledger = FitLedger(month)
-        ledger.fit("model", rows(), len)
-        ledger.freeze()
-        parts.append(ledger)
-    merged = merged_ledger(parts)
-    assert [r.sequence for r in merged.records()] == [0, 1, 2, 3]
-    assert merged.digest("2020-02-01") == parts[1].digest()

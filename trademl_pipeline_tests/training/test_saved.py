@@ -10,7 +10,7 @@ from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.networks.loop import fit_network
 from trademl_pipeline.training.networks.schedule import TrainConfig
-from trademl_pipeline.training.saved import load_model, saved_network, saved_trees
+from trademl_pipeline.training.saved import TREES, SavedModel, load_model, saved_network
 from trademl_pipeline.training.trees.classes import LightGBMConfig, fit_lightgbm
 from trademl_pipeline_tests.training.planted import direction_problem
 
@@ -52,7 +52,7 @@ def test_saved_trees_predict_the_same(tmp_path):
     model = fit_lightgbm(
         keys, windows.matrix, NAMES, config, seed=0, threads=1, ledger=FitLedger("2020-06-01")
     )
-    saved_trees(model, {}).save(tmp_path / "m")
+    SavedModel(TREES, model.kind, model.features, 1, {}, {}, model).save(tmp_path / "m")
     loaded = load_model(tmp_path / "m")
     want = model.predict_proba(windows.matrix[:20])
     np.testing.assert_array_equal(loaded.predict(windows.matrix[:20])["probabilities"], want)

@@ -1,106 +1,20 @@
-"""Targets as assets, one table per target; a label is filed under the month in which it became known."""
+"""Targets, one asset for each."""
 
-from typing import Any
+from functools import partial
 
 import dagster as dg
-import polars as pl
 
-from trademl_pipeline.defs.calendars import data_calendar
-from trademl_pipeline.defs.inputs import bars_from
-from trademl_pipeline.defs.metadata import column_lineage
-from trademl_pipeline.defs.partitions import ONE_RUN_APART, months_back, trailing
-from trademl_pipeline.defs.stage import Sample, Stage, of_the_month, stage_assets
-from trademl_pipeline.labels import Target
-from trademl_pipeline.labels.month import bars_start, by_known_session, label_month
-from trademl_pipeline.leakage import AuditReport, audit_features, audit_knowledge
-from trademl_pipeline.leakage.probes.published import audit_published
-from trademl_pipeline.market.calendar import month_sessions
-
-PROBES = ("truncation", "incremental", "knowledge")
-BAR_COLUMNS = ("open", "high", "low", "close", "volume", "split_factor", "dividend")
-
-COLUMNS = {
-    "symbol": "Name of the instrument.",
-    "session": "Session at whose close the decision is taken.",
-    "label_start": "Session after which the label's interval begins; = session.",
-    "label_end": "Last session whose prices the label reads.",
-    "horizon": "Sessions that the longest interval of the target spans.",
-    "last_price": "The symbol did not trade at label_end: its last price stands in.",
-    "knowledge_time": "First moment at which the label could be known.",
-}
+from trademl_pipeline.defs.partitions import ONE_RUN_APART
+from trademl_pipeline.defs.stage import stage_assets
+from trademl_pipeline.defs.workspace import definitions_of
+from trademl_pipeline.labels import TARGETS
+from trademl_pipeline.pipeline.labels import label_stage
 
 
-def audit_label_month(
-    published: pl.DataFrame, bars: pl.DataFrame, target: Target, month: str, sample: Sample
-) -> AuditReport:
-    """A label must not move when what came after its label_end is deleted."""
-    sessions = month_sessions(month, data_calendar())
-
-    def known(frame: pl.DataFrame) -> pl.DataFrame:
-        rows = frame.filter(pl.col("session").is_between(sessions[0], sessions[-1]))
-        return by_known_session(label_month(frame, target, month), target, rows)
-
-    audited = audit_features(
-        known, bars, probes=("truncation",), cutoffs=sample.cutoffs, sessions=sessions, seed=sample.seed
-    ) + audit_published(published, label_month(bars, target, month))
-    if published.is_empty():
-        # The first months of a history, or no pattern that ended: there is no clock to look at.
-        return audited + AuditReport((), {"knowledge": {"rows": 0, "note": "no label became known"}})
-    # The clock: a label is not known before its last session has closed.
-    closes = bars.group_by(pl.col("session").alias("label_end")).agg(pl.col("event_time").max())
-    clock = published.join(closes, on="label_end", how="left")
-    return audited + audit_knowledge(clock, decision_time="knowledge_time", knowledge_time="event_time")
-
-
-def class_shares(target: Target, frame: pl.DataFrame) -> dict[str, Any]:
-    """Share of every class among the labels that have one."""
-    shares: dict[str, Any] = {}
-    for column, names in target.classes.items():
-        present = frame[column].drop_nulls()
-        prefix = "share" if column == "target" else f"share_{column}"
-        for code, name in names.items():
-            slug = name.lower().replace(" ", "_")
-            shares[f"{prefix}_{slug}"] = float((present == code).sum()) / max(len(present), 1)
-    return shares
-
-
-def label_stage(target: Target) -> Stage:
-    """One target as a stage."""
-    lineage = column_lineage(
-        {
-            "symbol": [("raw_bars", "symbol")],
-            **{c: [("raw_bars", "session")] for c in ("session", "label_start", "label_end", "last_price")},
-            **{c: [("raw_bars", column) for column in BAR_COLUMNS] for c in target.values},
-            "knowledge_time": [("raw_bars", "knowledge_time")],
-        }
+def definitions() -> dg.Definitions:
+    """Every target."""
+    return definitions_of(
+        part
+        for target in TARGETS.values()
+        for part in stage_assets(partial(label_stage, target), ONE_RUN_APART)
     )
-    where = "Pattern snapshots only. " if target.decisions == "snapshots" else ""
-    return Stage(
-        schema=target.table,
-        description=f"{target.title}.\n\n{where}A label reads up to {target.horizon} sessions ahead. It is filed "
-        "under the month of its last session, in which it became known, so no partition needs a later month. "
-        f"Definition: {target.source}.",
-        group="labels",
-        deps=[
-            dg.AssetDep("raw_bars", partition_mapping=trailing(months_back(target.lookback + target.horizon)))
-        ],
-        backfill=ONE_RUN_APART,
-        probes=PROBES,
-        read=lambda store, month: {
-            "bars": bars_from(
-                store, bars_start(target, month, data_calendar()), month, reader=target.table.name
-            )
-        },
-        compute=lambda inputs, month: label_month(inputs["bars"], target, month),
-        audit=lambda written, inputs, month, sample: audit_label_month(
-            written, inputs["bars"], target, month, sample
-        ),
-        figures=of_the_month(lambda frame: class_shares(target, frame)),
-        lineage=lineage,
-        columns={**COLUMNS, **target.described},
-    )
-
-
-def label_assets(target: Target) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
-    """The asset and the gate checks of one target."""
-    return stage_assets(label_stage(target))

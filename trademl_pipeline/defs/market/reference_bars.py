@@ -1,168 +1,31 @@
-"""What symbols are compared with: index and sector funds, the VIX, and an index built from the bars.
-
-Real series come from a file of their own (`TRADEML_REFERENCE`), from the simulated market's factors, or from funds
-among the bars. The synthetic index (`^INDEX`) is chained from the members' returns with weights as of each session, and
-goes on from the level of the month before. Bars that break a rule go to `quarantined_references`, the map from symbols
-to sector funds to `sectors`, the quality of the real series to `reference_quality`. A month of 1,500 symbols takes
-about a second.
-"""
-
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
+"""What symbols are compared with, by month."""
 
 import dagster as dg
-import polars as pl
 
 from trademl_pipeline.defs.bars import BarsResource
 from trademl_pipeline.defs.calendars import data_calendar
-from trademl_pipeline.defs.gate import each_month, gate_checks, publish, run_time
-from trademl_pipeline.defs.inputs import bars_from
-from trademl_pipeline.defs.metadata import OWNERS, month_metadata, table_metadata
-from trademl_pipeline.defs.partitions import MONTHS, ONE_RUN_BESIDE, months_back, trailing
+from trademl_pipeline.defs.gate import each_month, failing, gate_checks, run_info
+from trademl_pipeline.defs.metadata import OWNERS, TABLE_KINDS, table_metadata
+from trademl_pipeline.defs.partitions import MONTHS, ONE_RUN_BESIDE
 from trademl_pipeline.defs.quality import QualityResource
 from trademl_pipeline.defs.references import ReferenceResource, simulated_market
 from trademl_pipeline.defs.resources import GateResource, LakeResource
+from trademl_pipeline.defs.stage import deps_of
+from trademl_pipeline.defs.workspace import definitions_of
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.errors import MissingTableError
-from trademl_pipeline.leakage import AuditReport, audit_features, audit_knowledge
-from trademl_pipeline.leakage.probes.published import audit_published
-from trademl_pipeline.market.calendar import month_bounds, month_key, offset_month, sessions_before
-from trademl_pipeline.market.errors import MarketError
-from trademl_pipeline.market.index_builder import IndexSpec
-from trademl_pipeline.market.quality.checks import LOOKBACK
-from trademl_pipeline.market.quality.report import (
-    REFERENCE_RULES,
-    Rule,
-    quality_of_months,
-    report_table,
-    rules_from,
-)
-from trademl_pipeline.market.references import (
-    SYNTHETIC,
-    reference_rows,
-    sectors_of,
-    split_references,
-    synthetic_rows,
-    warmup_start,
-)
-from trademl_pipeline.market.symbols import INDEX_SYMBOL
-from trademl_pipeline.tables import QUARANTINED_REFERENCES, RAW_BARS, REFERENCE_BARS, SECTORS, quality_table
+from trademl_pipeline.leakage import AuditReport
+from trademl_pipeline.pipeline import reference_bars as step
+from trademl_pipeline.tables import REFERENCE_BARS
 from trademl_pipeline.tables.descriptions import REFERENCES
-
-PROBES = ("truncation", "incremental", "knowledge")
-INDEX_BASE = 1000.0
-REFERENCE_QUALITY = quality_table(REFERENCE_BARS.name)
-_INDEX_COLUMNS = ("open", "high", "low", "close", "volume")
-
-
-def index_bars(store: Lake, month: str, spec: IndexSpec) -> pl.DataFrame:
-    """The bars that the month's index is made of: its warm-up and itself."""
-    return bars_from(store, warmup_start(month, spec, data_calendar()), month, reader="reference_bars")
-
-
-def level_before(store: Lake, month: str, references: ReferenceResource, ingested_at: datetime) -> float:
-    """The index's level at the end of the month before: as published, or built anew where it is not.
-
-    A published level of an index with other weights does not count.
-    """
-    try:
-        published = [m for m in store.months(REFERENCE_BARS) if m < month]
-    except MissingTableError:
-        published = []
-    wanted = [m for m in store.months(RAW_BARS) if m < month]
-    source = f"constituents:{references.spec().weighting}"
-    missing: list[str] = []
-    level = INDEX_BASE
-    for before in reversed(wanted):
-        if before in published:
-            rows = store.read(REFERENCE_BARS, months=[before], symbols=[INDEX_SYMBOL])
-            rows = rows.filter(pl.col("source") == source)
-            if rows.height:
-                level = float(rows["close"][-1])
-                break
-        missing.append(before)
-    for before in reversed(missing):
-        rows = build_month(
-            index_bars(store, before, references.spec()), before, level, references, ingested_at
-        )
-        level = float(rows["close"][-1]) if rows.height else level
-    return level
-
-
-def build_month(
-    bars: pl.DataFrame, month: str, base: float, references: ReferenceResource, ingested_at: datetime
-) -> pl.DataFrame:
-    """The month's rows of the synthetic index."""
-    return synthetic_rows(
-        bars,
-        month,
-        base,
-        spec=references.spec(),
-        spells=references.spells(month),
-        shares=references.shares_outstanding(),
-        ingested_at=ingested_at,
-    )
-
-
-def quality_of_references(
-    store: Lake, good: pl.DataFrame, bad: pl.DataFrame, month: str, rules: Mapping[str, Rule], calendar: str
-) -> pl.DataFrame:
-    """The month's quality of the real series, those of the look-back behind them."""
-    before = month_key(sessions_before(month, LOOKBACK, calendar)), offset_month(month, -1)
-    try:
-        earlier = store.read(REFERENCE_BARS, months=before).filter(pl.col("kind") != SYNTHETIC)
-    except MissingTableError:
-        earlier = good.clear()
-    return quality_of_months(pl.concat([earlier, good]), bad, [month], rules=rules, calendar=calendar)[month]
-
-
-def audit_reference_month(
-    written: pl.DataFrame,
-    bars: pl.DataFrame,
-    month: str,
-    base: float,
-    references: ReferenceResource,
-    gate: GateResource,
-) -> AuditReport:
-    """T on the index and its rows against a computation anew; K on every row, real series included."""
-    known = audit_knowledge(written, decision_time="knowledge_time", knowledge_time="event_time")
-    index = written.filter(pl.col("kind") == SYNTHETIC)
-    if index.is_empty():
-        nothing = {"rows": 0, "note": "no symbol traded on two sessions, so there is no index"}
-        return known + AuditReport((), {"truncation": nothing, "incremental": nothing})
-    moment = index["ingested_at"][0]
-
-    def rebuilt(constituents: pl.DataFrame) -> pl.DataFrame:
-        rows = build_month(constituents, month, base, references, moment)
-        return rows.select("symbol", "session", *_INDEX_COLUMNS)
-
-    def extract(days: pl.DataFrame, constituents: pl.DataFrame) -> pl.DataFrame:
-        return rebuilt(constituents).join(
-            days.select("symbol", "session"), on=["symbol", "session"], how="semi"
-        )
-
-    return (
-        audit_features(
-            extract,
-            index.select("symbol", "session", "event_time"),
-            sources={"constituents": bars},
-            probes=("truncation",),
-            cutoffs=gate.cutoffs,
-            seed=gate.seed,
-        )
-        + audit_published(index, rebuilt(bars))
-        + known
-    )
 
 
 @dg.asset(
-    description=__doc__,
+    description=step.__doc__,
     partitions_def=MONTHS,
     backfill_policy=ONE_RUN_BESIDE,
-    deps=[dg.AssetDep("raw_bars", partition_mapping=trailing(months_back(IndexSpec().warmup)))],
+    deps=deps_of(step.READS),
     group_name="market",
-    kinds={"duckdb", "parquet", "polars"},
+    kinds=TABLE_KINDS,
     owners=OWNERS,
     metadata=table_metadata(REFERENCE_BARS, descriptions=REFERENCES),
 )
@@ -175,63 +38,27 @@ def reference_bars(
     gate: GateResource,
 ) -> None:
     """Fetch real series, build the index, audit, publish."""
-    store, market, ingested_at = lake.open(), simulated_market(bars), run_time(context)
-    try:
-        series, sectors, spec = references.series(), references.sector_map(market), references.spec()
-        rules = rules_from(quality.rules, REFERENCE_RULES)
-    except MarketError as error:
-        raise dg.Failure(f"reference_bars: {error}", allow_retries=False) from error
-
-    # What comes from elsewhere than the bars has a calendar of its own.
-    calendar = series.calendar if series is not None else data_calendar()
-
-    def month_of(month: str) -> dict[str, Any]:
-        held = index_bars(store, month, spec)
-        own = held.filter(pl.col("session") >= month_bounds(month)[0])
-        good, bad = split_references(
-            reference_rows(market, series, own, month), ingested_at=ingested_at, calendar=calendar
+    with failing():
+        body = step.reference_bars_months(
+            simulated_market(bars),
+            references.plain(),
+            quality.plain(),
+            lake.open(),
+            run_info(context),
+            gate.plain(),
+            data_calendar(),
         )
-        base = level_before(store, month, references, ingested_at)
-        index = build_month(held, month, base, references, ingested_at)
-        frame = pl.concat([good.filter(pl.col("symbol") != INDEX_SYMBOL), index])
-        mapped = sectors_of(sectors, own, month)
-        report = quality_of_references(store, good, bad, month, rules, calendar)
-        published = publish(
-            context,
-            store,
-            REFERENCE_BARS,
-            frame,
-            month,
-            lambda written: audit_reference_month(written, held, month, base, references, gate),
-            beside=[(QUARANTINED_REFERENCES, bad), (SECTORS, mapped), (REFERENCE_QUALITY, report)],
-        )
-        unmapped = own["symbol"].n_unique() - mapped["symbol"].n_unique()
-        if bad.height:
-            context.log.warning(f"reference_bars {month[:7]}: {bad.height} rows quarantined")
-        return {
-            **month_metadata(published, frame),
-            "series": dg.MetadataValue.md(_series_table(frame)),
-            "quarantined_rows": int(bad.height),
-            "symbols_without_sector": int(unmapped),
-            "quality": dg.MetadataValue.md(report_table(report)),
-        }
-
-    each_month(context, month_of)
+    each_month(context, body)
 
 
-def _series_table(frame: pl.DataFrame) -> str:
-    counts = frame.group_by("kind", "symbol").agg(pl.len(), pl.col("close").last()).sort("kind", "symbol")
-    lines = ["| kind | symbol | sessions | last |", "|---|---|---|---|"]
-    return "\n".join(lines + [f"| {k} | {s} | {n} | {close:.2f} |" for k, s, n, close in counts.iter_rows()])
+def _audit_month(store: Lake, month: str) -> AuditReport:
+    references = ReferenceResource.from_environment().plain()
+    return step.audit_reference_bars_month(references, store, month, GateResource().plain(), data_calendar())
 
 
-def audit_month(store: Lake, month: str) -> AuditReport:
-    """The same audit on what the lake holds."""
-    references = ReferenceResource.from_environment()
-    written = store.read(REFERENCE_BARS, months=(month, month))
-    held = index_bars(store, month, references.spec())
-    base = level_before(store, month, references, written["ingested_at"][0])
-    return audit_reference_month(written, held, month, base, references, GateResource())
+reference_bars_gate = gate_checks("reference_bars", REFERENCE_BARS.name, step.PROBES, _audit_month)
 
 
-reference_bars_gate = gate_checks("reference_bars", REFERENCE_BARS.name, PROBES, audit_month)
+def definitions() -> dg.Definitions:
+    """The references and their checks."""
+    return definitions_of([reference_bars, reference_bars_gate])

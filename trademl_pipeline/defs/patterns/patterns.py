@@ -1,121 +1,13 @@
-"""Consolidation patterns as an asset: one row for each session on which a pattern is active."""
-
-from typing import Any
+"""Consolidation patterns: one row for each session on which one is active."""
 
 import dagster as dg
-import polars as pl
 
-from trademl_pipeline.defs.calendars import data_calendar
-from trademl_pipeline.defs.inputs import bars_from
-from trademl_pipeline.defs.metadata import column_lineage
-from trademl_pipeline.defs.partitions import ONE_RUN_APART, months_back, trailing
-from trademl_pipeline.defs.stage import Sample, Stage, of_the_month, stage_assets
-from trademl_pipeline.features.consolidation import PATTERN_WARMUP, RULES
-from trademl_pipeline.features.pattern_month import bars_start, pattern_month
-from trademl_pipeline.leakage import AuditReport, audit_features, audit_knowledge
-from trademl_pipeline.market.calendar import month_sessions
-from trademl_pipeline.tables import PATTERNS
-from trademl_pipeline.tables.descriptions import KEY_COLUMNS
-
-PROBES = ("truncation", "perturbation", "incremental", "knowledge")
-
-COLUMNS = {
-    **KEY_COLUMNS,
-    "pattern": "Name of the pattern: <symbol>@<activation>.",
-    "start": "First of the qualifying sessions.",
-    "activation": f"Session on which {RULES.sessions} qualifying ones in a row were complete.",
-    "days_since_activation": "Sessions since the activation; 0 on it.",
-    "upper": "Highest high of the qualifying sessions, as a price of the session's share.",
-    "lower": "Lowest low of the qualifying sessions, as a price of the session's share.",
-    "power": f"{RULES.power} upper: a close above it is the breakout.",
-    "baseline_bbw": "Mean of bbw_20 over the qualifying sessions (ratio).",
-    "baseline_volume_ratio": "Mean of volume_ratio_20 over the qualifying sessions (ratio).",
-    "baseline_volatility": "Mean of volatility_20 over the qualifying sessions (per session).",
-}
+from trademl_pipeline.defs.partitions import ONE_RUN_APART
+from trademl_pipeline.defs.stage import stage_assets
+from trademl_pipeline.defs.workspace import definitions_of
+from trademl_pipeline.pipeline.patterns import pattern_stage
 
 
-def on_every_session(active: pl.DataFrame, bars: pl.DataFrame, month: str) -> pl.DataFrame:
-    """The snapshots beside the sessions without one, told apart by `active`."""
-    sessions = month_sessions(month, data_calendar())
-    rows = bars.filter(pl.col("session").is_between(sessions[0], sessions[-1])).select("symbol", "session")
-    values = active.drop("pattern", "decision_time", "knowledge_time").with_columns(
-        pl.lit(1.0).alias("active")
-    )
-    return rows.join(values, on=["symbol", "session"], how="left").with_columns(
-        pl.col("active").fill_null(0.0)
-    )
-
-
-def audit_pattern_month(
-    published: pl.DataFrame, bars: pl.DataFrame, month: str, sample: Sample
-) -> AuditReport:
-    """T and P on every session of the month, active or not, so that a pattern can neither appear nor vanish."""
-
-    def states(frame: pl.DataFrame) -> pl.DataFrame:
-        return on_every_session(pattern_month(frame, month), frame, month)
-
-    audited = audit_features(
-        states,
-        bars,
-        probes=("truncation", "perturbation"),
-        cutoffs=sample.cutoffs,
-        sessions=month_sessions(month, data_calendar()),
-        seed=sample.seed,
-        published=on_every_session(published, bars, month),
-    )
-    if published.is_empty():
-        return audited + AuditReport((), {"knowledge": {"rows": 0, "note": "no pattern is active"}})
-    return audited + audit_knowledge(published)
-
-
-def pattern_figures(frame: pl.DataFrame) -> dict[str, Any]:
-    """How many patterns there are, and how old."""
-    ages = frame["days_since_activation"]
-    return {
-        "patterns": int(frame["pattern"].n_unique()),
-        "activated": int((ages == 0).sum()),
-        "median_sessions_since_activation": float(ages.median() or 0.0),  # pyright: ignore[reportArgumentType]
-    }
-
-
-def pattern_stage() -> Stage:
-    """The table of patterns as a stage."""
-    prices = ("high", "low", "close", "split_factor")
-    lineage = column_lineage(
-        {
-            **{c: [("raw_bars", c)] for c in ("symbol", "session", "knowledge_time")},
-            "decision_time": [("raw_bars", "event_time")],
-            **{
-                c: [("raw_bars", bar) for bar in (*prices, "volume")]
-                for c in PATTERNS.columns
-                if c not in KEY_COLUMNS
-            },
-        }
-    )
-    return Stage(
-        schema=PATTERNS,
-        description="Consolidation patterns: a row for each session on which one is active (a snapshot).\n\n"
-        f"{RULES.sessions} qualifying sessions in a row activate a pattern; it is active until a close above its "
-        f"power or below its lower boundary, or for {RULES.max_sessions} sessions. A session qualifies by narrow "
-        "Bollinger bands, a weak trend, and a quiet volume or range (seed 001). Each month is computed alone from "
-        f"its warm-up of {PATTERN_WARMUP} sessions.",
-        group="patterns",
-        deps=[dg.AssetDep("raw_bars", partition_mapping=trailing(months_back(PATTERN_WARMUP)))],
-        backfill=ONE_RUN_APART,
-        probes=PROBES,
-        read=lambda store, month: {
-            "bars": bars_from(store, bars_start(month, data_calendar()), month, reader=PATTERNS.name)
-        },
-        compute=lambda inputs, month: pattern_month(inputs["bars"], month),
-        audit=lambda written, inputs, month, sample: audit_pattern_month(
-            written, inputs["bars"], month, sample
-        ),
-        figures=of_the_month(pattern_figures),
-        lineage=lineage,
-        columns=COLUMNS,
-    )
-
-
-def pattern_assets() -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
-    """The asset and the gate checks of the table of patterns."""
-    return stage_assets(pattern_stage())
+def definitions() -> dg.Definitions:
+    """The table of patterns."""
+    return definitions_of(stage_assets(pattern_stage, ONE_RUN_APART))

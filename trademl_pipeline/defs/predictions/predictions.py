@@ -1,277 +1,21 @@
-"""Out-of-sample predictions of a study, one fold per month."""
-
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import datetime
-from pathlib import Path
-from typing import Any, NamedTuple
+"""Out-of-sample predictions, one asset for each study."""
 
 import dagster as dg
-import numpy as np
-import polars as pl
 
-from trademl_pipeline.defs.calendars import calendar_of, data_calendar
-from trademl_pipeline.defs.certificates import Read, make_certificate
-from trademl_pipeline.defs.gate import each_month, gate_checks, publish, run_time
-from trademl_pipeline.defs.metadata import OWNERS, column_lineage, month_metadata, table_metadata
-from trademl_pipeline.defs.models.fold import FROM_THE_FIRST, windows_of_keys
-from trademl_pipeline.defs.models.model import kinds_of, load_ledger, load_models, recorded_rows
-from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH, months_back, same_month, trailing
-from trademl_pipeline.defs.resources import LakeResource, home
-from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schema import TableSchema
-from trademl_pipeline.leakage import AuditReport, audit_access, audit_fit_ledger, audit_folds, audit_knowledge
-from trademl_pipeline.market.calendar import month_key, offset_month, sessions_before
-from trademl_pipeline.studies import StudySpec
-from trademl_pipeline.tables import RAW_BARS
+from trademl_pipeline.defs.gate import each_month, gate_checks, run_info
+from trademl_pipeline.defs.metadata import OWNERS, kinds_of, table_metadata
+from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH
+from trademl_pipeline.defs.resources import LakeResource
+from trademl_pipeline.defs.stage import deps_of
+from trademl_pipeline.defs.workspace import definitions_of, workspace, workspace_of
+from trademl_pipeline.pipeline import predict as step
+from trademl_pipeline.studies import STUDIES, StudySpec
 from trademl_pipeline.tables.descriptions import PREDICTIONS
-from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.study import FittedStudy
-from trademl_pipeline.training.windows import Windows
-
-PROBES = ("knowledge", "folds", "fit_ledger")
-# Windows a month whose attention is kept for the report.
-EXAMPLES = 12
-CLOCKS = ("symbol", "session", "decision_time", "knowledge_time")
-
-
-def audit_predictions(
-    store: Lake,
-    published: pl.DataFrame,
-    study: StudySpec,
-    record: pl.DataFrame,
-    ledger: FitLedger,
-    month: str,
-) -> AuditReport:
-    """K on every row; L and F of the model against the decisions that were really taken; R on the reading of them."""
-    rows = recorded_rows(store, study, month, record)
-    fits = audit_fit_ledger(ledger, rows.fold, train=rows.train) + audit_access(ledger)
-    if published.is_empty():
-        nothing = {"rows": 0, "note": "no decision was to be taken in this month"}
-        return fits + AuditReport((), {"knowledge": nothing, "folds": nothing})
-    decisions = published.select("symbol", "session")
-    return (
-        fits
-        + audit_knowledge(published)
-        + audit_folds(rows.train, decisions, embargo=rows.fold.embargo, calendar=calendar_of(study))
-    )
-
-
-def predicted(
-    study: StudySpec, fitted: FittedStudy, windows: Windows, month: str
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The month's predictions and those of every member.
-
-    Args:
-        study: the study.
-        fitted: its models.
-        windows: the month's decisions over the study's whole feature set.
-        month: month key, filed with the members' rows.
-
-    Returns:
-        (predictions, members): the columns that the task publishes, keyed by symbol and session.
-    """
-    task, context = study.task, context_of(study, windows)
-    keys = windows.keys.select("symbol", "session")
-    values = fitted.member_values(read_by(fitted, study, windows))
-
-    def published(table: np.ndarray) -> pl.DataFrame:
-        return keys.hstack(task.publish(table, context).select(list(task.published)))
-
-    members = [
-        published(value).with_columns(pl.lit(month).alias("fold"), pl.lit(name).alias("member"))
-        for name, value in values.items()
-    ]
-    together = pl.concat(members).select(list(study.members.columns)).sort("symbol", "session", "member")
-    return published(fitted.combine(values)), together
-
-
-def predict_month(
-    store: Lake,
-    study: StudySpec,
-    month: str,
-    record: pl.DataFrame,
-    fitted: FittedStudy,
-    ledger: FitLedger,
-    snapshot: int,
-    on_windows: Callable[[Windows], None] | None = None,
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The month's predictions, still without their certificate, and those of every member.
-
-    Args:
-        store: the lake.
-        study: the study.
-        month: month key.
-        record: the models' row of the model table.
-        fitted: the models.
-        ledger: their fit ledger, which records the reading of the month's rows.
-        snapshot: of the lake to read the month at.
-        on_windows: called with the decisions' windows, if there are any.
-    """
-    decisions = store.read(study.windows, months=(month, month), snapshot=snapshot)
-    frame, members = study.predictions.empty().drop("certificate"), study.members.empty()
-    if decisions.height:
-
-        def predict(keys: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-            windows = windows_of_keys(store, study, keys, month, snapshot)
-            if on_windows is not None:
-                on_windows(windows)
-            return predicted(study, fitted, windows, month)
-
-        values, members = ledger.read_test(decisions, predict, fold=record["fitted"][0])
-        frame = decisions.select(CLOCKS).hstack(values.drop("symbol", "session"))
-    frame = frame.with_columns(
-        pl.lit(month).alias("fold"),
-        pl.lit(record["model_run"][0]).alias("model_run"),
-        pl.lit(int(record["snapshot"][0]), pl.Int64).alias("snapshot"),
-    )
-    return frame, members
-
-
-class CertifiedMonth(NamedTuple):
-    """A month of predictions, audited and ready to be published.
-
-    Attributes:
-        frame: the predictions, each row with its certificate.
-        beside: tables to publish in the same transaction: certificates, and the members' predictions.
-        report: audit of the predictions.
-        record: the models' row of the model table.
-        certificate: digest of the certificate.
-        attention: where a network looked, see `attention_of`.
-    """
-
-    frame: pl.DataFrame
-    beside: list[tuple[TableSchema, pl.DataFrame]]
-    report: AuditReport
-    record: pl.DataFrame
-    certificate: str
-    attention: list[pl.DataFrame]
-
-
-def certified_month(
-    store: Lake, study: StudySpec, month: str, *, run_id: str, recorded_at: datetime
-) -> CertifiedMonth:
-    """Predict a month by its published models, audit it and certify it; nothing is written.
-
-    Args:
-        store: the lake.
-        study: the study.
-        month: month key.
-        run_id, recorded_at: the run that does it and the time of that run.
-
-    Raises:
-        ModelMissingError: the month has no model, or its files are not those that were published.
-    """
-    now, schema = store.snapshot(), study.predictions
-    record = store.read(study.models, months=(month, month), snapshot=now)
-    fitted, ledger = load_models(study, record, month), load_ledger(record)
-    looked: list[pl.DataFrame] = []
-    frame, members = predict_month(
-        store,
-        study,
-        month,
-        record,
-        fitted,
-        ledger,
-        now,
-        on_windows=lambda windows: looked.extend(attention_of(study, fitted, windows)),
-    )
-    report = audit_predictions(store, frame, study, record, ledger, month)
-    certified = make_certificate(
-        store,
-        schema,
-        study.name,
-        month,
-        frame,
-        record=record,
-        ledger=ledger,
-        report=report,
-        snapshot=now,
-        read=reads_of(study, month),
-        learned_from=learned_from(study, record["fitted"][0]),
-        run_id=run_id,
-        recorded_at=recorded_at,
-    )
-    frame = frame.with_columns(pl.lit(certified.digest).alias("certificate"))
-    frame = frame.select(list(schema.columns)).cast(schema.polars_schema)  # pyright: ignore[reportArgumentType]
-    beside = [certified.beside, (study.members, members)]
-    return CertifiedMonth(frame, beside, report, record, certified.digest, looked)
-
-
-def reads_of(study: StudySpec, month: str) -> list[Read]:
-    """Tables and months that the predictions of a month are made of."""
-    start = month_key(sessions_before(month, study.window - 1, data_calendar()))
-    if study.decisions == "snapshots":
-        history = (FROM_THE_FIRST, month)
-        return [(study.windows, (month, month)), (study.features, history), (RAW_BARS, history)]
-    return [(study.windows, (month, month)), (study.features, (start, month))]
-
-
-def learned_from(study: StudySpec, fitted: str) -> list[Read]:
-    """Tables and months that the models of a fold learn from."""
-    history = (FROM_THE_FIRST, offset_month(fitted, -1))
-    tables = [study.features, study.windows, study.labels]
-    tables += [RAW_BARS] if study.decisions == "snapshots" else []
-    return [(table, history) for table in tables]
-
-
-def attention_file(study: StudySpec, month: str) -> Path:
-    """Where the attention of a month's examples is kept."""
-    return home() / "models" / study.name / month[:7] / "attention.parquet"
-
-
-def attention_of(study: StudySpec, fitted: FittedStudy, windows: Windows) -> list[pl.DataFrame]:
-    """Where the first network that has attention looked, for some windows spread over the month; [] where none has."""
-    for member in study.networks:
-        network = fitted.members[member.name].saved.model
-        if hasattr(network.network, "attention_weights"):
-            from trademl_pipeline.training.interpret import attention_by_window
-
-            some = windows.take(np.linspace(0, len(windows) - 1, min(len(windows), EXAMPLES)).astype(int))
-            return [attention_by_window(network, read_by(fitted, study, some))]
-    return []
-
-
-def write_attention(study: StudySpec, month: str, looked: Sequence[pl.DataFrame]) -> None:
-    """Keep what `attention_of` found in a month."""
-    for attention in looked:
-        path = attention_file(study, month)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        attention.write_parquet(path)
-
-
-def context_of(study: StudySpec, windows: Windows) -> pl.DataFrame:
-    """The features of the decisions' own sessions that the study's task publishes with."""
-    position = {name: study.feature_names.index(name) for name in study.task.context}
-    return pl.DataFrame(
-        {name: windows.matrix[windows.row, i].astype(np.float64) for name, i in position.items()}
-    )
-
-
-def read_by(fitted: FittedStudy, study: StudySpec, windows: Windows) -> Windows:
-    """The windows over the features that the models read, out of those over the study's whole set."""
-    if fitted.names == study.feature_names:
-        return windows
-    columns = [study.feature_names.index(name) for name in fitted.names]
-    return replace(windows, matrix=np.ascontiguousarray(windows.matrix[:, columns]))
 
 
 def prediction_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
-    """The asset and the gate checks of a study's predictions."""
+    """Return the asset and the gate checks of a study's predictions."""
     schema = study.predictions
-    inputs = [(study.features.name, name) for name in study.feature_names]
-    lineage = column_lineage(
-        {
-            **{c: [(study.windows.name, c)] for c in CLOCKS},
-            **{c: [*inputs, (study.models.name, "artifact")] for c in study.task.published},
-            **{c: [(study.models.name, c)] for c in ("fold", "model_run", "snapshot")},
-        }
-    )
-    deps = [
-        dg.AssetDep(study.models.name, partition_mapping=same_month()),
-        dg.AssetDep(study.windows.name, partition_mapping=same_month()),
-        dg.AssetDep(study.features.name, partition_mapping=trailing(months_back(study.window - 1))),
-    ]
 
     @dg.asset(
         name=schema.name,
@@ -281,41 +25,27 @@ def prediction_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetCh
         f"is kept in `{study.members.name}`.",
         partitions_def=MONTHS,
         backfill_policy=RUN_PER_MONTH,
-        deps=deps,
+        deps=deps_of(step.prediction_reads(study)),
         group_name="predictions",
         kinds=kinds_of(study),
         owners=OWNERS,
         tags={"study": study.name},
-        metadata=table_metadata(schema, lineage, {**PREDICTIONS, **study.task.described}),
+        metadata=table_metadata(
+            schema, step.prediction_lineage(study), {**PREDICTIONS, **study.task.described}
+        ),
     )
     def predictions(context: dg.AssetExecutionContext, lake: LakeResource) -> None:
-        store = lake.open()
+        each_month(context, step.prediction_months(workspace_of(lake), study, run_info(context)))
 
-        def month_of(month: str) -> dict[str, Any]:
-            made = certified_month(
-                store, study, month, run_id=context.run.run_id, recorded_at=run_time(context)
-            )
-            # What was written is compared with what was audited when it is read back.
-            published = publish(
-                context, store, schema, made.frame, month, lambda _: made.report, beside=made.beside
-            )
-            write_attention(study, month, made.attention)
-            mean = made.frame["score"].mean()
-            return {
-                **month_metadata(published, made.frame),
-                "mlflow_run": made.record["model_run"][0],
-                "fitted_fold": made.record["fitted"][0][:7],
-                "mean_score": None if mean is None else float(mean),  # pyright: ignore[reportArgumentType]
-                "certificate": made.certificate,
-            }
+    checks = gate_checks(
+        schema.name,
+        schema.name,
+        step.PROBES,
+        lambda store, month: step.audit_prediction_month(workspace(store), study, month),
+    )
+    return [predictions, checks]
 
-        each_month(context, month_of)
 
-    def audit_month(store: Lake, month: str) -> AuditReport:
-        record = store.read(study.models, months=(month, month))
-        load_models(study, record, month)
-        ledger = load_ledger(record)
-        written = store.read(schema, months=(month, month))
-        return audit_predictions(store, written, study, record, ledger, month)
-
-    return [predictions, gate_checks(schema.name, schema.name, PROBES, audit_month)]
+def definitions() -> dg.Definitions:
+    """The predictions of every study."""
+    return definitions_of(part for study in STUDIES.values() for part in prediction_assets(study))

@@ -1,145 +1,18 @@
-"""Input windows of a study: which rows of the feature table each decision sees."""
+"""Input windows, one asset for each study."""
 
-from typing import Any
+from functools import partial
 
 import dagster as dg
-import polars as pl
 
-from trademl_pipeline.defs.calendars import data_calendar
-from trademl_pipeline.defs.history import read_months
-from trademl_pipeline.defs.metadata import column_lineage
-from trademl_pipeline.defs.partitions import ONE_RUN, months_back, same_month, trailing
-from trademl_pipeline.defs.stage import Inputs, Sample, Stage, of_the_month, stage_assets
-from trademl_pipeline.lake import Lake
-from trademl_pipeline.leakage import AuditReport, audit_features, audit_knowledge
-from trademl_pipeline.market.calendar import month_key, month_sessions, sessions_before
-from trademl_pipeline.sequences.month import CLOCKS, PATTERN_COLUMNS, sequence_month
-from trademl_pipeline.studies import StudySpec
-from trademl_pipeline.tables import PATTERNS, UNIVERSE_MEMBERS
-from trademl_pipeline.tables.descriptions import KEY_COLUMNS
-
-PROBES = ("truncation", "incremental", "knowledge")
-
-COLUMNS = {
-    **KEY_COLUMNS,
-    "session": "Session at whose close the decision is taken; the last of the window.",
-    "window_start": "First session of the window.",
-    "n_valid": "Rows in the window; fewer than its length only after a symbol's first row.",
-    "pattern": "Pattern of the snapshot: <symbol>@<activation>.",
-    "pattern_start": "First qualifying session of the pattern.",
-    "activation": "Session from which on the pattern was active.",
-}
+from trademl_pipeline.defs.partitions import ONE_RUN
+from trademl_pipeline.defs.stage import stage_assets
+from trademl_pipeline.defs.workspace import definitions_of
+from trademl_pipeline.pipeline.sequences import sequence_stage
+from trademl_pipeline.studies import STUDIES
 
 
-def on_snapshots(study: StudySpec) -> bool:
-    """Whether a study decides on snapshots of consolidation patterns only, not on every session."""
-    return study.decisions == "snapshots"
-
-
-def window_inputs(store: Lake, study: StudySpec, month: str) -> Inputs:
-    """Keys and clocks of the feature rows that the month's windows may span, who belonged to the universe, and the
-    month's snapshots if they decide."""
-    start = sessions_before(month, study.window - 1, data_calendar())
-    reader = f"sequences_{study.name} {month[:7]}"
-    columns = ("symbol", "session", *CLOCKS)
-    rows = read_months(store, study.features, month_key(start), month, reader=reader, columns=columns)
-    inputs = {
-        "rows": rows.filter(pl.col("session") >= start),
-        "members": read_months(store, UNIVERSE_MEMBERS, month, month, reader=reader),
-    }
-    if on_snapshots(study):
-        inputs["snapshots"] = read_months(store, PATTERNS, month, month, reader=reader)
-    return inputs
-
-
-def windows_of_month(inputs: Inputs, study: StudySpec, month: str) -> pl.DataFrame:
-    """The study's windows that end in the month."""
-    return sequence_month(
-        inputs["rows"],
-        study.window,
-        month,
-        stride=study.stride,
-        snapshots=inputs.get("snapshots"),
-        members=inputs["members"],
-        calendar=data_calendar(),
+def definitions() -> dg.Definitions:
+    """The windows of every study."""
+    return definitions_of(
+        part for study in STUDIES.values() for part in stage_assets(partial(sequence_stage, study), ONE_RUN)
     )
-
-
-def audit_sequence_month(
-    published: pl.DataFrame, inputs: Inputs, study: StudySpec, month: str, sample: Sample
-) -> AuditReport:
-    """Windows must not move when later rows are deleted, and span nothing known after the decision."""
-    sessions = month_sessions(month, data_calendar())
-
-    def on_every_session(found: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-        inside = rows.filter(pl.col("session").is_between(sessions[0], sessions[-1]))
-        values = found.drop("pattern", *CLOCKS, strict=False)
-        return inside.select("symbol", "session").join(values, on=["symbol", "session"], how="left")
-
-    def windows(rows: pl.DataFrame, **sources: pl.DataFrame) -> pl.DataFrame:
-        return on_every_session(windows_of_month({"rows": rows, **sources}, study, month), rows)
-
-    audited = audit_features(
-        windows,
-        inputs["rows"],
-        sources={name: frame for name, frame in inputs.items() if name != "rows"},
-        probes=("truncation",),
-        cutoffs=sample.cutoffs,
-        sessions=sessions,
-        seed=sample.seed,
-        published=on_every_session(published, inputs["rows"]),
-    )
-    if published.is_empty():
-        return audited + AuditReport((), {"knowledge": {"rows": 0, "note": "no decision in the month"}})
-    return audited + audit_knowledge(published)
-
-
-def full_share(study: StudySpec, frame: pl.DataFrame) -> dict[str, Any]:
-    """Share of the windows that are not padded."""
-    full = float((frame["n_valid"] == study.window).sum()) / max(frame.height, 1)
-    return {"full_windows_share": full}
-
-
-def sequence_stage(study: StudySpec) -> Stage:
-    """A study's windows as a stage."""
-    schema, upstream, snapshots = study.windows, study.features.name, on_snapshots(study)
-    named = {"pattern": "pattern", "pattern_start": "start", "activation": "activation"}
-    lineage = column_lineage(
-        {
-            **{c: [(upstream, c)] for c in ("symbol", "session", *CLOCKS)},
-            **{c: [(upstream, "session")] for c in ("window_start", "n_valid")},
-            **({c: [(PATTERNS.name, named[c])] for c in PATTERN_COLUMNS} if snapshots else {}),
-        }
-    )
-    deps = [
-        dg.AssetDep(upstream, partition_mapping=trailing(months_back(study.window - 1))),
-        dg.AssetDep(UNIVERSE_MEMBERS.name, partition_mapping=same_month()),
-    ]
-    if snapshots:
-        deps.append(dg.AssetDep(PATTERNS.name, partition_mapping=same_month()))
-    stride = study.stride
-    decisions = "snapshot of a consolidation pattern" if snapshots else "decision"
-    every = f", every {stride} sessions" if stride > 1 else ""
-    return Stage(
-        schema=schema,
-        description=f"{study.title}: the window of up to {study.window} sessions behind every {decisions}{every}."
-        f"\n\nAn index into `{upstream}`, not a copy of it; windows are padded only before a symbol's first row.",
-        group="sequences",
-        deps=deps,
-        backfill=ONE_RUN,
-        probes=PROBES,
-        read=lambda store, month: window_inputs(store, study, month),
-        compute=lambda inputs, month: windows_of_month(inputs, study, month),
-        audit=lambda written, inputs, month, sample: audit_sequence_month(
-            written, inputs, study, month, sample
-        ),
-        figures=of_the_month(lambda frame: full_share(study, frame)),
-        lineage=lineage,
-        columns={c: text for c, text in COLUMNS.items() if c in schema.columns},
-        tags={"study": study.name},
-    )
-
-
-def sequence_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
-    """The asset and the gate checks of a study's windows."""
-    return stage_assets(sequence_stage(study))

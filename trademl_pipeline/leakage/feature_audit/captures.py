@@ -1,4 +1,4 @@
-"""What an extractor holds besides its arguments: frames it looks into, and state it keeps between calls.
+"""An extractor's holdings besides its arguments: frames it looks into, and state it keeps between calls.
 
 An extractor that reads the whole sample out of a closure, a global or an attribute would pass every probe
 that cuts its arguments only. So the frames it can reach are found here and are cut with the bars. State that
@@ -232,8 +232,7 @@ class State:
 
 @dataclass(frozen=True)
 class _Frozen:
-    """Contents of a container or instance: bytes, and the frames and modules in it, which are kept as they
-    are."""
+    """Contents of a container or instance: bytes, and the frames and modules in it, kept as they are."""
 
     data: bytes
     kept: dict[Any, Any]

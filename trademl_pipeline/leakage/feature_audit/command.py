@@ -199,7 +199,7 @@ def as_plain(report: AuditReport) -> dict[str, Any]:
 
 
 def verdict(report: AuditReport, title: str) -> RenderableType:
-    """What was tested and what was found, as something that rich can print."""
+    """Render what was tested and what was found, as something that rich can print."""
     leaks = len({v.column for v in report.violations})
     if report.violations:
         colour, said = "red", f"LEAK  {leaks} column{'s' * (leaks != 1)} knew the future"

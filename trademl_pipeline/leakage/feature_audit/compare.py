@@ -37,10 +37,14 @@ class Tolerance:
 
     @classmethod
     def of(cls, table: Table, rtol: float, atol: float, *, scaled: bool = False) -> "Tolerance":
-        """Tolerances for the columns of a table; `atol` counts in units of each column's median magnitude.
+        """Return tolerances for the columns of a table.
 
-        With `scaled` the relative tolerance never counts less than the column's scale, for results that are
-        only approximately equal, such as a recursion started later.
+        Args:
+            table: whose columns are compared.
+            rtol: relative tolerance; a float32 column gets at least `FLOAT32_RTOL`.
+            atol: absolute tolerance, in units of each column's median magnitude.
+            scaled: the relative tolerance never counts less than the column's scale, for results that are
+                only approximately equal, such as a recursion started later.
         """
         scale = column_scale(table)
         relative = np.where(table.single, max(rtol, FLOAT32_RTOL), rtol)
@@ -48,8 +52,7 @@ class Tolerance:
 
 
 def column_scale(table: Table) -> np.ndarray:
-    """(columns,) median magnitude of the finite non-zero values, of a sample of rows; 1 where there are
-    none."""
+    """Return (columns,) median magnitude of the finite non-zero values, of a sample of rows; 1 without any."""
     scales = np.ones(len(table.columns))
     step = max(len(table.keys) // SCALE_ROWS, 1)
     for j in range(len(table.columns)):
@@ -62,11 +65,12 @@ def column_scale(table: Table) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Difference:
-    """Where two tables disagree.
+    """The cells and rows in which two tables disagree.
 
     Attributes:
         compared: number of cells compared.
-        missing: (n,) keys that only the first table has; extra: those that only the second has.
+        missing: (n,) keys that only the first table has.
+        extra: (k,) keys that only the second has.
         keys, columns: (m,) key and column index of each cell that moved.
         before, after, delta: (m,) both values and |after - before|, infinite where a value appeared or
             vanished.

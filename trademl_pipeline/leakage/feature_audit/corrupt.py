@@ -178,8 +178,7 @@ def _corrupted(
 
 
 def split_adjusted(bars: pl.DataFrame, power: np.ndarray) -> pl.DataFrame:
-    """Bars as a vendor would restate them after a split of 2**power to 1: prices and dividends divided,
-    volumes multiplied.
+    """Restate bars as a vendor would after a split of 2**power to 1: prices and dividends divided, volumes multiplied.
 
     Args:
         bars: any bars.

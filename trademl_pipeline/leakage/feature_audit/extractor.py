@@ -18,7 +18,7 @@ from trademl_pipeline.leakage.errors import (
 )
 from trademl_pipeline.leakage.feature_audit.captures import Captures, State, captures
 from trademl_pipeline.leakage.feature_audit.compare import Difference, Tolerance, difference
-from trademl_pipeline.leakage.feature_audit.views import Panel, Timed
+from trademl_pipeline.leakage.feature_audit.views import Panel
 from trademl_pipeline.leakage.probes.published import audit_published
 from trademl_pipeline.leakage.report import AuditReport
 from trademl_pipeline.leakage.tables import KEY, Axis, Table, feature_table
@@ -28,8 +28,7 @@ HELD = "held:"
 
 @dataclass(frozen=True)
 class View:
-    """What an extractor is shown: bars, their key codes, and every source, those that it holds itself
-    included."""
+    """The input of an extractor's call: bars, their key codes, and every source, those that it holds itself too."""
 
     bars: pl.DataFrame
     keys: np.ndarray
@@ -43,9 +42,14 @@ def as_of(panel: Panel, cutoff: int, low: int = 0) -> View:
 
 
 def alone(panel: Panel, first: int, last: int, warmup: int) -> View:
-    """The sessions with indices `first` to `last`, and before them `warmup` sessions of each symbol's own.
+    """Return the sessions with indices `first` to `last`, and `warmup` sessions of each symbol's own before them.
 
     A symbol with gaps gets as many rows as any other, and reaches further back for them.
+
+    Args:
+        panel: everything.
+        first, last: session indices, both inclusive.
+        warmup: rows of each symbol before `first`.
     """
     symbol = panel.axis.symbol_of(panel.keys)
     before = panel.bars.index < first
@@ -149,12 +153,21 @@ class Extractor:
     def base(
         self, panel: Panel, rtol: float, atol: float, published: pl.DataFrame | None = None
     ) -> tuple[Table, AuditReport]:
-        """The output on everything, and how it compares with what was published.
+        """Compute the output on everything, and compare it with what was published.
 
         It is made twice, unless it is what an earlier call published: two calls have agreed then.
 
+        Args:
+            panel: everything.
+            rtol: relative tolerance between the two calls.
+            atol: absolute tolerance, in units of each column's median magnitude.
+            published: the extractor's rows as a store holds them; None: nothing was.
+
+        Returns:
+            The output, and the report of the comparison with the published rows (empty without them).
+
         Raises:
-            NonDeterministicExtractorError: the two differ.
+            NonDeterministicExtractorError: the two calls differ.
             ExtractorOutputError: there is no row.
         """
         view = whole(panel)
@@ -230,15 +243,8 @@ class Extractor:
         self._state.restore()
 
 
-def corrupted_sources(
-    panel: Panel, cutoff: int, corrupt: Callable[[Timed, np.ndarray], pl.DataFrame]
-) -> dict[str, pl.DataFrame]:
-    """Every source with `corrupt(source, future rows)` applied to what becomes visible after a cut-off."""
-    return {n: corrupt(s, s.visible > cutoff) for n, s in panel.sources.items()}
-
-
 def _takes(fn: Callable[..., Any], names: list[str]) -> bool:
-    """Whether a callable takes all these names as keywords."""
+    """True if a callable takes all these names as keywords."""
     try:
         parameters = list(inspect.signature(fn).parameters.values())[1:]
     except (TypeError, ValueError):
@@ -250,8 +256,7 @@ def _takes(fn: Callable[..., Any], names: list[str]) -> bool:
 
 
 def _returned_as_given(output: pl.DataFrame, bars: pl.DataFrame) -> tuple[frozenset[str], frozenset[str]]:
-    """Columns of the bars that an extractor hands back unchanged: those that are no numbers, and the
-    numeric."""
+    """Columns of the bars that an extractor hands back unchanged: the non-numeric and the numeric ones."""
     both = [c for c in output.columns if c not in KEY and output.schema[c] == bars.schema.get(c)]
     if not both or not set(KEY) <= set(output.columns) or output.schema["session"] != bars.schema["session"]:
         return frozenset(), frozenset()

@@ -87,8 +87,10 @@ class Findings:
             self._found.setdefault(self.columns[int(j)], _Column()).unconfirmed += int(n)
 
     def proven(self, diff: Difference, times: int) -> bool:
-        """Whether a difference would add nothing: all its columns were refused at this many cut-offs, and
-        earlier."""
+        """Return whether a difference would add nothing to what is proven.
+
+        So it is where all its columns were refused at that many cut-offs, and earlier.
+        """
         parts = [(ROWS, keys) for keys in (diff.missing, diff.extra) if len(keys)]
         parts += [(self.columns[j], diff.keys[diff.columns == j]) for j in np.unique(diff.columns)]
         for name, keys in parts:
@@ -100,8 +102,7 @@ class Findings:
         return True
 
     def exhausted(self, times: int) -> bool:
-        """Whether every feature has been refused at this many cut-offs, so that more would tell nothing
-        new."""
+        """Return whether every feature was refused at that many cut-offs, so that more would say nothing new."""
         return all(c in self._found and len(self._found[c].cutoffs) >= times for c in self.columns)
 
     def violations(self) -> tuple[Violation, ...]:

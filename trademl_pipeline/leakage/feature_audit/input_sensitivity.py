@@ -37,8 +37,18 @@ def alive_or_why_not(
     tolerance: Tolerance,
     seed: int,
 ) -> str | None:
-    """Check what the module says, unless the extractor refuses made-up bars with gaps; then return its
-    refusal.
+    """Check what the module says, unless the extractor refuses made-up bars with gaps; then return its refusal.
+
+    Args:
+        extractor: under audit.
+        panel: everything it may read.
+        base: its output on that.
+        window: first and last session index of the audited window, both inclusive.
+        tolerance: within which two values are equal.
+        seed: of the made-up values.
+
+    Returns:
+        None where the output moves with its input, else why that was not tested.
 
     Raises:
         OutsideDataError: as `check_alive`.
@@ -54,11 +64,19 @@ def alive_or_why_not(
 def check_alive(
     extractor: Extractor, panel: Panel, base: Table, window: tuple[int, int], tolerance: Tolerance, seed: int
 ) -> None:
-    """Refuse an extractor whose output does not come from its input.
+    """Refuse an extractor whose output does not come from its input. Panels of few sessions are not tested.
+
+    Args:
+        extractor: under audit.
+        panel: everything it may read.
+        base: its output on that.
+        window: first and last session index of the audited window, both inclusive.
+        tolerance: within which two values are equal.
+        seed: of the made-up values.
 
     Raises:
         OutsideDataError: a column comes from elsewhere, or only from a frame that the extractor holds, as it
-        is.
+            is.
     """
     if panel.last + 1 < MIN_SESSIONS:
         return
@@ -127,11 +145,15 @@ def _still(
 
 
 def made_up(panel: Panel, window: tuple[int, int], seed: int, *, everything: bool = True) -> View:
-    """The panel with all values made up, both ends deleted, and one bar in five deleted in between.
+    """Return the panel with all values made up, both ends deleted, and one bar in five deleted in between.
 
-    The later end is that of the audited window (first and last session index), so that some of it is left.
+    The later end is that of the audited window, so that some of it is left.
 
-    With `everything`, what the extractor holds itself is made up as well.
+    Args:
+        panel: everything.
+        window: first and last session index of the audited window, both inclusive.
+        seed: of the draws.
+        everything: make up what the extractor holds itself as well.
     """
     rng = np.random.default_rng([seed, 6])
     size = window[1] - window[0] + 1
@@ -152,8 +174,10 @@ def made_up(panel: Panel, window: tuple[int, int], seed: int, *, everything: boo
 def _sources(
     sources: Mapping[str, Timed], rng: np.random.Generator, everything: bool
 ) -> dict[str, pl.DataFrame]:
-    """Sources with made-up numbers and half of their rows; what the extractor holds only with
-    `everything`."""
+    """Sources with made-up numbers and half of their rows.
+
+    Those that the extractor holds itself stay as they are without `everything`.
+    """
     shown: dict[str, pl.DataFrame] = {}
     for name, source in sources.items():
         if name.startswith(HELD) and not everything:
@@ -165,7 +189,7 @@ def _sources(
 
 
 def _varies(table: Table, column: int, panel: Panel) -> bool:
-    """Whether a column differs among the symbols of some session and among the sessions of some symbol."""
+    """True if a column differs among the symbols of some session and among the sessions of some symbol."""
     frame = pl.DataFrame(
         {
             "symbol": panel.axis.symbol_of(table.keys),
@@ -179,7 +203,7 @@ def _varies(table: Table, column: int, panel: Panel) -> bool:
 
 
 def _copies(base: Table, column: str, panel: Panel, source: Timed) -> bool:
-    """Whether a column of the base is a column of a keyed frame, value for value."""
+    """True if a column of the base is a column of a keyed frame, value for value."""
     frame = source.frame
     if not {"symbol", "session"} <= set(frame.columns) or frame.schema["session"] != panel.axis.dtype:
         return False

@@ -217,7 +217,7 @@ class FeatureAudit:
         )
 
     def _carried(self, view: View, table: Table) -> Difference:
-        """What state that is kept between calls does to a view that is computed after everything else."""
+        """Effect of state that is kept between calls on a view that is computed after everything else."""
         self.extractor(whole(self.panel), "on all bars")
         again = self.extractor(view, "after a call on all bars", fresh=False)
         return difference(table.arranged(self.base.columns), again.arranged(self.base.columns), self.strict)
@@ -308,6 +308,6 @@ class FeatureAudit:
 
 
 def _has_gaps(bars: pl.DataFrame) -> bool:
-    """Whether prices are missing somewhere, so that an extractor must be able to take it."""
+    """True if prices are missing somewhere, so that an extractor must be able to take it."""
     prices = [c for c, t in bars.schema.items() if c.lower() in PRICES and t.is_float()]
     return any(bars[c].null_count() or bars[c].is_nan().any() for c in prices)

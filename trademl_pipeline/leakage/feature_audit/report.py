@@ -1,4 +1,4 @@
-"""What a probe of features found and tested, as a report."""
+"""The findings of a probe of features and its coverage, as a report."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -40,7 +40,16 @@ def report_of(
     view: ViewAt | None,
     **more: Any,
 ) -> AuditReport:
-    """Violations and coverage; `view` gives what a cut-off was computed on."""
+    """Return the report of one probe: its violations, with traces of the first, and its coverage.
+
+    Args:
+        audit: of the features: panel, extractor, cut-offs and base output.
+        findings: of the probe.
+        before: calls of the extractor and bars handed over before the probe began, to count its own.
+        sweep: that made the findings; None for a probe without one.
+        view: gives the input that a cut-off was computed on, for the traces; None: no trace.
+        more: further entries of the coverage; `splits` or `months` stand instead of the cut-offs.
+    """
     days = audit.panel.axis.sessions
     coverage: dict[str, Any] = {
         "columns": len(audit.base.columns),
@@ -105,7 +114,6 @@ def _traced(
 
 
 def _left_out(audit: AuditedFeatures) -> int | None:
-    """Number of symbols with bars and without a row: a list of names fixed in hindsight would look like
-    this."""
+    """Number of symbols with bars and without a row. A list of names fixed in hindsight looks like this."""
     with_rows = np.unique(audit.panel.axis.symbol_of(audit.base.keys))
     return len(audit.panel.axis.symbols) - len(with_rows) or None

@@ -76,13 +76,20 @@ class Cells:
         return self.base.take(np.sort(rows))
 
     def silent_until(self, cutoff: int) -> bool:
-        """Whether nothing but missing values was published up to a session."""
+        """Return whether nothing but missing values was published up to a session."""
         return not np.isfinite(self.base.values[self._session <= cutoff]).any()
 
     def compare(
         self, other: Table, after: int, until: int, tolerance: Tolerance, symbols: np.ndarray | None = None
     ) -> Difference:
-        """Difference between the base and another table over a stretch."""
+        """Return the difference between the base and another table over a stretch of the audited window.
+
+        Args:
+            other: computed on another view; its columns are put in the base's order.
+            after, until: session indices; the stretch is (after, until].
+            tolerance: within which two values are equal.
+            symbols: (symbols,) mask of those to compare; None: all.
+        """
         session = self._axis.session_of(other.keys)
         inside = (session > after) & (session <= until) & (session >= self.first) & (session <= self.last)
         return difference(
@@ -114,13 +121,18 @@ def make_plan(
     budget: int | None = None,
     seed: int = 0,
 ) -> Plan:
-    """The cheapest plan whose result is not weaker, see the module's text.
+    """Choose the cheapest plan whose result is not weaker, see the module's text.
 
     Args:
+        extractor: under audit; called on samples to see which window suffices and whether symbols are
+            separable.
+        panel: everything.
+        cutoffs: session indices to be swept.
         loose: tolerance for computations that start later than the base.
         warmup: declared sessions of history that a value needs; None to look for it.
         exact: bars in all up to which full history is used; None for `EXACT_ROWS`.
         budget: bars in all up to which symbols are not split into groups; None for the module's.
+        seed: of the samples.
     """
     exact = EXACT_ROWS if exact is None else exact
     if budget is None:
@@ -169,9 +181,17 @@ def separable(
     window: int | None,
     seed: int,
 ) -> bool:
-    """Whether some symbols on their own come out as among all, on a few sampled sessions.
+    """Return whether some symbols on their own come out as among all, on a few sampled sessions.
 
     A wrong yes costs time only: values of a group that disagree are looked at again with all symbols.
+
+    Args:
+        extractor: under audit.
+        panel: everything.
+        cutoffs: session indices to sample from.
+        loose: tolerance for computations that start later than the base.
+        window: sessions of history handed over; None for all.
+        seed: of the choice of symbols.
     """
     rng = np.random.default_rng([seed, 1])
     for t in _samples(cutoffs):
@@ -199,8 +219,8 @@ class Sweep:
     """One probe over many cut-offs.
 
     Attributes:
-        make: (panel, cutoff, low) -> the view to compute cheaply; sure: (panel, cutoff) -> the view that can
-            refuse.
+        make: (panel, cutoff, low) -> the view to compute cheaply.
+        sure: (panel, cutoff) -> the view that can refuse.
         what: of the input, for messages, such as "on the bars up to".
         strict, loose: tolerances for the sure computation, and for one that starts later.
         always_confirm: the cheap view is not the sure one even with full history.
@@ -284,8 +304,7 @@ class Sweep:
             self._confirm(after, cutoff)
 
     def _confirm(self, after: int, cutoff: int) -> None:
-        """Let the computation with everything known decide; if it agrees with the base, be less cheap next
-        time."""
+        """Let the computation with everything known decide; if it agrees with the base, be less cheap from now on."""
         where = f"{self.what} {self.panel.axis.sessions[cutoff]}"
         table = self.extractor(self.sure(cutoff), where, sessions=(after + 1, cutoff))
         diff = self.cells.compare(table, after, cutoff, self.strict)

@@ -200,8 +200,7 @@ class Panel:
         return np.where(times.is_null().to_numpy(), -1, index)
 
     def _known(self, times: pl.Series) -> np.ndarray:
-        """(rows,) first session index whose decision may use what became known at these times; null:
-        never."""
+        """(rows,) first session index whose decision may use what became known at these times; null: never."""
         index = np.searchsorted(self.decisions, _micros(times), side="left")
         return np.where(times.is_null().to_numpy(), len(self.axis.sessions), index)
 

@@ -1,4 +1,4 @@
-"""What have the fitted objects seen, and when were test rows read? (probes "fit_ledger" and "access")
+"""The record of fits: which rows the fitted objects saw, and when test rows were read ("fit_ledger", "access").
 
 The properties: **the rows that any fitted object of a fold has seen are training rows of that fold**, and
 **test rows are read after everything is fitted, once.**

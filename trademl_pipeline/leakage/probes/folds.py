@@ -115,8 +115,10 @@ def _shared(train: pl.DataFrame, test: pl.DataFrame, start: date) -> Violation |
 
 
 def _understated(train: pl.DataFrame, sessions: np.ndarray, start: date) -> Violation | None:
-    """Labels that end nearer than their horizon in sessions: counted in calendar days, or in rows of a gappy
-    symbol."""
+    """Labels that end nearer than their horizon in sessions.
+
+    They were counted in calendar days, or in rows of a gappy symbol.
+    """
     if "horizon" not in train.columns:
         return None
     if train["horizon"].null_count() or not train.schema["horizon"].is_integer():

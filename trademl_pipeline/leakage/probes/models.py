@@ -137,11 +137,11 @@ class _Probe:
         return outputs
 
     def by_step(self, values: np.ndarray) -> bool:
-        """Whether an output has a step axis."""
+        """True if an output has a step axis."""
         return values.ndim >= 2 and values.shape[1] == self.x.shape[1]
 
     def moved(self, name: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Where an output moved."""
+        """Positions at which an output moved."""
         size = np.maximum(np.maximum(np.abs(a), np.abs(b)), self.scale.get(name, 0.0))
         with np.errstate(invalid="ignore"):
             return ~(np.abs(a - b) <= self.rtol * size + self.atol)

@@ -180,10 +180,16 @@ def _day(stamp: pl.Expr, zone: str | None, calendar: str) -> pl.Expr:
 
 
 def in_range(layout: Layout, calendar: str, where: str, start: date, end: date) -> pl.Expr:
-    """Whether a row's session is in [start, end].
+    """Return the condition that a row's session lies in [start, end].
 
     Where the raw column is ordered as the sessions are, it is asked too, so that a reader can skip what is
     out of range by the statistics of the file.
+
+    Args:
+        layout: which column of the table holds which of ours.
+        calendar: exchange calendar that sessions are on, such as "XNYS".
+        where: name of the table in an error.
+        start, end: days, both inclusive.
     """
     raw, dtype = pl.col(layout.names["session"]), layout.dtypes["session"]
     exact = session(layout, calendar, where).is_between(start, end)
@@ -199,7 +205,7 @@ def in_range(layout: Layout, calendar: str, where: str, start: date, end: date) 
 
 
 def undated(layout: Layout, calendar: str, where: str) -> pl.Expr:
-    """Whether a row has no readable date, or one that no calendar of this project reaches."""
+    """Return the condition that a row has no readable date, or one that no calendar of this project reaches."""
     day = session(layout, calendar, where)
     return day.is_null() | ~day.is_between(FIRST_DAY, LAST_DAY)
 

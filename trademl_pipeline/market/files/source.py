@@ -182,7 +182,7 @@ class FileSource:
         return self._dressed(frame)
 
     def around_the_clock(self) -> bool:
-        """Whether the days go on over weekends: at least a tenth of all rows on Saturdays, and on Sundays."""
+        """Return whether days go on over weekends: at least a tenth of all rows on Saturdays, and on Sundays."""
         days = [
             part.rows.select(session(part.layout, self.calendar, str(part.path)).dt.weekday().alias("day"))
             for part in self._parts

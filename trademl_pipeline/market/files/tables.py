@@ -65,7 +65,7 @@ def find_files(path: Path) -> list[Path]:
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether a file is Parquet by its name."""
+    """Return whether a file is Parquet by its name."""
     return path.name.lower().endswith(PARQUET_SUFFIXES)
 
 
@@ -91,9 +91,18 @@ def collect(frames: list[pl.LazyFrame], path: Path) -> list[pl.DataFrame]:
 
 
 def converted(path: Path, columns: Mapping[str, str], calendar: str, cache: Path) -> Path:
-    """A CSV as Parquet in our columns, sorted by session, from the cache where it is there already.
+    """Return a CSV as Parquet in our columns, sorted by session, from the cache where it is there already.
 
     The cache's entry is found by the file's path, size and time of change, and by the settings that shape it.
+
+    Args:
+        path: the CSV file.
+        columns: our column names -> the file's, for those that are not recognised by name.
+        calendar: exchange calendar that sessions are on, such as "XNYS".
+        cache: folder of the converted files; made where it is missing.
+
+    Returns:
+        Path of the Parquet file.
 
     Raises:
         SourceFileError: the file cannot be read.

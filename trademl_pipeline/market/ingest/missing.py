@@ -1,4 +1,4 @@
-"""What a month still lacks: the least that a daily run has to fetch."""
+"""The gaps of a month: the least that a daily run has to fetch."""
 
 from datetime import datetime, timedelta
 

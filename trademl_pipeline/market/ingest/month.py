@@ -21,7 +21,7 @@ _MARK = "\x1f"
 
 @dataclass(frozen=True)
 class Fetched:
-    """What a source gave for a month: good and refused rows, and what was asked for."""
+    """A source's answer for a month: good and refused rows, and what was asked for."""
 
     split: SplitBars
     scopes: tuple[Scope, ...]
@@ -37,6 +37,14 @@ def fetch(
     only_missing: bool,
 ) -> Fetched:
     """Ask a source for a month, or for what the lake lacks of it, and judge every row.
+
+    Args:
+        source: of the bars.
+        store: the lake.
+        tables: of the source's time frame.
+        month: partition key "YYYY-MM-01".
+        ingested_at: moment of the fetch, with time zone.
+        only_missing: ask a remote source only for symbols and days that the lake lacks; files are read whole.
 
     Raises:
         EmptyMonthError: the source has nothing for a month of which the lake has nothing either.
@@ -63,7 +71,14 @@ def fetch(
 
 
 def judged(frame: pl.DataFrame, source: BarSource, tables: BarTables, ingested_at: datetime) -> SplitBars:
-    """Split good rows from bad by the rules of `quality.split_bars`; intraday bars are one a moment, not one a day."""
+    """Split good rows from bad by the rules of `quality.split_bars`; intraday bars are one a moment, not one a day.
+
+    Args:
+        frame: rows in `SOURCE_COLUMNS`.
+        source: that gave them; its time frame and calendar count.
+        tables: of that time frame.
+        ingested_at: moment of the fetch, with time zone.
+    """
     if source.timeframe == DAILY:
         return split_bars(frame, ingested_at=ingested_at, calendar=source.calendar)
     named = pl.concat_str("symbol", pl.col("event_time").dt.timestamp().cast(pl.String), separator=_MARK)
@@ -78,7 +93,19 @@ def judged(frame: pl.DataFrame, source: BarSource, tables: BarTables, ingested_a
 def merged(
     fetched: Fetched, store: Lake, tables: BarTables, month: str, *, ingested_at: datetime, revisions: str
 ) -> Merged:
-    """The month after the fetch. Call it while `store.merging` holds the month, until it is published."""
+    """Merge a fetch with the month in the lake.
+
+    Call it while `store.merging` holds the month, until it is published.
+
+    Args:
+        fetched: good and refused rows, and what was asked for.
+        store: the lake.
+        tables: of the time frame.
+        month: partition key "YYYY-MM-01".
+        ingested_at: moment of the fetch, with time zone.
+        revisions: "latest" to hold what the source says now; anything else holds the first value known, see
+            `merge`.
+    """
     return merge(
         fetched.split.good,
         stored=month_of(store, tables.bars, month),
@@ -93,7 +120,14 @@ def merged(
 
 
 def quarantine(fetched: Fetched, store: Lake, tables: BarTables, month: str) -> pl.DataFrame:
-    """The month's refused rows after the fetch: its own, and those of what it did not ask for."""
+    """Return the month's refused rows after the fetch: its own, and those of what it did not ask for.
+
+    Args:
+        fetched: good and refused rows, and what was asked for.
+        store: the lake.
+        tables: of the time frame.
+        month: partition key "YYYY-MM-01".
+    """
     refused = fetched.split.quarantined
     if any(scope.symbols is None for scope in fetched.scopes):
         return refused

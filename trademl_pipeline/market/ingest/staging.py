@@ -43,7 +43,7 @@ class Piece:
         return hashlib.sha256(",".join(self.symbols).encode()).hexdigest()[:16]
 
     def file(self, folder: Path) -> Path:
-        """Where the piece lies."""
+        """Return the piece's path in a folder."""
         return folder / f"{self.batch}_{self.start}_{self.end}.parquet"
 
 

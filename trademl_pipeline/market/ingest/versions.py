@@ -39,9 +39,11 @@ _FIGURES = (*PRICE_COLUMNS, "volume", "split_factor", "dividend")
 
 @dataclass(frozen=True)
 class Scope:
-    """What a fetch has asked for: only there does the absence of a bar mean anything.
+    """The symbols and days that a fetch asked for: only there does the absence of a bar mean anything.
 
-    symbols: None for all that the source has. start, end: calendar days, inclusive.
+    Attributes:
+        symbols: None for all that the source has.
+        start, end: calendar days, both inclusive.
     """
 
     symbols: tuple[str, ...] | None
@@ -49,17 +51,22 @@ class Scope:
     end: date
 
     def covers(self) -> pl.Expr:
-        """Whether a row lies in what was asked for."""
+        """Return the condition that a row lies in what was asked for."""
         asked = pl.col("session").is_between(self.start, self.end)
         return asked if self.symbols is None else asked & pl.col("symbol").is_in(list(self.symbols))
 
 
 @dataclass(frozen=True)
 class Merged:
-    """One month after a fetch: `bars` to publish, `versions` to append, and how many rows are what.
+    """One month after a fetch, and how many rows are what.
 
-    new: seen for the first time; restated: other values than before; late: behind the symbol's last bar;
-    withdrawn: no longer there.
+    Attributes:
+        bars: to publish.
+        versions: to append.
+        new: rows seen for the first time.
+        restated: rows with other values than before.
+        late: rows behind the symbol's last bar.
+        withdrawn: rows no longer there.
     """
 
     bars: pl.DataFrame
@@ -152,7 +159,7 @@ def _theirs() -> list[pl.Expr]:
 
 
 def _differs() -> pl.Expr:
-    """Whether a row's values are others than those held, beyond the noise of single precision."""
+    """True if a row's values are others than those held, beyond the noise of single precision."""
 
     def other(name: str) -> pl.Expr:
         now, before = pl.col(name), pl.col(f"{name}_held")
@@ -196,7 +203,7 @@ def _gone(
 
 
 def _latest(good: pl.DataFrame, stored: pl.DataFrame, covered: pl.Expr, key: list[str]) -> pl.DataFrame:
-    """What the source says now; rows that say the same as before stay as they are, ingestion time included."""
+    """The source's rows now; those that say the same as before stay as they are, ingestion time included."""
     before = stored.select(*key, *_theirs(), pl.col("knowledge_time").alias("_known"))
     pairs = good.join(before, on=key, how="left")
     same = pl.col("open_held").is_not_null() & ~_differs() & (pl.col("knowledge_time") == pl.col("_known"))
@@ -240,7 +247,14 @@ def bars(
 def standing(
     ledger: pl.DataFrame, tables: BarTables, as_of: datetime | None, clock: Clock = "knowledge_time"
 ) -> pl.DataFrame:
-    """The bars that stand at a moment, of the versions in a ledger sorted by key and version; see `bars`."""
+    """Return the bars that stand at a moment; see `bars`.
+
+    Args:
+        ledger: versions, sorted by key and version.
+        tables: of the time frame.
+        as_of: the moment, with time zone; None: the last version of each bar.
+        clock: "knowledge_time" for what was known at the moment, "ingested_at" for what this lake had.
+    """
     key, columns = list(tables.key), list(tables.bars.columns)
     known = ledger
     if as_of is not None:

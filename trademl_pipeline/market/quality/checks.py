@@ -1,4 +1,4 @@
-"""What is suspicious about bars that no single row gives away.
+"""Checks for what is suspicious about bars that no single row gives away.
 
 Each check looks at bars of some sessions with those before, and returns findings: symbol, session, count and
 detail. A finding stands on the session on which it could be known, the later one where two are needed, so that a

@@ -58,7 +58,18 @@ def mount(
     bucket: TokenBucket,
     secrets: Sequence[str] = (),
 ) -> requests.Session:
-    """Let a session ask patiently, wherever it goes."""
+    """Let a session ask patiently, wherever it goes.
+
+    Args:
+        session: gets an adapter for https and http.
+        vendor: name in messages.
+        patience: attempts, time-outs and waits.
+        bucket: shared by all that ask the vendor; holds requests back to its rate.
+        secrets: texts that no message may show.
+
+    Returns:
+        The session.
+    """
     adapter = PatientAdapter(vendor, patience, bucket, redactor(secrets))
     session.mount("https://", adapter)
     session.mount("http://", adapter)

@@ -22,7 +22,7 @@ BROKEN = frozenset({408, 500, 502, 503, 504, 520, 522, 524})
 
 
 class Answer(Protocol):
-    """What the policy looks at in a response, of whichever HTTP library."""
+    """The parts of a response that the policy looks at, of whichever HTTP library."""
 
     @property
     def status_code(self) -> int:
@@ -53,10 +53,13 @@ class TransientError(Exception):
 
 @dataclass(frozen=True)
 class Patience:
-    """How long and how often.
+    """Limits of attempts and waits.
 
-    attempts: requests before giving up. connect, read: time-outs in seconds. first_wait, longest_wait: range of
-    the growing waits in seconds; a Retry-After beyond `longest_rest` seconds is an error at once.
+    Attributes:
+        attempts: requests before giving up.
+        connect, read: time-outs in seconds.
+        first_wait, longest_wait: range of the growing waits, in seconds.
+        longest_rest: a Retry-After beyond so many seconds is an error at once.
     """
 
     attempts: int = 6
@@ -142,8 +145,12 @@ def patiently(
 
     Args:
         send: sends it once and reads the whole answer.
+        vendor: name in messages.
+        patience: attempts and waits.
+        bucket: holds each attempt back to the vendor's rate.
         transient: the HTTP library's own errors after which to ask again.
         redact: takes keys out of a text.
+        sleep: waits that many seconds; tests hand in their own.
 
     Returns:
         The answer, whatever its status, unless that means busy or broken.

@@ -1,4 +1,4 @@
-"""What the sources of all vendors share: their symbols and time frame, and the shape of what they hand over."""
+"""Common ground of all vendors' sources: their symbols and time frame, and the shape of what they hand over."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -137,11 +137,13 @@ class VendorSource:
         return frame.join(days, on="session", how="left")
 
     def stamped(self, frame: pl.DataFrame, *, cut: bool) -> pl.DataFrame:
-        """Intraday rows (symbol, `start` in UTC) with their session and `event_time`, the end of the bar.
+        """Return intraday rows (symbol, `start` in UTC) with their session and `event_time`, the end of the bar.
 
         A bar belongs to the day on which it starts, in the exchange's time zone.
 
-        cut: bars hold trades of the regular session only, so that the last ends with the close.
+        Args:
+            frame: the rows.
+            cut: bars hold trades of the regular session only, so that the last ends with the close.
         """
         return timed_bars(frame, LENGTHS[self.timeframe], self.calendar, cut=cut)
 

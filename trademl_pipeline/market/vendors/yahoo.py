@@ -2,12 +2,12 @@
 
 Yahoo adjusts its history for every later split, and so rewrites it with each. The prices as traded are put
 together again from the splits that it lists: `as traded = adjusted * product of the splits after that day`
-(volumes divided, dividends multiplied by the same). Therefore every fetch asks for a symbol's splits up to now.
-Yahoo keeps prices in single precision; seven figures are true.
+(volumes divided, dividends multiplied by the same). Therefore every fetch asks for a symbol's splits up to
+now. Yahoo keeps prices in single precision; seven figures are true.
 
-Yahoo drops names that were delisted, so a history fetched from it alone is biased to survivors. Of 1 h bars it
-keeps about two years, of 1 min bars about a month. The capital
-gains of a fund are in its dividend already.
+Yahoo drops names that were delisted, so a history fetched from it alone is biased to survivors. Of 1 h bars
+it keeps about two years, of 1 min bars about a month. The capital gains of a fund are in its dividend
+already.
 """
 
 from collections.abc import Sequence
@@ -120,7 +120,7 @@ class YahooSource(VendorSource):
     def _history(
         self, yfinance: Any, ticker: Any, symbol: str, interval: str, start: date, stop: date
     ) -> pl.DataFrame:
-        """What yfinance gives for one symbol: `stamp` (UTC) and its columns under our names; no rows if unknown."""
+        """Rows that yfinance gives for one symbol: `stamp` (UTC) and its columns under our names; none if unknown."""
         from yfinance import exceptions
 
         config = yfinance.config.debug

@@ -1,8 +1,7 @@
-"""Ensembles of models: fixed weights, weights by horizon, weights fitted on, and models stacked on,
-out-of-fold predictions.
+"""Ensembles of models: weights fixed, by horizon or fitted out of fold, and models stacked on such predictions.
 
-Predictions of members are arrays of one shape, (n,) or (n, classes), by member name. Whatever is fitted
-here is fitted on inner folds of the training rows and through the ledger.
+Predictions of members are arrays of one shape, (n,) or (n, classes), by member name. Whatever is fitted here
+is fitted on inner folds of the training rows and through the ledger.
 """
 
 from collections.abc import Callable, Mapping
@@ -99,9 +98,8 @@ def out_of_fold(
 
     Args:
         keys: symbol, session, label_end of the training rows.
-        members: by name, a function of (training positions, validation positions) that fits a fresh model
-        on the
-            former and returns predictions for the latter.
+        members: by name, a function of (training positions, validation positions) that fits a fresh model on
+            the former and returns predictions for the latter.
         folds, validation_sessions, embargo: of :func:`inner_folds`.
         ledger: records each member's fit on each inner fold.
     """

@@ -12,7 +12,17 @@ from trademl_pipeline.training.networks.schedule import Augmentation
 def augment(
     x: torch.Tensor, mask: torch.Tensor, how: Augmentation, rng: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Warped, sliced and noisy copies: x (batch, time, features), mask (batch, time) -> the same shapes."""
+    """Return warped, sliced and noisy copies of windows, of the same shapes.
+
+    Args:
+        x: (batch, time, feature), scaled, 0 where padded.
+        mask: (batch, time) bool, true on real steps.
+        how: strength of each change.
+        rng: draws everything.
+
+    Returns:
+        x and mask.
+    """
     batch, length, _ = x.shape
 
     def drawn(low: float, high: float, otherwise: float) -> torch.Tensor:
@@ -29,8 +39,7 @@ def augment(
 
 
 def _warp(x: torch.Tensor, mask: torch.Tensor, speed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Read each window at ``speed`` (batch, 1) steps a step, backwards from its end; between steps
-    linearly."""
+    """Read each window backwards from its end at ``speed`` (batch, 1) steps a step, linear between steps."""
     length = x.shape[1]
     back = torch.arange(length - 1, -1, -1, device=x.device, dtype=x.dtype)
     place = (length - 1) - back * speed

@@ -59,31 +59,6 @@ def fine_tune(
     return tuned
 
 
-def fine_tune_symbols(
-    base: FittedNetwork,
-    windows: Windows,
-    loss: nn.Module | Callable[[Windows], nn.Module],
-    config: TrainConfig,
-    symbols: list[str],
-    *,
-    ledger: FitLedger,
-    metric: Metric | None = None,
-) -> tuple[dict[str, FittedNetwork], dict[str, str]]:
-    """Fine-tune one model a symbol.
-
-    Returns:
-        Models by symbol, and by symbol the reason why it keeps the base (too few rows, a single class …).
-    """
-    tuned, kept = {}, {}
-    for symbol in symbols:
-        own = windows.take((windows.keys["symbol"] == symbol).to_numpy())
-        try:
-            tuned[symbol] = fine_tune(base, own, loss, config, ledger=ledger, metric=metric)
-        except FitError as reason:
-            kept[symbol] = str(reason)
-    return tuned, kept
-
-
 @dataclass(frozen=True)
 class OnlineConfig:
     """How online steps are taken.

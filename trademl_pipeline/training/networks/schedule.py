@@ -1,4 +1,4 @@
-"""What a training run is told: learning rate, stopping, augmentation, curriculum. Does not import torch."""
+"""Settings of a training run: learning rate, stopping, augmentation, curriculum. Does not import torch."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to each window, drawn anew in every epoch.
+    """Changes made to each window, drawn anew in every epoch.
 
     Attributes:
         noise: standard deviation of the Gaussian noise, in units of a feature's robust deviation.

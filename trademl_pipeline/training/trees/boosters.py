@@ -12,10 +12,14 @@ Objective = Literal["classes", "value", "chance"]
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows to boost on: x (rows, features), y (rows,) class positions 0 … m - 1 or values, weight (rows,).
+    """Rows to boost on.
 
-    offset: where the trees start from, log odds of chances (rows,) or log shares of classes (rows, m); None: from what
-    all rows have in common.
+    Attributes:
+        x: (rows, features).
+        y: (rows,) class positions 0 … m - 1, or values.
+        weight: (rows,).
+        offset: where the trees start from, log odds of chances (rows,) or log shares of classes (rows, m);
+            None: from what all rows have in common.
     """
 
     x: np.ndarray
@@ -26,7 +30,15 @@ class Rows:
 
 @dataclass(frozen=True)
 class Boosting:
-    """What all calls of a fit share: its config, seed of the draws, threads, number of classes (1: none), objective."""
+    """Settings of all calls of a fit.
+
+    Attributes:
+        config: hyper-parameters.
+        seed: of the draws.
+        threads: of the library.
+        classes: number of classes; 1: none.
+        objective: of the boosting.
+    """
 
     config: Any
     seed: int
@@ -46,10 +58,17 @@ class Boosted:
 
 
 class Library(Protocol):
-    """What is needed of a boosting library."""
+    """The calls that are made of a boosting library."""
 
     def train(self, rows: Rows, validation: Rows | None, rounds: int, how: Boosting) -> Boosted:
-        """Boost `rounds` rounds, or stop early on the validation rows."""
+        """Boost `rounds` rounds, or stop early on the validation rows.
+
+        Args:
+            rows: to learn from.
+            validation: rows that stop the boosting; None: all rounds are made.
+            rounds: most boosting rounds.
+            how: config, seed, threads and objective of the fit.
+        """
         ...
 
     def load(self, text: str) -> Any:
@@ -65,7 +84,11 @@ class LightGBM:
     """Row-wise histograms and `deterministic`, so the model depends on neither threads nor machine load."""
 
     def train(self, rows: Rows, validation: Rows | None, rounds: int, how: Boosting) -> Boosted:
-        """See `Library.train`."""
+        """Boost `rounds` rounds, or stop early on the validation rows.
+
+        Args:
+            rows, validation, rounds, how: as in `Library.train`.
+        """
         import lightgbm
 
         loss_of, metric = {
@@ -124,7 +147,11 @@ class XGBoost:
     """Histogram trees; the model is kept as the library's JSON."""
 
     def train(self, rows: Rows, validation: Rows | None, rounds: int, how: Boosting) -> Boosted:
-        """See `Library.train`."""
+        """Boost `rounds` rounds, or stop early on the validation rows.
+
+        Args:
+            rows, validation, rounds, how: as in `Library.train`.
+        """
         import xgboost
 
         loss_of, metric = {

@@ -167,7 +167,17 @@ def fit_xgboost(
     ledger: FitLedger,
     together: np.ndarray | None = None,
 ) -> TreeModel:
-    """Fit XGBoost; arguments, result and errors as `fit_lightgbm`."""
+    """Fit XGBoost on one fold's training rows; the same rows, config and seed give the same model.
+
+    Args:
+        keys, x, features, config, seed, threads, ledger, together: as in `fit_lightgbm`.
+
+    Returns:
+        The fitted model.
+
+    Raises:
+        FitError: as `fit_lightgbm`.
+    """
     return _fit("xgboost", keys, x, features, config, seed, threads, ledger, together)
 
 

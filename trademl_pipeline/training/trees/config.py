@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class TreeConfig:
-    """What both libraries have in common.
+    """Settings that both libraries have in common.
 
     Attributes:
         n_classes: classes are 0 … n_classes - 1.

@@ -1,4 +1,4 @@
-"""What boosted trees accept as training rows, and what they refuse."""
+"""Training rows of boosted trees: what is accepted, and what is refused."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,14 @@ from trademl_pipeline.training.trees.config import TreeConfig
 
 
 def weighted_rows(matrix: np.ndarray, y: np.ndarray, classes: np.ndarray, weight: np.ndarray) -> Rows:
-    """Rows with classes as positions in `classes` and the weight of each row's class."""
+    """Return rows with classes as positions in `classes` and the weight of each row's class.
+
+    Args:
+        matrix: (rows, features).
+        y: (rows,) classes.
+        classes: (m,) classes that occur, ascending.
+        weight: (n_classes,) weight of each class.
+    """
     return Rows(matrix, np.searchsorted(classes, y), weight[y])
 
 

@@ -24,7 +24,7 @@ _LEAST = 1e-6
 
 @dataclass(frozen=True)
 class Columns:
-    """What is predicted.
+    """The predicted columns.
 
     Attributes:
         names: of the columns.

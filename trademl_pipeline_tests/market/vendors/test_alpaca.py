@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from trademl_pipeline.market.calendar import close_utc, early_closes, sessions
+from trademl_pipeline.market.calendar import close_utc, sessions
 from trademl_pipeline.market.errors import (
     EmptyMonthError,
     MissingKeyError,
@@ -114,7 +114,7 @@ def test_actions_stand_on_their_ex_date(alpaca: Alpaca):
 
 
 def test_hours_outside_the_session_are_left_out_and_bars_are_stamped_by_their_end(alpaca: Alpaca):
-    half_day = early_closes(date(2021, 11, 20), date(2021, 11, 30))[0]
+    half_day = date(2021, 11, 26)
     frame = source(alpaca, "AAPL", timeframe="1h").fetch(None, date(2021, 11, 22), date(2021, 11, 30))
     usual = frame.filter(frame["session"] == date(2021, 11, 23))["event_time"].to_list()
     # 09:00-10:00 holds the opening, 15:00-16:00 ends with the close.

@@ -12,7 +12,6 @@ from trademl_pipeline.training.networks.fine_tune import (
     OnlineConfig,
     OnlineUpdate,
     fine_tune,
-    fine_tune_symbols,
     freeze_backbone,
 )
 from trademl_pipeline.training.networks.loop import fit_network
@@ -66,17 +65,6 @@ def test_the_base_comes_back_where_no_epoch_beats_it(base):
     assert tuned.best_epoch == -1
     for a, b in zip(tuned.model.state_dict().values(), fitted.model.state_dict().values(), strict=True):
         assert torch.equal(a, b)
-
-
-def test_symbols_that_cannot_be_tuned_keep_the_base_and_say_why(base):
-    fitted, windows, _ = base
-    ledger = FitLedger("2020-06-01")
-    config = replace(CONFIG, epochs=1)
-    tuned, kept = fine_tune_symbols(
-        fitted, windows, CrossEntropyLoss(), config, ["S000", "S999"], ledger=ledger
-    )
-    assert list(tuned) == ["S000"]
-    assert "no training rows" in kept["S999"]
 
 
 def early_late(windows):

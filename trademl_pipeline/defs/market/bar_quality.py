@@ -1,0 +1,66 @@
+"""How good the bars of a month are: a table, and the same checks on `raw_bars`."""
+
+from collections.abc import Iterable
+
+import dagster as dg
+
+from trademl_pipeline.defs.calendars import data_calendar
+from trademl_pipeline.defs.gate import check_result, checked_months, each_month, failing, run_info
+from trademl_pipeline.defs.metadata import OWNERS, TABLE_KINDS, table_metadata
+from trademl_pipeline.defs.partitions import MONTHS, ONE_RUN_BESIDE
+from trademl_pipeline.defs.quality import QualityResource
+from trademl_pipeline.defs.resources import LakeResource
+from trademl_pipeline.defs.stage import deps_of
+from trademl_pipeline.defs.workspace import definitions_of
+from trademl_pipeline.market.quality.report import DEFAULT_RULES, DESCRIPTIONS
+from trademl_pipeline.pipeline import bar_quality as step
+from trademl_pipeline.tables.descriptions import QUALITY
+
+
+@dg.asset(
+    description=step.__doc__,
+    partitions_def=MONTHS,
+    backfill_policy=ONE_RUN_BESIDE,
+    deps=deps_of(step.READS),
+    group_name="market",
+    kinds=TABLE_KINDS,
+    owners=OWNERS,
+    metadata=table_metadata(step.BAR_QUALITY, descriptions=QUALITY),
+)
+def bar_quality(context: dg.AssetExecutionContext, lake: LakeResource, quality: QualityResource) -> None:
+    """Check, publish, show."""
+    months = list(context.partition_keys)
+    with failing():
+        body = step.bar_quality_months(
+            quality.plain(), lake.open(), run_info(context), months, data_calendar()
+        )
+    each_month(context, body)
+
+
+@dg.multi_asset_check(
+    name="quality_raw_bars",
+    description="Quality of the bars, by month.",
+    specs=[
+        dg.AssetCheckSpec(
+            name=check, asset="raw_bars", partitions_def=MONTHS, description=DESCRIPTIONS[check]
+        )
+        for check in DEFAULT_RULES
+    ],
+    can_subset=True,
+)
+def raw_bars_quality(
+    context: dg.AssetCheckExecutionContext, lake: LakeResource, quality: QualityResource
+) -> Iterable[dg.AssetCheckResult]:
+    """Every check on what the lake holds; in a range of months it fails if it fails in one of them."""
+    selected = {key.name for key in context.selected_asset_check_keys}
+    with failing():
+        results = step.checked_bars(
+            quality.plain(), lake.open(), checked_months(context), data_calendar(), selected
+        )
+    for result in results:
+        yield check_result("raw_bars", result)
+
+
+def definitions() -> dg.Definitions:
+    """The table of quality, and the checks on `raw_bars`."""
+    return definitions_of([bar_quality, raw_bars_quality])

@@ -1,0 +1,296 @@
+"""What a run tells of its months, as events of Dagster, many in one transaction.
+
+Dagster writes each event by itself, and SQLite waits for the disk each time: two to four waits a month and check. Here
+one call is one transaction on the index of all runs and one on the run's own log.
+
+What the UI makes of the events decides which ones are written:
+
+- It shows a partitioned check as passed only where the evaluation names the materialization that it looked at, by its
+  number in the index. So materializations are written first.
+- It shows a partition as failed where a failed run had planned it and nothing was materialized since. So a month is
+  planned only once it has been refused, and only if nothing good of it is there: a good month stays what it is.
+- It shows the last evaluation of a check as the state of the month. A refused month that has a good predecessor leaves
+  its findings in the run's log and as an observation of the month, and the checks of what is published stand.
+"""
+
+import json
+import logging
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+import numpy as np
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluation,
+    AssetCheckEvaluationTargetMaterializationData,
+)
+from dagster._core.events import (
+    AssetMaterializationPlannedData,
+    AssetObservationData,
+    DagsterEvent,
+    DagsterEventType,
+    StepMaterializationData,
+)
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.event_log import SqlEventLogStorage, SqlEventLogStorageTable
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
+from dagster_shared.serdes import serialize_value
+
+from trademl_pipeline.pipeline.recording import CheckResult, MonthDone, MonthRefused
+from trademl_pipeline.pipeline.shown import FilePath, Json, Markdown, Metadata
+
+Told = MonthDone | MonthRefused
+
+
+def metadata_values(metadata: Metadata) -> dict[str, Any]:
+    """Return metadata of a step as Dagster shows it.
+
+    Args:
+        metadata: numbers, texts, and the classes of `pipeline.shown`; scalars of numpy become plain ones, and numbers
+            that JSON does not know become text.
+    """
+    return {name: _value(value) for name, value in metadata.items()}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, Markdown):
+        return dg.MetadataValue.md(value.text)
+    if isinstance(value, Json):
+        return dg.MetadataValue.json(json.loads(json.dumps(_finite(value.data), default=_plain)))
+    if isinstance(value, FilePath):
+        return dg.MetadataValue.path(value.path)
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return dg.MetadataValue.text(str(value))
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return _finite(value.tolist())
+    return _finite(value.item()) if isinstance(value, np.generic) else str(value)
+
+
+def _finite(data: Any) -> Any:
+    """Plain data in which infinities and NaN are texts: browsers refuse a page of data that holds them."""
+    if isinstance(data, Mapping):
+        return {str(key): _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple | set | frozenset):
+        return [_finite(value) for value in data]
+    if isinstance(data, float) and not math.isfinite(data):
+        return str(data)
+    return data
+
+
+class EventWriter:
+    """Writes events of one run.
+
+    Args:
+        instance: where to; its event log has to be a SQL database, as those of Dagster itself are.
+        run_id: of the run.
+        job: its name.
+
+    Raises:
+        TypeError: the instance stores events elsewhere.
+    """
+
+    def __init__(self, instance: dg.DagsterInstance, run_id: str, job: str) -> None:
+        storage = instance.event_log_storage
+        if not isinstance(storage, SqlEventLogStorage):
+            raise TypeError(
+                f"runs are recorded in SQL event logs only, and this one is a {type(storage).__name__}"
+            )
+        self._storage, self._run_id, self._job = storage, run_id, job
+
+    def log(self, message: str, level: int) -> None:
+        """Write one line of the run's log."""
+        self._write_log([self._line(message, level)])
+
+    def write(self, events: Sequence[Told]) -> None:
+        """Write months that were published or refused, in one transaction."""
+        published = self._published(events)
+        with self._storage.index_transaction() as connection:
+            batch = _Batch(self._storage, connection)
+            for told in events:
+                month = (told.asset, told.month)
+                if isinstance(told, MonthDone):
+                    published.add(month)
+                    self._write_done(batch, told)
+                elif month in published:
+                    batch.index(self._observed(told))
+                    for check in told.checks:
+                        batch.log(self._evaluated(told, check))
+                else:
+                    batch.index(self._planned(told))
+                    for check in told.checks:
+                        batch.index_check(self._evaluated(told, check))
+                if isinstance(told, MonthRefused):
+                    batch.log(self._line(f"{told.asset} {told.month[:7]}: {told.reason}", logging.ERROR))
+            batch.index_assets()
+        self._write_log(batch.of_the_run if self._storage.is_run_sharded else batch.unindexed)
+
+    def _write_done(self, batch: "_Batch", told: MonthDone) -> None:
+        entry = self._materialized(told)
+        target = AssetCheckEvaluationTargetMaterializationData(
+            storage_id=batch.index(entry), run_id=self._run_id, timestamp=entry.timestamp
+        )
+        for check in told.checks:
+            batch.index_check(self._evaluated(told, check, target))
+
+    def _write_log(self, entries: Sequence[dg.EventLogEntry]) -> None:
+        rows = [self._storage._event_to_row(entry) for entry in entries]
+        if rows:
+            with self._storage.run_connection(self._run_id) as connection:
+                connection.execute(SqlEventLogStorageTable.insert(), rows)
+
+    def _published(self, events: Iterable[Told]) -> set[tuple[str, str]]:
+        """Of the assets and months that are refused, those that have been materialized before."""
+        refused: dict[str, set[str]] = {}
+        for told in events:
+            if isinstance(told, MonthRefused):
+                refused.setdefault(told.asset, set()).add(told.month)
+        published: set[tuple[str, str]] = set()
+        for asset, months in refused.items():
+            key = dg.AssetKey(asset)
+            if "" in months and self._storage.get_latest_materialization_events([key])[key] is not None:
+                published.add((asset, ""))
+            found = self._storage.get_latest_storage_id_by_partition(
+                key, DagsterEventType.ASSET_MATERIALIZATION, months - {""}
+            )
+            published |= {(asset, month) for month in found}
+        return published
+
+    def _materialized(self, told: MonthDone) -> dg.EventLogEntry:
+        data = StepMaterializationData(
+            dg.AssetMaterialization(
+                told.asset, partition=told.month or None, metadata=metadata_values(told.metadata)
+            )
+        )
+        return self._entry(DagsterEventType.ASSET_MATERIALIZATION, told, data, "published")
+
+    def _planned(self, told: MonthRefused) -> dg.EventLogEntry:
+        data = AssetMaterializationPlannedData(dg.AssetKey(told.asset), partition=told.month or None)
+        return self._entry(DagsterEventType.ASSET_MATERIALIZATION_PLANNED, told, data, "was to be published")
+
+    def _observed(self, told: MonthRefused) -> dg.EventLogEntry:
+        metadata = {"refused": f"{told.reason}; what was published before stands"}
+        data = AssetObservationData(
+            dg.AssetObservation(
+                told.asset,
+                description=told.reason,
+                partition=told.month or None,
+                metadata=metadata | metadata_values(told.metadata),
+            )
+        )
+        return self._entry(DagsterEventType.ASSET_OBSERVATION, told, data, "refused")
+
+    def _evaluated(
+        self,
+        told: Told,
+        check: CheckResult,
+        target: AssetCheckEvaluationTargetMaterializationData | None = None,
+    ) -> dg.EventLogEntry:
+        data = AssetCheckEvaluation(
+            asset_key=dg.AssetKey(told.asset),
+            check_name=check.name,
+            passed=check.passed,
+            metadata=metadata_values(check.metadata),
+            target_materialization_data=target,
+            severity=dg.AssetCheckSeverity[check.severity],
+            blocking=check.blocking,
+            partition=told.month or None,
+        )
+        what = f"{check.name} {'passed' if check.passed else 'refused'}"
+        return self._entry(DagsterEventType.ASSET_CHECK_EVALUATION, told, data, what)
+
+    def _entry(self, kind: DagsterEventType, told: Told, data: Any, what: str) -> dg.EventLogEntry:
+        step = dg.AssetKey(told.asset).to_python_identifier()
+        event = DagsterEvent(
+            event_type_value=kind.value,
+            job_name=self._job,
+            step_key=step,
+            event_specific_data=data,
+            message=f"{told.asset} {told.month[:7]}: {what}",
+        )
+        return self._line(event.message or "", logging.INFO, event)
+
+    def _line(self, message: str, level: int, event: DagsterEvent | None = None) -> dg.EventLogEntry:
+        return dg.EventLogEntry(
+            error_info=None,
+            level=level,
+            user_message=message,
+            run_id=self._run_id,
+            timestamp=time.time(),
+            step_key=event.step_key if event is not None else None,
+            job_name=self._job,
+            dagster_event=event,
+        )
+
+
+class _Batch:
+    """Events of one transaction on the index.
+
+    Attributes:
+        of_the_run: all of them in order, for the log of the run.
+        unindexed: those that only the log of the run shows.
+    """
+
+    def __init__(self, storage: SqlEventLogStorage, connection: Any) -> None:
+        self._storage, self._connection = storage, connection
+        self.of_the_run: list[dg.EventLogEntry] = []
+        self.unindexed: list[dg.EventLogEntry] = []
+        self._last: dict[tuple[str, str], tuple[dg.EventLogEntry, int]] = {}
+
+    def log(self, entry: dg.EventLogEntry) -> None:
+        """Keep an event for the run's own log."""
+        self.of_the_run.append(entry)
+        self.unindexed.append(entry)
+
+    def index(self, entry: dg.EventLogEntry) -> int:
+        """Store an event in the index; returns its number there."""
+        row = self._storage._event_to_row(entry)
+        number = self._connection.execute(
+            SqlEventLogStorageTable.insert().values(**row)
+        ).inserted_primary_key[0]
+        self.of_the_run.append(entry)
+        event = entry.get_dagster_event()
+        if event.event_type != DagsterEventType.ASSET_CHECK_EVALUATION:
+            self._last[row["asset_key"], event.event_type_value] = entry, number
+        return number
+
+    def index_check(self, entry: dg.EventLogEntry) -> None:
+        """Store an evaluation in the index, and in the table of checks."""
+        evaluation = entry.get_dagster_event().asset_check_evaluation_data
+        status = AssetCheckExecutionRecordStatus
+        key = {
+            "asset_key": evaluation.asset_key.to_string(),
+            "check_name": evaluation.check_name,
+            "run_id": entry.run_id,
+            "partition": evaluation.partition,
+        }
+        target = evaluation.target_materialization_data
+        values = {
+            "execution_status": (status.SUCCEEDED if evaluation.passed else status.FAILED).value,
+            "evaluation_event": serialize_value(entry),
+            "evaluation_event_timestamp": self._storage._event_insert_timestamp(entry),
+            "evaluation_event_storage_id": self.index(entry),
+            "materialization_event_storage_id": target.storage_id if target is not None else None,
+        }
+        same = [
+            AssetCheckExecutionsTable.c[name] == value
+            if value is not None
+            else AssetCheckExecutionsTable.c[name].is_(None)
+            for name, value in key.items()
+        ]
+        # A run that tells of a month twice means the later one.
+        told_before = AssetCheckExecutionsTable.update().where(*same).values(**values)
+        if not self._connection.execute(told_before).rowcount:
+            self._connection.execute(AssetCheckExecutionsTable.insert().values(**key, **values))
+
+    def index_assets(self) -> None:
+        """Note the last event of each kind in the table of assets, which keeps no others."""
+        for entry, number in self._last.values():
+            self._storage._store_asset_event(self._connection, entry, number)

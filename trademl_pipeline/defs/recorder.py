@@ -1,0 +1,292 @@
+"""Runs of the loop over the steps, written into the Dagster instance that the UI shows."""
+
+import logging
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import dagster as dg
+from dagster._core.definitions.repository_definition.valid_definitions import SINGLETON_REPOSITORY_NAME
+from dagster._core.events import DagsterEvent, DagsterEventType
+from dagster._core.remote_origin import RemoteRepositoryOrigin
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    CODE_LOCATION_TAG,
+    HIDDEN_TAG_PREFIX,
+    PARTITION_NAME_TAG,
+)
+from dagster._core.workspace.load import location_origins_from_yaml_paths
+
+from trademl_pipeline.defs.recorded_events import EventWriter, Told
+from trademl_pipeline.market.calendar import month_range
+from trademl_pipeline.pipeline.processes import ProcessMark, this_process, works_since
+from trademl_pipeline.pipeline.recording import LogLevel, RecordedRun, RunCanceledError
+from trademl_pipeline.settings import ROOT
+
+HOST_TAG, PID_TAG = "trademl/host", "trademl/pid"
+# For us only: the UI shows no tags of this prefix.
+START_TAG = f"{HIDDEN_TAG_PREFIX}trademl_process_start"
+MONTHS_TAG = "trademl/months"
+# How often the instance is asked whether somebody has terminated a run, and for a slot of a pool.
+ASK_SECONDS = 1.0
+UNFINISHED = (
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+
+
+def repository_origin() -> RemoteRepositoryOrigin:
+    """Return where workspace.yaml has the definitions from: the UI files runs under it."""
+    (origin,) = location_origins_from_yaml_paths([str(ROOT / "workspace.yaml")])
+    return RemoteRepositoryOrigin(origin, SINGLETON_REPOSITORY_NAME)
+
+
+def month_tags(months: Sequence[str]) -> dict[str, str]:
+    """Return the tags by which Dagster knows which months a run is for.
+
+    A range of Dagster means all months from the first to the last, and a run of it that is repeated in the UI makes all
+    of them; so months with gaps between them are named in a tag of our own only.
+
+    Args:
+        months: month keys, in order.
+    """
+    if not months:
+        return {}
+    if len(months) == 1:
+        return {PARTITION_NAME_TAG: months[0]}
+    tags = {MONTHS_TAG: f"{months[0][:7]} to {months[-1][:7]}, {len(months)} months"}
+    if list(months) == month_range(months[0], months[-1]):
+        tags |= {ASSET_PARTITION_RANGE_START_TAG: months[0], ASSET_PARTITION_RANGE_END_TAG: months[-1]}
+    return tags
+
+
+class DagsterRecordedRun:
+    """A run in the Dagster instance.
+
+    Args:
+        instance: that records it.
+        run: as it was added there.
+    """
+
+    def __init__(self, instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+        self._instance, self._run = instance, run
+        self._writer = EventWriter(instance, run.run_id, run.job_name)
+        self._asked, self._canceled = time.monotonic(), False
+
+    @property
+    def run_id(self) -> str:
+        """Dagster's identifier of the run."""
+        return self._run.run_id
+
+    def log(self, message: str, *, level: LogLevel = "INFO") -> None:
+        """Write a line into the run's log."""
+        self._writer.log(message, logging.getLevelNamesMapping()[level])
+
+    def told(self, events: Sequence[Told]) -> None:
+        """Write months with their checks, all in one transaction."""
+        if events:
+            self._writer.write(events)
+
+    def cancel_requested(self) -> bool:
+        """Return whether the run was terminated in the UI; asks the instance once a second at most."""
+        if not self._canceled and time.monotonic() - self._asked >= ASK_SECONDS:
+            self._asked = time.monotonic()
+            status = self._status()
+            self._canceled = status is dg.DagsterRunStatus.CANCELING or status in FINISHED_STATUSES
+        return self._canceled
+
+    def succeeded(self) -> None:
+        """End the run as a success."""
+        self._end(DagsterEventType.RUN_SUCCESS, f"{self._run.job_name}: all was published")
+
+    def failed(self, message: str) -> None:
+        """End the run as a failure."""
+        self._end(DagsterEventType.RUN_FAILURE, message)
+
+    def canceled(self, message: str) -> None:
+        """End the run as canceled."""
+        self._end(DagsterEventType.RUN_CANCELED, message)
+
+    def _status(self) -> dg.DagsterRunStatus:
+        run = self._instance.get_run_by_id(self.run_id)
+        # Somebody may have deleted it.
+        return run.status if run is not None else dg.DagsterRunStatus.CANCELED
+
+    def _end(self, kind: DagsterEventType, message: str) -> None:
+        """Free what the run holds, and end it unless somebody has done so in the UI already."""
+        free_slots(self._instance, self.run_id)
+        if self._status() in FINISHED_STATUSES:
+            self.log(message, level="WARNING")
+        else:
+            report(self._instance, self._run, kind, message)
+
+
+class DagsterRecorder:
+    """Writes runs into a Dagster instance.
+
+    Args:
+        instance: that the UI shows.
+    """
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self._instance = instance
+        self._repository = repository_origin()
+        self._process = this_process()
+
+    def begin(
+        self,
+        job: str,
+        assets: Sequence[str],
+        months: Sequence[str],
+        *,
+        tags: Mapping[str, str] | None = None,
+    ) -> DagsterRecordedRun:
+        """Add a run that this process works on, and start it.
+
+        Args:
+            job: name of a job of the definitions.
+            assets: names of those that it may materialize.
+            months: month keys, in order; none for assets without partitions.
+            tags: shown with it, such as the study.
+        """
+        run = dg.DagsterRun(
+            job_name=job,
+            run_id=str(uuid.uuid4()),
+            status=dg.DagsterRunStatus.NOT_STARTED,
+            tags={
+                **(tags or {}),
+                **month_tags(months),
+                CODE_LOCATION_TAG: self._repository.code_location_origin.location_name,
+                HOST_TAG: self._process.host,
+                PID_TAG: str(self._process.pid),
+                START_TAG: self._process.start,
+            },
+            remote_job_origin=self._repository.get_job_origin(job),
+            asset_selection=frozenset(dg.AssetKey(asset) for asset in assets),
+        )
+        self._instance.add_run(run)
+        report(self._instance, run, DagsterEventType.RUN_START, f"Started by process {self._process.pid}")
+        return DagsterRecordedRun(self._instance, run)
+
+    def claim(self, pool: str, run: RecordedRun, step: str) -> bool:
+        """Take a slot of a pool as Dagster's own steps do, if this step's turn has come.
+
+        Args:
+            pool: its name; the instance's default limit holds where none was set.
+            run: of this recorder.
+            step: that works in it.
+        """
+        storage = self._instance.event_log_storage
+        if not storage.supports_global_concurrency_limits:
+            return True
+        default = storage.get_pool_config().default_pool_limit
+        limit = next((known for known in storage.get_pool_limits() if known.name == pool), None)
+        if limit is None and default is None:
+            return True
+        if limit is None or (limit.from_default and default is not None and limit.limit != default):
+            storage.initialize_concurrency_limit_to_default(pool)
+        return storage.claim_concurrency_slot(pool, run.run_id, step).is_claimed
+
+    def release(self, run: RecordedRun, step: str) -> None:
+        """Give a slot back, or the place in the queue for it."""
+        if self._instance.event_log_storage.supports_global_concurrency_limits:
+            self._instance.event_log_storage.free_concurrency_slot_for_step(run.run_id, step)
+
+    @contextmanager
+    def slot(self, pool: str, run: RecordedRun, step: str) -> Iterator[None]:
+        """Hold a slot of a pool within the block, after waiting for it.
+
+        Args:
+            pool: its name.
+            run: of this recorder.
+            step: that works in it.
+
+        Raises:
+            RunCanceledError: the run was terminated in the UI while it waited.
+        """
+        try:
+            while not self.claim(pool, run, step):
+                if run.cancel_requested():
+                    raise RunCanceledError(run.run_id)
+                time.sleep(ASK_SECONDS)
+            yield
+        finally:
+            self.release(run, step)
+
+    def close_dead(self) -> list[str]:
+        """End what processes of this machine have left that are gone, and free their slots; returns the run ids.
+
+        Runs of other machines, of processes that live, and those that a launcher of Dagster owns are left alone.
+        """
+        closed = []
+        for record in self._instance.get_run_records(dg.RunsFilter(statuses=list(UNFINISHED))):
+            run = record.dagster_run
+            if PID_TAG in run.tags:
+                if owner(run).alive() is False:
+                    report(
+                        self._instance,
+                        run,
+                        DagsterEventType.RUN_FAILURE,
+                        f"Process {run.tags[PID_TAG]} that worked on it is gone; run the same command again",
+                    )
+                    closed.append(run.run_id)
+            elif run.remote_job_origin is None and self._orphaned(record):
+                # Such a run has planned all its months; as a failure it would turn the good ones among them red.
+                report(
+                    self._instance,
+                    run,
+                    DagsterEventType.RUN_CANCELED,
+                    "The process that worked on it is gone; run the same command again",
+                )
+                closed.append(run.run_id)
+        for run_id in {*closed, *self._holders_that_ended()}:
+            free_slots(self._instance, run_id)
+        return closed
+
+    def _orphaned(self, record: dg.RunRecord) -> bool:
+        """Whether no process works any more on a run that was executed in some process of this machine.
+
+        Its events tell the process. One without any is given as long as Dagster gives runs to start.
+        """
+        for entry in self._instance.all_logs(record.dagster_run.run_id):
+            pid = entry.dagster_event.pid if entry.dagster_event is not None else None
+            if pid is not None:
+                return not works_since(pid, entry.timestamp)
+        age = time.time() - record.create_timestamp.timestamp()
+        return age > self._instance.run_monitoring_start_timeout_seconds
+
+    def _holders_that_ended(self) -> set[str]:
+        """Runs of ours that have ended and hold slots still, or wait for them."""
+        storage = self._instance.event_log_storage
+        if not storage.supports_global_concurrency_limits:
+            return set()
+        held = [storage.get_concurrency_info(key) for key in storage.get_concurrency_keys()]
+        ids = {slot.run_id for info in held for slot in info.claimed_slots}
+        ids |= {step.run_id for info in held for step in info.pending_steps}
+        if not ids:
+            return set()
+        runs = self._instance.get_runs(dg.RunsFilter(run_ids=list(ids), statuses=list(FINISHED_STATUSES)))
+        return {run.run_id for run in runs if PID_TAG in run.tags}
+
+
+def owner(run: dg.DagsterRun) -> ProcessMark:
+    """Return the process that a recorded run belongs to."""
+    return ProcessMark(run.tags[HOST_TAG], int(run.tags[PID_TAG]), run.tags[START_TAG])
+
+
+def free_slots(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Free all slots that a run holds or waits for."""
+    if instance.event_log_storage.supports_global_concurrency_limits:
+        instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+
+
+def report(instance: dg.DagsterInstance, run: dg.DagsterRun, kind: DagsterEventType, message: str) -> None:
+    """Change the status of a run."""
+    level = logging.ERROR if kind is DagsterEventType.RUN_FAILURE else logging.INFO
+    event = DagsterEvent(event_type_value=kind.value, job_name=run.job_name, message=message)
+    instance.report_dagster_event(event, run_id=run.run_id, log_level=level)

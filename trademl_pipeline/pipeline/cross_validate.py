@@ -1,0 +1,92 @@
+"""Gapped cross-validation by symbol within a fold's training rows.
+
+It says on which symbols the study's first model tells anything, and how much that hangs on the stretch of time. Nothing
+is chosen by it. Made where a fold is trained; months that go on with a quarter's model have an empty partition.
+"""
+
+from dataclasses import replace
+
+import polars as pl
+
+from trademl_pipeline.lake import Lake
+from trademl_pipeline.leakage import AuditReport, audit_fit_ledger, audit_folds
+from trademl_pipeline.market.calendar import offset_month
+from trademl_pipeline.pipeline.fold import calendar_of, fold_rows, windows_of_keys
+from trademl_pipeline.pipeline.gate import month_metadata, publish
+from trademl_pipeline.pipeline.lookback import SAME_MONTH, Lookback
+from trademl_pipeline.pipeline.months import Body, MonthResult, RunInfo, result_of
+from trademl_pipeline.pipeline.shown import Metadata
+from trademl_pipeline.pipeline.train import setting_of, training_reads
+from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.training.cross_validation import cross_validate
+from trademl_pipeline.training.ledger import FitLedger
+
+
+def cross_validated(
+    store: Lake, study: StudySpec, month: str, calendar: str, threads: int = 0
+) -> tuple[pl.DataFrame, AuditReport]:
+    """The month's scores by symbol and split, with L on every split and F on every model.
+
+    Reads what the month's model read, every session of it: the study's stride thins what is learned from, and here the
+    effort does.
+
+    Args:
+        store: the lake.
+        study: the study; its `fit.cross_validate` is set.
+        month: month key, of which there is a model.
+        calendar: of the data set.
+        threads: of a fit; 0: one a core.
+
+    Returns:
+        (scores, audit); no row where the month goes on with an earlier fold's model.
+    """
+    table, plan = study.cross_validation, study.fit.cross_validate
+    assert plan is not None
+    record = store.read(study.models, months=(month, month))
+    if record["fitted"][0] != month:
+        carried = {"rows": 0, "note": f"goes on with the model of {record['fitted'][0][:7]}"}
+        return table.empty(), AuditReport((), {"folds": carried})
+    snapshot = int(record["snapshot"][0])
+    only = frozenset(filter(None, (record["only_symbols"][0] or "").split(",")))
+    rows = fold_rows(
+        store,
+        replace(study, train_stride=1),
+        month,
+        calendar,
+        snapshot,
+        fitted=record["fitted"][0],
+        symbols=only,
+    )
+    windows = windows_of_keys(store, study, rows.train, offset_month(month, -1), calendar, snapshot)
+    setting = setting_of(study, record["size"][0], int(record["epochs"][0] or 0), threads)
+    ledger = FitLedger(month)
+    scores, evidence = cross_validate(study.fit.voters[0], study.task, windows, setting, plan, ledger=ledger)
+    if scores.is_empty():
+        nothing = {"rows": 0, "note": f"no symbol has {plan.least} rows, or no split enough before it"}
+        return table.empty(), AuditReport((), {"folds": nothing})
+    report = audit_fit_ledger(ledger, rows.fold, train=rows.train)
+    for train, test in evidence:
+        report = report + audit_folds(train, test, embargo=0, calendar=calendar_of(study, calendar))
+    return scores.with_columns(pl.lit(month).alias("fold")).select(list(table.columns)), report
+
+
+def cross_validation_months(store: Lake, study: StudySpec, run: RunInfo, calendar: str, threads: int) -> Body:
+    """Return what cross-validates and publishes one month of a study that asks for it."""
+
+    def month_of(month: str) -> MonthResult:
+        frame, report = cross_validated(store, study, month, calendar, threads)
+        published = publish(run, store, study.cross_validation, frame, month, lambda _: report)
+        auc = frame["auc"].mean()
+        shown: Metadata = {
+            **month_metadata(published, frame),
+            "symbols": int(frame["symbol"].n_unique()),
+            **({"mean_auc": float(auc)} if isinstance(auc, float) else {}),
+        }
+        return result_of(published, shown)
+
+    return month_of
+
+
+def cross_validation_reads(study: StudySpec) -> dict[str, Lookback]:
+    """Return which months of which assets the cross-validation of a month reads."""
+    return {study.models.name: SAME_MONTH, **training_reads(study)}

@@ -1,0 +1,118 @@
+"""The published models of a fold: loaded as they were published, and audited."""
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+
+from trademl_pipeline.lake import Lake
+from trademl_pipeline.lake.errors import LakeError
+from trademl_pipeline.leakage import AuditReport, audit_fit_ledger, audit_folds, audit_model
+from trademl_pipeline.market.calendar import offset_month
+from trademl_pipeline.pipeline.artifacts import Artifacts
+from trademl_pipeline.pipeline.fold import FoldRows, calendar_of, fold_rows, windows_of_keys
+from trademl_pipeline.pipeline.workspace import Workspace
+from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.training.inner_split import FitError
+from trademl_pipeline.training.ledger import FitLedger
+from trademl_pipeline.training.study import FittedStudy, load_study
+from trademl_pipeline.training.windows import Windows
+
+LEDGER_FILE = "fit_ledger.parquet"
+# Rows on which a network is tried with other padding and other neighbours.
+ROWS_PROBED = 16
+
+
+class ModelMissingError(LakeError):
+    """The fold of a month has no model, or its files are not those that were published."""
+
+
+def probes_of(study: StudySpec) -> tuple[str, ...]:
+    """Probes of a study's models; trees have neither padding nor neighbours."""
+    return ("folds", "fit_ledger", "model") if study.networks else ("folds", "fit_ledger")
+
+
+def audit_fold(
+    study: StudySpec,
+    rows: FoldRows,
+    ledger: FitLedger,
+    fitted: FittedStudy,
+    windows: Windows,
+    calendar: str,
+) -> AuditReport:
+    """L on the fold's split, F on everything that was fitted for it, M on every network."""
+    report = audit_folds(
+        rows.train, rows.test, embargo=rows.fold.embargo, calendar=calendar_of(study, calendar)
+    ) + audit_fit_ledger(ledger, rows.fold, train=rows.train)
+    networks = [fitted.members[member.name] for member in study.networks]
+    if not networks:
+        return report
+    import torch
+
+    some = windows.take(np.array(probed(windows)))
+    position = [study.feature_names.index(name) for name in fitted.names]
+    x, mask = some.batch(np.arange(len(some)))
+    batch, real = torch.from_numpy(x[:, :, position].copy()), torch.from_numpy(mask)
+    for member in networks:
+        found = audit_model(member.saved.model, batch, real, causal=False, seed=study.seed)
+        own = tuple(replace(v, column=f"{member.name}: {v.column}") for v in found.violations)
+        report = report + AuditReport(own, found.coverage)
+    return report
+
+
+def probed(windows: Windows) -> list[int]:
+    """Windows for the model probe: the shortest ones, which have padding, and others from all over."""
+    order = windows.n_valid.argsort(kind="stable")
+    spread = range(0, len(windows), max(1, len(windows) // ROWS_PROBED))
+    return sorted({*order[: ROWS_PROBED // 2].tolist(), *list(spread)[: ROWS_PROBED // 2]})
+
+
+def load_ledger(artifacts: Artifacts, record: pl.DataFrame) -> FitLedger:
+    """The fit ledger of a published model, by its row in the model table."""
+    path = artifacts.path(record["artifact"][0]).parent.parent / LEDGER_FILE
+    if not path.exists():
+        raise ModelMissingError(f"the fit ledger {path} is gone; materialize the model of that month again")
+    return FitLedger.from_frame(pl.read_parquet(path))
+
+
+def load_models(artifacts: Artifacts, study: StudySpec, record: pl.DataFrame, month: str) -> FittedStudy:
+    """The published models of a fold, their files checked against the digests on record.
+
+    Raises:
+        ModelMissingError: there is none, or its files are gone or are others.
+    """
+    again = f"materialize {study.models.name} for {month[:7]}"
+    if record.is_empty():
+        raise ModelMissingError(f"{study.name} {month[:7]}: there is no model of that month; {again} first")
+    path = artifacts.path(record["artifact"][0])
+    if not path.exists():
+        raise ModelMissingError(f"the model {path} is gone; {again} again")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != record["artifact_sha256"][0]:
+        raise ModelMissingError(
+            f"the model {path} is not the one that was published for {month[:7]}; {again} again"
+        )
+    try:
+        return load_study(path.parent)
+    except (FileNotFoundError, FitError) as error:
+        raise ModelMissingError(f"{error}; {again} again") from error
+
+
+def recorded_rows(store: Lake, study: StudySpec, month: str, record: pl.DataFrame, calendar: str) -> FoldRows:
+    """The rows that a published model was trained on, read at the snapshot it names."""
+    only = frozenset(filter(None, (record["only_symbols"][0] or "").split(",")))
+    snapshot = int(record["snapshot"][0])
+    return fold_rows(store, study, month, calendar, snapshot, fitted=record["fitted"][0], symbols=only)
+
+
+def audit_model_month(workspace: Workspace, study: StudySpec, month: str) -> AuditReport:
+    """Audit the published models of a month as the lake and the files hold them."""
+    store, calendar = workspace.lake, workspace.calendar
+    record = store.read(study.models, months=(month, month))
+    fitted = load_models(workspace.artifacts, study, record, month)
+    snapshot = int(record["snapshot"][0])
+    rows = recorded_rows(store, study, month, record, calendar)
+    last = offset_month(rows.fold.month, -1)
+    windows = windows_of_keys(store, study, rows.train, last, calendar, snapshot)
+    ledger = load_ledger(workspace.artifacts, record)
+    return audit_fold(study, rows, ledger, fitted, windows, calendar)

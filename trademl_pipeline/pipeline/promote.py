@@ -1,0 +1,184 @@
+"""The champion of a study: the model that serves, until a challenger has beaten it out of sample.
+
+As of month M the challenger is the model that was trained `TRIAL_MONTHS` before; both are asked about every decision
+of the months since whose outcome is settled, none of which either has learned from. The challenger takes over only by
+the promotion rule; the decision and its figures are kept, and the aliases of the MLflow registry follow.
+"""
+
+from pathlib import Path
+
+import polars as pl
+
+from trademl_pipeline.evaluation.intervals import Bootstrap
+from trademl_pipeline.lake import Lake
+from trademl_pipeline.lake.errors import MissingTableError
+from trademl_pipeline.market.calendar import month_key, month_sessions, offset_month
+from trademl_pipeline.pipeline.fold import FROM_THE_FIRST, calendar_of, windows_of_keys
+from trademl_pipeline.pipeline.lookback import ALL_UNTIL, Lookback
+from trademl_pipeline.pipeline.models import ModelMissingError, load_models
+from trademl_pipeline.pipeline.months import Body, MonthResult, RunInfo
+from trademl_pipeline.pipeline.predict import context_of, read_by
+from trademl_pipeline.pipeline.workspace import Workspace
+from trademl_pipeline.registry.comparison import METRICS, paired, row_scores
+from trademl_pipeline.registry.promotion import (
+    CHALLENGER,
+    CHAMPION,
+    Decision,
+    PromotionRule,
+    decide,
+    decision_tags,
+    write_mlflow_model,
+)
+from trademl_pipeline.registry.tracking import Tracker
+from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.tables import champion_table
+from trademl_pipeline.training.dataset import settled_by
+from trademl_pipeline.training.windows import Windows
+
+TRIAL_MONTHS = 3
+LEAST_SESSIONS = 40
+
+
+def rule_of(study: StudySpec) -> PromotionRule:
+    """The promotion rule, fixed before anything is compared."""
+    return PromotionRule(METRICS[study.task.kind], least_sessions=LEAST_SESSIONS, sure=True)
+
+
+def standing(store: Lake, study: StudySpec, month: str) -> str | None:
+    """Fold of the champion before a month; None where there is none yet."""
+    try:
+        kept = store.read(champion_table(study.name), months=(FROM_THE_FIRST, offset_month(month, -1)))
+    except MissingTableError:
+        return None
+    return None if kept.is_empty() else kept.sort("fold")["champion"][-1]
+
+
+def contest(
+    workspace: Workspace, study: StudySpec, month: str, champion: str, challenger: str
+) -> pl.DataFrame | None:
+    """Scores of both models for the decisions of the trial; None where no outcome is settled."""
+    store, first = workspace.lake, max(champion, challenger)
+    calendar = calendar_of(study, workspace.calendar)
+    trial = (first, month)
+    settled = settled_by(month_sessions(month, calendar)[-1], study.settled_after, calendar)
+    labels = store.read(study.labels, months=trial).filter(pl.col("session") <= settled)
+    decisions = store.read(study.windows, months=trial)
+    rows = decisions.join(
+        labels.drop("knowledge_time", "horizon", "last_price"), on=["symbol", "session"], how="inner"
+    ).sort("symbol", "session")
+    if rows.is_empty():
+        return None
+    windows = windows_of_keys(store, study, rows, month, workspace.calendar)
+    context = context_of(study, windows)
+    scores = []
+    for fold in (champion, challenger):
+        fitted = load_models(workspace.artifacts, study, store.read(study.models, months=(fold, fold)), fold)
+        values = fitted.combine(fitted.member_values(read_by(fitted, study, windows)))
+        scores.append(row_scores(study.fit.task, values, rows, context))
+    return paired(rows["session"], *scores)
+
+
+def champion_months(workspace: Workspace, tracker: Tracker, study: StudySpec, run: RunInfo) -> Body:
+    """Return what decides and records who is champion as of one month, and has the registry follow."""
+    store, schema = workspace.lake, champion_table(study.name)
+
+    def month_of(month: str) -> MonthResult:
+        rule, now = rule_of(study), standing(store, study, month)
+        trained = [m for m in store.months(study.models.name) if m <= month]
+        challenger = offset_month(month, -TRIAL_MONTHS)
+        if not trained:
+            raise ModelMissingError(
+                f"{study.name} has no model up to {month[:7]}; materialize {study.models.name} first"
+            )
+        if now is None:
+            challenger = now = trained[0]
+        decision = _decided(workspace, study, month, now, challenger if challenger in trained else "", rule)
+        chosen = challenger if decision.promote else now
+        record = pl.DataFrame(
+            {
+                "fold": [month],
+                "champion": [chosen],
+                "before": [now],
+                "challenger": [challenger],
+                "promoted": [decision.promote],
+                "metric": [rule.metric],
+                "gain": [decision.gain],
+                "low": [decision.low],
+                "high": [decision.high],
+                "sessions": [decision.sessions],
+                "rows": [decision.rows],
+                "reason": [decision.reason],
+            },
+            schema=schema.polars_schema,
+        )
+        published = store.publish(schema, record, month)
+        if challenger in trained:
+            _follow(tracker, workspace, study, CHALLENGER, challenger, decision_tags(rule, decision))
+        # without a promotion the tags of the champion's own one stay
+        own = decision_tags(rule, decision) if decision.promote else {}
+        _follow(tracker, workspace, study, CHAMPION, chosen, own)
+        run.log.info(f"champion of {study.name} as of {month[:7]}: {chosen[:7]}; {decision.reason}")
+        return MonthResult(
+            {
+                "dagster/row_count": 1,
+                "champion": chosen[:7],
+                "challenger": challenger[:7],
+                "promoted": decision.promote,
+                "reason": decision.reason,
+                "snapshot": int(published.snapshot),
+            }
+        )
+
+    return month_of
+
+
+def _decided(
+    workspace: Workspace, study: StudySpec, month: str, champion: str, challenger: str, rule: PromotionRule
+) -> Decision:
+    bootstrap = Bootstrap(seed=study.seed, horizon=study.horizon)
+    if champion == challenger:
+        return decide(rule, None, bootstrap)
+    if challenger <= champion:
+        return Decision(False, None, None, None, 0, 0, "no newer model has stood a trial")
+    scores = contest(workspace, study, month, champion, challenger)
+    if scores is None:
+        return Decision(False, None, None, None, 0, 0, "no outcome of the trial is settled yet")
+    return decide(rule, scores, bootstrap)
+
+
+def _follow(
+    tracker: Tracker,
+    workspace: Workspace,
+    study: StudySpec,
+    alias: str,
+    fold: str,
+    tags: dict[str, str],
+) -> None:
+    """Have an alias of the registry point at a fold's models, registered as an MLflow model once."""
+    store = workspace.lake
+    record = store.read(study.models, months=(fold, fold))
+    snapshot = int(record["snapshot"][0])
+
+    def make(folder: Path) -> None:
+        fitted = load_models(
+            workspace.artifacts, study, record, fold
+        )  # refuses files that are not the published ones
+        told = {"study": study.name, "fold": fold, "dataset_snapshot": snapshot}
+        example = read_by(fitted, study, _example(workspace, study, fold, snapshot))
+        write_mlflow_model(workspace.artifacts.path(record["artifact"][0]).parent, folder, example, told)
+
+    told = {"fold": fold, "dataset_snapshot": str(snapshot), "artifact_sha256": record["artifact_sha256"][0]}
+    tracker.alias(study.name, alias, record["model_run"][0], "model", told | tags, make)
+
+
+def _example(workspace: Workspace, study: StudySpec, fold: str, snapshot: int) -> Windows:
+    """The last two training decisions before a fold, as the model's input example."""
+    store, last = workspace.lake, offset_month(fold, -1)
+    keys = store.read(study.windows, months=(FROM_THE_FIRST, last), snapshot=snapshot)
+    keys = keys.sort("session", "symbol").tail(2)
+    return windows_of_keys(store, study, keys, month_key(keys["session"].max()), workspace.calendar, snapshot)  # pyright: ignore
+
+
+def champion_reads(study: StudySpec) -> dict[str, Lookback]:
+    """Return which months of which assets the choice of a month's champion reads."""
+    return {table.name: ALL_UNTIL for table in (study.models, study.windows, study.labels)}

@@ -1,0 +1,91 @@
+"""What symbols are compared with: real series, sectors, and how the index is built."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from trademl_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from trademl_pipeline.market.index_builder import IndexSpec
+    from trademl_pipeline.market.references import ReferenceMarket
+    from trademl_pipeline.market.sources import BarSource
+
+
+@dataclass(frozen=True)
+class References:
+    """Reference series of a data set; everything empty means: the simulator's own, or funds among the bars.
+
+    Attributes:
+        path: Parquet or CSV of SPY, sector funds, ^VIX, ^VIX3M: file or folder.
+        sectors: CSV symbol, sector (its fund), start_date; over the built-in map.
+        weighting: of the synthetic index: cap, price or equal.
+        universe: constituents of the index, such as SP500; empty: all bars.
+        membership: CSV of the membership of SP500: symbol, start_date, end_date.
+        shares: CSV symbol, shares, start_date: weights by capital.
+    """
+
+    path: str = ""
+    sectors: str = ""
+    weighting: str = "cap"
+    universe: str = ""
+    membership: str = ""
+    shares: str = ""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "References":
+        """As the settings say. The index is of the universe that one decides on, if nothing else is said: of those
+        that ever belonged to it, some were no members yet."""
+        said = settings.references
+        return cls(
+            path=said.path,
+            sectors=said.sectors,
+            weighting=said.index_weighting,
+            universe=said.index_universe or settings.universe.name,
+            membership=settings.universe.membership,
+            shares=said.shares,
+        )
+
+    def series(self) -> "BarSource | None":
+        """Where real series are read, if that was said."""
+        return _series(self.path) if self.path else None
+
+    def sector_map(self, market: "ReferenceMarket | None") -> pl.DataFrame:
+        """Symbol, fund, since when."""
+        from trademl_pipeline.market.references import sector_map
+
+        return sector_map(market, self.sectors or None)
+
+    def spec(self) -> "IndexSpec":
+        """How the synthetic index is weighted."""
+        from trademl_pipeline.market.index_builder import IndexSpec
+
+        return IndexSpec(self.weighting or "cap")  # pyright: ignore[reportArgumentType]
+
+    def spells(self, month: str) -> pl.DataFrame | None:
+        """Who may be in the index up to the end of a month; None is everyone.
+
+        Args:
+            month: month key.
+        """
+        from trademl_pipeline.market.calendar import FIRST_DAY, month_bounds
+        from trademl_pipeline.market.universes import members
+
+        if self.universe in ("", "ALL"):
+            return None
+        return members(self.universe, FIRST_DAY, month_bounds(month)[1], membership=self.membership or None)
+
+    def shares_outstanding(self) -> pl.DataFrame | None:
+        """Shares by symbol, where a file was given."""
+        from trademl_pipeline.market.references import shares_file
+
+        return shares_file(self.shares) if self.shares else None
+
+
+@lru_cache(maxsize=2)
+def _series(path: str) -> "BarSource":
+    from trademl_pipeline.market import FileSource
+
+    return FileSource(path)

@@ -1,0 +1,132 @@
+"""Input windows of a study: which rows of the feature table each decision sees."""
+
+from typing import Any
+
+import polars as pl
+
+from trademl_pipeline.lake import Lake
+from trademl_pipeline.leakage import AuditReport, audit_features, audit_knowledge
+from trademl_pipeline.market.calendar import month_key, month_sessions, sessions_before
+from trademl_pipeline.pipeline.gate import Sample
+from trademl_pipeline.pipeline.history import read_months
+from trademl_pipeline.pipeline.lookback import SAME_MONTH, sessions_back
+from trademl_pipeline.pipeline.stage import Inputs, Stage, of_the_month
+from trademl_pipeline.sequences.month import CLOCKS, PATTERN_COLUMNS, sequence_month
+from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.tables import PATTERNS, UNIVERSE_MEMBERS
+from trademl_pipeline.tables.descriptions import KEY_COLUMNS
+
+PROBES = ("truncation", "incremental", "knowledge")
+
+COLUMNS = {
+    **KEY_COLUMNS,
+    "session": "Session at whose close the decision is taken; the last of the window.",
+    "window_start": "First session of the window.",
+    "n_valid": "Rows in the window; fewer than its length only after a symbol's first row.",
+    "pattern": "Pattern of the snapshot: <symbol>@<activation>.",
+    "pattern_start": "First qualifying session of the pattern.",
+    "activation": "Session from which on the pattern was active.",
+}
+
+
+def on_snapshots(study: StudySpec) -> bool:
+    """Whether a study decides on snapshots of consolidation patterns only, not on every session."""
+    return study.decisions == "snapshots"
+
+
+def window_inputs(store: Lake, study: StudySpec, month: str, calendar: str) -> Inputs:
+    """Keys and clocks of the feature rows that the month's windows may span, who belonged to the universe, and the
+    month's snapshots if they decide."""
+    start = sessions_before(month, study.window - 1, calendar)
+    reader = f"sequences_{study.name} {month[:7]}"
+    columns = ("symbol", "session", *CLOCKS)
+    rows = read_months(store, study.features, month_key(start), month, reader=reader, columns=columns)
+    inputs = {
+        "rows": rows.filter(pl.col("session") >= start),
+        "members": read_months(store, UNIVERSE_MEMBERS, month, month, reader=reader),
+    }
+    if on_snapshots(study):
+        inputs["snapshots"] = read_months(store, PATTERNS, month, month, reader=reader)
+    return inputs
+
+
+def windows_of_month(inputs: Inputs, study: StudySpec, month: str, calendar: str) -> pl.DataFrame:
+    """The study's windows that end in the month."""
+    return sequence_month(
+        inputs["rows"],
+        study.window,
+        month,
+        stride=study.stride,
+        snapshots=inputs.get("snapshots"),
+        members=inputs["members"],
+        calendar=calendar,
+    )
+
+
+def audit_sequence_month(
+    published: pl.DataFrame, inputs: Inputs, study: StudySpec, month: str, sample: Sample, calendar: str
+) -> AuditReport:
+    """Windows must not move when later rows are deleted, and span nothing known after the decision."""
+    sessions = month_sessions(month, calendar)
+
+    def on_every_session(found: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+        inside = rows.filter(pl.col("session").is_between(sessions[0], sessions[-1]))
+        values = found.drop("pattern", *CLOCKS, strict=False)
+        return inside.select("symbol", "session").join(values, on=["symbol", "session"], how="left")
+
+    def windows(rows: pl.DataFrame, **sources: pl.DataFrame) -> pl.DataFrame:
+        return on_every_session(windows_of_month({"rows": rows, **sources}, study, month, calendar), rows)
+
+    audited = audit_features(
+        windows,
+        inputs["rows"],
+        sources={name: frame for name, frame in inputs.items() if name != "rows"},
+        probes=("truncation",),
+        cutoffs=sample.cutoffs,
+        sessions=sessions,
+        seed=sample.seed,
+        published=on_every_session(published, inputs["rows"]),
+    )
+    if published.is_empty():
+        return audited + AuditReport((), {"knowledge": {"rows": 0, "note": "no decision in the month"}})
+    return audited + audit_knowledge(published)
+
+
+def full_share(study: StudySpec, frame: pl.DataFrame) -> dict[str, Any]:
+    """Share of the windows that are not padded."""
+    full = float((frame["n_valid"] == study.window).sum()) / max(frame.height, 1)
+    return {"full_windows_share": full}
+
+
+def sequence_stage(study: StudySpec, calendar: str) -> Stage:
+    """A study's windows as a stage."""
+    schema, upstream, snapshots = study.windows, study.features.name, on_snapshots(study)
+    named = {"pattern": "pattern", "pattern_start": "start", "activation": "activation"}
+    lineage = {
+        **{c: [(upstream, c)] for c in ("symbol", "session", *CLOCKS)},
+        **{c: [(upstream, "session")] for c in ("window_start", "n_valid")},
+        **({c: [(PATTERNS.name, named[c])] for c in PATTERN_COLUMNS} if snapshots else {}),
+    }
+    reads = {upstream: sessions_back(study.window - 1), UNIVERSE_MEMBERS.name: SAME_MONTH}
+    if snapshots:
+        reads[PATTERNS.name] = SAME_MONTH
+    stride = study.stride
+    decisions = "snapshot of a consolidation pattern" if snapshots else "decision"
+    every = f", every {stride} sessions" if stride > 1 else ""
+    return Stage(
+        schema=schema,
+        description=f"{study.title}: the window of up to {study.window} sessions behind every {decisions}{every}."
+        f"\n\nAn index into `{upstream}`, not a copy of it; windows are padded only before a symbol's first row.",
+        group="sequences",
+        reads=reads,
+        probes=PROBES,
+        read=lambda store, month: window_inputs(store, study, month, calendar),
+        compute=lambda inputs, month: windows_of_month(inputs, study, month, calendar),
+        audit=lambda written, inputs, month, sample: audit_sequence_month(
+            written, inputs, study, month, sample, calendar
+        ),
+        figures=of_the_month(lambda frame: full_share(study, frame)),
+        lineage=lineage,
+        columns={c: text for c, text in COLUMNS.items() if c in schema.columns},
+        study=study.name,
+    )

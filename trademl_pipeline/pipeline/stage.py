@@ -1,0 +1,95 @@
+"""What the steps of all input tables share: read, compute, audit, publish, show.
+
+A stage says where its months come from and what makes them. The function that is audited is the one whose rows are
+published.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from trademl_pipeline.lake import Lake
+from trademl_pipeline.lake.schema import TableSchema
+from trademl_pipeline.leakage import AuditReport
+from trademl_pipeline.pipeline.gate import Sample, month_metadata, publish
+from trademl_pipeline.pipeline.lookback import Lookback
+from trademl_pipeline.pipeline.months import Body, MonthResult, RunInfo, result_of
+from trademl_pipeline.pipeline.shown import Metadata
+
+Inputs = Mapping[str, pl.DataFrame]
+Figures = Callable[[Lake, Inputs, pl.DataFrame, str], Metadata]
+# {column: [(upstream table, upstream column), ...]}
+Lineage = Mapping[str, Sequence[tuple[str, str]]]
+
+
+def no_figures() -> Figures:
+    """Return figures that show nothing beside what every month shows."""
+    return lambda store, inputs, frame, month: {}
+
+
+def of_the_month(show: Callable[[pl.DataFrame], dict[str, Any]]) -> Callable[[], Figures]:
+    """Return figures of a month's frame alone."""
+    return lambda: lambda store, inputs, frame, month: show(frame)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One table of the lake that is computed month by month from tables before it.
+
+    Attributes:
+        schema: the table.
+        description: for people; its first line stands in lists.
+        group: name of the stage, and its group in the UI.
+        reads: upstream tables, and which months of them.
+        probes: names in `gate.PROBES`, all of which `audit` reports.
+        read: (store, month) -> the frames that the month is made of.
+        compute: (frames, month) -> the month.
+        audit: (published, frames, month, sample) -> the report.
+        figures: made once a run, for what its months may share; then (store, frames, month's frame, month) -> metadata
+            beside what every month shows.
+        lineage: what each column is made of.
+        columns: what each column is.
+        study: the study that the table is of; empty: shared.
+    """
+
+    schema: TableSchema
+    description: str
+    group: str
+    reads: Mapping[str, Lookback]
+    probes: Sequence[str]
+    read: Callable[[Lake, str], Inputs]
+    compute: Callable[[Inputs, str], pl.DataFrame]
+    audit: Callable[[pl.DataFrame, Inputs, str, Sample], AuditReport]
+    figures: Callable[[], Figures] = no_figures
+    lineage: Lineage = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    study: str = ""
+
+
+def stage_months(stage: Stage, store: Lake, run: RunInfo, sample: Sample) -> Body:
+    """Return what makes and publishes one month of a stage."""
+    figures = stage.figures()
+
+    def month_of(month: str) -> MonthResult:
+        inputs = stage.read(store, month)
+        frame = stage.compute(inputs, month)
+        published = publish(
+            run,
+            store,
+            stage.schema,
+            frame,
+            month,
+            lambda written: stage.audit(written, inputs, month, sample),
+        )
+        shown = {**month_metadata(published, frame), **figures(store, inputs, frame, month)}
+        return result_of(published, shown)
+
+    return month_of
+
+
+def audit_stage_month(stage: Stage, store: Lake, month: str, sample: Sample) -> AuditReport:
+    """Audit a month of a stage as the lake holds it."""
+    written = store.read(stage.schema, months=(month, month))
+    return stage.audit(written, stage.read(store, month), month, sample)

@@ -1,0 +1,286 @@
+"""The models of one walk-forward fold: every member of the study, its ensemble and its calibration."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import polars as pl
+
+from trademl_pipeline.certificates.code_version import code_version
+from trademl_pipeline.lake import Lake
+from trademl_pipeline.lake.errors import MissingTableError
+from trademl_pipeline.market.calendar import offset_month
+from trademl_pipeline.pipeline.errors import StepError
+from trademl_pipeline.pipeline.fit import (
+    fit_and_save,
+    fit_figures,
+    members_table,
+    metrics_of,
+    parameters_of,
+    record_of,
+)
+from trademl_pipeline.pipeline.fold import FROM_THE_FIRST, FoldRows, fold_rows, plan_of, windows_of_keys
+from trademl_pipeline.pipeline.gate import month_metadata, publish
+from trademl_pipeline.pipeline.lookback import ALL_BEFORE, Lookback
+from trademl_pipeline.pipeline.models import (
+    audit_fold,
+    load_ledger,
+    load_models,
+    recorded_rows,
+)
+from trademl_pipeline.pipeline.months import Body, MonthResult, RunInfo, result_of
+from trademl_pipeline.pipeline.shown import Json, Markdown, Metadata
+from trademl_pipeline.pipeline.workspace import Workspace
+from trademl_pipeline.registry.tracking import Tracker
+from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.training.ledger import FitLedger
+from trademl_pipeline.training.members import Setting
+from trademl_pipeline.training.study import FittedStudy
+from trademl_pipeline.training.windows import Windows
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What a run may ask of training; what is left empty, the study says.
+
+    Attributes:
+        size: of the study's members, e.g. small or base.
+        epochs: of every network; 0: as the size says.
+        symbols: comma-separated symbols to train on, or a number: so many, drawn by a hash of the name; empty: all.
+        refit: how often models are trained, month or quarter.
+        alone: train this month's own fold whatever the rhythm is.
+        threads: of a fit; 0: one a core.
+    """
+
+    size: str = ""
+    epochs: int = 0
+    symbols: str = ""
+    refit: str = ""
+    alone: bool = False
+    threads: int = 0
+
+    def size_of(self, study: StudySpec) -> str:
+        """Return the size asked for.
+
+        Raises:
+            StepError: the study has no such size.
+        """
+        size = self.size or study.sizes[0]
+        if size not in study.sizes:
+            raise StepError(f"{study.name} has no size {size!r}; it has {', '.join(study.sizes)}")
+        return size
+
+
+def symbols_of(store: Lake, study: StudySpec, asked: str, month: str, snapshot: int) -> frozenset[str]:
+    """The symbols that a run asks to train on, by name or by number; empty: all."""
+    named = frozenset(s.strip() for s in asked.split(",") if s.strip())
+    if not asked.strip().isdigit():
+        return named
+    history = (FROM_THE_FIRST, offset_month(month, -1))
+    known = store.read(study.windows, months=history, columns=["symbol"], snapshot=snapshot)[
+        "symbol"
+    ].unique()
+    drawn = sorted(known, key=lambda name: hashlib.sha256(name.encode()).digest())
+    return frozenset(drawn[: int(asked)])
+
+
+def setting_of(study: StudySpec, size: str, epochs: int = 0, threads: int = 0) -> Setting:
+    """What the members of a fold share; `epochs` 0 leaves them to the size, `threads` 0 takes a thread a core."""
+    return Setting(
+        names=study.feature_names,
+        size=size,
+        validation_sessions=study.validation_sessions,
+        embargo=study.folds.embargo,
+        seed=study.seed,
+        epochs=epochs or None,
+        threads=threads or os.cpu_count() or 1,
+    )
+
+
+class TrainedFold(NamedTuple):
+    """A month's models: their row of the model table, and what they are audited with."""
+
+    record: pl.DataFrame
+    rows: FoldRows
+    ledger: FitLedger
+    fitted: FittedStudy
+    windows: Windows
+
+
+def model_months(
+    workspace: Workspace, tracker: Tracker, study: StudySpec, run: RunInfo, options: TrainOptions
+) -> Body:
+    """Return what trains, or takes over, and publishes the models of one month.
+
+    Args:
+        workspace: the data set.
+        tracker: where the fold's run is recorded.
+        study: the study.
+        run: that publishes.
+        options: what the run asks of training.
+
+    Raises:
+        StepError: the study has no such size.
+    """
+    size = options.size_of(study)
+
+    def month_of(month: str) -> MonthResult:
+        snapshot = workspace.lake.snapshot()
+        only = symbols_of(workspace.lake, study, options.symbols, month, snapshot)
+        rows = fold_rows(
+            workspace.lake,
+            study,
+            month,
+            workspace.calendar,
+            snapshot,
+            refit=options.refit,
+            fitted=month if options.alone else None,
+            symbols=only,
+        )
+        kept = (
+            None
+            if only
+            else kept_model(workspace.lake, study, month, rows.fold.month, size, options.epochs, snapshot)
+        )
+        if kept is not None:
+            return _publish_carried(workspace, study, run, month, kept)
+        setting = setting_of(study, size, options.epochs, options.threads)
+        return _publish_trained(workspace, tracker, study, run, month, rows, setting, snapshot, only, options)
+
+    return month_of
+
+
+def _publish_trained(
+    workspace: Workspace,
+    tracker: Tracker,
+    study: StudySpec,
+    run: RunInfo,
+    month: str,
+    rows: FoldRows,
+    setting: Setting,
+    snapshot: int,
+    only: frozenset[str],
+    options: TrainOptions,
+) -> MonthResult:
+    """Train the fold of a month and publish its models."""
+    store, calendar = workspace.lake, workspace.calendar
+    last = offset_month(rows.fold.month, -1)
+    windows = windows_of_keys(store, study, rows.train, last, calendar, snapshot)
+    ledger = FitLedger(rows.fold.month)
+    run.log.info(
+        f"fold {month[:7]}: {rows.train.height} rows, {rows.train['session'].n_unique()} sessions, labels up to "
+        f"{rows.train['label_end'].max()}, size {setting.size}"
+    )
+    code = code_version()
+    tags = {
+        "study": study.name,
+        "dagster_run": run.run_id,
+        "code": code.label,
+        "code_source": code.source,
+        "dataset_snapshot": str(snapshot),
+    }
+    with tracker.run(study.models.name, month, tags) as tracked:
+        tracked.log_params(parameters_of(study, setting, rows, snapshot))
+        # A refused model must not overwrite the files of the one that is published.
+        folder = workspace.artifacts.models(study.name, month) / tracked.run_id
+        trials = workspace.artifacts.trials
+        saved = fit_and_save(
+            study, windows, setting, ledger, tracked, folder, trials, progress=_progress(run)
+        )
+        fitted = saved.fitted
+        tracked.log_metrics(metrics_of(fitted, rows))
+        record = record_of(workspace, study, month, rows, saved, snapshot, setting.size, only, options.epochs)
+        published = publish(
+            run,
+            store,
+            study.models,
+            record,
+            month,
+            lambda _: audit_fold(study, rows, ledger, fitted, windows, calendar),
+        )
+        tracked.log_artifact(folder)
+    shown: Metadata = {
+        **month_metadata(published, record),
+        "mlflow_run": tracked.run_id,
+        "size": setting.size,
+        "fitted_fold": rows.fold.month[:7],
+        "train_rows": int(rows.train.height),
+        "train_sessions": int(rows.train["session"].n_unique()),
+        "last_label_end": str(rows.train["label_end"].max()),
+        "dataset_snapshot": int(snapshot),
+        "members": Markdown(members_table(fitted)),
+        **({"features_dropped": Json(dict(fitted.dropped))} if fitted.dropped else {}),
+        **fit_figures(fitted, saved.importance),
+    }
+    return result_of(published, shown)
+
+
+def kept_model(
+    store: Lake, study: StudySpec, month: str, fitted: str, size: str, epochs: int, snapshot: int
+) -> pl.DataFrame | None:
+    """The model of an earlier month, trained with these settings, that serves this one; None where there is none."""
+    if fitted == month:
+        return None
+    try:
+        record = store.read(study.models, months=(fitted, fitted), snapshot=snapshot)
+    except MissingTableError:
+        return None
+    same = record.filter(
+        pl.col("size") == size, pl.col("epochs").fill_null(0) == epochs, pl.col("only_symbols") == ""
+    )
+    return None if same.is_empty() else same
+
+
+def _publish_carried(
+    workspace: Workspace, study: StudySpec, run: RunInfo, month: str, kept: pl.DataFrame
+) -> MonthResult:
+    """Publish an earlier month's model for this month, audited on the rows that it was trained on."""
+    record, rows, ledger, fitted, windows = carried_fold(workspace, study, month, kept)
+    run.log.info(f"fold {month[:7]}: goes on with the model of {rows.fold.month[:7]}")
+    published = publish(
+        run,
+        workspace.lake,
+        study.models,
+        record,
+        month,
+        lambda _: audit_fold(study, rows, ledger, fitted, windows, workspace.calendar),
+    )
+    shown: Metadata = {
+        **month_metadata(published, record),
+        "mlflow_run": record["model_run"][0],
+        "fitted_fold": rows.fold.month[:7],
+        "members": Markdown(members_table(fitted)),
+    }
+    return result_of(published, shown)
+
+
+def carried_fold(workspace: Workspace, study: StudySpec, month: str, kept: pl.DataFrame) -> TrainedFold:
+    """The model of an earlier month, whose row of the model table is `kept`, filed for this month."""
+    store, calendar = workspace.lake, workspace.calendar
+    rows = recorded_rows(store, study, month, kept, calendar)
+    last = offset_month(rows.fold.month, -1)
+    windows = windows_of_keys(store, study, rows.train, last, calendar, int(kept["snapshot"][0]))
+    own = plan_of(study, calendar).fold(month, rows.fold.train_start)
+    record = kept.with_columns(
+        pl.lit(month).alias("fold"),
+        pl.lit(own.test_start).alias("test_start"),
+        pl.lit(own.test_end).alias("test_end"),
+        pl.lit(0.0).alias("train_seconds"),
+    )
+    fitted = load_models(workspace.artifacts, study, kept, rows.fold.month)
+    return TrainedFold(record, rows, load_ledger(workspace.artifacts, kept), fitted, windows)
+
+
+def _progress(run: RunInfo) -> Callable[[str, dict[str, float]], None]:
+    def told(member: str, epoch: dict[str, float]) -> None:
+        said = ", ".join(f"{k} {v:.4g}" for k, v in epoch.items() if k != "epoch")
+        run.log.info(f"{member} epoch {int(epoch['epoch'])}: {said}")
+
+    return told
+
+
+def training_reads(study: StudySpec) -> dict[str, Lookback]:
+    """Return which months of which assets the models of a month learn from: all before it."""
+    return {table.name: ALL_BEFORE for table in (study.features, study.labels, study.windows)}

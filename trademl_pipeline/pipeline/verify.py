@@ -1,0 +1,135 @@
+"""Make a certified month again and compare.
+
+Inputs are read at the snapshots that the certificate names. The models are fitted again from the training set as it
+was, with the same seed; quick verification predicts with the stored ones.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from trademl_pipeline.certificates.certificate import Certificate, Content, content_of
+from trademl_pipeline.certificates.code_version import code_version
+from trademl_pipeline.certificates.stored import certificate_in_force
+from trademl_pipeline.certificates.verification import (
+    Comparison,
+    Verification,
+    compare_code,
+    compare_contents,
+    compare_digest,
+    compare_values,
+)
+from trademl_pipeline.lake import Lake
+from trademl_pipeline.leakage.evidence import evidence_in
+from trademl_pipeline.leakage.report import AuditReport
+from trademl_pipeline.market.calendar import offset_month
+from trademl_pipeline.pipeline.certify import Read, values_version
+from trademl_pipeline.pipeline.fold import windows_of_keys
+from trademl_pipeline.pipeline.models import load_ledger, load_models, recorded_rows
+from trademl_pipeline.pipeline.predict import audit_predictions, learned_from, predict_month, reads_of
+from trademl_pipeline.pipeline.train import setting_of
+from trademl_pipeline.pipeline.workspace import Workspace
+from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.training.ledger import FitLedger
+from trademl_pipeline.training.study import FittedStudy, fit_study
+
+
+def verify_month(
+    workspace: Workspace, study: StudySpec, month: str, *, quick: bool = False, threads: int = 0
+) -> Verification:
+    """Make a month of predictions again from what its certificate names.
+
+    Args:
+        workspace: the data set.
+        study: the study.
+        month: month key.
+        quick: predict with the stored models instead of fitting them again.
+        threads: of a fit; 0: one a core.
+
+    Raises:
+        CertificateError: there is no certificate, or it was changed.
+        LakeError: a snapshot or a file that is needed is gone.
+    """
+    store, artifacts = workspace.lake, workspace.artifacts
+    certificate = certificate_in_force(store, study.name, month)
+    published = store.read(study.predictions, months=(month, month))
+    record = store.read(study.models, months=(month, month), snapshot=certificate.data_snapshot)
+    found = [
+        compare_code(certificate.code, code_version()),
+        compare_digest("published values", certificate.values, values_version(study.predictions, published)),
+        compare_contents(
+            "data of the month",
+            certificate.data,
+            contents_as_read(store, reads_of(study, month, workspace.calendar), certificate.data_snapshot),
+        ),
+        compare_digest("model on record", certificate.model.sha256, record["artifact_sha256"][0]),
+    ]
+    if quick:
+        fitted, ledger = load_models(artifacts, study, record, month), load_ledger(artifacts, record)
+        found.append(Comparison("stored model", "same", f"{certificate.model.artifact}, every file"))
+    else:
+        training = contents_as_read(
+            store, learned_from(study, record["fitted"][0]), certificate.training_snapshot
+        )
+        found.append(compare_contents("data of the training", certificate.training, training))
+        fitted, ledger, digest = fit_again(store, study, month, record, workspace.calendar, threads)
+        found.append(_model(certificate, digest))
+    found.append(compare_digest("fit ledger", certificate.model.ledger, ledger.digest(record["fitted"][0])))
+    again, _ = predict_month(workspace, study, month, record, fitted, ledger, certificate.data_snapshot)
+    found.append(compare_values(published.drop("certificate"), again))
+    report = audit_predictions(workspace, again, study, record, ledger, month)
+    found.append(_audit(certificate, report, study.predictions.name))
+    mode = "predicted again with the stored model" if quick else "rebuilt, its model fitted again"
+    return Verification(certificate, mode, tuple(found))
+
+
+def fit_again(
+    store: Lake, study: StudySpec, month: str, record: pl.DataFrame, calendar: str, threads: int = 0
+) -> tuple[FittedStudy, FitLedger, str]:
+    """The models of a fold fitted again on the training set as it was, their ledger, and the digest of their files."""
+    rows = recorded_rows(store, study, month, record, calendar)
+    last = offset_month(rows.fold.month, -1)
+    windows = windows_of_keys(store, study, rows.train, last, calendar, int(record["snapshot"][0]))
+    ledger = FitLedger(rows.fold.month)
+    setting = setting_of(study, record["size"][0], record["epochs"][0] or 0, threads)
+    fitted = fit_study(study.fit, windows, setting, ledger=ledger)
+    ledger.freeze()
+    with tempfile.TemporaryDirectory() as folder:
+        return fitted, ledger, fitted.save(Path(folder) / "study")
+
+
+def contents_as_read(store: Lake, tables: Sequence[Read], snapshot: int) -> dict[str, Content]:
+    """Content of the months of some tables at a snapshot, each read and hashed, whatever the catalog says of it."""
+    found = {}
+    for schema, (first, last) in tables:
+        months = [m for m in store.months(schema, snapshot=snapshot) if first <= m <= last]
+        versions = {m: store.data_version(schema, m, snapshot=snapshot) for m in months}
+        found[schema.name] = content_of(versions, (first, last))
+    return found
+
+
+def _model(certificate: Certificate, digest: str) -> Comparison:
+    if digest == certificate.model.sha256:
+        return Comparison("model fitted again", "same", f"{digest[:16]}…, every file")
+    # Other threads or libraries add up in another order; the predictions tell whether that matters.
+    return Comparison(
+        "model fitted again", "note", "its files are not the same bytes; the predictions decide"
+    )
+
+
+def _audit(certificate: Certificate, report: AuditReport, table: str) -> Comparison:
+    recorded = tuple(e for e in certificate.evidence if e.table == table)
+    found = evidence_in(report, table, certificate.month)
+    if not report.passed:
+        return Comparison(
+            "audit", "differs", f"refused now: {', '.join(sorted({v.probe for v in report.violations}))}"
+        )
+    if [(e.probe, e.passed) for e in found] != [(e.probe, e.passed) for e in recorded]:
+        return Comparison("audit", "differs", f"tested {_tested(recorded)} then, {_tested(found)} now")
+    return Comparison("audit", "same", f"passed again: {_tested(found)}")
+
+
+def _tested(evidence: Sequence) -> str:
+    return ", ".join(e.probe for e in evidence) or "nothing"

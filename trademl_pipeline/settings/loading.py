@@ -1,0 +1,206 @@
+"""From flags, environment and file to settings, and from settings to the environment of other processes."""
+
+import json
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from trademl_pipeline.settings.errors import SettingsError
+from trademl_pipeline.settings.files import FILE
+from trademl_pipeline.settings.layers import (
+    Layer,
+    Origin,
+    from_environment,
+    from_file,
+    from_flags,
+    layered,
+    relevant,
+    require_key,
+)
+from trademl_pipeline.settings.model import ROOT, Settings, fields, hidden, keys, secret_keys
+from trademl_pipeline.settings.names import HOME_VARIABLE, OLD_VARIABLES, variable
+
+DEFAULT_HOME = ROOT / "data" / "simulated"
+# What a folder was made with holds for all that is in it; flags may not say otherwise than these and the rest.
+_IDENTITY = ("data.source", "data.path", "data.columns", "data.calendar")
+_IDENTITY_OF_FLAGS = (*_IDENTITY, "data.symbols", "universe.name", "references.path")
+_CALLED = {"data.source": "bars of source", "data.path": "the bars in", "data.calendar": "the calendar"}
+
+
+def named_home(environ: Mapping[str, str] | None = None) -> Path | None:
+    """The folder that the environment names, if it does."""
+    said = (os.environ if environ is None else environ).get(HOME_VARIABLE)
+    return Path(said).resolve() if said else None
+
+
+def home_of(environ: Mapping[str, str] | None = None) -> Path:
+    """The folder that the environment names, or the demo's."""
+    return named_home(environ) or DEFAULT_HOME.resolve()
+
+
+def load(
+    home: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    planned: Mapping[str, Any] | None = None,
+) -> Settings:
+    """The settings of the data set in a folder.
+
+    Args:
+        home: the folder; None: the one that the environment names.
+        overrides: what flags say, by key such as `training.size`; None is not said.
+        environ: variables; None: those of this process.
+        planned: what the file of a new data set will say, by key; taken for what a file says.
+
+    Raises:
+        SettingsError: a value cannot be understood, or contradicts what the folder was made with.
+    """
+    environ = os.environ if environ is None else environ
+    home = (home or home_of(environ)).resolve()
+    layers = from_flags(overrides or {}), from_environment(environ), _file(home, planned)
+    _agree(home, *layers)
+    origins = {key: Origin("default") for key in keys()}
+    for layer in reversed(layers):
+        origins |= layer.origins
+    with layered(*layers):
+        try:
+            found = Settings(home=home)
+        except ValidationError as error:
+            raise SettingsError(_said(error, origins)) from None
+    _no_passwords(found, origins)
+    found._origins.update(origins)
+    return found
+
+
+def _file(home: Path, planned: Mapping[str, Any] | None) -> Layer:
+    if planned is None:
+        return from_file(home / FILE)
+    said = {key: value for key, value in planned.items() if value}
+    return Layer(said, dict.fromkeys(said, Origin("file", str(home / FILE))))
+
+
+def _said(error: ValidationError, origins: Mapping[str, Origin]) -> str:
+    """Every value that does not do, where it was said, and why, on one line."""
+    problems = []
+    for one in error.errors(include_url=False):
+        key = ".".join(str(part) for part in one["loc"][:2])
+        where = origins.get(key, Origin("default"))
+        reason = one["msg"].removeprefix("Value error, ").replace("Input should", "should")
+        shown = "" if key in secret_keys() else f" {hidden(repr(one['input']))}"
+        problems.append(f"{where.where or where.kind}: {key}{shown} {reason}")
+    return "; ".join(problems)
+
+
+def _agree(home: Path, flags: Layer, environment: Layer, file: Layer) -> None:
+    """Raise where flags or variables say another data set than the folder holds."""
+    says_what_the_bars_are = any(key.startswith("data.") for key in file.values)
+    for layer, strict in ((flags, _IDENTITY_OF_FLAGS), (environment, _IDENTITY)):
+        for key in strict:
+            if key not in layer.values or not says_what_the_bars_are:
+                continue
+            said, made = layer.values[key], file.values.get(key, _unsaid(key))
+            # Where the file leaves the calendar out, the bars tell it.
+            if _same(said, made) or (key == "data.calendar" and not made):
+                continue
+            raise SettingsError(
+                f"{home} was made {_with(key, made)}, but {layer.origins[key].where} is {_plain(said)}: give another "
+                f"--home, or leave {layer.origins[key].where} out"
+            )
+
+
+def _unsaid(key: str) -> Any:
+    """What a key is where a file does not say it."""
+    return dict(fields())[key].get_default(call_default_factory=True)
+
+
+def _with(key: str, made: Any) -> str:
+    if not made:
+        return f"without {key}"
+    return f"{'on' if key == 'data.calendar' else 'with'} {_CALLED.get(key, key)} {_plain(made)}"
+
+
+def _plain(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, Mapping | list) else str(value)
+
+
+def _same(said: Any, made: Any) -> bool:
+    if isinstance(said, Mapping) or isinstance(made, Mapping):
+        return (said or {}) == (made or {})
+    return _plain(said) == (",".join(made) if isinstance(made, list) else _plain(made))
+
+
+def _no_passwords(settings: Settings, origins: Mapping[str, Origin]) -> None:
+    for key in ("lake.catalog", "tracking.uri"):
+        value = settings.value(key)
+        if origins[key].kind == "file" and hidden(value) != value:
+            raise SettingsError(
+                f"{origins[key].where}: {key} holds a password, which has no place in a file; export {variable(key)} "
+                "instead"
+            )
+
+
+def current() -> Settings:
+    """The settings of this process, as its environment and the file in the folder are now.
+
+    Raises:
+        SettingsError: see `load`.
+    """
+    variables = relevant(os.environ)
+    home = home_of()
+    try:
+        file = (home / FILE).stat()
+        signature = (file.st_mtime_ns, file.st_size, file.st_ino)
+    except (FileNotFoundError, NotADirectoryError):
+        signature = None
+    return _loaded(home, tuple(sorted(variables.items())), signature, str(Path.cwd()))
+
+
+@lru_cache(maxsize=8)
+def _loaded(home: Path, variables: tuple[tuple[str, str], ...], signature: Any, folder: str) -> Settings:
+    # A changed file or another folder, from which relative paths are seen, is another call.
+    return load(home, environ=dict(variables))
+
+
+def origin(name: str, settings: Settings | None = None) -> Origin:
+    """Where the value of a key, such as `training.size`, was said.
+
+    Raises:
+        SettingsError: there is no such key.
+    """
+    require_key(name, "origin")
+    return (settings or current())._origins[name]
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The environment of processes that work on a data set: what this one has, the folder, and what flags said."""
+    passed = {name: value for name, value in os.environ.items() if name not in OLD_VARIABLES}
+    said = {
+        variable(key): _text(settings.value(key))
+        for key in keys()
+        if settings._origins[key].kind in ("flag", "environment") and key not in secret_keys()
+    }
+    return {
+        **passed,
+        **said,
+        HOME_VARIABLE: str(settings.home),
+        "DAGSTER_HOME": str(settings.dagster_home),
+        "DAGSTER_DISABLE_TELEMETRY": "1",
+        # Threads that spin while they wait for one another starve whatever else runs on the machine.
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+    }
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return json.dumps(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def apply(settings: Settings) -> None:
+    """Have this process, and those it starts, see the settings as `current()`."""
+    os.environ.update(environment(settings))
