@@ -15,15 +15,20 @@ MONTHS  ?=
 STUDY   ?=
 ARGS    ?=
 PORT    ?= 3000
-RUN_FLAGS = $(STUDY) $(if $(DATA),--data "$(DATA)") $(if $(SYMBOLS),--symbols "$(SYMBOLS)") $(if $(MONTHS),--months "$(MONTHS)") $(ARGS)
+# What the bars are: the same words name the same data set for every target.
+WORDS   = $(if $(DATA),--data "$(DATA)") $(if $(SYMBOLS),--symbols "$(SYMBOLS)")
+RUN_FLAGS = $(STUDY) $(WORDS) $(if $(MONTHS),--months "$(MONTHS)") $(ARGS)
 
-.PHONY: run ui test test-fast coverage lint check bench clean
+.PHONY: run ui config test test-fast coverage lint check bench clean
 
 run: $(RUN)
 	@$(BIN)/trademl run $(RUN_FLAGS)
 
 ui: $(RUN)
-	@$(BIN)/trademl ui --port $(PORT) $(if $(DATA),--data "$(DATA)") $(if $(SYMBOLS),--symbols "$(SYMBOLS)")
+	@$(BIN)/trademl ui --port $(PORT) $(WORDS) $(ARGS)
+
+config: $(RUN)
+	@$(BIN)/trademl config $(WORDS) $(ARGS)
 
 test: $(DEV)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)

@@ -25,14 +25,15 @@ from unittest.mock import patch
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 HOME = tempfile.TemporaryDirectory()
 os.environ["TRADEML_HOME"] = HOME.name
-os.environ["TRADEML_START"] = "2013-01-01"
+os.environ["TRADEML_DATA__START"] = "2013-01-01"
 
 import dagster as dg  # noqa: E402
 
-from trademl_pipeline.defs import build_definitions, gate  # noqa: E402
-from trademl_pipeline.defs.jobs import prepare_assets  # noqa: E402
+from trademl_pipeline.defs import build_definitions  # noqa: E402
 from trademl_pipeline.leakage import AuditReport  # noqa: E402
 from trademl_pipeline.market.calendar import offset_month  # noqa: E402
+from trademl_pipeline.pipeline import gate  # noqa: E402
+from trademl_pipeline.pipeline.catalog import input_assets  # noqa: E402
 from trademl_pipeline.studies import STUDIES  # noqa: E402
 
 FIRST = "2013-01-01"
@@ -72,7 +73,9 @@ class Clock:
 
 def stages() -> list[ModuleType]:
     return [
-        m for n, m in list(sys.modules.items()) if n.startswith("trademl_pipeline.defs.") and m is not gate
+        m
+        for n, m in list(sys.modules.items())
+        if n.startswith("trademl_pipeline.pipeline.") and m is not gate
     ]
 
 
@@ -81,8 +84,8 @@ def audits(wrap: Callable[[Callable], Callable]) -> Iterator[None]:
     """Put something around every audit: those handed to `publish`, and those that a stage makes before it."""
     honest = gate.publish
 
-    def publish(context, lake, schema, frame, month, audit, **options):
-        return honest(context, lake, schema, frame, month, wrap(audit), **options)
+    def publish(run, lake, schema, frame, month, audit, **options):
+        return honest(run, lake, schema, frame, month, wrap(audit), **options)
 
     with contextlib.ExitStack() as stack:
         for module in stages():
@@ -115,10 +118,10 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--profile", action="store_true", help="print where the audits spend their time")
     options = parser.parse_args()
-    os.environ["TRADEML_SYMBOLS"] = str(options.symbols)
+    os.environ["TRADEML_DATA__SYMBOLS"] = str(options.symbols)
     study = STUDIES[options.study]
     last = offset_month(FIRST, options.months - 1)
-    inputs = prepare_assets(study)
+    inputs = input_assets(study)
     steps = [(f"prepare_{study.name}", a) for a in inputs]
     steps += [(f"fold_{study.name}", f"{kind}_{study.name}") for kind in ("model", "predictions")]
     defs = build_definitions()

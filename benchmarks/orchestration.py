@@ -1,4 +1,4 @@
-"""What Dagster adds to the folds of a study, beside a plain Python loop over the same functions.
+"""What it costs to have the folds of a study orchestrated and recorded, beside a plain loop over the same steps.
 
     python -m benchmarks.orchestration [--study direction] [--symbols 40] [--months 24] [--folds 12] [--repeat 1]
 
@@ -6,16 +6,16 @@ History is prepared once. Each side has a copy of it and a process with one thre
 worked off one fold before the clocks start. Then the sides take turns, fold by fold and each as often first, so that
 whatever else the machine does hits all of them:
 
-- Dagster: the runs of `fold_<study>` as `trademl run` makes them in one process, on the instance on disk that
-  `dagster.yaml` describes: events, check results, metadata and its figures.
+- `trademl run`: the loop over the steps that records its runs in the Dagster instance on disk.
+- Dagster: a run of `fold_<study>` by Dagster itself, in one process: events, check results, metadata and its figures.
 - the loop: `benchmarks/plain_loop.py`, which publishes the same tables through the same gate, with certificates, audits
-  and MLflow runs.
-- the bare loop: predictions as Parquet files; no gate, no lake to write, no tracking. What Dagster adds to it is what
-  Dagster and all guarantees cost together.
+  and MLflow runs, and records nothing else.
+- the bare loop: predictions as Parquet files; no gate, no lake to write, no tracking. What the others add to it is what
+  orchestration and all guarantees cost together.
 
-That the sides did the same work is checked: the same predictions, and from the first two the same results of audits and
-as many certificates. What Dagster takes once a process, its import and the definitions, is told apart. A run gives its
-core up hundreds of times, and each time has to get it back: where other programs keep the cores busy its wall time
+That the sides did the same work is checked: the same predictions, and from the first three the same results of audits
+and as many certificates. What a side takes once a process, its imports and the definitions, is told apart. A run gives
+its core up hundreds of times, and each time has to get it back: where other programs keep the cores busy its wall time
 grows more than the loop's, and processor time is the better measure.
 """
 
@@ -38,14 +38,17 @@ from typing import Any
 
 import polars as pl
 
-from trademl_pipeline.market.calendar import offset_month
-from trademl_pipeline.studies import STUDIES, StudySpec
+from trademl_pipeline import settings
 from trademl_pipeline.data_sets import SIMULATED_START, DataSet
+from trademl_pipeline.market.calendar import offset_month
+from trademl_pipeline.pipeline.site import Site
+from trademl_pipeline.studies import STUDIES, StudySpec
 
-DAGSTER, LOOP, BARE = "Dagster", "the loop", "the bare loop"
-SIDES = (DAGSTER, LOOP, BARE)
+RECORDED, DAGSTER, LOOP, BARE = "trademl run", "Dagster", "the loop", "the bare loop"
+SIDES = (RECORDED, DAGSTER, LOOP, BARE)
+RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 BARE_FOLDER, HISTORY = "bare", "history"
-ONE_THREAD = dict.fromkeys(("TRADEML_THREADS", "OMP_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
 
 
 # How the process of a side runs one month.
@@ -91,19 +94,36 @@ def process() -> ProcessPoolExecutor:
 
 def prepare(study: StudySpec, last: str) -> None:
     """Everything that folds up to a month read, and the databases that the first run of a data set makes."""
-    import dagster as dg
+    from trademl_pipeline.pipeline.run import prepare as prepare_inputs
 
-    from trademl_pipeline.defs.jobs import prepare_job_name
-    from trademl_pipeline.defs.launch import RANGE_END, RANGE_START
-    from trademl_pipeline.defs.partitions import FIRST_MONTH
-    from trademl_pipeline.defs.resources import TrackingResource
-    from trademl_pipeline.defs.workers import Task, execute
-
-    with dg.DagsterInstance.get() as instance:
-        months = {RANGE_START: FIRST_MONTH, RANGE_END: last}
-        stop_at(execute(Task(prepare_job_name(study.name), tags=months), instance))
-    with TrackingResource(experiment="preparation").run("history", last, {}):
+    said = settings.current()
+    with recording_runner(said) as runner:
+        stop_at(prepare_inputs(runner, [study.name], said.data.start, last, last))
+    with Site(said).tracker.run("preparation", last, {}):
         pass
+
+
+@contextlib.contextmanager
+def recording_runner(said: settings.Settings) -> Iterator[Any]:
+    """What `trademl run` does its jobs with, in this process."""
+    from trademl_pipeline.data_sets import write_instance
+    from trademl_pipeline.defs.instance import opened_recorder
+    from trademl_pipeline.pipeline.run import Runner
+    from trademl_pipeline.pipeline.workers import Workers
+
+    write_instance(said.dagster_home)
+    with opened_recorder(said.dagster_home) as recorder, Workers(1) as workers:
+        yield Runner(said, recorder, Silent(), workers)
+
+
+class Silent:
+    """Hears how far the work is, and says nothing."""
+
+    def began(self, title: str, total: int) -> None: ...
+    def advanced(self, what: str, pieces: int = 1) -> None: ...
+    def ended(self) -> None: ...
+    def said(self, line: str) -> None: ...
+    def problem(self, line: str) -> None: ...
 
 
 def stop_at(problems: Sequence[str]) -> None:
@@ -111,11 +131,11 @@ def stop_at(problems: Sequence[str]) -> None:
         raise RuntimeError("; ".join(problems))
 
 
-def begin(side: str, study: StudySpec, size: str) -> float:
+def begin(side: str, study: StudySpec) -> float:
     """Get a side's process ready; returns the seconds that took."""
     global _run
     began = time.perf_counter()
-    _run = prepared(side, study, size)
+    _run = prepared(side, study)
     return time.perf_counter() - began
 
 
@@ -138,42 +158,51 @@ def processor_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in spent)
 
 
-def prepared(side: str, study: StudySpec, size: str) -> Callable[[str], None]:
+def prepared(side: str, study: StudySpec) -> Callable[[str], None]:
     """What runs a month on a side, with everything imported that it needs."""
+    said = settings.current()
+    site = Site(said)
+    if side == RECORDED:
+        from trademl_pipeline.pipeline.run import folds
+
+        runner = contextlib.ExitStack().enter_context(recording_runner(said))
+        options = site.train_options()
+        return lambda month: stop_at(runner.run(folds(study.name, [month], options)))
     if side == DAGSTER:
         import dagster as dg
 
+        from trademl_pipeline.defs import build_definitions
         from trademl_pipeline.defs.jobs import fold_job_name
-        from trademl_pipeline.defs.workers import Task, definitions, execute
 
-        definitions()
+        job = build_definitions().resolve_job_def(fold_job_name(study.name))
         instance = dg.DagsterInstance.get()
-        config = {"ops": {f"model_{study.name}": {"config": {"size": size}}}}
-        return lambda month: stop_at(execute(Task(fold_job_name(study.name), month, config=config), instance))
+        quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+        return lambda month: stop_at(
+            []
+            if job.execute_in_process(instance=instance, partition_key=month, run_config=quiet).success
+            else [f"the run of {month} failed"]
+        )
     from benchmarks import plain_loop
-    from trademl_pipeline.defs.resources import LakeResource, home
 
-    store = LakeResource().open()
     if side == LOOP:
-        return lambda month: plain_loop.with_the_gate(store, study, [month], size)
-    models, folder = {}, home() / BARE_FOLDER
+        return lambda month: plain_loop.with_the_gate(site, study, [month])
+    models, folder = {}, said.home / BARE_FOLDER
     folder.mkdir()
-    return lambda month: plain_loop.bare(store, study, [month], size, folder, models)
+    return lambda month: plain_loop.bare(site, study, [month], folder, models)
 
 
 def outcome(side: str, study: StudySpec, months: Sequence[str]) -> dict[str, Any]:
     """What a side has left behind, as fields of `Measured`."""
-    from trademl_pipeline.defs.resources import LakeResource, home
     from trademl_pipeline.lake.frames import data_version
     from trademl_pipeline.lake.schema import TableSchema
     from trademl_pipeline.tables import AUDITS, certificate_table
 
     names, found = ["symbol", "session", *study.task.published], {}
     if side == BARE:
-        files = sorted((home() / BARE_FOLDER).glob("*.parquet"))
+        files = sorted((settings.current().home / BARE_FOLDER).glob("*.parquet"))
         values = pl.concat([pl.read_parquet(file, columns=names) for file in files])
     else:
-        store = LakeResource().open()
+        store = Site(settings.current()).lake
         values = store.read(study.predictions, months=(months[0], months[-1]), columns=names)
         made = pl.col("table_name").is_in(
             [study.models.name, study.predictions.name, f"cross_validation_{study.name}"]
@@ -189,7 +218,7 @@ def outcome(side: str, study: StudySpec, months: Sequence[str]) -> dict[str, Any
 def require_the_same(rounds: Sequence[dict[str, Measured]]) -> None:
     """Raises: RuntimeError where the sides did not do the same work."""
     every = [measured for sides in rounds for measured in sides.values()]
-    gated = [sides[side] for sides in rounds for side in (DAGSTER, LOOP)]
+    gated = [sides[side] for sides in rounds for side in (RECORDED, DAGSTER, LOOP)]
     if len({m.predictions for m in every}) != 1:
         raise RuntimeError("the sides predicted different values")
     if any((m.audits, m.certificates) != (gated[0].audits, gated[0].certificates) for m in gated):
@@ -199,33 +228,23 @@ def require_the_same(rounds: Sequence[dict[str, Measured]]) -> None:
 def report(rounds: Sequence[dict[str, Measured]]) -> None:
     wall = {side: sum(sum(sides[side].wall) for sides in rounds) / len(rounds) for side in SIDES}
     cpu = {side: sum(sum(sides[side].cpu) for sides in rounds) / len(rounds) for side in SIDES}
-    once = median(sides[DAGSTER].once for sides in rounds)
     folds = len(rounds[0][DAGSTER].wall)
-    print(f"{'seconds of ' + str(folds) + ' folds':<22}{'wall':>8}{'processor':>11}")
+    print(f"{'seconds of ' + str(folds) + ' folds':<22}{'wall':>8}{'processor':>11}{'once':>8}")
     for side in SIDES:
-        print(f"{side:<22}{wall[side]:>8.2f}{cpu[side]:>11.2f}")
-    apart = [
-        (dagster - loop, of_cpu - loop_cpu)
-        for sides in rounds
-        for dagster, loop, of_cpu, loop_cpu in zip(
-            sides[DAGSTER].wall, sides[LOOP].wall, sides[DAGSTER].cpu, sides[LOOP].cpu, strict=True
+        once = median(sides[side].once for sides in rounds)
+        print(f"{side:<22}{wall[side]:>8.2f}{cpu[side]:>11.2f}{once:>8.2f}")
+    for side in (RECORDED, DAGSTER):
+        print(
+            f"{side} costs {more(wall, side, LOOP)} wall time than the loop, {more(cpu, side, LOOP)} processor time;"
         )
-    ]
-    print(f"Dagster costs {more(wall, LOOP)} wall time than the loop, {more(cpu, LOOP)} processor time;")
-    print(
-        f"by fold, in the median, {median(w for w, _ in apart):.2f} s of wall and "
-        f"{median(c for _, c in apart):.2f} s of processor time."
-    )
-    whole = (wall[DAGSTER] + once) / wall[LOOP] - 1
-    print(f"With its import and the definitions, {once:.1f} s once a process, {whole:.1%} more wall time.")
-    print(
-        f"With the gate, the lake and tracking, Dagster costs {more(wall, BARE)} wall time than the bare loop, "
-        f"{more(cpu, BARE)} processor time."
-    )
+        print(
+            f"than the bare loop, with the gate, the lake and tracking, {more(wall, side, BARE)} wall time, "
+            f"{more(cpu, side, BARE)} processor time."
+        )
 
 
-def more(seconds: dict[str, float], side: str) -> str:
-    return f"{seconds[DAGSTER] / seconds[side] - 1:.1%} more"
+def more(seconds: dict[str, float], side: str, than: str) -> str:
+    return f"{seconds[side] / seconds[than] - 1:.1%} more"
 
 
 def main() -> None:
@@ -251,8 +270,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
 
         def environment(name: str) -> dict[str, str]:
+            flags = {
+                "training.refit": options.refit or None,
+                "training.size": options.size or None,
+                "training.threads": 1,
+            }
             chosen = DataSet(symbols=str(options.symbols), home=Path(folder) / name)
-            return chosen.environment() | {"TRADEML_REFIT": options.refit} | ONE_THREAD
+            return settings.environment(chosen.make(flags)) | ONE_THREAD
 
         print(f"preparing {options.months + options.folds} months …", file=sys.stderr, flush=True)
         with variables(environment(HISTORY)), process() as own:
@@ -266,7 +290,7 @@ def main() -> None:
                     shutil.copytree(Path(folder) / HISTORY, home)
                     own[side] = stack.enter_context(process())
                     with variables(environment(home.name)):
-                        found[side] = Measured(own[side].submit(begin, side, study, size).result())
+                        found[side] = Measured(own[side].submit(begin, side, study).result())
                     own[side].submit(fold, months[0]).result()
                 for turn, month in enumerate(months[1:]):
                     print(f"{month[:7]}, {number + 1} of {options.repeat} …", file=sys.stderr, flush=True)

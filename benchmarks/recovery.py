@@ -17,13 +17,13 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 
-from trademl_pipeline.defs.models.fold import plan_of
-from trademl_pipeline.defs.models.model import setting_of
-from trademl_pipeline.defs.predictions.predictions import predicted
-from trademl_pipeline.defs.reports.validation import oracle_of
 from trademl_pipeline.features import compute
 from trademl_pipeline.labels import TARGETS
-from trademl_pipeline.market.calendar import month_bounds, offset, offset_month
+from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, month_bounds, offset, offset_month
+from trademl_pipeline.pipeline.fold import plan_of
+from trademl_pipeline.pipeline.predict import predicted
+from trademl_pipeline.pipeline.report import oracle_of
+from trademl_pipeline.pipeline.train import setting_of
 from trademl_pipeline.reports import ReportConfig, ReportInputs
 from trademl_pipeline.reports.content import score_lines
 from trademl_pipeline.reports.evaluation import evaluate
@@ -82,7 +82,7 @@ def walk(
     study: StudySpec, tables: Tables, months: list[str], options: argparse.Namespace, trials: TrialLedger
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Predictions of the months and those of every member, the models refitted every `options.refit` months."""
-    plan, setting = plan_of(study), setting_of(study, options.size, options.epochs)
+    plan, setting = plan_of(study, DEFAULT_CALENDAR), setting_of(study, options.size, options.epochs)
     found, first = [], tables.decisions["session"].min()
     for i in range(0, len(months), options.refit):
         block = months[i : i + options.refit]

@@ -306,7 +306,9 @@ def test_config_shows_values_with_their_origin_and_no_secret(tmp_path: Path, mon
     assert "training.threads" in table.output
 
 
-def test_a_run_writes_its_data_set_down_only_when_it_can_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_run_writes_its_data_set_down_only_when_it_can_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     home = tmp_path / "h"
     for wrong in (["--size", "enormous"], ["--start", "2016-01", "--months", "2015-06"], ["--months", "x"]):
         assert runner.invoke(app, ["run", "direction", "--home", str(home), *wrong]).exit_code == 2

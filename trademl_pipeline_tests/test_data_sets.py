@@ -137,7 +137,9 @@ def test_the_reference_series_have_to_be_there(tmp_path: Path):
     assert not (tmp_path / "h").exists()
 
 
-def test_a_universe_in_a_file_is_written_with_its_absolute_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_universe_in_a_file_is_written_with_its_absolute_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.csv").write_text("symbol\nAAPL\n")
     said = {

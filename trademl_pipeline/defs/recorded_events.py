@@ -36,8 +36,8 @@ from dagster._core.events import (
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log import SqlEventLogStorage, SqlEventLogStorageTable
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
-from dagster_shared.serdes import serialize_value
 
+from trademl_pipeline.defs.recorded_steps import StepChange, step_key
 from trademl_pipeline.pipeline.recording import CheckResult, MonthDone, MonthRefused
 from trademl_pipeline.pipeline.shown import FilePath, Json, Markdown, Metadata
 
@@ -104,16 +104,28 @@ class EventWriter:
                 f"runs are recorded in SQL event logs only, and this one is a {type(storage).__name__}"
             )
         self._storage, self._run_id, self._job = storage, run_id, job
+        self._told_checks: set[tuple[Any, ...]] = set()
 
     def log(self, message: str, level: int) -> None:
         """Write one line of the run's log."""
-        self._write_log([self._line(message, level)])
+        self._write_log([self._storage._event_to_row(self._line(message, level))])
 
-    def write(self, events: Sequence[Told]) -> None:
-        """Write months that were published or refused, in one transaction."""
+    def steps(self, changes: Sequence[StepChange]) -> None:
+        """Write which steps began and ended."""
+        self._write_log([self._storage._event_to_row(self._changed(change)) for change in changes])
+
+    def write(
+        self,
+        events: Sequence[Told],
+        before: Sequence[StepChange] = (),
+        after: Sequence[StepChange] = (),
+    ) -> None:
+        """Write months that were published or refused, in one transaction, between changes of steps."""
         published = self._published(events)
         with self._storage.index_transaction() as connection:
-            batch = _Batch(self._storage, connection)
+            batch = _Batch(self._storage, connection, self._told_checks)
+            for change in before:
+                batch.log(self._changed(change))
             for told in events:
                 month = (told.asset, told.month)
                 if isinstance(told, MonthDone):
@@ -129,6 +141,8 @@ class EventWriter:
                         batch.index_check(self._evaluated(told, check))
                 if isinstance(told, MonthRefused):
                     batch.log(self._line(f"{told.asset} {told.month[:7]}: {told.reason}", logging.ERROR))
+            for change in after:
+                batch.log(self._changed(change))
             batch.index_assets()
         self._write_log(batch.of_the_run if self._storage.is_run_sharded else batch.unindexed)
 
@@ -140,8 +154,7 @@ class EventWriter:
         for check in told.checks:
             batch.index_check(self._evaluated(told, check, target))
 
-    def _write_log(self, entries: Sequence[dg.EventLogEntry]) -> None:
-        rows = [self._storage._event_to_row(entry) for entry in entries]
+    def _write_log(self, rows: Sequence[dict[str, Any]]) -> None:
         if rows:
             with self._storage.run_connection(self._run_id) as connection:
                 connection.execute(SqlEventLogStorageTable.insert(), rows)
@@ -207,15 +220,17 @@ class EventWriter:
         return self._entry(DagsterEventType.ASSET_CHECK_EVALUATION, told, data, what)
 
     def _entry(self, kind: DagsterEventType, told: Told, data: Any, what: str) -> dg.EventLogEntry:
-        step = dg.AssetKey(told.asset).to_python_identifier()
+        return self._changed(StepChange(kind, told.asset, f"{told.asset} {told.month[:7]}: {what}", data))
+
+    def _changed(self, change: StepChange) -> dg.EventLogEntry:
         event = DagsterEvent(
-            event_type_value=kind.value,
+            event_type_value=change.kind.value,
             job_name=self._job,
-            step_key=step,
-            event_specific_data=data,
-            message=f"{told.asset} {told.month[:7]}: {what}",
+            step_key=step_key(change.asset),
+            event_specific_data=change.data,
+            message=change.message,
         )
-        return self._line(event.message or "", logging.INFO, event)
+        return self._line(change.message, logging.INFO, event)
 
     def _line(self, message: str, level: int, event: DagsterEvent | None = None) -> dg.EventLogEntry:
         return dg.EventLogEntry(
@@ -233,64 +248,69 @@ class EventWriter:
 class _Batch:
     """Events of one transaction on the index.
 
+    Args:
+        storage: of the events.
+        connection: to the index, in a transaction.
+        evaluated: what the run has told of before: asset, check and month.
+
     Attributes:
-        of_the_run: all of them in order, for the log of the run.
-        unindexed: those that only the log of the run shows.
+        of_the_run: rows of all events in order, for the log of the run.
+        unindexed: rows of those that only the log of the run shows.
     """
 
-    def __init__(self, storage: SqlEventLogStorage, connection: Any) -> None:
-        self._storage, self._connection = storage, connection
-        self.of_the_run: list[dg.EventLogEntry] = []
-        self.unindexed: list[dg.EventLogEntry] = []
+    def __init__(self, storage: SqlEventLogStorage, connection: Any, evaluated: set[tuple[Any, ...]]) -> None:
+        self._storage, self._connection, self._evaluated = storage, connection, evaluated
+        self.of_the_run: list[dict[str, Any]] = []
+        self.unindexed: list[dict[str, Any]] = []
         self._last: dict[tuple[str, str], tuple[dg.EventLogEntry, int]] = {}
 
     def log(self, entry: dg.EventLogEntry) -> None:
         """Keep an event for the run's own log."""
-        self.of_the_run.append(entry)
-        self.unindexed.append(entry)
+        row = self._storage._event_to_row(entry)
+        self.of_the_run.append(row)
+        self.unindexed.append(row)
 
     def index(self, entry: dg.EventLogEntry) -> int:
-        """Store an event in the index; returns its number there."""
-        row = self._storage._event_to_row(entry)
-        number = self._connection.execute(
-            SqlEventLogStorageTable.insert().values(**row)
-        ).inserted_primary_key[0]
-        self.of_the_run.append(entry)
-        event = entry.get_dagster_event()
-        if event.event_type != DagsterEventType.ASSET_CHECK_EVALUATION:
-            self._last[row["asset_key"], event.event_type_value] = entry, number
+        """Store an event of an asset in the index; returns its number there."""
+        row, number = self._store(entry)
+        self._last[row["asset_key"], row["dagster_event_type"]] = entry, number
         return number
 
     def index_check(self, entry: dg.EventLogEntry) -> None:
         """Store an evaluation in the index, and in the table of checks."""
-        evaluation = entry.get_dagster_event().asset_check_evaluation_data
-        status = AssetCheckExecutionRecordStatus
+        evaluation, status = (
+            entry.get_dagster_event().asset_check_evaluation_data,
+            AssetCheckExecutionRecordStatus,
+        )
+        target = evaluation.target_materialization_data
+        row, number = self._store(entry)
         key = {
             "asset_key": evaluation.asset_key.to_string(),
             "check_name": evaluation.check_name,
             "run_id": entry.run_id,
             "partition": evaluation.partition,
         }
-        target = evaluation.target_materialization_data
         values = {
             "execution_status": (status.SUCCEEDED if evaluation.passed else status.FAILED).value,
-            "evaluation_event": serialize_value(entry),
-            "evaluation_event_timestamp": self._storage._event_insert_timestamp(entry),
-            "evaluation_event_storage_id": self.index(entry),
+            "evaluation_event": row["event"],
+            "evaluation_event_timestamp": row["timestamp"],
+            "evaluation_event_storage_id": number,
             "materialization_event_storage_id": target.storage_id if target is not None else None,
         }
-        same = [
-            AssetCheckExecutionsTable.c[name] == value
-            if value is not None
-            else AssetCheckExecutionsTable.c[name].is_(None)
-            for name, value in key.items()
-        ]
-        # A run that tells of a month twice means the later one.
-        told_before = AssetCheckExecutionsTable.update().where(*same).values(**values)
-        if not self._connection.execute(told_before).rowcount:
-            self._connection.execute(AssetCheckExecutionsTable.insert().values(**key, **values))
+        if (same := tuple(key.values())) in self._evaluated:
+            # The later one counts.
+            told_before = [AssetCheckExecutionsTable.c[name].is_not_distinct_from(key[name]) for name in key]
+            self._connection.execute(AssetCheckExecutionsTable.update().where(*told_before), values)
+        else:
+            self._evaluated.add(same)
+            self._connection.execute(AssetCheckExecutionsTable.insert(), key | values)
 
     def index_assets(self) -> None:
         """Note the last event of each kind in the table of assets, which keeps no others."""
         for entry, number in self._last.values():
             self._storage._store_asset_event(self._connection, entry, number)
+
+    def _store(self, entry: dg.EventLogEntry) -> tuple[dict[str, Any], int]:
+        row = self._storage._event_to_row(entry)
+        self.of_the_run.append(row)
+        return row, self._connection.execute(SqlEventLogStorageTable.insert(), row).inserted_primary_key[0]

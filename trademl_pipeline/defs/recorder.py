@@ -1,26 +1,28 @@
 """Runs of the loop over the steps, written into the Dagster instance that the UI shows."""
 
 import logging
+import math
 import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import dagster as dg
 from dagster._core.definitions.repository_definition.valid_definitions import SINGLETON_REPOSITORY_NAME
 from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._core.remote_origin import RemoteRepositoryOrigin
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
+from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
-    CODE_LOCATION_TAG,
     HIDDEN_TAG_PREFIX,
     PARTITION_NAME_TAG,
 )
 from dagster._core.workspace.load import location_origins_from_yaml_paths
 
 from trademl_pipeline.defs.recorded_events import EventWriter, Told
+from trademl_pipeline.defs.recorded_steps import Steps, plan_of
 from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline.pipeline.processes import ProcessMark, this_process, works_since
 from trademl_pipeline.pipeline.recording import LogLevel, RecordedRun, RunCanceledError
@@ -71,11 +73,13 @@ class DagsterRecordedRun:
     Args:
         instance: that records it.
         run: as it was added there.
+        steps: of the run, none of which has begun.
     """
 
-    def __init__(self, instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-        self._instance, self._run = instance, run
+    def __init__(self, instance: dg.DagsterInstance, run: dg.DagsterRun, steps: Steps) -> None:
+        self._instance, self._run, self._steps = instance, run, steps
         self._writer = EventWriter(instance, run.run_id, run.job_name)
+        self._writer.steps(steps.first())
         self._asked, self._canceled = time.monotonic(), False
 
     @property
@@ -90,7 +94,7 @@ class DagsterRecordedRun:
     def told(self, events: Sequence[Told]) -> None:
         """Write months with their checks, all in one transaction."""
         if events:
-            self._writer.write(events)
+            self._writer.write(events, *self._steps.told(events))
 
     def cancel_requested(self) -> bool:
         """Return whether the run was terminated in the UI; asks the instance once a second at most."""
@@ -120,6 +124,7 @@ class DagsterRecordedRun:
     def _end(self, kind: DagsterEventType, message: str) -> None:
         """Free what the run holds, and end it unless somebody has done so in the UI already."""
         free_slots(self._instance, self.run_id)
+        self._writer.steps(self._steps.last("" if kind is DagsterEventType.RUN_SUCCESS else message))
         if self._status() in FINISHED_STATUSES:
             self.log(message, level="WARNING")
         else:
@@ -137,6 +142,11 @@ class DagsterRecorder:
         self._instance = instance
         self._repository = repository_origin()
         self._process = this_process()
+        # With the graph of the assets Dagster would plan all months, and a failed run would turn good ones red.
+        self._no_assets = dg.Definitions().resolve_asset_graph()
+        self._empty_log = b""
+        # When a step was last told to wait for a slot.
+        self._refused: dict[tuple[str, str], float] = {}
 
     def begin(
         self,
@@ -154,46 +164,84 @@ class DagsterRecorder:
             months: month keys, in order; none for assets without partitions.
             tags: shown with it, such as the study.
         """
-        run = dg.DagsterRun(
+        job_snapshot, plan = plan_of(job, tuple(assets))
+        run = self._instance.create_run(
             job_name=job,
-            run_id=str(uuid.uuid4()),
+            run_id=None,
+            run_config=None,
             status=dg.DagsterRunStatus.NOT_STARTED,
             tags={
                 **(tags or {}),
                 **month_tags(months),
-                CODE_LOCATION_TAG: self._repository.code_location_origin.location_name,
                 HOST_TAG: self._process.host,
                 PID_TAG: str(self._process.pid),
                 START_TAG: self._process.start,
             },
+            root_run_id=None,
+            parent_run_id=None,
+            step_keys_to_execute=None,
+            execution_plan_snapshot=plan,
+            job_snapshot=job_snapshot,
+            parent_job_snapshot=None,
+            asset_selection={dg.AssetKey(asset) for asset in assets},
+            asset_check_selection=None,
+            resolved_op_selection=None,
+            op_selection=None,
             remote_job_origin=self._repository.get_job_origin(job),
-            asset_selection=frozenset(dg.AssetKey(asset) for asset in assets),
+            job_code_origin=None,
+            asset_graph=self._no_assets,
         )
-        self._instance.add_run(run)
+        self._make_log(run.run_id)
         report(self._instance, run, DagsterEventType.RUN_START, f"Started by process {self._process.pid}")
-        return DagsterRecordedRun(self._instance, run)
+        return DagsterRecordedRun(self._instance, run, Steps(assets, len(months)))
+
+    def _make_log(self, run_id: str) -> None:
+        """Make the log of a run where each run has a database of its own, as in SQLite.
+
+        Creating its tables costs more than all that a short run writes into them, so all but the first are copied.
+        """
+        storage = self._instance.event_log_storage
+        if not isinstance(storage, SqliteEventLogStorage):
+            return
+        file = Path(storage.path_for_shard(run_id))
+        if self._empty_log:
+            file.write_bytes(self._empty_log)
+            storage._initialized_dbs.add(run_id)
+        else:
+            with storage.run_connection(run_id):
+                pass
+            self._empty_log = file.read_bytes()
 
     def claim(self, pool: str, run: RecordedRun, step: str) -> bool:
         """Take a slot of a pool as Dagster's own steps do, if this step's turn has come.
+
+        Who asks again and again is told the last answer, unless that is a second old.
 
         Args:
             pool: its name; the instance's default limit holds where none was set.
             run: of this recorder.
             step: that works in it.
         """
-        storage = self._instance.event_log_storage
+        storage, waits = self._instance.event_log_storage, (run.run_id, step)
         if not storage.supports_global_concurrency_limits:
             return True
+        if time.monotonic() - self._refused.get(waits, -math.inf) < ASK_SECONDS:
+            return False
         default = storage.get_pool_config().default_pool_limit
         limit = next((known for known in storage.get_pool_limits() if known.name == pool), None)
         if limit is None and default is None:
             return True
         if limit is None or (limit.from_default and default is not None and limit.limit != default):
             storage.initialize_concurrency_limit_to_default(pool)
-        return storage.claim_concurrency_slot(pool, run.run_id, step).is_claimed
+        if storage.claim_concurrency_slot(pool, run.run_id, step).is_claimed:
+            self._refused.pop(waits, None)
+            return True
+        self._refused[waits] = time.monotonic()
+        return False
 
     def release(self, run: RecordedRun, step: str) -> None:
         """Give a slot back, or the place in the queue for it."""
+        self._refused.pop((run.run_id, step), None)
         if self._instance.event_log_storage.supports_global_concurrency_limits:
             self._instance.event_log_storage.free_concurrency_slot_for_step(run.run_id, step)
 

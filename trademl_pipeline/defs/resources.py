@@ -19,6 +19,7 @@ from trademl_pipeline.defs.universes import universe_resource
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.pipeline.gate import Sample
 from trademl_pipeline.pipeline.stores import open_lake
+from trademl_pipeline.portfolio.costs import Costs
 from trademl_pipeline.registry.tracking import Tracker
 
 __all__ = [
@@ -49,6 +50,15 @@ class DataSetResource(dg.ConfigurableResource):
     epochs: int = Field(default=0, description="epochs of every network; 0: as the size says")
     threads: int = Field(default=0, description="threads of each training library; 0: all cores")
     fetch: str = Field(default="", description="missing: fetch only what the lake lacks; empty: everything")
+    commission: float = Field(default=0.001, description="share of the traded value, each side")
+    slippage: float = Field(default=0.001, description="share of the traded value, each side")
+    participation: float = Field(
+        default=0.05, description="largest share of a session's volume that one fill may take"
+    )
+
+    def costs(self) -> Costs:
+        """Return what trading costs."""
+        return Costs(self.commission, self.slippage, self.participation)
 
 
 class LakeResource(dg.ConfigurableResource):
@@ -99,6 +109,9 @@ def resources() -> dict[str, Any]:
             epochs=said.training.epochs,
             threads=said.training.threads,
             fetch=said.ingest.fetch,
+            commission=said.costs.commission,
+            slippage=said.costs.slippage,
+            participation=said.costs.participation,
         ),
         # Empty fields are filled from the settings when the lake is opened: a connection string may hold a password.
         "lake": LakeResource(),

@@ -78,18 +78,18 @@ def translate(error: duckdb.Error | OSError, config: LakeConfig, doing: str) -> 
         )
     if isinstance(error, OSError) or _DENIED.search(text):
         return LakeConfigError(
-            f"{doing}: the catalog or the data cannot be used. Check TRADEML_LAKE_CATALOG, "
-            "TRADEML_LAKE_DATA and TRADEML_S3_..., and that this user may read and write there. Cause: "
+            f"{doing}: the catalog or the data cannot be used. Check lake.catalog, "
+            "lake.data_path and s3 (trademl config), and that this user may read and write there. Cause: "
             f"{text}"
         )
     if _NO_BUCKET.search(text):
         return LakeConfigError(
             f"{doing}: the bucket of {config.data_path} does not exist. Create it, or correct "
-            f"TRADEML_LAKE_DATA. Cause: {text}"
+            f"lake.data_path. Cause: {text}"
         )
     if _MOVED.search(text):
         return LakeConfigError(
-            f"{doing}: the catalog was made for another data path. Set TRADEML_LAKE_DATA to the path it "
+            f"{doing}: the catalog was made for another data path. Set lake.data_path to the path it "
             f"names, or start a new catalog. Cause: {text.splitlines()[0]}"
         )
     if _BUSY.search(text):
@@ -100,7 +100,7 @@ def translate(error: duckdb.Error | OSError, config: LakeConfig, doing: str) -> 
     if _NO_CATALOG.search(text):
         return LakeConfigError(
             f"{doing}: the catalog cannot be opened as a SQLite database. Check the path in "
-            "TRADEML_LAKE_CATALOG; if it is right, the file is damaged: restore it from a backup. Cause: "
+            "lake.catalog; if it is right, the file is damaged: restore it from a backup. Cause: "
             f"{text}"
         )
     if isinstance(error, duckdb.IOException | duckdb.HTTPException) and _GONE.search(text):
@@ -111,7 +111,7 @@ def translate(error: duckdb.Error | OSError, config: LakeConfig, doing: str) -> 
     if _UNREACHABLE.search(text) or _LOST.search(text):
         return CatalogUnreachableError(
             f"{doing}: cannot reach the {config.kind} catalog, or the storage at {config.data_path}. Check "
-            "the values TRADEML_LAKE_CATALOG, TRADEML_LAKE_DATA and TRADEML_S3_..., that the servers run "
+            "the settings lake.catalog, lake.data_path and s3 (trademl config), that the servers run "
             f"and that this machine may connect to them. Cause: {text}"
         )
     return LakeError(f"{doing}: {text}")

@@ -135,7 +135,7 @@ def _connect(config: LakeConfig) -> Any:
         given = psycopg2.extensions.parse_dsn(config.location)
     except psycopg2.ProgrammingError as error:
         raise LakeConfigError(
-            "TRADEML_LAKE_CATALOG: what follows 'postgres:' is no libpq connection string such as 'host=db "
+            "lake.catalog: what follows 'postgres:' is no libpq connection string such as 'host=db "
             f"port=5432 dbname=lake user=trademl': {config.redact(str(error)).strip()}"
         ) from None
     options: dict[str, Any] = {"connect_timeout": _CONNECT_SECONDS, **given}
@@ -152,6 +152,6 @@ def _connect(config: LakeConfig) -> Any:
             # "from None": the original error may show the connection string with its password.
             raise CatalogUnreachableError(
                 "cannot connect to the PostgreSQL catalog. Check host, port, dbname, user and password in "
-                "TRADEML_LAKE_CATALOG, that the server runs, that the database exists (createdb) and that "
+                "lake.catalog, that the server runs, that the database exists (createdb) and that "
                 f"this machine may connect to it. Cause: {text}"
             ) from None

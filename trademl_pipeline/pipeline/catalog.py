@@ -171,6 +171,6 @@ def _study_openers(study: StudySpec) -> dict[str, Opener]:
             site.lake, study, run, site.calendar, options.threads
         ),
         report_name(study.name): lambda site, run, months, options: report_months(
-            site.workspace, site.tracker, study, site.source(DAILY), run
+            site.workspace, site.tracker, study, site.source(DAILY), run, site.costs
         ),
     }

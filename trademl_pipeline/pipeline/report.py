@@ -28,6 +28,7 @@ from trademl_pipeline.pipeline.lookback import ALL_UNTIL, Lookback
 from trademl_pipeline.pipeline.months import Body, MonthResult, RunInfo
 from trademl_pipeline.pipeline.shown import FilePath, Markdown
 from trademl_pipeline.pipeline.workspace import Workspace
+from trademl_pipeline.portfolio.costs import Costs
 from trademl_pipeline.registry.tracking import Tracker
 from trademl_pipeline.simulation import SimulatedMarket
 from trademl_pipeline.simulation.planted_labels import CHANCES
@@ -165,6 +166,7 @@ def report_inputs(workspace: Workspace, study: StudySpec, month: str, source: Ba
         simulated=simulated,
         portfolio=study.book,
         calendar=calendar_of(study, calendar),
+        costs=costs,
         trials=len(study.fit.members) + int(tried.sum()),
     )
     return inputs, config
@@ -204,7 +206,12 @@ def settled(inputs: Any, config: Any) -> bool:
 
 
 def report_months(
-    workspace: Workspace, tracker: Tracker, study: StudySpec, source: BarSource, run: RunInfo
+    workspace: Workspace,
+    tracker: Tracker,
+    study: StudySpec,
+    source: BarSource,
+    run: RunInfo,
+    costs: Costs | None = None,
 ) -> Body:
     """Return what writes the report of a study as of one month.
 
@@ -214,6 +221,7 @@ def report_months(
         study: the study.
         source: of the bars; the simulated market knows the best forecaster.
         run: that writes.
+        costs: of trading; None: those of the study's portfolio.
 
     Raises (when called with a month):
         StepError: the study has no predictions up to that month.
@@ -223,7 +231,7 @@ def report_months(
         from trademl_pipeline.reports import build_report
 
         store, reports = workspace.lake, workspace.artifacts.reports(study.name)
-        made = report_inputs(workspace, study, month, source, run.run_id)
+        made = report_inputs(workspace, study, month, source, run.run_id, costs)
         if made is None:
             raise StepError(
                 f"{study.name} has no predictions up to {month[:7]}; materialize {study.predictions.name} for that "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.market.references import ReferenceMarket
 from trademl_pipeline.pipeline.artifacts import Artifacts
+from trademl_pipeline.pipeline.costs import costs_of
 from trademl_pipeline.pipeline.gate import Sample
 from trademl_pipeline.pipeline.quality_settings import Quality
 from trademl_pipeline.pipeline.raw_bars import MISSING
@@ -16,6 +17,7 @@ from trademl_pipeline.pipeline.stores import open_lake
 from trademl_pipeline.pipeline.train import TrainOptions
 from trademl_pipeline.pipeline.universe import Universe
 from trademl_pipeline.pipeline.workspace import Workspace
+from trademl_pipeline.portfolio.costs import Costs
 from trademl_pipeline.registry.tracking import Tracker
 from trademl_pipeline.settings import Settings
 
@@ -63,6 +65,11 @@ class Site:
     def sample(self) -> Sample:
         """How hard the gate looks."""
         return Sample(self.settings.gate.cutoffs, self.settings.gate.seed)
+
+    @property
+    def costs(self) -> Costs:
+        """What trading costs."""
+        return costs_of(self.settings)
 
     @property
     def only_missing(self) -> bool:

@@ -111,8 +111,8 @@ class BarsFrom:
             "delay": timedelta(minutes=self.delay),
         }
         if self.source == "alpaca":
-            keys = {"key_id": self.key_id, "secret": self.secret}
-            return AlpacaSource(**asked, **keys, feed=self.feed, url=self.url or None)
+            asked |= {"key_id": self.key_id, "secret": self.secret}
+            return AlpacaSource(**asked, feed=self.feed, url=self.url or None)
         if self.source == "binance":
             return BinanceSource(**asked, url=self.url or URL)
         return YahooSource(**asked, cache=Path(self.cache) if self.cache else None)

@@ -78,16 +78,16 @@ class WorkerProcess:
             self.process.start()
         theirs.close()
         self.task: Task | None = None
-        self.chain = -1
+        self.group = -1
         self.kill_at: float | None = None
 
-    def give(self, task: Task, chain: int) -> bool:
+    def give(self, task: Task, group: int) -> bool:
         """Hand over a task; returns False where the process has died meanwhile."""
+        self.task, self.group = task, group
         try:
             self.connection.send(task)
         except (BrokenPipeError, ConnectionResetError):
             return False
-        self.task, self.chain = task, chain
         return True
 
     def receive(self) -> Frame | None:
@@ -145,7 +145,11 @@ def _serve(
         os.environ.setdefault(_THREADS, str(threads))
         emit_to(lambda message: send(("message", message, "")))
         while True:
-            task = connection.recv()
+            try:
+                task = connection.recv()
+            except (AttributeError, ImportError, pickle.UnpicklingError) as error:
+                send(("error", TaskError(f"a task does not arrive in its process: {error}"), ""))
+                continue
             _answer(attempt(Task(task.name, begin_and_work, (task,))), send)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return

@@ -191,15 +191,12 @@ class Workers:
 
     def _give(self, task: Task, group: int) -> None:
         for worker in [worker for worker in self._workers if worker.task is None]:
-            if worker.give(task, group):
+            if worker.process.is_alive() and worker.give(task, group):
                 return
             self._let_go(worker)
-        while True:
-            worker = WorkerProcess(self._initializer, self._arguments, self.threads)
-            self._workers.append(worker)
-            if worker.give(task, group):
-                return
-            self._let_go(worker)
+        self._workers.append(WorkerProcess(self._initializer, self._arguments, self.threads))
+        # One that dies at once is noticed where all are listened to.
+        self._workers[-1].give(task, group)
 
     def _hear(
         self, busy: Sequence[WorkerProcess], work: Sequence[_Group], hooks: Hooks, keep_going: bool
@@ -229,7 +226,7 @@ class Workers:
                 if worker.kill_at is not None:
                     # It was done just before it was told to end.
                     self._let_go(worker)
-            self._settle(work[worker.chain], outcome, hooks, keep_going)
+            self._settle(work[worker.group], outcome, hooks, keep_going)
         for worker in busy:
             if worker in self._workers:
                 worker.kill_if_late()

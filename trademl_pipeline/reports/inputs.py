@@ -9,6 +9,7 @@ import polars as pl
 from trademl_pipeline.evaluation.intervals import Bootstrap
 from trademl_pipeline.evaluation.metrics import IC_ALARM
 from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, sessions_a_year
+from trademl_pipeline.portfolio.costs import Costs
 from trademl_pipeline.portfolio.long_short import LongShortConfig
 from trademl_pipeline.reports.tasks import TASKS, Task
 
@@ -41,6 +42,7 @@ class ReportConfig:
         ev_ceiling: and, for breakouts, a correlation of expected and realised value above it: twice what the
             published design hopes for.
         confidence_threshold: least confidence of a technical signal that is kept (seed 002).
+        costs: of trading; None: those of `portfolio`.
     """
 
     study: str
@@ -60,6 +62,7 @@ class ReportConfig:
     sharpe_ceiling: float = 5.0
     ev_ceiling: float = 0.7
     confidence_threshold: float = 0.6
+    costs: Costs | None = None
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -74,7 +77,7 @@ class ReportConfig:
     def book(self) -> LongShortConfig:
         """The book that is judged; what a study that chooses its trades weighs is the task's to say."""
         book = self.portfolio or LongShortConfig(holding=self.horizon, weighting=self.kind.weighting)
-        book = replace(book, calendar=self.calendar)
+        book = replace(book, calendar=self.calendar, costs=self.costs or book.costs)
         return replace(book, weighting=self.kind.weighting) if self.kind.unchosen else book
 
     @property

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, field_validator
+from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def _listed(value: Any) -> Any:
 Month = Annotated[str, BeforeValidator(_month)]
 Symbols = Annotated[str, BeforeValidator(_listed)]
 # A file or folder: made absolute where it is read, see `layers`.
-PATH = {"path": True}
+PATH: JsonDict = {"path": True}
 
 
 class Section(BaseModel):
@@ -57,34 +58,39 @@ class Data(Section):
     """What the bars are: the identity of the data set."""
 
     source: Literal["simulated", "files", "alpaca", "binance", "yahoo"] = Field(
-        "simulated", description="where bars come from"
+        default="simulated", description="where bars come from"
     )
     path: str = Field(
-        "", description="Parquet or CSV bars, file or folder, for source files", json_schema_extra=PATH
+        default="",
+        description="Parquet or CSV bars, file or folder, for source files",
+        json_schema_extra=PATH,
     )
     columns: dict[str, str] = Field(
         default_factory=dict, description="our column names to the file's, such as close: Close"
     )
     symbols: Symbols = Field(
-        "",
+        default="",
         description="symbols separated by commas, or a number of them; empty: those of the universe, else all",
     )
     calendar: str = Field(
-        "", description="exchange calendar of the sessions, such as XLON or 24/7; empty: told by the bars"
+        default="",
+        description="exchange calendar of the sessions, such as XLON or 24/7; empty: told by the bars",
     )
-    start: Month = Field("", description="first month of history, YYYY-MM; empty: the source's own")
-    end: Month = Field("", description="last month with bars, YYYY-MM; empty: the source's own, or open")
+    start: Month = Field(default="", description="first month of history, YYYY-MM; empty: the source's own")
+    end: Month = Field(
+        default="", description="last month with bars, YYYY-MM; empty: the source's own, or open"
+    )
 
 
 class Universe(Section):
     """Whom one may decide on."""
 
     name: str = Field(
-        "",
+        default="",
         description="SP500, TIER_1, ..., symbols with commas, or a file of membership intervals; empty: all",
     )
     membership: str = Field(
-        "",
+        default="",
         description="CSV of the membership of SP500: symbol, start_date, end_date",
         json_schema_extra=PATH,
     )
@@ -94,24 +100,27 @@ class References(Section):
     """What symbols are compared with."""
 
     path: str = Field(
-        "", description="Parquet or CSV of SPY, sector funds, ^VIX and ^VIX3M", json_schema_extra=PATH
+        default="", description="Parquet or CSV of SPY, sector funds, ^VIX and ^VIX3M", json_schema_extra=PATH
     )
     symbols: Symbols = Field(
-        "", description="funds and indices that a vendor is asked for too; compared with, never decided on"
+        default="",
+        description="funds and indices that a vendor is asked for too; compared with, never decided on",
     )
     sectors: str = Field(
-        "",
+        default="",
         description="CSV symbol, sector (its fund), start_date; over the built-in map",
         json_schema_extra=PATH,
     )
     shares: str = Field(
-        "", description="CSV symbol, shares, start_date: index weights by capital", json_schema_extra=PATH
+        default="",
+        description="CSV symbol, shares, start_date: index weights by capital",
+        json_schema_extra=PATH,
     )
     index_weighting: Literal["cap", "price", "equal"] = Field(
-        "cap", description="weights of the synthetic index"
+        default="cap", description="weights of the synthetic index"
     )
     index_universe: str = Field(
-        "", description="constituents of the synthetic index, such as SP500; empty: the universe"
+        default="", description="constituents of the synthetic index, such as SP500; empty: the universe"
     )
 
 
@@ -123,7 +132,7 @@ class Quality(Section):
         description="by check a severity, WARN or ERROR, or a mapping with severity and limit",
     )
     crosscheck: str = Field(
-        "", description="Parquet or CSV of a second source's bars", json_schema_extra=PATH
+        default="", description="Parquet or CSV of a second source's bars", json_schema_extra=PATH
     )
 
 
@@ -131,11 +140,11 @@ class Ingest(Section):
     """How bars are taken in."""
 
     revisions: Literal["", "first", "latest"] = Field(
-        "", description="what becomes of values that changed; empty: as is usual for the source"
+        default="", description="what becomes of values that changed; empty: as is usual for the source"
     )
-    fetch: Literal["", "missing"] = Field("", description="missing: fetch only what the lake lacks")
+    fetch: Literal["", "missing"] = Field(default="", description="missing: fetch only what the lake lacks")
     delay_minutes: float = Field(
-        0.0, ge=0, description="minutes after a bar's end at which a vendor's bar is known"
+        default=0.0, ge=0, description="minutes after a bar's end at which a vendor's bar is known"
     )
 
 
@@ -143,14 +152,14 @@ class Vendors(Section):
     """How vendors are reached."""
 
     alpaca_feed: Literal["iex", "sip", "delayed_sip", "otc"] = Field(
-        "iex", description="Alpaca's feed; iex is free"
+        default="iex", description="Alpaca's feed; iex is free"
     )
-    alpaca_url: str = Field("", description="another server than Alpaca's own")
-    alpaca_key_id: SecretStr = Field(SecretStr(""), description="Alpaca's key")
-    alpaca_secret: SecretStr = Field(SecretStr(""), description="Alpaca's secret")
-    binance_url: str = Field("", description="another server than Binance's public market data")
+    alpaca_url: str = Field(default="", description="another server than Alpaca's own")
+    alpaca_key_id: SecretStr = Field(default=SecretStr(""), description="Alpaca's key")
+    alpaca_secret: SecretStr = Field(default=SecretStr(""), description="Alpaca's secret")
+    binance_url: str = Field(default="", description="another server than Binance's public market data")
     yahoo_cache: str = Field(
-        "",
+        default="",
         description="folder for yfinance's cookies and time zones; empty: in the data set's",
         json_schema_extra=PATH,
     )
@@ -159,36 +168,38 @@ class Vendors(Section):
 class LakeSettings(Section):
     """Where the lake is."""
 
-    catalog: str = Field("", description="sqlite:<file> or postgres:<libpq dsn>; empty: SQLite in the folder")
-    data_path: str = Field("", description="local folder or s3://bucket/prefix; empty: in the folder")
-    retries: int = Field(12, ge=1, description="attempts of a whole transaction")
+    catalog: str = Field(
+        default="", description="sqlite:<file> or postgres:<libpq dsn>; empty: SQLite in the folder"
+    )
+    data_path: str = Field(default="", description="local folder or s3://bucket/prefix; empty: in the folder")
+    retries: int = Field(default=12, ge=1, description="attempts of a whole transaction")
 
 
 class S3(Section):
     """Access to the object storage that the lake's data may lie on."""
 
-    endpoint: str = Field("", description="host:port without scheme; empty: AWS")
-    region: str = Field("us-east-1", description="region of the bucket")
-    use_ssl: bool = Field(True, description="whether the endpoint speaks TLS")
+    endpoint: str = Field(default="", description="host:port without scheme; empty: AWS")
+    region: str = Field(default="us-east-1", description="region of the bucket")
+    use_ssl: bool = Field(default=True, description="whether the endpoint speaks TLS")
     url_style: Literal["", "path", "vhost"] = Field(
-        "", description="how a bucket is addressed; empty: chosen by the endpoint"
+        default="", description="how a bucket is addressed; empty: chosen by the endpoint"
     )
-    key_id: SecretStr = Field(SecretStr(""), description="key; empty: AWS's credential chain")
-    secret: SecretStr = Field(SecretStr(""), description="secret of the key")
+    key_id: SecretStr = Field(default=SecretStr(""), description="key; empty: AWS's credential chain")
+    secret: SecretStr = Field(default=SecretStr(""), description="secret of the key")
 
 
 class Tracking(Section):
     """Where runs are tracked."""
 
-    uri: str = Field("", description="MLflow tracking server; empty: SQLite in the folder")
-    experiment: str = Field("trademl", min_length=1, description="prefix of the experiments' names")
+    uri: str = Field(default="", description="MLflow tracking server; empty: SQLite in the folder")
+    experiment: str = Field(default="trademl", min_length=1, description="prefix of the experiments' names")
 
 
 class Dagster(Section):
     """Where Dagster keeps its own."""
 
     storage: str = Field(
-        "",
+        default="",
         description="folder of the Dagster instance (DAGSTER_HOME); empty: in the data set's",
         json_schema_extra=PATH,
     )
@@ -197,28 +208,30 @@ class Dagster(Section):
 class Training(Section):
     """How models are trained, for all studies."""
 
-    size: str = Field("", description="size of the models, such as small or base; empty: the study's first")
-    refit: Literal["", "month", "quarter"] = Field(
-        "", description="how often models are trained; empty: as the study says"
+    size: str = Field(
+        default="", description="size of the models, such as small or base; empty: the study's first"
     )
-    epochs: int = Field(0, ge=0, description="epochs of every network; 0: as the size says")
-    threads: int = Field(0, ge=0, description="threads of each training library; 0: all cores")
+    refit: Literal["", "month", "quarter"] = Field(
+        default="", description="how often models are trained; empty: as the study says"
+    )
+    epochs: int = Field(default=0, ge=0, description="epochs of every network; 0: as the size says")
+    threads: int = Field(default=0, ge=0, description="threads of each training library; 0: all cores")
 
 
 class Gate(Section):
     """How hard the gate samples within one month."""
 
-    cutoffs: int = Field(2, ge=1, description="as-of sessions drawn per month and probe")
-    seed: int = Field(0, ge=0, description="seed of the draw")
+    cutoffs: int = Field(default=2, ge=1, description="as-of sessions drawn per month and probe")
+    seed: int = Field(default=0, ge=0, description="seed of the draw")
 
 
 class Costs(Section):
     """What trading costs in the naive portfolio of the reports."""
 
-    commission: float = Field(0.001, ge=0, description="share of the traded value, each side")
-    slippage: float = Field(0.001, ge=0, description="share of the traded value, each side")
+    commission: float = Field(default=0.001, ge=0, description="share of the traded value, each side")
+    slippage: float = Field(default=0.001, ge=0, description="share of the traded value, each side")
     participation: float = Field(
-        0.05, gt=0, le=1, description="largest share of a session's volume that one fill may take"
+        default=0.05, gt=0, le=1, description="largest share of a session's volume that one fill may take"
     )
 
 
@@ -226,7 +239,7 @@ class Alerts(Section):
     """Who is told of failures."""
 
     webhook: SecretStr = Field(
-        SecretStr(""), description="failures are posted there as JSON, besides failures.jsonl"
+        default=SecretStr(""), description="failures are posted there as JSON, besides failures.jsonl"
     )
 
 

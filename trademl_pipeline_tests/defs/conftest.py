@@ -12,6 +12,9 @@ from trademl_pipeline import studies
 from trademl_pipeline.defs import build_definitions
 from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.lake import Lake
+from trademl_pipeline.market.calendar import DEFAULT_CALENDAR
+from trademl_pipeline.pipeline.artifacts import Artifacts
+from trademl_pipeline.pipeline.workspace import Workspace
 from trademl_pipeline_tests.small import small_direction
 
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
@@ -53,6 +56,10 @@ class Workplace:
 
     def lake(self) -> Lake:
         return LakeResource().open()
+
+    def workspace(self) -> Workspace:
+        """What the steps see of it."""
+        return Workspace(self.lake(), Artifacts(self.home), DEFAULT_CALENDAR)
 
     def materialized(self, asset: str) -> set[str]:
         return self.instance.get_materialized_partitions(dg.AssetKey(asset))

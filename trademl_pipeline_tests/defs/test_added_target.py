@@ -3,12 +3,13 @@
 import re
 from dataclasses import replace
 from datetime import date
+from functools import partial
 
 import polars as pl
 import pytest
 
-from trademl_pipeline.defs.labels.labels import label_stage
-from trademl_pipeline.defs.stage import Sample, stage_assets
+from trademl_pipeline.defs.partitions import ONE_RUN_APART
+from trademl_pipeline.defs.stage import stage_assets
 from trademl_pipeline.features import operators as op
 from trademl_pipeline.features.engine import evaluate
 from trademl_pipeline.features.feature import Feature
@@ -16,8 +17,11 @@ from trademl_pipeline.features.prepare import prepare
 from trademl_pipeline.features.registry import DECLARED
 from trademl_pipeline.labels import Target
 from trademl_pipeline.labels.horizon import Sessions, at_horizon
-from trademl_pipeline.simulation import SimulatedMarket
+from trademl_pipeline.market.calendar import DEFAULT_CALENDAR
+from trademl_pipeline.pipeline.gate import Sample
+from trademl_pipeline.pipeline.labels import label_stage
 from trademl_pipeline.settings import ROOT
+from trademl_pipeline.simulation import SimulatedMarket
 
 MONTH, SAMPLE = "2013-03-01", Sample(cutoffs=2, seed=0)
 PAGE = (ROOT / "docs" / "extending.md").read_text()
@@ -50,13 +54,13 @@ def rise() -> Target:
 def test_the_target_of_the_page_is_published_under_the_month_in_which_it_became_known(
     bars: pl.DataFrame, rise: Target
 ) -> None:
-    stage, frames = label_stage(rise), {"bars": bars}
+    stage, frames = label_stage(rise, DEFAULT_CALENDAR), {"bars": bars}
     month = stage.compute(frames, MONTH)
     assert month.schema == rise.table.polars_schema
     assert month["target"].mean() == pytest.approx(0.5, abs=0.2)
     assert ((month["forward_return"] > 0) == (month["target"] == 1)).all()
     assert stage.audit(month, frames, MONTH, SAMPLE).passed
-    asset, checks = stage_assets(stage)
+    asset, checks = stage_assets(partial(label_stage, rise), ONE_RUN_APART)
     assert asset.key.to_user_string() == "labels_rise"  # pyright: ignore[reportAttributeAccessIssue]
     assert {k.name for k in checks.check_keys} == {"truncation", "incremental", "knowledge"}
     columns = asset.metadata_by_key[asset.key]["dagster/column_schema"].columns  # pyright: ignore[reportAttributeAccessIssue]
@@ -70,7 +74,7 @@ def test_the_same_target_that_reads_a_session_further_is_refused(bars: pl.DataFr
             pl.col("forward_return").shift(-1).over("symbol").fill_null(strategy="forward")
         )
 
-    stage, frames = label_stage(replace(rise, compute=ahead)), {"bars": bars}
+    stage, frames = label_stage(replace(rise, compute=ahead), DEFAULT_CALENDAR), {"bars": bars}
     report = stage.audit(stage.compute(frames, MONTH), frames, MONTH, SAMPLE)
     assert "truncation" in {v.probe for v in report.violations}
     assert {v.column for v in report.violations} == {"forward_return"}

@@ -16,13 +16,13 @@ from trademl_pipeline.certificates.code_version import code_version
 from trademl_pipeline.certificates.stored import certificates
 from trademl_pipeline.cli import app
 from trademl_pipeline.defs import build_definitions
-from trademl_pipeline.defs.certificates import values_version
-from trademl_pipeline.defs.models.champion import contest
-from trademl_pipeline.defs.models.fold import fold_rows
-from trademl_pipeline.defs.predictions.predictions import attention_file
-from trademl_pipeline.defs.reports.validation import with_train_loss
 from trademl_pipeline.features import FEATURE_SETS
-from trademl_pipeline.market.calendar import month_range
+from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, month_range
+from trademl_pipeline.pipeline.artifacts import Artifacts
+from trademl_pipeline.pipeline.certify import values_version
+from trademl_pipeline.pipeline.fold import fold_rows
+from trademl_pipeline.pipeline.promote import contest
+from trademl_pipeline.pipeline.report import with_train_loss
 from trademl_pipeline.tables import AUDITS, feature_table, prediction_table
 from trademl_pipeline_tests.defs.conftest import FIRST, LAST, Workplace
 from trademl_pipeline_tests.small import quarterly_direction, small_direction
@@ -74,7 +74,7 @@ def test_rows_and_figures_of_each_month_show_in_the_ui(workplace: Workplace):
 
 
 def test_a_fold_learns_only_from_labels_that_end_before_the_embargo(workplace: Workplace):
-    rows = fold_rows(workplace.lake(), small_direction(), LAST)
+    rows = fold_rows(workplace.lake(), small_direction(), LAST, DEFAULT_CALENDAR)
     assert rows.train["label_end"].max() <= rows.fold.train_end < rows.fold.test_start
     assert rows.test["session"].min() == rows.fold.test_start
 
@@ -115,8 +115,8 @@ def test_every_month_of_predictions_carries_a_certificate_that_holds(workplace: 
 def test_the_training_set_can_be_rebuilt_from_the_snapshot_on_record(workplace: Workplace):
     lake = workplace.lake()
     record = lake.read("model_direction", months=(LAST, LAST))
-    now = fold_rows(lake, small_direction(), LAST).train
-    then = fold_rows(lake, small_direction(), LAST, int(record["snapshot"][0])).train
+    now = fold_rows(lake, small_direction(), LAST, DEFAULT_CALENDAR).train
+    then = fold_rows(lake, small_direction(), LAST, DEFAULT_CALENDAR, int(record["snapshot"][0])).train
     assert then.height == record["rows"][0]
     assert now.equals(then)
 
@@ -209,7 +209,7 @@ def test_the_first_champion_is_the_first_model_and_a_challenger_must_stand_a_tri
     probabilities = np.column_stack(list(served.predict(served.input_example).values()))
     assert np.allclose(probabilities.sum(axis=1), 1.0)
     assert served.metadata.signature.inputs.input_names() == ["x"]
-    scores = contest(workplace.lake(), small_direction(), LAST, "2014-02-01", LAST)
+    scores = contest(workplace.workspace(), small_direction(), LAST, "2014-02-01", LAST)
     assert scores is not None
     assert scores["session"].min().strftime("%Y-%m-%d") >= LAST
     assert scores.select(pl.all_horizontal(pl.col("champion", "challenger") <= 0).all()).item()
@@ -247,10 +247,10 @@ def test_a_carried_model_is_audited_again_for_its_month(workplace: Workplace, qu
 
 
 def test_the_report_is_told_how_far_training_and_validation_lie_apart(workplace: Workplace, quarter):
-    study = quarterly_direction()
+    study, artifacts = quarterly_direction(), Artifacts(workplace.home)
     trees, network = study.fit.members
     records = workplace.lake().read("model_direction", months=QUARTER)
-    assert with_train_loss(records).columns == records.columns
+    assert with_train_loss(artifacts, records).columns == records.columns
     folder = workplace.home / records["artifact"][0]
     card = json.loads(folder.read_text())
     assert card["voters"][0] == trees.name
@@ -258,11 +258,11 @@ def test_the_report_is_told_how_far_training_and_validation_lie_apart(workplace:
     # As if the network voted first: its one epoch's losses.
     (workplace.home / "first.json").write_text(json.dumps({**card, "voters": [network.name]}))
     first = records.with_columns(artifact=pl.lit("first.json"), best_iteration=pl.lit(0))
-    assert with_train_loss(first)["train_loss"].to_list() == [epoch["train_loss"]] * 2
+    assert with_train_loss(artifacts, first)["train_loss"].to_list() == [epoch["train_loss"]] * 2
 
 
-def test_where_a_network_looked_is_kept_for_the_report(quarter):
+def test_where_a_network_looked_is_kept_for_the_report(workplace: Workplace, quarter):
     for month in QUARTER:
-        looked = pl.read_parquet(attention_file(quarterly_direction(), month))
+        looked = pl.read_parquet(Artifacts(workplace.home).attention(quarterly_direction().name, month))
         assert 0 < looked["symbol"].n_unique() <= 6
         assert looked["session"].min() >= date.fromisoformat(month)

@@ -12,7 +12,9 @@ from trademl_pipeline import studies
 from trademl_pipeline.defs import build_definitions
 from trademl_pipeline.defs.bars import BarsResource
 from trademl_pipeline.defs.calendars import calendar_of, data_calendar
-from trademl_pipeline.defs.reports.validation import report_inputs
+from trademl_pipeline.pipeline.artifacts import Artifacts
+from trademl_pipeline.pipeline.report import report_inputs
+from trademl_pipeline.pipeline.workspace import Workspace
 from trademl_pipeline.reports.books import judged_book
 from trademl_pipeline.studies import DIRECTION
 from trademl_pipeline.tables import AUDITS, RAW_BARS
@@ -80,7 +82,9 @@ def test_the_gate_counts_the_embargo_in_days(crypto: Workplace) -> None:
 @pytest.mark.slow
 def test_the_report_trades_on_every_day_and_its_year_has_365(crypto: Workplace) -> None:
     store, study = crypto.lake(), studies.DIRECTION
-    made = report_inputs(store, study, AS_OF, BarsResource(symbols="8", calendar="24/7").open(), "a run")
+    workspace = Workspace(store, Artifacts(crypto.home), "24/7")
+    source = BarsResource(symbols="8", calendar="24/7").open()
+    made = report_inputs(workspace, study, AS_OF, source, "a run")
     assert made is not None
     inputs, config = made
     assert config.sessions_a_year == 365

@@ -7,11 +7,11 @@ import dagster as dg
 import polars as pl
 import pytest
 
-import trademl_pipeline.defs.features.features as stage
-from trademl_pipeline.defs.gate import GateRefusedError
+import trademl_pipeline.pipeline.features as stage
 from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.features.panel import feature_month
 from trademl_pipeline.market.calendar import month_range
+from trademl_pipeline.pipeline.gate import GateRefusedError
 from trademl_pipeline.tables import AUDITS, feature_table
 from trademl_pipeline_tests.defs.conftest import Workplace
 

@@ -13,13 +13,16 @@ import polars as pl
 import pytest
 
 from trademl_pipeline.defs.bars import AlpacaResource, BinanceResource, YahooResource, bars_resource
-from trademl_pipeline.defs.market.raw_bars import FETCH_TAG, MISSING, bars_assets, raw_bars
+from trademl_pipeline.defs.market.bars import FETCH_TAG, bars_assets
 from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.lake import Lake
+from trademl_pipeline.leakage import AuditReport, Violation
 from trademl_pipeline.market.ingest.versions import bars
 from trademl_pipeline.market.vendors import AlpacaSource, BinanceSource
+from trademl_pipeline.pipeline import raw_bars as step
+from trademl_pipeline.pipeline.raw_bars import MISSING
 from trademl_pipeline.tables import AUDITS, RAW_BARS
-from trademl_pipeline.tables.bar_tables import BAR_VERSIONS, bar_tables
+from trademl_pipeline.tables.bar_tables import BAR_VERSIONS, DAILY, bar_tables
 from trademl_pipeline_tests.defs.conftest import RANGE
 from trademl_pipeline_tests.market.vendors.alpaca_server import Alpaca
 from trademl_pipeline_tests.market.vendors.binance_server import Binance
@@ -28,6 +31,7 @@ from trademl_pipeline_tests.market.vendors.server import Reply
 
 FEBRUARY, MARCH = "2021-02-01", "2021-03-01"
 PAIRS = "BTCUSDT,ETHUSDT"
+RAW_BARS_ASSET = bars_assets(DAILY)[0]
 
 
 @pytest.fixture
@@ -53,7 +57,7 @@ def ingest(lake: Lake, binance: Binance) -> Iterator[Ingest]:
     """Materialize bars over a range of months; the instance is the same for all calls."""
     with dg.instance_for_test() as instance:
 
-        def run(first: str = FEBRUARY, last: str = FEBRUARY, asset=raw_bars, tags=None, resource=None):
+        def run(first: str = FEBRUARY, last: str = FEBRUARY, asset=RAW_BARS_ASSET, tags=None, resource=None):
             chosen = resource or BinanceResource(symbols=PAIRS, url=binance.url)
             return dg.materialize(
                 [asset],
@@ -103,6 +107,23 @@ def test_a_server_that_dies_half_way_leaves_nothing_half_written(
     assert ingest(last=MARCH).success
     assert [seen.query["symbol"] for seen in binance.seen[asked:]] == ["ETHUSDT"]
     assert lake.read(RAW_BARS).height == 2 * (28 + 31)
+
+
+def test_a_download_whose_months_were_refused_is_fetched_anew(
+    ingest: Ingest, lake: Lake, binance: Binance, tmp_path: Path
+):
+    """It may be the download that was wrong."""
+    refusing = AuditReport((Violation("knowledge", "close", "BTCUSDT"),), {"knowledge": {"rows": 1}})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(step, "audit_bars", lambda bars: refusing)
+        failed = ingest(last=MARCH)
+    assert not failed.success
+    said = failed.get_step_failure_events()[0].step_failure_data.user_failure_data.description
+    assert "2 of 2 months refused (2021-02, 2021-03)" in said
+    assert not list((tmp_path / "staging").rglob("*.parquet"))
+    asked = len(binance.seen)
+    assert ingest(last=MARCH).success
+    assert {seen.query["symbol"] for seen in binance.seen[asked:]} == set(PAIRS.split(","))
 
 
 def test_an_unchanged_month_writes_nothing(ingest: Ingest, lake: Lake):

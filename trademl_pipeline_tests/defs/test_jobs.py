@@ -1,19 +1,15 @@
 """The jobs that a study has beside its monthly ones: a quick one on a few symbols, and one at full size."""
 
 import dagster as dg
-import polars as pl
 import pytest
 
 from trademl_pipeline.defs import build_definitions
 from trademl_pipeline.defs.jobs import production_job_name, quick_job_name
-from trademl_pipeline.defs.launch import _folds
-from trademl_pipeline.defs.models.model import TrainSettings, symbols_of
-from trademl_pipeline.defs.resources import LakeResource
-from trademl_pipeline.lake import Lake
-from trademl_pipeline.market.calendar import month_range, month_sessions
+from trademl_pipeline.defs.models.model import TrainSettings
+from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline.studies import STUDIES
 
-STUDY, MONTH, NEXT = STUDIES["direction"], "2013-05-01", "2013-06-01"
+NEXT = "2013-06-01"
 
 
 @pytest.fixture(scope="module")
@@ -34,34 +30,14 @@ def test_quick_and_production_jobs_train_with_their_own_settings(definitions: dg
             study.models.name
         ]["config"]
         assert {k: config[k] for k in settings} == settings
-        assert TrainSettings(**settings).size_of(study) == settings["size"]
+        assert TrainSettings(**settings).options().size_of(study) == settings["size"]
         assets = {key.to_user_string() for key in made.asset_layer.selected_asset_keys}
         assert {study.models.name, study.predictions.name} <= assets
 
 
-@pytest.fixture
-def lake(tmp_path, monkeypatch) -> Lake:
-    monkeypatch.setenv("TRADEML_HOME", str(tmp_path))
-    store = LakeResource().open()
-    day = month_sessions(MONTH)[0]
-    known = pl.lit(day).cast(pl.Datetime("us", "UTC"))
-    rows = pl.DataFrame({"symbol": ["A", "B", "C", "D", "E"], "session": [day] * 5}).with_columns(
-        window_start=pl.col("session"), n_valid=pl.lit(1, pl.Int32), decision_time=known, knowledge_time=known
-    )
-    store.publish(STUDY.windows, rows, MONTH)
-    return store
-
-
-def test_a_number_of_symbols_is_drawn_by_name_alone(lake: Lake):
-    snapshot = lake.snapshot()
-    three = symbols_of(lake, STUDY, "3", NEXT, snapshot)
-    assert len(three) == 3
-    assert three < symbols_of(lake, STUDY, "4", NEXT, snapshot) < set("ABCDE")
-    assert symbols_of(lake, STUDY, " A, E ", NEXT, snapshot) == {"A", "E"}
-    assert symbols_of(lake, STUDY, "", NEXT, snapshot) == frozenset()
-
-
 def test_months_that_may_share_a_model_follow_one_another_and_quarters_run_side_by_side():
+    from trademl_pipeline.defs.launch import _folds
+
     chains = _folds("direction", month_range("2014-11-01", "2015-04-01"), {"size": "base"})
     assert [[task.partition for task in chain] for chain in chains] == [
         ["2014-11-01", "2014-12-01"],

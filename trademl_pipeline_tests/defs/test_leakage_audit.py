@@ -4,7 +4,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-import trademl_pipeline.defs.features.features as stage
+import trademl_pipeline.pipeline.features as stage
 from trademl_pipeline.defs.jobs import NIGHTLY
 from trademl_pipeline.features.panel import feature_month
 from trademl_pipeline.market.calendar import month_sessions

@@ -11,7 +11,7 @@ from trademl_pipeline.certificates.upkeep import DAYS, maintain, recorded_snapsh
 from trademl_pipeline.cli import app
 from trademl_pipeline.definitions import defs
 from trademl_pipeline.defs.maintenance import MAINTAIN
-from trademl_pipeline.defs.verify import verify_month
+from trademl_pipeline.pipeline.verify import verify_month
 from trademl_pipeline.studies import STUDIES
 from trademl_pipeline.tables import certificate_table
 from trademl_pipeline_tests.defs.conftest import LAST, Workplace
@@ -72,7 +72,7 @@ def test_a_lake_that_was_maintained_can_still_verify_its_months(published_again:
     assert after < before
     assert done.report.deleted
     assert not done.lost
-    result = verify_month(lake, study, LAST)
+    result = verify_month(workplace.workspace(), study, LAST)
     assert result.holds, result.to_plain()
 
 

@@ -1,19 +1,23 @@
 """No path of the asset graph leads from a later month into training."""
 
+from datetime import UTC, datetime
+from pathlib import Path
+
 import dagster as dg
 import pytest
 
+from trademl_pipeline import settings
 from trademl_pipeline.definitions import defs
 from trademl_pipeline.defs.partitions import (
     ALL_HISTORY,
     MONTHS,
-    earlier,
-    months_back,
+    mapping_of,
+    months_of,
     one_run,
-    same_month,
-    trailing,
 )
-from trademl_pipeline.market.calendar import month_sessions
+from trademl_pipeline.market.calendar import month_key, month_sessions, offset_month
+from trademl_pipeline.pipeline.lookback import ALL_BEFORE, SAME_MONTH, sessions_back
+from trademl_pipeline.simulation import SimulatedMarket
 
 MONTH = "2016-06-01"
 FORBIDDEN = (dg.AllPartitionMapping, dg.LastPartitionMapping)
@@ -96,8 +100,7 @@ def test_nothing_that_trains_depends_on_predictions_or_reports():
 
 @pytest.mark.parametrize("sessions", [1, 20, 60, 250])
 def test_months_back_hold_enough_sessions(sessions):
-    back = months_back(sessions)
-    months = upstream_months(trailing(back), MONTH)
+    months = upstream_months(mapping_of(sessions_back(sessions)), MONTH)
     held = sum(len(month_sessions(m)) for m in months if m < MONTH)
     assert held >= sessions
 
@@ -105,5 +108,41 @@ def test_months_back_hold_enough_sessions(sessions):
 def test_mappings_of_the_first_month_do_not_raise():
     first = MONTHS.get_first_partition_key()
     assert first is not None
-    assert upstream_months(earlier(), first) == []
-    assert upstream_months(same_month(), first) == [first]
+    assert upstream_months(mapping_of(ALL_BEFORE), first) == []
+    assert upstream_months(mapping_of(SAME_MONTH), first) == [first]
+
+
+def months_said(**data: str) -> list[str]:
+    said = settings.load(
+        Path("/nowhere"), {f"data.{name}": value for name, value in data.items()}, environ={}
+    )
+    return list(months_of(said).get_partition_keys())
+
+
+def test_months_end_with_the_data_and_the_fold_after_them():
+    months = months_said(start="2013-01", end="2015-05")
+    assert (months[0], months[-1], len(months)) == ("2013-01-01", "2015-06-01", 30)
+    months = months_said(source="files", path="/a.parquet", start="2014-02", end="2016-12")
+    assert (months[0], months[-1]) == ("2014-02-01", "2017-01-01")
+
+
+def test_the_simulated_market_has_its_own_span():
+    first, last = (f"{day:%Y-%m}-01" for day in SimulatedMarket(n_symbols=1).span())
+    months = months_said()
+    assert months[0] == first
+    assert months[-1] == offset_month(last, 1)
+
+
+@pytest.mark.parametrize("source", ["yahoo", "files"])
+def test_months_of_a_source_that_goes_on_are_open(source: str):
+    months = months_said(source=source, start="2015-01")
+    assert months[-1] == month_key(datetime.now(UTC).date())
+
+
+def test_a_file_that_is_kept_up_to_date_has_the_month_that_has_begun():
+    now = month_key(datetime.now(UTC).date())
+    assert months_said(source="files", start="2015-01", end=now)[-1] == now
+    assert months_said(source="files", start="2015-01", end=offset_month(now, -1))[-1] == now
+    assert months_said(source="files", start="2015-01", end=offset_month(now, -2))[-1] == offset_month(
+        now, -1
+    )

@@ -8,17 +8,18 @@ import dagster as dg
 import polars as pl
 import pytest
 
-import trademl_pipeline.defs.features.features as features
-import trademl_pipeline.defs.labels.labels as labels
-import trademl_pipeline.defs.sequences.sequences as sequences
+import trademl_pipeline.pipeline.features as features
+import trademl_pipeline.pipeline.labels as labels
+import trademl_pipeline.pipeline.sequences as sequences
 from trademl_pipeline.defs import build_definitions
-from trademl_pipeline.defs.jobs import PREPARE_ALL, prepare_assets, prepare_job_name
+from trademl_pipeline.defs.jobs import PREPARE_ALL, prepare_job_name
 from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.features.panel import feature_month
 from trademl_pipeline.labels.month import label_month
 from trademl_pipeline.lake.schema import TableSchema
 from trademl_pipeline.market.calendar import month_expr, month_range
 from trademl_pipeline.market.references import kind_of, reference_rows, sector_map
+from trademl_pipeline.pipeline.catalog import input_assets
 from trademl_pipeline.sequences.month import sequence_month
 from trademl_pipeline.simulation import SimulatedMarket
 from trademl_pipeline.studies import STUDIES, StudySpec
@@ -44,7 +45,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
     rows = pl.concat([reference_rows(MARKET, None, bars, month) for month in month_range(FIRST, MONTH)])
     kind = pl.col("symbol").map_elements(kind_of, return_dtype=pl.String).alias("kind")
     references = rows.with_columns(kind, pl.col("knowledge_time").alias("ingested_at"))
-    inputs = {a for study in STUDIES.values() for a in prepare_assets(study)} - set(GIVEN)
+    inputs = {a for study in STUDIES.values() for a in input_assets(study)} - set(GIVEN)
     with pytest.MonkeyPatch.context() as patch, dg.instance_for_test() as instance:
         patch.setenv("TRADEML_HOME", str(home))
         patch.delenv("TRADEML_SOURCE", raising=False)

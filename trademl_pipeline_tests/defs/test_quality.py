@@ -5,43 +5,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import dagster as dg
-import polars as pl
 import pytest
 
 from trademl_pipeline.defs.bars import BarsResource
-from trademl_pipeline.defs.market.quality import bar_quality, raw_bars_quality
-from trademl_pipeline.defs.market.raw_bars import raw_bars
+from trademl_pipeline.defs.market.bar_quality import bar_quality, raw_bars_quality
+from trademl_pipeline.defs.market.bars import bars_assets
 from trademl_pipeline.defs.quality import QualityResource
 from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline.market.quality.report import DEFAULT_RULES
-from trademl_pipeline.simulation import SimulatedMarket
-from trademl_pipeline.tables import quality_table
+from trademl_pipeline.tables.bar_tables import DAILY
+from trademl_pipeline_tests.pipeline.spoiled_bars import FIRST, LAST, spoiled
 
-FIRST, LAST = "2013-01-01", "2013-04-01"
-MONTHS = month_range(FIRST, LAST)
-TABLE = quality_table("raw_bars")
-COLUMNS = ["symbol", "session", "open", "high", "low", "close", "volume", "split_factor", "dividend"]
-
-
-def spoiled(folder: Path) -> Path:
-    """Simulated bars of four months with one defect of several kinds in March."""
-    bars = SimulatedMarket(n_symbols=6).bars.filter(pl.col("session").dt.year() == 2013).select(COLUMNS)
-    days = bars.filter(pl.col("session").dt.month() == 3)["session"].unique().sort()
-    name = bars["symbol"].min()
-    own = pl.col("symbol") == name
-    gone = own & pl.col("session").is_in(days[3:5].implode())
-    idle = own & (pl.col("session") == days[8])
-    broken = own & (pl.col("session") == days[10])
-    bars = bars.filter(~gone).with_columns(
-        pl.when(idle).then(0.0).otherwise("volume").alias("volume"),
-        pl.when(broken).then(0.01).otherwise("high").alias("high"),
-    )
-    again = bars.filter(own & (pl.col("session") == days[12]))
-    path = folder / "bars.parquet"
-    pl.concat([bars, again]).write_parquet(path)
-    return path
+raw_bars = bars_assets(DAILY)[0]
 
 
 @dataclass(frozen=True)
@@ -100,25 +76,6 @@ def failed(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckSeverity
     return {e.check_name: e.severity for e in result.get_asset_check_evaluations() if not e.passed}
 
 
-def test_the_table_counts_what_is_there_by_month(run: Run):
-    table = run.lake().read(TABLE, with_month=True)
-    assert sorted(table["month"].unique()) == MONTHS
-    found = table.filter(pl.col("count") > 0).select("month", "check", "count").sort("check").rows()
-    assert found == [
-        ("2013-03-01", "duplicates", 1),
-        # Two sessions left out, and the one whose bar went to quarantine.
-        ("2013-03-01", "missing_sessions", 3),
-        ("2013-03-01", "ohlc_order", 1),
-        ("2013-03-01", "zero_volume", 1),
-    ]
-
-
-def test_a_month_alone_is_the_month_of_a_range_and_writes_nothing_anew(run: Run):
-    before = run.lake().data_version(TABLE, "2013-03-01")
-    assert run(bar_quality, months=("2013-03-01", "2013-03-01")).success
-    assert run.lake().data_version(TABLE, "2013-03-01") == before
-
-
 def test_figure_and_table_show_in_the_ui(run: Run):
     events = run.instance.fetch_materializations(
         dg.AssetRecordsFilter(asset_key=dg.AssetKey("bar_quality"), asset_partitions=[LAST, "2013-03-01"]),
@@ -139,8 +96,8 @@ def test_the_checks_stand_on_the_bars_and_answer_also_where_they_could_not_run(r
     assert failed(result) == {"duplicates": error, "missing_sessions": warn, "ohlc_order": warn}
     answers = {e.check_name: e for e in result.get_asset_check_evaluations()}
     assert set(answers) == set(DEFAULT_RULES)
-    assert "TRADEML_CROSSCHECK" in answers["vendor_disagreement"].description
-    assert "TRADEML_MEMBERSHIP" in answers["members_without_prices"].description
+    assert "`crosscheck`" in answers["vendor_disagreement"].description
+    assert "`membership`" in answers["members_without_prices"].description
     assert answers["missing_sessions"].metadata["failed_months"].value == ["2013-03"]
     assert "2013-03" in answers["missing_sessions"].metadata["examples"].value
 
@@ -150,30 +107,6 @@ def test_the_rules_say_how_loud_a_check_is(run: Run):
     changed = replace(run, quality=QualityResource(rules=loud))
     warn, error = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
     assert failed(changed(raw_bars_quality)) == {"missing_sessions": error, "ohlc_order": warn}
-
-
-def test_a_second_source_and_a_membership_are_looked_at(run: Run, tmp_path: Path):
-    bars = pl.read_parquet(run.folder / "bars.parquet")
-    off = (pl.col("symbol") == bars["symbol"].max()) & (pl.col("session").dt.month() == 2)
-    second = bars.with_columns(pl.when(off).then(pl.col("close") * 1.5).otherwise("close").alias("close"))
-    second = second.with_columns(pl.max_horizontal("high", "close").alias("high"))
-    second.write_parquet(tmp_path / "second.parquet")
-    spells = tmp_path / "spells.csv"
-    spells.write_text("symbol,start_date,end_date\nSIM000,2000-01-03,\nGONE,2000-01-03,2013-03-01\n")
-    settings = {
-        "second": str(tmp_path / "second.parquet"),
-        "membership": str(spells),
-        "rules": '{"vendor_disagreement": {"limit": 0.0}}',
-    }
-    result = replace(run, quality=QualityResource(**settings))(raw_bars_quality)
-    assert {"members_without_prices", "vendor_disagreement"} <= set(failed(result))
-    answers = {e.check_name: e for e in result.get_asset_check_evaluations()}
-    # The first of February and the first of March return otherwise there.
-    assert answers["vendor_disagreement"].metadata["found"].value == 2
-    members = answers["members_without_prices"].metadata
-    # GONE in January and February, and in March the three sessions that SIM000 lacks.
-    assert members["failed_months"].value == ["2013-01", "2013-02", "2013-03"]
-    assert members["found"].value == 21 + 19 + 3
 
 
 def test_rules_that_make_no_sense_are_named(run: Run):

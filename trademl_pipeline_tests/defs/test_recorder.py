@@ -123,6 +123,19 @@ def test_a_month_that_is_published_again_shows_the_checks_of_the_second_time(
     assert checks_by_status(instance, "truncation") == {"SUCCEEDED": set(YEAR[:2])}
 
 
+def test_of_a_month_told_twice_in_one_run_the_later_word_counts(
+    instance: dg.DagsterInstance, recorder: DagsterRecorder
+):
+    run = recorder.begin(JOB, [ASSET], YEAR[:1])
+    run.told([refused(YEAR[0])])
+    run.told([done(YEAR[0])])
+    run.succeeded()
+    assert months_by_status(instance) == {"materialized": {YEAR[0]}}
+    assert checks_by_status(instance, "truncation") == {"SUCCEEDED": {YEAR[0]}}
+    key = dg.AssetCheckKey(dg.AssetKey(ASSET), "truncation")
+    assert len(instance.event_log_storage.get_asset_check_execution_history(key, limit=9)) == 1
+
+
 def test_a_refused_month_is_red_with_its_findings_until_it_is_healed(
     instance: dg.DagsterInstance, recorder: DagsterRecorder
 ):
@@ -202,7 +215,7 @@ def test_an_asset_without_partitions_is_recorded_as_such(
 def test_many_months_cost_as_many_transactions_as_one(
     instance: dg.DagsterInstance, recorder: DagsterRecorder
 ):
-    run = recorder.begin(JOB, [ASSET], YEAR)
+    run = recorder.begin(JOB, [ASSET], month_range("2014-01-01", "2015-12-01"))
     commits: list[None] = []
 
     def count(months: list[str]) -> int:
@@ -218,6 +231,48 @@ def test_many_months_cost_as_many_transactions_as_one(
         assert count(YEAR[:1]) == count(YEAR) <= 2
     finally:
         sqlalchemy.event.remove(sqlalchemy.Engine, "commit", committed)
+
+
+def test_the_page_of_a_run_draws_its_steps(instance: dg.DagsterInstance, recorder: DagsterRecorder):
+    run = recorder.begin("fold_direction", ["model_direction", "predictions_direction"], YEAR[:1])
+
+    def drawn() -> dict[str, str | None]:
+        found = instance.get_run_step_stats(run.run_id)
+        return {stats.step_key: stats.status.value if stats.status else None for stats in found}
+
+    assert drawn() == {"model_direction": "IN_PROGRESS"}
+    run.told([done(YEAR[0], "model_direction")])
+    assert drawn() == {"model_direction": "SUCCESS", "predictions_direction": "IN_PROGRESS"}
+    run.told([MonthRefused("predictions_direction", YEAR[0], "no model")])
+    run.failed("1 month refused")
+    assert drawn() == {"model_direction": "SUCCESS", "predictions_direction": "FAILURE"}
+    plan = instance.get_execution_plan_snapshot(instance.get_run_by_id(run.run_id).execution_plan_snapshot_id)
+    assert {step.key for step in plan.steps} == set(drawn())
+
+
+def test_a_step_that_is_broken_off_has_failed(instance: dg.DagsterInstance, recorder: DagsterRecorder):
+    run = recorder.begin(JOB, [ASSET], YEAR)
+    run.told([done(YEAR[0])])
+    run.canceled("stopped by SIGINT")
+    (stats,) = instance.get_run_step_stats(run.run_id)
+    assert (stats.step_key, stats.status.value) == (ASSET, "FAILURE")
+
+
+def test_the_log_of_a_second_run_is_as_good_as_that_of_the_first(tmp_path: Path, empty_storage: Path):
+    shutil.copytree(empty_storage, tmp_path, dirs_exist_ok=True)
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        recorder = DagsterRecorder(instance)
+        runs = [recorder.begin(JOB, [ASSET], YEAR[:1]) for _ in range(2)]
+        for number, run in enumerate(runs):
+            run.log(f"of run {number}")
+            run.told([done(YEAR[0])])
+            run.succeeded()
+    # Another process opens it, and looks whether its tables are up to date.
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        texts = [[entry.message for entry in instance.all_logs(run.run_id)] for run in runs]
+    assert [len(lines) for lines in texts] == [len(texts[0])] * 2
+    assert ["of run 1" in lines for lines in texts] == [False, True]
+    assert all(f"{ASSET} 2014-01: published" in lines for lines in texts)
 
 
 def test_lines_of_progress_stand_in_the_log(instance: dg.DagsterInstance, recorder: DagsterRecorder):

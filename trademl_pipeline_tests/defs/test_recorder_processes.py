@@ -262,6 +262,17 @@ def test_a_step_waits_for_its_slot(instance: dg.DagsterInstance, recorder: Dagst
     assert order == ["first", "second"]
 
 
+def test_who_asks_for_a_slot_again_at_once_costs_nothing(
+    instance: dg.DagsterInstance, recorder: DagsterRecorder, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(recorders, "ASK_SECONDS", 3600)
+    first, second = (recorder.begin(FOLD, [MODEL], [month]) for month in YEAR[:2])
+    assert recorder.claim("gpu", first, MODEL)
+    assert not recorder.claim("gpu", second, MODEL)
+    monkeypatch.setattr(instance.event_log_storage, "claim_concurrency_slot", None)
+    assert not recorder.claim("gpu", second, MODEL)
+
+
 def test_a_wait_ends_when_the_run_is_terminated(instance: dg.DagsterInstance, recorder: DagsterRecorder):
     first, second = (recorder.begin(FOLD, [MODEL], [month]) for month in YEAR[:2])
     instance.run_launcher.terminate(second.run_id)

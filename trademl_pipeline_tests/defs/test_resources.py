@@ -7,10 +7,10 @@ import dagster as dg
 import pytest
 
 from trademl_pipeline.defs.bars import BarsResource
-from trademl_pipeline.defs.resources import DataSetResource, LakeResource, TrackingResource, resources
+from trademl_pipeline.defs.resources import DataSetResource, LakeResource, resources
 from trademl_pipeline.market import FileSource
-from trademl_pipeline.simulation import SimulatedMarket
 from trademl_pipeline.settings import ROOT
+from trademl_pipeline.simulation import SimulatedMarket
 
 
 def test_bars_come_from_where_the_configuration_says(tmp_path: Path):

@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 
 from trademl_pipeline.cli import prepare_instance
+from trademl_pipeline.data_sets import ROOT, DataSet
 from trademl_pipeline.lake import Lake, LakeConfig
 from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline.tables import AUDITS
-from trademl_pipeline.data_sets import ROOT, DataSet
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(3600)]
 

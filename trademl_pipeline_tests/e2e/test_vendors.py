@@ -16,9 +16,9 @@ import pytest
 
 from trademl_pipeline.lake import Lake, LakeConfig
 from trademl_pipeline.market.symbols import CRYPTO_8, MARKET_FUNDS, SECTOR_FUNDS
+from trademl_pipeline.settings import ROOT
 from trademl_pipeline.studies import DIRECTION
 from trademl_pipeline.tables import AUDITS, RAW_BARS, REFERENCE_BARS
-from trademl_pipeline.settings import ROOT
 from trademl_pipeline_tests.market.vendors import alpaca_server, binance_server
 from trademl_pipeline_tests.market.vendors.alpaca_server import Alpaca
 from trademl_pipeline_tests.market.vendors.binance_server import Binance

@@ -70,7 +70,7 @@ def test_catalog_that_is_no_database_is_named(tmp_path):
     (tmp_path / "catalog.sqlite").write_text("this is not a database, and longer than a header" * 10)
     with (
         Lake(LakeConfig.local(tmp_path)) as lake,
-        pytest.raises(LakeConfigError, match="TRADEML_LAKE_CATALOG"),
+        pytest.raises(LakeConfigError, match=r"lake\.catalog"),
     ):
         lake.tables()
 
@@ -90,7 +90,7 @@ def test_catalog_of_another_data_path_is_refused(tmp_path):
         lake.publish(FEATURES, make_frame(JANUARY), JANUARY)
     with (
         Lake(LakeConfig(catalog, f"{tmp_path}/other")) as lake,
-        pytest.raises(LakeConfigError, match="TRADEML_LAKE_DATA"),
+        pytest.raises(LakeConfigError, match=r"lake\.data_path"),
     ):
         lake.read(FEATURES)
 
@@ -106,7 +106,7 @@ def test_unreachable_postgres_says_what_to_check_and_keeps_the_password(tmp_path
     pytest.importorskip("psycopg2", reason="psycopg2 is not installed (extra: scale)")
     with (
         Lake(LakeConfig(f"postgres:{dsn}", str(tmp_path))) as lake,
-        pytest.raises(CatalogUnreachableError, match="TRADEML_LAKE_CATALOG") as caught,
+        pytest.raises(CatalogUnreachableError, match=r"lake\.catalog") as caught,
     ):
         lake.publish(FEATURES, make_frame(JANUARY), JANUARY)
     assert "hush" not in str(caught.value)

@@ -69,9 +69,13 @@ def test_secrets_are_not_shown(tmp_path: Path):
 def test_lake_and_folders_lie_in_the_data_sets_own(tmp_path: Path):
     config = lake_config(said(tmp_path))
     assert (config.location, config.data_path) == (f"{tmp_path}/lake/catalog.sqlite", f"{tmp_path}/lake/data")
-    remote = lake_config(said(tmp_path, lake__data_path="s3://b/p", s3__endpoint="minio:9000", s3__use_ssl=False))
+    remote = lake_config(
+        said(tmp_path, lake__data_path="s3://b/p", s3__endpoint="minio:9000", s3__use_ssl=False)
+    )
     assert remote.s3 is not None
     assert (remote.s3.endpoint, remote.s3.use_ssl, remote.s3.key_id) == ("minio:9000", False, None)
     moved = lake_config(said(tmp_path), catalog="sqlite:other.sqlite")
     assert moved.location == f"{tmp_path}/other.sqlite"
-    assert Artifacts(tmp_path).models("direction", "2016-01-01") == tmp_path / "models" / "direction" / "2016-01"
+    assert (
+        Artifacts(tmp_path).models("direction", "2016-01-01") == tmp_path / "models" / "direction" / "2016-01"
+    )

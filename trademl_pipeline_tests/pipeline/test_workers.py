@@ -2,12 +2,14 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from trademl_pipeline.pipeline.outcomes import TaskError
+from trademl_pipeline.pipeline.processes import start_of
 from trademl_pipeline.pipeline.workers import (
     Hooks,
     Outcome,
@@ -68,6 +70,26 @@ def test_what_cannot_be_carried_is_told_in_words(two: Workers):
     assert str(odd.error) == "TwoPartError: one two"
     assert isinstance(result.error, TaskError)
     assert "lambda: its result cannot be sent" in str(result.error)
+
+
+def test_a_task_that_only_this_process_knows_is_told_as_such(two: Workers, monkeypatch: pytest.MonkeyPatch):
+    def unknown() -> None: ...
+
+    unknown.__module__, unknown.__qualname__ = worker_tasks.__name__, "unknown"
+    monkeypatch.setattr(worker_tasks, "unknown", unknown, raising=False)
+    ((failed, done),) = two.run([[Task("unknown", unknown), *doubles(1)]], keep_going=True)
+    assert "does not arrive in its process" in str(failed.error)
+    assert done.value == 2
+
+
+def test_a_worker_that_died_between_two_tasks_is_replaced(two: Workers):
+    ((first,),) = two.run([[Task("who", worker_tasks.who)]])
+    os.kill(first.value[0], signal.SIGKILL)
+    while start_of(first.value[0]):
+        time.sleep(0.01)
+    ((second,),) = two.run([[Task("who", worker_tasks.who)]])
+    assert second.error is None
+    assert second.value[0] != first.value[0]
 
 
 def test_messages_come_with_their_task_and_in_order(workers: Workers):

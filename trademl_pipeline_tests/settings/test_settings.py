@@ -13,7 +13,7 @@ from pydantic import SecretStr, ValidationError
 from trademl_pipeline import settings
 from trademl_pipeline.portfolio.costs import Costs
 from trademl_pipeline.portfolio.long_short import LongShortConfig
-from trademl_pipeline.settings import ROOT, SettingsError, files, model, names
+from trademl_pipeline.settings import ROOT, SettingsError, files, keys, model, names
 
 
 def write(home: Path, text: str) -> Path:
@@ -90,7 +90,9 @@ def test_a_variable_of_an_earlier_version_still_works_and_names_its_key(
     }.get(key, "/some/where")
     monkeypatch.setenv(variable, given)
     section, name = key.split(".")
-    with pytest.warns(FutureWarning, match=rf"{variable} still works, but is now `{name}` under `{section}`") as told:
+    with pytest.warns(
+        FutureWarning, match=rf"{variable} still works, but is now `{name}` under `{section}`"
+    ) as told:
         said = settings.load(home)
     assert len(told) == 1
     assert said.value(key) != dict(model.fields())[key].get_default(call_default_factory=True)
@@ -103,7 +105,10 @@ def test_a_variable_of_an_earlier_version_still_works_and_names_its_key(
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({"TRADEML_TRAINING__SIEZ": "base"}, ["TRADEML_TRAINING__SIEZ", "did you mean TRADEML_TRAINING__SIZE"]),
+        (
+            {"TRADEML_TRAINING__SIEZ": "base"},
+            ["TRADEML_TRAINING__SIEZ", "did you mean TRADEML_TRAINING__SIZE"],
+        ),
         ({"TRADEML_DATA__COLUMNS": "{"}, ["TRADEML_DATA__COLUMNS", "not JSON"]),
         ({"TRADEML_LAKE__RETRIES": "many"}, ["TRADEML_LAKE__RETRIES: lake.retries 'many'"]),
         ({"TRADEML_LAKE__RETRIES": "0"}, ["greater than or equal to 1"]),
@@ -177,7 +182,9 @@ def test_paths_are_seen_from_the_file_and_from_where_one_types(
     monkeypatch.chdir(here)
     (here / "mine.csv").write_text("symbol\nAAPL\n")
     write(home, "data:\n  source: files\n  path: bars.parquet\n")
-    said = settings.load(home, {"references.index_universe": "mine.csv", "quality.crosscheck": Path("other.csv")})
+    said = settings.load(
+        home, {"references.index_universe": "mine.csv", "quality.crosscheck": Path("other.csv")}
+    )
     assert said.data.path == str(home / "bars.parquet")
     assert said.references.index_universe == str(here / "mine.csv")
     assert said.quality.crosscheck == str(here / "other.csv")
@@ -188,7 +195,11 @@ def test_paths_are_seen_from_the_file_and_from_where_one_types(
     ("variables", "flags", "words"),
     [
         ({"TRADEML_CALENDAR": "XLON"}, {}, ["made on the calendar 24/7, but TRADEML_CALENDAR is XLON"]),
-        ({"TRADEML_DATA__SOURCE": "yahoo"}, {}, ["made with bars of source files", "TRADEML_DATA__SOURCE is yahoo"]),
+        (
+            {"TRADEML_DATA__SOURCE": "yahoo"},
+            {},
+            ["made with bars of source files", "TRADEML_DATA__SOURCE is yahoo"],
+        ),
         ({"TRADEML_DATA__PATH": "/b.csv"}, {}, ["made with the bars in /a.csv", "is /b.csv"]),
         ({}, {"data.path": "/b.csv"}, ["--data is /b.csv", "another --home"]),
         ({}, {"data.symbols": "20"}, ["made without data.symbols, but --symbols is 20"]),
@@ -202,9 +213,7 @@ def test_what_a_folder_was_made_with_is_not_contradicted(
     home: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    write(
-        home, "data:\n  source: files\n  path: /a.csv\n  calendar: 24/7\nuniverse:\n  name: TIER_1\n"
-    )
+    write(home, "data:\n  source: files\n  path: /a.csv\n  calendar: 24/7\nuniverse:\n  name: TIER_1\n")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as caught:
@@ -228,7 +237,7 @@ def test_secrets_come_from_the_environment_and_are_never_shown(home: Path, monke
     said = settings.load(home)
     assert said.vendors.alpaca_secret.get_secret_value() == "hush"
     assert said.lake.catalog.endswith("password=hush dbname=x")
-    shown = {key: said.shown(key) for key in settings.keys()}
+    shown = {key: said.shown(key) for key in keys()}
     assert shown["vendors.alpaca_secret"] == shown["alerts.webhook"] == "***"
     assert shown["lake.catalog"] == "postgres:host=db password=*** dbname=x"
     assert shown["tracking.uri"] == "https://u:***@mlflow/x"
@@ -240,7 +249,7 @@ def test_every_value_is_described_and_every_secret_has_its_variable():
         assert field.description, key
     assert set(names.SECRET_VARIABLES.values()) == model.secret_keys()
     assert {f.annotation for k, f in model.fields() if k in model.secret_keys()} == {SecretStr}
-    assert set(names.OLD_VARIABLES.values()) <= set(settings.keys())
+    assert set(names.OLD_VARIABLES.values()) <= set(keys())
 
 
 def test_the_environment_of_other_processes_says_the_folder_and_what_was_typed(
@@ -267,7 +276,7 @@ def test_the_environment_of_other_processes_says_the_folder_and_what_was_typed(
     assert found["DAGSTER_HOME"] == str(home / "dagster")
     assert found["PATH"] == os.environ["PATH"]
     again = settings.load(environ=found)
-    assert {k: again.value(k) for k in settings.keys()} == {k: said.value(k) for k in settings.keys()}
+    assert {k: again.value(k) for k in keys()} == {k: said.value(k) for k in keys()}
 
 
 def test_threads_are_shared_where_nothing_was_said(home: Path, monkeypatch: pytest.MonkeyPatch):
@@ -295,7 +304,9 @@ def test_nothing_heavy_is_loaded_and_it_takes_no_time():
     )
     for _ in range(2):  # the first run may compile
         began = time.perf_counter()
-        found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+        found = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+        )
     assert "HEAVY []" in found.stdout, began
     assert float(found.stdout.split("TOOK ")[1].split()[0]) < 0.1
 
@@ -330,7 +341,10 @@ def test_no_password_is_ever_written(home: Path):
     ("before", "after"),
     [
         ("data:\n  source: files # mine\n", "data:\n  source: files # mine\n  end: 2015-07\n"),
-        ("data:\n    start: 2013-01\n    symbols: A\n", "data:\n    start: 2013-01\n    end: 2015-07\n    symbols: A\n"),
+        (
+            "data:\n    start: 2013-01\n    symbols: A\n",
+            "data:\n    start: 2013-01\n    end: 2015-07\n    symbols: A\n",
+        ),
         ("data:\n  end: 2014-01 # last\n", "data:\n  end: 2015-07 # last\n"),
         ("data:\n  end:\n  source: files\n", "data:\n  end: 2015-07\n  source: files\n"),
         ("data: {source: files}\n", "data: {end: 2015-07, source: files}\n"),
@@ -346,3 +360,17 @@ def test_a_value_is_changed_and_everything_else_stays(before: str, after: str, h
     assert settings.load(home).data.end == "2015-07-01"
     files.edit(file, "data.end", "2015-07-01")
     assert file.read_text() == after
+
+
+def test_the_documentation_lists_every_key_with_its_default():
+    rows = {
+        line.split("`")[1]: line.split("|")[3].strip().strip("`")
+        for line in (ROOT / "docs" / "architecture.md").read_text().splitlines()
+        if line.startswith("| `") and "." in line.split("`")[1] and "`" in line
+    }
+    for key, field in model.fields():
+        if key in model.secret_keys():
+            assert key not in rows
+            continue
+        default = field.get_default(call_default_factory=True)
+        assert rows[key].lower() == ("" if default in ("", {}) else str(default).lower()), key

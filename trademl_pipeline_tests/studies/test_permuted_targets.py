@@ -15,11 +15,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from trademl_pipeline.defs.predictions.predictions import predicted
 from trademl_pipeline.evaluation.metrics import Bootstrap, Score, rank_ic, rank_ic_by_session
 from trademl_pipeline.features import compute
 from trademl_pipeline.labels import TARGETS
 from trademl_pipeline.labels.breakout import STRATEGIC_VALUES
+from trademl_pipeline.pipeline.predict import predicted
 from trademl_pipeline.simulation import SimulatedMarket
 from trademl_pipeline.simulation.paths import MarketSpec
 from trademl_pipeline.studies import STUDIES, StudySpec

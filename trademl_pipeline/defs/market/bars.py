@@ -42,6 +42,7 @@ def bars_assets(timeframe: str) -> list[dg.AssetsDefinition | dg.AssetChecksDefi
             raise dg.Failure(str(error), allow_retries=False) from error
         asked = (context.run.tags.get(FETCH_TAG), data_set.fetch)
         workspace, months = workspace_of(lake), list(context.partition_keys)
+        refused: dg.Failure | None = None
         with (
             failing(),
             step.raw_bars_months(
@@ -53,7 +54,13 @@ def bars_assets(timeframe: str) -> list[dg.AssetsDefinition | dg.AssetChecksDefi
                 only_missing=step.MISSING in asked,
             ) as body,
         ):
-            each_month(context, body)
+            try:
+                each_month(context, body)
+            except dg.Failure as failure:
+                # An error that leaves this block keeps the download, which may be what was wrong.
+                refused = failure
+        if refused is not None:
+            raise refused
 
     checks = gate_checks(
         name, name, step.PROBES, lambda store, month: step.audit_bars_month(store, tables, month)

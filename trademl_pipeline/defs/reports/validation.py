@@ -8,7 +8,7 @@ from trademl_pipeline.defs.bars import BarsResource
 from trademl_pipeline.defs.gate import each_month, run_info
 from trademl_pipeline.defs.metadata import OWNERS
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH
-from trademl_pipeline.defs.resources import LakeResource, TrackingResource
+from trademl_pipeline.defs.resources import DataSetResource, LakeResource, TrackingResource
 from trademl_pipeline.defs.stage import deps_of
 from trademl_pipeline.defs.workspace import definitions_of, workspace_of
 from trademl_pipeline.pipeline import report as step
@@ -34,9 +34,12 @@ def report_asset(study: StudySpec) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
         lake: LakeResource,
         bars: BarsResource,
+        data_set: DataSetResource,
         tracking: TrackingResource,
     ) -> None:
-        body = step.report_months(workspace_of(lake), tracking.open(), study, bars.open(), run_info(context))
+        body = step.report_months(
+            workspace_of(lake), tracking.open(), study, bars.open(), run_info(context), data_set.costs()
+        )
         each_month(context, body)
 
     return report

@@ -19,7 +19,7 @@ from trademl_pipeline.market.universes import members_on
 from trademl_pipeline.tables import quality_table
 
 Severity = Literal["WARN", "ERROR"]
-RULES_VARIABLE = "TRADEML_QUALITY"
+RULES_KEY = "quality.rules"
 EXAMPLES = 5
 
 # The quarantine's reasons, by the check they count for; all others are bad_rows.
@@ -104,15 +104,15 @@ def rules_from(text: str | None, defaults: Mapping[str, Rule] = DEFAULT_RULES) -
         given = json.loads(text)
     except json.JSONDecodeError as error:
         raise QualityRuleError(
-            f'{RULES_VARIABLE} is not JSON ({error}); write e.g. {{"missing_sessions": "ERROR"}}'
+            f'{RULES_KEY} is not JSON ({error}); write e.g. {{"missing_sessions": "ERROR"}}'
         ) from error
     if not isinstance(given, dict):
-        raise QualityRuleError(f"{RULES_VARIABLE} is {given!r}; it maps checks to severities")
+        raise QualityRuleError(f"{RULES_KEY} is {given!r}; it maps checks to severities")
     rules = dict(defaults)
     for check, change in given.items():
         if check not in DEFAULT_RULES:
             raise QualityRuleError(
-                f"{RULES_VARIABLE} names {check!r}, which is no check; there are {', '.join(DEFAULT_RULES)}"
+                f"{RULES_KEY} names {check!r}, which is no check; there are {', '.join(DEFAULT_RULES)}"
             )
         changed = _changed(check, rules.get(check, DEFAULT_RULES[check]), change)
         if check in rules:
@@ -124,15 +124,15 @@ def _changed(check: str, rule: Rule, change: object) -> Rule:
     fields = {"severity": change} if isinstance(change, str) else change
     if not isinstance(fields, Mapping) or set(fields) - {"severity", "limit"}:
         raise QualityRuleError(
-            f"{RULES_VARIABLE}, {check}: {change!r}; give a severity, or an object with severity and limit"
+            f"{RULES_KEY}, {check}: {change!r}; give a severity, or an object with severity and limit"
         )
     severity, limit = fields.get("severity", rule.severity), fields.get("limit", rule.limit)
     if severity not in get_args(Severity):
         raise QualityRuleError(
-            f"{RULES_VARIABLE}, {check}: severity {severity!r}; it may be {' or '.join(get_args(Severity))}"
+            f"{RULES_KEY}, {check}: severity {severity!r}; it may be {' or '.join(get_args(Severity))}"
         )
     if not isinstance(limit, int | float) or isinstance(limit, bool) or not 0 <= limit <= 1:
-        raise QualityRuleError(f"{RULES_VARIABLE}, {check}: limit {limit!r}; it is a share from 0 to 1")
+        raise QualityRuleError(f"{RULES_KEY}, {check}: limit {limit!r}; it is a share from 0 to 1")
     return replace(rule, severity=severity, limit=float(limit))
 
 

@@ -83,7 +83,7 @@ class AlpacaSource(VendorSource):
         super().__init__(symbols, timeframe=timeframe, delay=delay, calendar=calendar, now=now)
         if feed not in FEEDS:
             raise VendorRefusedError(
-                f"alpaca has no feed {feed!r}; set TRADEML_ALPACA_FEED to one of {', '.join(FEEDS)}"
+                f"alpaca has no feed {feed!r}; set vendors.alpaca_feed to one of {', '.join(FEEDS)}"
             )
         absent = [name for name, value in zip(KEY_VARIABLES, (key_id, secret), strict=True) if not value]
         if absent and not self.crypto:
@@ -190,7 +190,7 @@ class AlpacaSource(VendorSource):
         status, said = error.status_code, self._redact(str(error))[:300]
         if status in (401, 403) and "subscription" in said:
             return (
-                f"alpaca: the account may not have this data (HTTP {status}: {said}). Set TRADEML_ALPACA_FEED=iex, "
+                f"alpaca: the account may not have this data (HTTP {status}: {said}). Set vendors.alpaca_feed to iex, "
                 "or ask for months that lie further back"
             )
         if status in (401, 403):

@@ -67,7 +67,7 @@ class VendorSource:
         if not wanted:
             raise VendorRefusedError(
                 f"source {self.name!r} needs to know what to fetch: give a universe (--universe TIER_1) or "
-                "symbols (--symbols AAPL,MSFT), or set TRADEML_SYMBOLS"
+                "symbols (--symbols AAPL,MSFT), or set data.symbols"
             )
         if delay < timedelta(0):
             raise VendorRefusedError(f"nothing is known before a bar ends: delay is {delay}")

@@ -171,7 +171,7 @@ def test_rules_are_configured_by_check() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", ["not JSON", "TRADEML_QUALITY"]),
+        ("{", ["not JSON", "quality.rules"]),
         ("[1]", ["maps checks"]),
         ('{"gaps": "WARN"}', ["'gaps'", "missing_sessions"]),
         ('{"missing_sessions": "FATAL"}', ["'FATAL'", "WARN or ERROR"]),

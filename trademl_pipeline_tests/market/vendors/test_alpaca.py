@@ -44,7 +44,7 @@ def test_a_month_of_days_as_traded(alpaca: Alpaca):
 def test_the_feed_is_a_choice(alpaca: Alpaca):
     source(alpaca, "AAPL", feed="sip").fetch(None, *NOVEMBER)
     assert alpaca.asked("/v2/stocks/bars")[0]["feed"] == "sip"
-    with pytest.raises(VendorRefusedError, match=r"TRADEML_ALPACA_FEED.*iex"):
+    with pytest.raises(VendorRefusedError, match=r"vendors\.alpaca_feed.*iex"):
         source(alpaca, "AAPL", feed="nasdaq")
 
 
@@ -185,7 +185,7 @@ def test_busy_and_broken_answers_are_asked_again(alpaca: Alpaca):
         (
             Reply({"message": "your subscription does not permit querying recent SIP data"}, status=403),
             VendorRefusedError,
-            "TRADEML_ALPACA_FEED=iex",
+            "vendors.alpaca_feed to iex",
         ),
         (Reply({"message": "invalid symbol"}, status=400), VendorRefusedError, "HTTP 400"),
     ],

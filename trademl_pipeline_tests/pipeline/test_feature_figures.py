@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from trademl_pipeline.defs.features.figures import BACK, SHIFTED_COLOUR, FeatureFigures
 from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.market.calendar import month_key, month_sessions, offset_month
+from trademl_pipeline.pipeline.feature_figures import BACK, SHIFTED_COLOUR, FeatureFigures
 from trademl_pipeline.tables import feature_table
 
 MONTH = "2014-06-01"
@@ -44,7 +44,7 @@ def figures(frame: pl.DataFrame, store: Months | None = None, month: str = MONTH
 
 
 def picture(metadata: dict) -> xml.Element:
-    text = metadata["distributions"].value
+    text = metadata["distributions"].text
     assert text.startswith("![distributions](data:image/svg+xml;base64,")
     return xml.fromstring(base64.b64decode(text.split("base64,")[1][:-1]))
 
@@ -60,7 +60,7 @@ def test_a_month_like_those_before_has_no_shifted_column() -> None:
 def test_a_shifted_column_leads_the_table_and_is_marked() -> None:
     made = figures(month_of(MONTH).with_columns(pl.col("rsi_14") + 2.0))
     assert made["columns_shifted"] == 1
-    rows = made["worst_drift"].value.splitlines()
+    rows = made["worst_drift"].text.splitlines()
     assert rows[4].startswith("| `rsi_14` |")
     assert "| +2." in rows[4]
     drawn = xml.tostring(picture(made), encoding="unicode")
@@ -73,7 +73,7 @@ def test_columns_of_the_calendar_and_of_references_alone_are_not_judged() -> Non
     assert set(moved) <= set(NAMES)
     made = figures(month_of(MONTH).with_columns(pl.col(moved) + 5.0))
     assert made["columns_shifted"] == 0
-    assert not any(name in made["worst_drift"].value for name in moved)
+    assert not any(name in made["worst_drift"].text for name in moved)
 
 
 def test_missing_values_are_told_column_by_column() -> None:
@@ -84,10 +84,10 @@ def test_missing_values_are_told_column_by_column() -> None:
     made = figures(frame)
     assert made["columns_without_values"] == 1
     assert made["null_share"] == pytest.approx(1.5 / len(NAMES))
-    lines = {line.split("`")[1]: line for line in made["columns"].value.splitlines()[2:]}
+    lines = {line.split("`")[1]: line for line in made["columns"].text.splitlines()[2:]}
     assert lines["gap"].startswith("| `gap` | 100.0% |  |")
     assert lines["rsi_7"].startswith("| `rsi_7` | 50.0% |")
-    assert "`gap`" not in made["worst_drift"].value
+    assert "`gap`" not in made["worst_drift"].text
 
 
 def test_the_first_month_of_a_history_has_no_drift() -> None:
@@ -105,5 +105,5 @@ def test_a_range_reads_no_month_that_it_has_just_made() -> None:
     assert len(store.read_months) == len(set(store.read_months))
     alone = figures(month_of(months[-1]), month=months[-1])
     again = show(store, {}, month_of(months[-1]), months[-1])  # pyright: ignore[reportArgumentType]
-    assert again["worst_drift"].value == alone["worst_drift"].value
+    assert again["worst_drift"].text == alone["worst_drift"].text
     assert max(BACK) < 12

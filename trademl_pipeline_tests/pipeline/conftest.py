@@ -1,0 +1,25 @@
+"""The small market that the tests of the inputs' steps share, and a lake for a test."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from trademl_pipeline.lake import Lake
+from trademl_pipeline_tests.pipeline.made_inputs import market_bars, market_references
+from trademl_pipeline_tests.pipeline.runs import lake_in
+
+
+@pytest.fixture(scope="session")
+def bars() -> pl.DataFrame:
+    return market_bars()
+
+
+@pytest.fixture(scope="session")
+def references(bars: pl.DataFrame) -> pl.DataFrame:
+    return market_references(bars)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return lake_in(tmp_path)

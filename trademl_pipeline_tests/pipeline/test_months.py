@@ -1,0 +1,129 @@
+"""Working off months: a refused one stops no other, what nobody expected stops all, and all is told in order."""
+
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from trademl_pipeline.folds import FoldError
+from trademl_pipeline.lake.errors import LakeError
+from trademl_pipeline.leakage import AuditError, AuditReport, Violation
+from trademl_pipeline.market.calendar import month_range
+from trademl_pipeline.market.errors import MarketError
+from trademl_pipeline.pipeline.gate import GateRefusedError
+from trademl_pipeline.pipeline.months import (
+    MONTH_ERRORS,
+    MonthResult,
+    refusal,
+    refusals_of,
+    work_off,
+)
+from trademl_pipeline.pipeline.recording import CheckResult, MonthDone, MonthRefused
+from trademl_pipeline.training.inner_split import FitError
+
+ASSET, MONTHS = "table", month_range("2016-01-01", "2016-05-01")
+BAD = "2016-03-01"
+LOG = logging.getLogger(__name__)
+REPORT = AuditReport(
+    (Violation("truncation", "gap", "A", detail="moved"),),
+    {"truncation": {"rows": 3}, "knowledge": {"rows": 3}},
+)
+
+
+def failing(error: Exception, asked: list[str] | None = None) -> Callable[[str], MonthResult]:
+    """A body of ten rows a month that fails in one."""
+
+    def body(month: str) -> MonthResult:
+        if asked is not None:
+            asked.append(month)
+        if month == BAD:
+            raise error
+        return MonthResult({"dagster/row_count": 10}, [CheckResult("knowledge", True)])
+
+    return body
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        GateRefusedError(ASSET, BAD, REPORT),
+        AuditError("nothing to test"),
+        LakeError("no such month"),
+        MarketError("no bars"),
+        FoldError("too little"),
+        FitError("no rows"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_month_that_is_refused_or_fails_does_not_stop_the_others(error: Exception) -> None:
+    asked: list[str] = []
+    events = work_off(ASSET, MONTHS, failing(error, asked), LOG)
+    assert asked == MONTHS
+    assert [event.month for event in events] == MONTHS
+    assert [event.month for event in refusals_of(events)] == [BAD]
+    assert all(
+        event.metadata == {"dagster/row_count": 10} for event in events if isinstance(event, MonthDone)
+    )
+    assert str(error) in refusals_of(events)[0].reason
+
+
+def test_every_kind_of_error_that_a_month_may_fail_with_is_tried_here() -> None:
+    tried = {GateRefusedError, AuditError, LakeError, MarketError, FoldError, FitError}
+    assert set(MONTH_ERRORS) == tried
+
+
+@pytest.mark.parametrize("error", [KeyError("close"), ZeroDivisionError(), RuntimeError("a bug")])
+def test_an_error_that_nobody_expected_ends_the_work(error: Exception) -> None:
+    asked: list[str] = []
+    told: list[MonthDone | MonthRefused] = []
+    with pytest.raises(type(error)):
+        work_off(ASSET, MONTHS, failing(error, asked), LOG, told.append)
+    assert asked == month_range(MONTHS[0], BAD)
+    assert [event.month for event in told] == MONTHS[: MONTHS.index(BAD)]
+
+
+def test_events_are_told_one_by_one_as_their_months_are_done() -> None:
+    order: list[str] = []
+    body = failing(LakeError("no such month"))
+
+    def step(month: str) -> MonthResult:
+        order.append(f"made {month[:7]}")
+        return body(month)
+
+    events = work_off(ASSET, MONTHS, step, LOG, lambda event: order.append(f"told {event.month[:7]}"))
+    assert order == [f"{what} {month[:7]}" for month in MONTHS for what in ("made", "told")]
+    assert [type(event) for event in events] == [MonthDone, MonthDone, MonthRefused, MonthDone, MonthDone]
+
+
+def test_a_refusal_of_the_gate_tells_what_each_probe_found() -> None:
+    (event,) = refusals_of(work_off(ASSET, [BAD], failing(GateRefusedError(ASSET, BAD, REPORT)), LOG))
+    assert event.reason == "table 2016-03: refused by the leakage gate"
+    assert {check.name: check.passed for check in event.checks} == {"truncation": False, "knowledge": True}
+    assert "| truncation | gap | A |" in event.metadata["refusal 2016-03"].text
+
+
+def test_a_month_that_failed_otherwise_tells_its_error_and_no_check() -> None:
+    (event,) = refusals_of(work_off(ASSET, [BAD], failing(LakeError("no such month")), LOG))
+    assert event.metadata == {"error 2016-03": "LakeError: no such month"}
+    assert event.checks == ()
+
+
+def test_the_line_of_refusals_names_every_month_and_the_first_reason() -> None:
+    body = failing(LakeError("no such month"))
+
+    def two_bad(month: str) -> MonthResult:
+        return body(BAD) if month == MONTHS[-1] else body(month)
+
+    events = work_off(ASSET, MONTHS, two_bad, LOG)
+    line = refusal(ASSET, refusals_of(events), len(MONTHS))
+    assert line == (
+        "table: 2 of 5 months refused (2016-03, 2016-05); the lake keeps what it held for them. First: no such month"
+    )
+
+
+def test_the_log_says_how_far_it_is_and_what_was_refused(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, LOG.name):
+        work_off(ASSET, MONTHS, failing(LakeError("no such month")), LOG)
+    errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert errors == ["table 2016-03: no such month"]
+    assert "table 2016-05: 5 of 5 months, 40 rows" in caplog.messages[-1]
