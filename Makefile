@@ -19,7 +19,7 @@ PORT    ?= 3000
 WORDS   = $(if $(DATA),--data "$(DATA)") $(if $(SYMBOLS),--symbols "$(SYMBOLS)")
 RUN_FLAGS = $(STUDY) $(WORDS) $(if $(MONTHS),--months "$(MONTHS)") $(ARGS)
 
-.PHONY: run ui config test test-fast lint check bench clean
+.PHONY: run ui config test test-fast coverage lint check bench clean
 
 run: $(RUN)
 	@$(BIN)/trademl run $(RUN_FLAGS)
@@ -35,6 +35,10 @@ test: $(DEV)
 
 test-fast: $(DEV)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not e2e and not real_data" $(ARGS)
+
+# Of the last `make test ARGS="--cov --cov-report="`.
+coverage: $(DEV)
+	@$(BIN)/python .ci/coverage_by_package.py
 
 lint: $(DEV)
 	@$(BIN)/ruff check .

@@ -1,15 +1,55 @@
-"""Fixtures shared by all test folders."""
+"""Fixtures and options shared by all test folders."""
 
 import os
+import random
 from datetime import date
 from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, settings
 
 from trademl_pipeline.simulation import SimulatedMarket
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+# How long an example takes says how busy the machine is, not whether the code is right. The same examples come in
+# each run; `--hypothesis-profile explore` draws new ones.
+settings.register_profile(
+    "explore", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.register_profile("repeatable", settings.get_profile("explore"), derandomize=True)
+settings.load_profile("repeatable")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--shuffle", metavar="SEED", help="run modules, and the tests within each, in an order drawn by SEED"
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    seed = config.getoption("--shuffle")
+    return f"order drawn by --shuffle {seed}" if seed is not None else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Shuffle, before pytest groups the tests by their parametrized fixtures of a wider scope."""
+    seed = config.getoption("--shuffle")
+    if seed is None:
+        return
+
+    def place(node: pytest.Item | pytest.Collector | None) -> float:
+        return random.Random(f"{seed}:{node.nodeid}").random() if node else 0.0
+
+    items.sort(
+        key=lambda item: (
+            place(item.getparent(pytest.Module)),
+            place(item.getparent(pytest.Class)),
+            place(item),
+        )
+    )
 
 
 @pytest.fixture(scope="session")

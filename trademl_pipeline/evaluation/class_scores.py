@@ -98,7 +98,7 @@ def reliability(
     p, y = _class_arrays(frame, probabilities, target)
     said = {name: (p[:, k], y == k) for k, name in enumerate(probabilities)}
     said["top"] = (p.max(axis=1), p.argmax(axis=1) == y)
-    parts = []
+    parts: list[pl.DataFrame] = []
     for name, (probability, came) in said.items():
         index = _bin(probability, bins)
         n = np.bincount(index, minlength=bins)

@@ -32,7 +32,7 @@ class AdaptiveConformal:
     window: int = 2000
     fewest: int = 50
     level: float = field(default=-1.0)
-    errors: deque[float] = field(default_factory=deque)
+    errors: deque[float] = field(default_factory=deque[float])
 
     def __post_init__(self) -> None:
         if not (0 < self.miscoverage < 1 and self.rate >= 0 and self.window >= self.fewest >= 1):
@@ -106,7 +106,15 @@ def conformal_intervals(
     )
 
 
-def _take_in_known(waiting, session, state, actual, predicted, spread, half) -> None:
+def _take_in_known(
+    waiting: deque[tuple[date, np.ndarray]],
+    session: date | None,
+    state: AdaptiveConformal,
+    actual: np.ndarray,
+    predicted: np.ndarray,
+    spread: np.ndarray,
+    half: np.ndarray,
+) -> None:
     """Observe the groups of rows whose labels ended before ``session`` (None: all), oldest first."""
     ready = sorted((g for g in waiting if session is None or g[0] < session), key=lambda g: g[0])
     for group in ready:

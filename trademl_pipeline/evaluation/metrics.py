@@ -235,7 +235,7 @@ def mape(
     if (frame[actual] <= 0).any():
         raise MetricsError(f"column {actual!r} holds prices <= 0; MAPE is defined on prices")
     error = ((frame[predicted] - frame[actual]) / frame[actual]).abs()
-    baselines = {}
+    baselines: dict[str, float] = {}
     if last:
         baselines["no_change"] = float(((frame[last] - frame[actual]) / frame[actual]).abs().mean())  # pyright: ignore[reportArgumentType]
     sums = session_sums(frame["session"], [error, np.ones(frame.height)])

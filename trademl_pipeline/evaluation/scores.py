@@ -41,7 +41,7 @@ class Score:
     n: int
     sessions: int
     block: int = 0
-    baselines: Mapping[str, float] = field(default_factory=dict)
+    baselines: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def excludes(self, level: float) -> bool:
         """Return whether the interval exists and does not hold `level`."""

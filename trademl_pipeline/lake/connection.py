@@ -5,9 +5,9 @@ import importlib.util
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import duckdb
 import polars as pl
@@ -64,7 +64,7 @@ class Engine:
     @contextlib.contextmanager
     def transaction(
         self, incoming: Mapping[str, pl.DataFrame] | None = None
-    ) -> Iterator[duckdb.DuckDBPyConnection]:
+    ) -> Generator[duckdb.DuckDBPyConnection]:
         """Open a fresh connection whose current database is the lake; what is not committed is rolled back.
 
         Args:
@@ -135,7 +135,7 @@ class Engine:
         try:
             # Before USE: in a lake, making a name costs a look into the catalog.
             for table, frame in incoming.items():
-                connection.register(table, frame.to_arrow())
+                connection.register(table, cast(Any, frame.to_arrow()))
             connection.execute(f"USE {name}")
         except BaseException:
             connection.close()

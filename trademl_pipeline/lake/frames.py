@@ -20,7 +20,7 @@ from trademl_pipeline.lake.schema import MONTH, TableSchema
 _MONTH_KEY = re.compile(r"\d{4}-(0[1-9]|1[0-2])-01")
 
 
-def check_month(month: str) -> str:
+def check_month(month: object) -> str:
     """Return the month key, or raise WrongMonthError if it is not "YYYY-MM-01"."""
     if not isinstance(month, str) or not _MONTH_KEY.fullmatch(month):
         raise WrongMonthError(f"month {month!r}: use the first day of the month as 'YYYY-MM-01'")

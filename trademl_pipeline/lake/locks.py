@@ -15,7 +15,7 @@ import hashlib
 import random
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +42,14 @@ class Locks:
         self._config = config
 
     @contextlib.contextmanager
-    def partitions(self, partitions: Iterable[tuple[str, str]]) -> Iterator[None]:
+    def partitions(self, partitions: Iterable[tuple[str, str]]) -> Generator[None]:
         """Hold months, given as (table, month); taken in one order, so that writers cannot deadlock."""
         stripes = {f"partition-{_number(f'{table}/{month}') % _STRIPES:04d}" for table, month in partitions}
         with self._hold(sorted(stripes)):
             yield
 
     @contextlib.contextmanager
-    def merging(self, table: str, month: str) -> Iterator[None]:
+    def merging(self, table: str, month: str) -> Generator[None]:
         """Hold the turn to read a month, merge new rows into it and publish it.
 
         Another lock than the month's own, which the publish within takes.
@@ -58,13 +58,13 @@ class Locks:
             yield
 
     @contextlib.contextmanager
-    def attaching(self) -> Iterator[None]:
+    def attaching(self) -> Generator[None]:
         """Hold the turn to open the catalog, which makes it where there is none."""
         with self._hold([_ATTACH]):
             yield
 
     @contextlib.contextmanager
-    def commit_turn(self) -> Iterator[None]:
+    def commit_turn(self) -> Generator[None]:
         """Hold the turn to commit."""
         with self._hold([_COMMIT]):
             yield
@@ -73,7 +73,7 @@ class Locks:
         return self._hold_files(names) if self._config.kind == "sqlite" else self._hold_advisory(names)
 
     @contextlib.contextmanager
-    def _hold_files(self, names: list[str]) -> Iterator[None]:
+    def _hold_files(self, names: list[str]) -> Generator[None]:
         folder = Path(f"{self._config.location}.locks")
         folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
@@ -88,7 +88,7 @@ class Locks:
             yield
 
     @contextlib.contextmanager
-    def _hold_advisory(self, names: list[str]) -> Iterator[None]:
+    def _hold_advisory(self, names: list[str]) -> Generator[None]:
         connection = _connect(self._config)
         try:
             connection.autocommit = True
@@ -138,7 +138,8 @@ def _connect(config: LakeConfig) -> Any:
             "lake.catalog: what follows 'postgres:' is no libpq connection string such as 'host=db "
             f"port=5432 dbname=lake user=trademl': {config.redact(str(error)).strip()}"
         ) from None
-    dsn = psycopg2.extensions.make_dsn(**{"connect_timeout": _CONNECT_SECONDS, **given})
+    options: dict[str, Any] = {"connect_timeout": _CONNECT_SECONDS, **given}
+    dsn = psycopg2.extensions.make_dsn(**options)
     give_up = time.monotonic() + config.lock_timeout
     while True:
         try:

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from trademl_pipeline.lake.connection import Engine, quote
 from trademl_pipeline.lake.errors import MissingSnapshotError
@@ -45,7 +46,7 @@ def maintain(
         # Under the turn to commit, since it would lose against every commit that comes between.
         with engine.locks.commit_turn(), engine.transaction() as connection:
 
-            def call(function: str, *arguments: str) -> list[tuple]:
+            def call(function: str, *arguments: str) -> list[tuple[Any, ...]]:
                 return connection.execute(
                     f"CALL {function}({', '.join(['current_database()', *arguments])})"
                 ).fetchall()

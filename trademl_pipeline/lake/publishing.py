@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 import polars as pl
@@ -152,7 +152,8 @@ def _attempt(
         frames = {_incoming(number): partition.frame for number, partition in enumerate(partitions)}
         connection = stack.enter_context(engine.transaction(frames))
         connection.begin()
-        replaced, unchanged = [], []
+        replaced: list[pl.DataFrame] = []
+        unchanged: list[bool] = []
         for number, partition in enumerate(partitions):
             old, same = _replace(connection, partition, number)
             replaced.append(old)
@@ -189,7 +190,7 @@ def _attempt(
 
 def _insert(connection: duckdb.DuckDBPyConnection, schema: TableSchema, frame: pl.DataFrame) -> None:
     """Append a frame that was not there when the transaction began."""
-    connection.register("appended", frame.to_arrow())
+    connection.register("appended", cast(Any, frame.to_arrow()))
     try:
         connection.execute(f"INSERT INTO {tables.qualified(schema.name)} BY NAME SELECT * FROM appended")
     finally:

@@ -125,7 +125,7 @@ class Lake:
             raise ValueError(
                 f"publish_many: audits or allow_empty name {strangers}, not among the tables {names}"
             )
-        partitions = []
+        partitions: list[Partition] = []
         for schema, frame, month in items:
             if schema.is_ledger:
                 raise ValueError(
@@ -134,7 +134,7 @@ class Lake:
             check_month(month)
             checked = check_frame(schema, frame, month, allow_empty=schema.name in allow_empty)
             partitions.append(Partition(schema, checked, month, data_version(schema, checked)))
-        appended = []
+        appended: list[tuple[TableSchema, pl.DataFrame]] = []
         for schema, rows in append:
             if not schema.is_ledger:
                 raise ValueError(f"table {schema.name} is no ledger: give it among the items, with its month")

@@ -1,6 +1,7 @@
 """SQL of one table: making it, growing it by columns, describing it. Runs inside the caller's transaction."""
 
 import json
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -68,7 +69,7 @@ def table_names(connection: duckdb.DuckDBPyConnection) -> list[str]:
     return [row[0] for row in rows]
 
 
-def table_comment(connection: duckdb.DuckDBPyConnection, name: str) -> dict:
+def table_comment(connection: duckdb.DuckDBPyConnection, name: str) -> dict[str, Any]:
     """Description, key and order that were recorded with the table; an empty dict where there are none."""
     row = connection.execute(
         "SELECT comment FROM duckdb_tables() WHERE database_name = current_database() AND table_name = ?",
@@ -139,7 +140,7 @@ def _check_evolution(schema: TableSchema, stored: dict[str, str], wanted: dict[s
             )
 
 
-def _comment(schema: TableSchema) -> dict:
+def _comment(schema: TableSchema) -> dict[str, Any]:
     return {"description": schema.description, "key": list(schema.key), "order": list(schema.order)}
 
 
@@ -169,7 +170,7 @@ def fetch(
     name: str,
     columns: list[str],
     where: str = "",
-    parameters: list | None = None,
+    parameters: list[Any] | None = None,
     snapshot: int | None = None,
 ) -> pl.DataFrame:
     """Read columns of a table into Polars, times as microseconds UTC, in no particular order.

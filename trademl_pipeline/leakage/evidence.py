@@ -33,7 +33,7 @@ class Evidence:
     first: str
     last: str
     passed: int
-    coverage: dict[str, int | float] = field(default_factory=dict)
+    coverage: dict[str, int | float] = field(default_factory=dict[str, int | float])
 
 
 def latest_audits(audits: pl.DataFrame) -> pl.DataFrame:
@@ -43,7 +43,7 @@ def latest_audits(audits: pl.DataFrame) -> pl.DataFrame:
 
 def evidence_of(audits: pl.DataFrame) -> tuple[Evidence, ...]:
     """The latest audits, one item a table and probe, in the order of their names."""
-    found = []
+    found: list[Evidence] = []
     for (table, probe), rows in (
         latest_audits(audits).sort(*KEY).group_by("table_name", "probe", maintain_order=True)
     ):

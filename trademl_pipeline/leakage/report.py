@@ -71,7 +71,7 @@ class AuditReport:
     """
 
     violations: tuple[Violation, ...] = ()
-    coverage: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    coverage: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 
     @property
     def passed(self) -> bool:
@@ -86,7 +86,7 @@ class AuditReport:
     def __bool__(self) -> bool:
         raise TypeError("an audit report has no truth value: use report.passed or report.assert_clean()")
 
-    def __add__(self, other: "AuditReport") -> "AuditReport":
+    def __add__(self, other: object) -> "AuditReport":
         if not isinstance(other, AuditReport):
             return NotImplemented
         coverage = dict(self.coverage)

@@ -10,6 +10,8 @@ import polars as pl
 from trademl_pipeline.leakage.errors import AuditInputError, ExtractorOutputError
 
 KEY = ("symbol", "session")
+_TEXT: tuple[Any, ...] = (pl.String, pl.Categorical, pl.Enum)
+_COUNTED: tuple[Any, ...] = (pl.Boolean, pl.Null)
 
 
 class Axis:
@@ -173,14 +175,14 @@ def _check_columns(frame: pl.DataFrame, axis: Axis, where: str) -> tuple[str, ..
         raise ExtractorOutputError(
             f"column 'session' of the output is {schema['session']}, that of the bars is {axis.dtype}"
         )
-    if schema["symbol"] not in (pl.String, pl.Categorical, pl.Enum):
+    if schema["symbol"] not in _TEXT:
         raise ExtractorOutputError(f"column 'symbol' of the output is {schema['symbol']}; it must be String")
     columns = tuple(c for c in schema if c not in KEY)
     if not columns:
         raise ExtractorOutputError(f"the extractor returned keys only, no feature column, {where}")
     for column in columns:
         dtype = schema[column]
-        if not (dtype.is_numeric() or dtype.is_temporal() or dtype in (pl.Boolean, pl.Null)):
+        if not (dtype.is_numeric() or dtype.is_temporal() or dtype in _COUNTED):
             raise ExtractorOutputError(
                 f"column {column!r} of the output is {dtype} {where}; features must be numeric, boolean or "
                 "dates. Encode it, spread it over columns, or drop it before the audit"
@@ -227,7 +229,7 @@ def check_bars(bars: Any) -> pl.DataFrame:
             raise AuditInputError(f"column {column!r} of the bars has {bars[column].null_count()} nulls")
     if bars.is_empty():
         raise AuditInputError("bars are empty; nothing can be audited")
-    if bars.schema["symbol"] not in (pl.String, pl.Categorical, pl.Enum):
+    if bars.schema["symbol"] not in _TEXT:
         raise AuditInputError(f"column 'symbol' of the bars is {bars.schema['symbol']}; it must be String")
     if not isinstance(bars.schema["session"], pl.Date | pl.Datetime):
         raise AuditInputError(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -74,7 +74,7 @@ def frame_trace(
         for frame, name in ((published, "published"), (known, "known"))
     )
     both = ours.join(theirs, on="session", how="full", coalesce=True).sort("session")
-    at = int(both["session"].search_sorted(session))
+    at = int(cast(int, both["session"].search_sorted(session)))
     both = both[max(at - AROUND, 0) : at + AROUND + 1]
     plain = both.with_columns(pl.col("published", "known").fill_nan(None))
     return Trace(tuple(plain["session"]), tuple(plain["published"]), tuple(plain["known"]))

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from trademl_pipeline.pipeline.shown import Metadata
 
@@ -42,7 +42,7 @@ class CheckResult:
 
     name: str
     passed: bool
-    metadata: Metadata = field(default_factory=dict)
+    metadata: Metadata = field(default_factory=dict[str, Any])
     blocking: bool = True
     severity: Severity = "ERROR"
     description: str = ""
@@ -80,7 +80,7 @@ class MonthRefused:
     asset: str
     month: str
     reason: str
-    metadata: Metadata = field(default_factory=dict)
+    metadata: Metadata = field(default_factory=dict[str, Any])
     checks: Sequence[CheckResult] = ()
 
 

@@ -16,7 +16,7 @@ from trademl_pipeline.lake import Lake, LakeConfig
 from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline.tables import AUDITS
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 LOCATION = "trademl_pipeline_tests.e2e.poisoned"
 INPUTS = [
@@ -66,7 +66,7 @@ class Backfills:
         request = [sys.executable, "-m", "trademl_pipeline_tests.e2e.request", name, first, last, *assets]
         try:
             asked = subprocess.run(
-                request, env=self.environment, cwd=ROOT, capture_output=True, text=True, timeout=800
+                request, env=self.environment, cwd=ROOT, capture_output=True, text=True, timeout=3300
             )
         except subprocess.TimeoutExpired as error:
             raise AssertionError(f"backfill {name} did not end: {self.daemon_said()}") from error

@@ -121,7 +121,7 @@ def test_lake_is_whole_after_each_of_twenty_kills_in_the_middle_of_a_publish(tmp
             time.sleep(clock.uniform(0.0, 0.5))
             assert writer.pid is not None
             os.kill(writer.pid, signal.SIGKILL)
-            writer.join(timeout=30)
+            writer.join()
             begun, ended = logged(log, "begin")[-1], max(logged(log, "end"), default=0)
             in_the_middle += begun > ended
             tables = [lake.read(s).unique(["alpha", "beta"]) for s in (FEATURES, COMPANION)]

@@ -346,7 +346,7 @@ MIXED = TableSchema(
 )
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(rows=st.lists(st.tuples(*columns.values()), min_size=1, max_size=8, unique_by=lambda r: r[:2]))
 def test_whatever_is_published_is_read_back_exactly(lake: Lake, rows):
     frame = pl.DataFrame(rows, schema=MIXED.polars_schema, orient="row")

@@ -87,7 +87,7 @@ def publish_from_processes(
     results = context.Queue()
     processes = start_processes(publish_months, [(config, months, values, results) for months in months_of])
     for process in processes:
-        process.join(timeout=120)
+        process.join()
     codes = [process.exitcode for process in processes]
     assert codes == [0] * len(processes), f"exit codes of the writers: {codes}"
-    return [results.get(timeout=10) for _ in processes]
+    return [results.get() for _ in processes]

@@ -35,7 +35,7 @@ def eventful() -> SimulatedMarket:
     return SimulatedMarket(seed=5, n_symbols=40)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     asked=st.lists(
         st.tuples(st.sampled_from(MONTHS), st.one_of(st.none(), st.sets(st.integers(0, 7), min_size=1))),
@@ -58,7 +58,7 @@ def test_bars_do_not_depend_on_what_is_asked_first(whole: pl.DataFrame, asked: l
             assert fetch_month(source, month, symbols).equals(expected)
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(end=st.dates(date(2014, 3, 3), date(2015, 12, 30)))
 def test_a_market_that_ends_earlier_begins_alike(whole: pl.DataFrame, end: date):
     assert market(end=end).bars.equals(whole.filter(pl.col("session") <= end))

@@ -22,7 +22,8 @@ from trademl_pipeline.reports import build_comparison
 from trademl_pipeline.reports.tasks.pages import PAGES
 from trademl_pipeline.studies import FoldPlan, StudySpec
 from trademl_pipeline.tasks import TASKS
-from trademl_pipeline.tasks.checks import made
+from trademl_pipeline.settings import ROOT
+from trademl_pipeline.tasks.checks import checked
 
 pytestmark = pytest.mark.slow
 

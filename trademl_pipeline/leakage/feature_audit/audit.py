@@ -125,7 +125,7 @@ def audit_features(
         extractor.close()
 
 
-def _checked_probes(probes: Sequence[str], warmup: int | None) -> list[str]:
+def _checked_probes(probes: Sequence[str], warmup: object) -> list[str]:
     names = [probes] if isinstance(probes, str) else list(dict.fromkeys(probes))
     unknown = [p for p in names if p not in PROBES]
     if unknown or not names:
@@ -137,7 +137,7 @@ def _checked_probes(probes: Sequence[str], warmup: int | None) -> list[str]:
     return names
 
 
-def _span(sessions: Sequence[date] | None, panel: Panel) -> tuple[Any, Any] | None:
+def _span(sessions: Sequence[Any] | None, panel: Panel) -> tuple[Any, Any] | None:
     if sessions is None:
         return None
     days = list(sessions)
@@ -180,17 +180,17 @@ def _cutoffs(
         count = last - first + 1
         if cutoffs >= count:
             return list(range(first, last + 1)), True
-        edges = np.linspace(first, last + 1, cutoffs + 1).astype(int)
+        edges = [int(e) for e in np.linspace(first, last + 1, cutoffs + 1)]
         # The first is drawn from the first week: what is filled backwards shows near the beginning only.
-        ends = [min(int(edges[1]), first + 5), *edges[2:]]
+        ends = [min(edges[1], first + 5), *edges[2:]]
         rng = np.random.default_rng([seed, 0])
         return [int(rng.integers(a, b)) for a, b in zip(edges[:-1], ends, strict=True)], False
     return _listed(panel, first, last, cutoffs), False
 
 
-def _listed(panel: Panel, first: int, last: int, cutoffs: Sequence[date]) -> list[int]:
+def _listed(panel: Panel, first: int, last: int, cutoffs: Sequence[Any]) -> list[int]:
     days = panel.axis.sessions
-    chosen = set()
+    chosen: set[int] = set()
     for day in cutoffs:
         if not isinstance(day, date):
             raise AuditInputError(f"cut-off {day!r} is {type(day).__name__}; give dates")

@@ -17,7 +17,7 @@ import sysconfig
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
@@ -47,10 +47,10 @@ class Captures:
         caches: label -> function with an `lru_cache`.
     """
 
-    frames: list[Binding] = field(default_factory=list)
-    bindings: list[Binding] = field(default_factory=list)
-    contents: dict[str, Any] = field(default_factory=dict)
-    caches: dict[str, Any] = field(default_factory=dict)
+    frames: list[Binding] = field(default_factory=list[Binding])
+    bindings: list[Binding] = field(default_factory=list[Binding])
+    contents: dict[str, Any] = field(default_factory=dict[str, Any])
+    caches: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 def captures(fn: Any) -> Captures:
@@ -65,8 +65,9 @@ def _walk(obj: Any, label: str, found: Captures, seen: set[int], depth: int) -> 
         return
     seen.add(id(obj))
     if isinstance(obj, functools.partial):
-        _walk(obj.func, label, found, seen, depth)
-        _partial(obj, label, found, seen, depth)
+        bound = cast(functools.partial[Any], obj)
+        _walk(bound.func, label, found, seen, depth)
+        _partial(bound, label, found, seen, depth)
     elif isinstance(obj, types.MethodType):
         _walk(obj.__func__, label, found, seen, depth)
         _walk(obj.__self__, type(obj.__self__).__name__, found, seen, depth)
@@ -79,11 +80,11 @@ def _walk(obj: Any, label: str, found: Captures, seen: set[int], depth: int) -> 
         _walk(obj.__wrapped__, label, found, seen, depth)
     elif isinstance(obj, dict):
         found.contents[label] = obj
-        for key in obj:
+        for key in cast(dict[Any, Any], obj):
             _bind(_item(obj, key, f"{label}[{key!r}]"), found, seen, depth - 1)
     elif isinstance(obj, list):
         found.contents[label] = obj
-        for key in range(min(len(obj), 1000)):
+        for key in range(min(len(cast(list[Any], obj)), 1000)):
             _bind(_item(obj, key, f"{label}[{key}]"), found, seen, depth - 1)
     elif isinstance(obj, _PLAIN):
         found.contents[label] = obj
@@ -93,10 +94,12 @@ def _walk(obj: Any, label: str, found: Captures, seen: set[int], depth: int) -> 
     elif _is_instance(obj):
         if not _is_constant(obj):
             found.contents[label] = obj
-        for key in list(vars(obj)):
-            _bind(_item(vars(obj), key, f"{label}.{key}"), found, seen, depth - 1)
-        if isinstance(vars(type(obj)).get("__call__"), types.FunctionType):
-            _walk(vars(type(obj))["__call__"], label, found, seen, depth)
+        attributes = cast(dict[str, Any], vars(obj))
+        for key in list(attributes):
+            _bind(_item(attributes, key, f"{label}.{key}"), found, seen, depth - 1)
+        kind = cast(type[Any], type(obj))
+        if isinstance(vars(kind).get("__call__"), types.FunctionType):
+            _walk(vars(kind)["__call__"], label, found, seen, depth)
 
 
 def _bind(binding: Binding, found: Captures, seen: set[int], depth: int) -> None:
@@ -132,7 +135,7 @@ def _function(fn: types.FunctionType) -> Iterator[Binding]:
         yield _item(fn.__kwdefaults__ or {}, name, name)
 
 
-def _partial(obj: functools.partial, label: str, found: Captures, seen: set[int], depth: int) -> None:
+def _partial(obj: functools.partial[Any], label: str, found: Captures, seen: set[int], depth: int) -> None:
     for name in obj.keywords:
         _bind(_item(obj.keywords, name, name), found, seen, depth)
     for number, _ in enumerate(obj.args):
@@ -149,7 +152,7 @@ def _item(holder: Any, key: Any, label: str) -> Binding:
     return Binding(label, lambda: holder[key], lambda v: holder.__setitem__(key, v))
 
 
-def _with(values: tuple, position: int, value: Any) -> tuple:
+def _with(values: tuple[Any, ...], position: int, value: Any) -> tuple[Any, ...]:
     return (*values[:position], value, *values[position + 1 :])
 
 
@@ -178,7 +181,8 @@ def _is_constant(obj: Any) -> bool:
     """An expression or a frozen dataclass: two states hold the same one if they hold the same object."""
     if isinstance(obj, pl.Expr):
         return True
-    frozen = getattr(getattr(type(obj), "__dataclass_params__", None), "frozen", False)
+    kind = cast(type[Any], type(obj))
+    frozen = getattr(getattr(kind, "__dataclass_params__", None), "frozen", False)
     return dataclasses.is_dataclass(obj) and not isinstance(obj, type) and frozen
 
 
@@ -239,17 +243,23 @@ class _Frozen:
         return all(other.kept[k] is v for k, v in self.kept.items())
 
 
+def _contents(obj: Any) -> Any:
+    """The container itself, or an instance's attributes."""
+    return cast(dict[str, Any], vars(obj)) if _is_instance(obj) else obj
+
+
 def _frozen(obj: Any) -> _Frozen | None:
     """None where the contents cannot be kept (locks, handles, too large)."""
-    contents = vars(obj) if _is_instance(obj) else obj
+    contents = _contents(obj)
     kept: dict[Any, Any] = {}
     if isinstance(contents, dict):
+        items = cast(dict[Any, Any], contents)
         kept = {
             k: v
-            for k, v in contents.items()
+            for k, v in items.items()
             if isinstance(v, pl.DataFrame | types.ModuleType) or _is_constant(v)
         }
-        contents = {k: v for k, v in contents.items() if k not in kept}
+        contents = {k: v for k, v in items.items() if k not in kept}
     try:
         data = pickle.dumps(contents)
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError, ValueError, NotImplementedError):
@@ -259,12 +269,12 @@ def _frozen(obj: Any) -> _Frozen | None:
 
 def _refill(obj: Any, before: _Frozen) -> None:
     contents = pickle.loads(before.data)
-    target = vars(obj) if _is_instance(obj) else obj
+    target = _contents(obj)
     if isinstance(target, dict):
         target.clear()
-        target.update(contents | before.kept)
+        cast(dict[Any, Any], target).update(contents | before.kept)
     elif isinstance(target, set):
         target.clear()
-        target.update(contents)
+        cast(set[Any], target).update(contents)
     else:
         target[:] = contents

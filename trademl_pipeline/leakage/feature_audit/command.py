@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 from rich.console import Console, Group, RenderableType
@@ -98,10 +98,11 @@ def taking_pandas(extract: Callable[..., Any]) -> Callable[..., pl.DataFrame]:
     """A function of pandas frames as one of Polars frames."""
 
     def converted(bars: pl.DataFrame, **sources: pl.DataFrame) -> pl.DataFrame:
-        made = extract(bars.to_pandas(), **{name: frame.to_pandas() for name, frame in sources.items()})
+        made: Any = extract(bars.to_pandas(), **{name: frame.to_pandas() for name, frame in sources.items()})
         if isinstance(made, pl.DataFrame):
             return made
-        return pl.from_pandas(made).with_columns(pl.col("session").cast(bars.schema["session"]))
+        frame = cast(pl.DataFrame, pl.from_pandas(made))
+        return frame.with_columns(pl.col("session").cast(bars.schema["session"]))
 
     return converted
 
@@ -180,7 +181,10 @@ def run_audit(
 
 def _raised_at(error: AuditError) -> str:
     """File and line where a function under audit raised; empty where it did not."""
-    frames = traceback.extract_tb(error.__cause__.__traceback__) if error.__cause__ is not None else []
+    cause = error.__cause__
+    frames: list[traceback.FrameSummary] = (
+        traceback.extract_tb(cause.__traceback__) if cause is not None else []
+    )
     return f" (at {Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 
 

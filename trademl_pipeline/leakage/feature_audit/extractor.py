@@ -1,7 +1,7 @@
 """Calling an extractor on views of a panel, and holding it to its contract."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from trademl_pipeline.leakage.errors import (
     NonDeterministicExtractorError,
 )
 from trademl_pipeline.leakage.feature_audit.captures import Captures, State, captures
-from trademl_pipeline.leakage.feature_audit.compare import Tolerance, difference
+from trademl_pipeline.leakage.feature_audit.compare import Difference, Tolerance, difference
 from trademl_pipeline.leakage.feature_audit.views import Panel
 from trademl_pipeline.leakage.probes.published import audit_published
 from trademl_pipeline.leakage.report import AuditReport
@@ -227,7 +227,7 @@ class Extractor:
             yield name, binding
 
     @contextmanager
-    def _showing(self, view: View) -> Iterator[None]:
+    def _showing(self, view: View) -> Generator[None]:
         """Let the frames that the extractor holds be those of the view while it runs."""
         before = {name: binding.get() for name, binding in self._held.items()}
         try:
@@ -276,11 +276,11 @@ def _is_calendar(frame: pl.DataFrame) -> bool:
     return "symbol" not in frame.columns and not any(t.is_float() for t in frame.dtypes)
 
 
-def _twice(diff: Any, table: Table, axis: Axis) -> str:
+def _twice(diff: Difference, table: Table, axis: Axis) -> str:
     what = "different columns"
     if len(diff.keys):
         symbol, session = axis.name(diff.keys[0])
-        names = sorted({table.columns[j] for j in diff.columns})
+        names = sorted({table.columns[int(j)] for j in diff.columns})
         what = (
             f"{len(diff.keys)} different values in {', '.join(names[:5])}, such as "
             f"{table.columns[diff.columns[0]]} of {symbol} {session}: {diff.before[0]:.6g}, then "

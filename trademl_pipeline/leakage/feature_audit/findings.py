@@ -25,8 +25,8 @@ class _Example:
 class _Column:
     cells: int = 0
     unconfirmed: int = 0
-    cutoffs: set[int | None] = field(default_factory=set)
-    symbols: set[int] = field(default_factory=set)
+    cutoffs: set[int | None] = field(default_factory=set[int | None])
+    symbols: set[int] = field(default_factory=set[int])
     first: _Example | None = None
     worst: _Example | None = None
 
@@ -58,7 +58,7 @@ class Findings:
         for keys, what in ((diff.missing, "row vanished"), (diff.extra, "row appeared")):
             for key in keys:
                 self._note(ROWS, _Example(int(key), cutoff, np.inf, what))
-        for j in np.unique(diff.columns):
+        for j in map(int, np.unique(diff.columns)):
             mine = np.flatnonzero(diff.columns == j)
             keys, delta = diff.keys[mine], diff.delta[mine]
             # The earliest session first, so that the report names where the leak begins.
@@ -84,7 +84,7 @@ class Findings:
         if len(diff.missing) or len(diff.extra):
             self._found.setdefault(ROWS, _Column()).unconfirmed += len(diff.missing) + len(diff.extra)
         for j, n in zip(*np.unique(diff.columns, return_counts=True), strict=True):
-            self._found.setdefault(self.columns[j], _Column()).unconfirmed += int(n)
+            self._found.setdefault(self.columns[int(j)], _Column()).unconfirmed += int(n)
 
     def proven(self, diff: Difference, times: int) -> bool:
         """Return whether a difference would add nothing to what is proven.

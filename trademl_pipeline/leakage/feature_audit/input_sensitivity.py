@@ -178,7 +178,7 @@ def _sources(
 
     Those that the extractor holds itself stay as they are without `everything`.
     """
-    shown = {}
+    shown: dict[str, pl.DataFrame] = {}
     for name, source in sources.items():
         if name.startswith(HELD) and not everything:
             shown[name] = source.frame

@@ -21,7 +21,7 @@ from trademl_pipeline.leakage.feature_audit.corrupt import (
 from trademl_pipeline.leakage.feature_audit.extractor import Extractor, View, alone, as_of, whole
 from trademl_pipeline.leakage.feature_audit.findings import Findings
 from trademl_pipeline.leakage.feature_audit.report import report_of
-from trademl_pipeline.leakage.feature_audit.sweep import Cells, Sweep, make_plan
+from trademl_pipeline.leakage.feature_audit.sweep import Cells, Make, Sweep, make_plan
 from trademl_pipeline.leakage.feature_audit.views import Panel
 from trademl_pipeline.leakage.report import AuditReport
 from trademl_pipeline.leakage.tables import Table
@@ -109,7 +109,7 @@ class FeatureAudit:
         sweep = None
         spread = self.cutoffs
         if self.exhaustive:
-            spread = [self.cutoffs[i] for i in np.linspace(0, len(self.cutoffs) - 1, SPREAD).astype(int)]
+            spread = [self.cutoffs[int(i)] for i in np.linspace(0, len(self.cutoffs) - 1, SPREAD)]
         for number, t in enumerate(dict.fromkeys(spread), 1):
             self._whole_cutoff(findings, self._made_up(self.panel, t), t, "with a made-up future after")
             if not self.exhaustive:
@@ -233,7 +233,9 @@ class FeatureAudit:
         findings.columns_changed(self.base, table, cutoff)
         findings.add(self.cells.compare(table, -1, cutoff, self.strict), cutoff)
 
-    def _sweep(self, findings: Findings, make: Any, sure: Any, what: str, **options: Any) -> Sweep:
+    def _sweep(
+        self, findings: Findings, make: Make, sure: Callable[[int], View], what: str, **options: Any
+    ) -> Sweep:
         limits = {k: options[k] for k in ("exact", "budget") if k in options}
         if not self.take_turns:
             limits["budget"] = sys.maxsize
@@ -266,7 +268,7 @@ class FeatureAudit:
         made = corrupt_future(
             bars, panel.bars.visible[keep] > cutoff, panel.axis.symbol_of(keys), rng, missing=self.missing
         )
-        sources = {}
+        sources: dict[str, pl.DataFrame] = {}
         for name, source in panel.sources.items():
             rows = np.ones(source.frame.height, dtype=bool)
             if low > 0 and source.dense:

@@ -94,7 +94,9 @@ def _traced(
     audit: AuditedFeatures, violations: tuple[Violation, ...], view: ViewAt | None
 ) -> tuple[Violation, ...]:
     """The violations, the first of them with the values around the leak."""
-    days, tables, out = audit.panel.axis.sessions, {}, []
+    days = audit.panel.axis.sessions
+    tables: dict[int | None, Table] = {}
+    out: list[Violation] = []
     for v in violations:
         trace = None
         if (

@@ -265,7 +265,7 @@ class Sweep:
                 self.stopped = cutoff
                 return
 
-    def _groups(self) -> list:
+    def _groups(self) -> Sequence[tuple[np.ndarray | None, Panel]]:
         if self.plan.stride == 1:
             return [(None, self.panel)]
         names = len(self.panel.axis.symbols)

@@ -7,7 +7,7 @@ row belongs to, a calendar shows some of that: a bar that claims to be known bef
 stamped at its opening or in the wrong time zone.
 """
 
-from typing import Any, cast
+from typing import Any
 
 import polars as pl
 
@@ -57,7 +57,7 @@ def audit_knowledge(
 
 
 def _against_calendar(frame: pl.DataFrame, knowledge_time: str, calendar: str) -> list[Violation | None]:
-    closes = cast(pl.Series, close_utc(frame["session"], calendar))
+    closes = close_utc(frame["session"], calendar)
     if getattr(frame.schema[knowledge_time], "time_zone", None) is None:
         closes = closes.dt.replace_time_zone(None)
     timed = frame.with_columns(closes.alias("_close"))
@@ -112,9 +112,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.3g} seconds"
 
 
-def _checked(
-    frame: pl.DataFrame, decision_time: str, knowledge_time: str, calendar: str | None
-) -> pl.DataFrame:
+def _checked(frame: object, decision_time: str, knowledge_time: str, calendar: str | None) -> pl.DataFrame:
     """The frame, with a clock of whole days turned into times if both its columns are dates."""
     if not isinstance(frame, pl.DataFrame):
         raise AuditInputError(f"the frame is {type(frame).__name__}; give a pl.DataFrame")

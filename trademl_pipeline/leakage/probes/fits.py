@@ -180,7 +180,7 @@ def audit_access(ledger: FitLedger | pl.DataFrame, fold: FoldLike | str | None =
 
 
 def _window(record: LedgerRecord, fold: FoldLike) -> list[Violation]:
-    found = []
+    found: list[Violation] = []
     for what, value, limit in (
         ("rows of", record.session_max, fold.train_end),
         ("labels that end on", record.label_end_max, fold.train_end),

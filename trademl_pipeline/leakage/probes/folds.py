@@ -7,6 +7,7 @@ It reads the label intervals that the rows declare. Where rows also declare thei
 that is nearer than the horizon's sessions is found out; a label that reads further than both declare is not.
 """
 
+from collections.abc import Callable
 from datetime import date
 from typing import Any
 
@@ -43,8 +44,7 @@ def audit_folds(
     Raises:
         AuditInputError: either side is empty, or a column is missing, mistyped or null.
     """
-    if isinstance(embargo, bool) or not isinstance(embargo, int) or embargo < 0:
-        raise AuditInputError(f"embargo is {embargo!r}; it must be a number of sessions, 0 or more")
+    embargo = _checked_embargo(embargo)
     train = _checked("training", train, ("session", "label_end"))
     test = _checked("test", test, ("session",))
     sessions = _sessions(calendar)
@@ -148,7 +148,7 @@ def _violation(
     column: str,
     start: date,
     size: np.ndarray | None,
-    tell: Any,
+    tell: Callable[[dict[str, Any], int], str],
     number: np.ndarray | None = None,
 ) -> Violation | None:
     """One violation for all bad rows, told by the one that is worst (or else first)."""
@@ -186,7 +186,13 @@ def _days(dates: pl.Series) -> np.ndarray:
     return dates.to_numpy().astype(_DAY)
 
 
-def _checked(name: str, rows: pl.DataFrame, dates: tuple[str, ...]) -> pl.DataFrame:
+def _checked_embargo(embargo: object) -> int:
+    if isinstance(embargo, bool) or not isinstance(embargo, int) or embargo < 0:
+        raise AuditInputError(f"embargo is {embargo!r}; it must be a number of sessions, 0 or more")
+    return embargo
+
+
+def _checked(name: str, rows: object, dates: tuple[str, ...]) -> pl.DataFrame:
     """The rows with their times as dates."""
     if not isinstance(rows, pl.DataFrame):
         raise AuditInputError(f"the {name} rows are {type(rows).__name__}; give a pl.DataFrame")

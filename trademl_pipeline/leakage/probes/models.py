@@ -8,8 +8,8 @@ What it deliberately does not catch: windows that were put together wrongly befo
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import numpy as np
 
@@ -180,9 +180,10 @@ class _Probe:
         found: list[Violation] = []
         if not any(self.by_step(v) for v in self.base.values()):
             return found
-        steps = np.unique(np.linspace(0, self.x.shape[1] - 2, STEPS_TRIED).astype(int))
-        for step in steps:
-            later = np.arange(self.x.shape[1]) > step
+        length = int(self.x.shape[1])
+        tried = np.linspace(0, length - 2, STEPS_TRIED)
+        for step in sorted({int(t) for t in tried}):
+            later = np.arange(length) > step
             until = self.mask & ~later
             noise = np.where(later[None, :, None], self.noise(3.0), self.x)
             found += self.compare(
@@ -193,7 +194,7 @@ class _Probe:
                 steps_only=True,
             )
             # Rows whose steps all lie later keep their mask: a row of nothing but padding has no output.
-            some = until.any(axis=1)
+            some = np.asarray(until.any(axis=1))
             if self.mask_like is not None and some.any():
                 cut = np.where(some[:, None], until, self.mask)
                 what = f"when steps after step {step} were masked"
@@ -208,7 +209,7 @@ class _Probe:
         self, other: Outputs, steps: np.ndarray, kind: str, what: str, *, steps_only: bool = False
     ) -> list[Violation]:
         """Violations for outputs that moved at some steps (bool mask), or in the rows of those steps."""
-        found = []
+        found: list[Violation] = []
         for name, before in self.base.items():
             if self.by_step(before):
                 where = steps
@@ -243,9 +244,11 @@ def _first_of_each(found: list[Violation]) -> list[Violation]:
 
 def _named(name: str, output: Any) -> list[tuple[str, np.ndarray]]:
     if isinstance(output, dict):
-        return [pair for key, value in output.items() for pair in _named(f"{name}[{key}]", value)]
+        items = cast(dict[Any, Any], output)
+        return [pair for key, value in items.items() for pair in _named(f"{name}[{key}]", value)]
     if isinstance(output, tuple | list):
-        return [pair for i, value in enumerate(output) for pair in _named(f"{name}[{i}]", value)]
+        values = cast(Sequence[Any], output)
+        return [pair for i, value in enumerate(values) for pair in _named(f"{name}[{i}]", value)]
     if dataclasses.is_dataclass(output):
         fields = {f.name: getattr(output, f.name) for f in dataclasses.fields(output)}
         return _named(name, fields)

@@ -74,7 +74,7 @@ def audit_statistics(
         "standard_error": round(error, 5),
         "ceiling": ceiling,
     }
-    found = []
+    found: list[Violation] = []
     if abs(mean) > ceiling and abs(mean) > SIGMAS * error:
         worst = daily.row(int(np.argmax(np.abs(ic))), named=True)["session"]
         detail = (
@@ -171,7 +171,7 @@ def _error(daily: pl.DataFrame) -> float:
     return max(chance, float(np.std(ic, ddof=1) / np.sqrt(len(ic)))) if len(ic) > 1 else chance
 
 
-def _check(name: str, frame: pl.DataFrame, column: str) -> None:
+def _check(name: str, frame: object, column: str) -> None:
     if not isinstance(frame, pl.DataFrame) or frame.is_empty():
         raise AuditInputError(f"there are no {name}; give a pl.DataFrame with rows")
     for needed in ("symbol", "session", column):

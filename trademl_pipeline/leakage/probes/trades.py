@@ -41,8 +41,7 @@ def audit_trades(
     """
     frames = {"signals": signals, "orders": orders, "fills": fills}
     for name, frame in frames.items():
-        if not isinstance(frame, pl.DataFrame) or frame.is_empty():
-            raise AuditInputError(f"there are no {name}; give a pl.DataFrame with rows")
+        _check(name, frame)
     clocks = {name: _clock(frame, name) for name, frame in frames.items()}
     types: dict[str, Any] = {name: frames[name].schema[column] for name, column in clocks.items()}
     daily = any(t == pl.Date for t in types.values())
@@ -120,11 +119,16 @@ def _violation(
     )
 
 
+def _check(name: str, frame: object) -> None:
+    if not isinstance(frame, pl.DataFrame) or frame.is_empty():
+        raise AuditInputError(f"there are no {name}; give a pl.DataFrame with rows")
+
+
 def _keyed(
     frames: dict[str, pl.DataFrame], clocks: dict[str, str], on: str | Sequence[str] | None
 ) -> tuple[dict[str, pl.DataFrame], list[str]]:
     """The frames and the columns that identify a trade in all of them."""
-    shared = set.intersection(*(set(f.columns) for f in frames.values()))
+    shared = set[str].intersection(*(set(f.columns) for f in frames.values()))
     if on is not None:
         key = [on] if isinstance(on, str) else list(on)
         missing = [c for c in key if c not in shared]

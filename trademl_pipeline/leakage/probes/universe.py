@@ -6,7 +6,7 @@ history from which the dead were removed has prices for nearly all members that 
 the others.
 """
 
-from typing import Any, cast
+from typing import Any
 
 import polars as pl
 
@@ -144,7 +144,7 @@ def _survivors(
         return None, coverage
     shares = counts[True, True] / stayed, counts[False, True] / left
     table = [[counts[True, True], counts[True, False]], [counts[False, True], counts[False, False]]]
-    p = float(cast(Any, fisher_exact(table, alternative="greater")).pvalue)
+    p = float(fisher_exact(table, alternative="greater").pvalue)
     coverage |= {
         "share_with_prices_stayed": round(shares[0], 4),
         "share_with_prices_left": round(shares[1], 4),
@@ -161,7 +161,7 @@ def _survivors(
     ), coverage
 
 
-def _check(name: str, frame: pl.DataFrame, columns: tuple[str, ...]) -> None:
+def _check(name: str, frame: object, columns: tuple[str, ...]) -> None:
     if not isinstance(frame, pl.DataFrame) or frame.is_empty():
         raise AuditInputError(f"there are no {name}; give a pl.DataFrame with rows")
     for column in columns:

@@ -62,7 +62,7 @@ def audit_windows(index: pl.DataFrame, features: pl.DataFrame, *, length: int) -
         checks["window_start is not the session of the first row"] = (
             index["window_start"] != first_session
         ).to_numpy()
-    found = []
+    found: list[Violation] = []
     for what, bad in checks.items():
         if bad.any():
             example = index.row(int(np.argmax(bad)), named=True)

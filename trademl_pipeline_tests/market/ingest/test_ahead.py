@@ -83,7 +83,7 @@ def test_the_next_month_is_under_way_while_one_is_taken():
 
     with one_ahead(work, MONTHS) as ready:
         assert ready(MONTHS[0]) == MONTHS[0]
-        assert begun[MONTHS[1]].wait(10)
+        assert begun[MONTHS[1]].wait(300)
         assert not begun[MONTHS[2]].is_set()
         assert [ready(month) for month in MONTHS[1:]] == MONTHS[1:]
 

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from trademl_pipeline.market.errors import EmptyMonthError, MarketError, VendorUnavailableError
+from trademl_pipeline.market.ingest import staging
 from trademl_pipeline.market.ingest.staging import Staged
 from trademl_pipeline.simulation import SimulatedMarket
 
@@ -127,8 +128,6 @@ def test_pieces_go_when_they_are_published(remote: Remote, tmp_path: Path):
 
 
 def test_two_runs_do_not_share_pieces(remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from trademl_pipeline.market.ingest.month import staging
-
     monkeypatch.setattr(staging, "_WAIT_SECONDS", 0)
     one, other = Staged(remote, tmp_path, START, END), Staged(remote, tmp_path, START, END)
     with one.held(), pytest.raises(MarketError, match="another run"), other.held():

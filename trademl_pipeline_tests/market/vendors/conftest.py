@@ -1,7 +1,8 @@
-"""Servers of each vendor, and a patience that does not make the tests wait."""
+"""Servers of each vendor, and a patience whose rests do not make the tests wait."""
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ from trademl_pipeline_tests.market.vendors.alpaca_server import Alpaca
 from trademl_pipeline_tests.market.vendors.binance_server import Binance
 from trademl_pipeline_tests.market.vendors.yahoo_server import Yahoo
 
-HURRIED = Patience(attempts=3, connect=0.5, read=0.5, first_wait=0.01, longest_wait=0.02, longest_rest=5)
+# Time-outs stay long: a server that answers may be slow where other work wants the cores.
+HURRIED = Patience(attempts=3, first_wait=0.01, longest_wait=0.02, longest_rest=5)
+# For a server that never answers.
+IMPATIENT = replace(HURRIED, connect=0.5, read=0.1)
 
 
 @pytest.fixture

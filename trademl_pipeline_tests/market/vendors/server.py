@@ -14,13 +14,13 @@ Query = dict[str, str]
 
 @dataclass
 class Reply:
-    """One answer: `cut` breaks the body off half-way, `hang` seconds pass before it, `drop` says nothing at all."""
+    """One answer: `cut` breaks the body off half-way, `hang` gives none until the end, `drop` says nothing at all."""
 
     body: Any = None
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     cut: bool = False
-    hang: float = 0.0
+    hang: bool = False
     drop: bool = False
 
     def text(self) -> bytes:
@@ -57,7 +57,8 @@ class VendorServer:
                 vendor.seen.append(Seen(url.path, query, dict(self.headers)))
                 fault = vendor.faults and vendor.faulty(url.path, query)
                 reply = vendor.faults.popleft() if fault else vendor.route(url.path, query)
-                vendor._stop.wait(reply.hang)
+                if reply.hang:
+                    vendor._stop.wait()
                 if reply.drop:
                     self.close_connection = True
                     return

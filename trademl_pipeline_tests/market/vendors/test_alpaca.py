@@ -15,7 +15,7 @@ from trademl_pipeline.market.errors import (
 from trademl_pipeline.market.quality.rows import split_bars
 from trademl_pipeline.market.vendors import AlpacaSource
 from trademl_pipeline_tests.market.vendors.alpaca_server import Alpaca
-from trademl_pipeline_tests.market.vendors.conftest import HURRIED
+from trademl_pipeline_tests.market.vendors.conftest import HURRIED, IMPATIENT
 from trademl_pipeline_tests.market.vendors.server import Reply
 
 NOW = datetime(2021, 12, 15, 18, tzinfo=UTC)
@@ -163,7 +163,7 @@ def test_busy_and_broken_answers_are_asked_again(alpaca: Alpaca):
         (Reply({"message": "too many requests."}, status=429), VendorBusyError, "429"),
         (Reply("", status=504), VendorUnavailableError, "504"),
         (Reply({"bars": {}, "next_page_token": None}, cut=True), VendorUnavailableError, "3 attempts"),
-        (Reply({"bars": {}}, hang=1.0), VendorUnavailableError, "timed out"),
+        (Reply({"bars": {}}, hang=True), VendorUnavailableError, "timed out"),
         (Reply({"candles": {}}), VendorFormatError, "does not match any known keys"),
         (
             Reply({"bars": {"AAPL": [{"t": "2021-11-01T04:00:00Z", "open": 1}]}}),
@@ -206,8 +206,9 @@ def test_busy_and_broken_answers_are_asked_again(alpaca: Alpaca):
 )
 def test_each_failure_has_its_error(alpaca: Alpaca, fault: Reply, error: type[Exception], said: str):
     alpaca.faults.extend([fault] * HURRIED.attempts)
+    patience = IMPATIENT if fault.hang else HURRIED
     with pytest.raises(error, match=said):
-        source(alpaca).fetch(None, *NOVEMBER)
+        source(alpaca, patience=patience).fetch(None, *NOVEMBER)
 
 
 def test_a_changed_corporate_action_is_no_missing_one(alpaca: Alpaca):

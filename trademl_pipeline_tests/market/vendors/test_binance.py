@@ -1,4 +1,5 @@
 from datetime import UTC, date, datetime
+from typing import Any
 
 import polars as pl
 import pytest
@@ -16,17 +17,16 @@ from trademl_pipeline.market.schema import SOURCE_COLUMNS
 from trademl_pipeline.market.vendors import BinanceSource
 from trademl_pipeline.market.vendors import binance as module
 from trademl_pipeline_tests.market.vendors.binance_server import Binance
-from trademl_pipeline_tests.market.vendors.conftest import HURRIED
+from trademl_pipeline_tests.market.vendors.conftest import HURRIED, IMPATIENT
 from trademl_pipeline_tests.market.vendors.server import Reply
 
 NOW = datetime(2021, 3, 10, 12, 30, tzinfo=UTC)
 FEBRUARY = (date(2021, 2, 1), date(2021, 2, 28))
 
 
-def source(server: Binance, *symbols: str, timeframe: str = "1Day", now: datetime = NOW) -> BinanceSource:
-    return BinanceSource(
-        symbols or ("BTCUSDT", "ETHUSDT"), timeframe=timeframe, now=now, url=server.url, patience=HURRIED
-    )
+def source(server: Binance, *symbols: str, **options: Any) -> BinanceSource:
+    options = {"now": NOW, "patience": HURRIED, **options}
+    return BinanceSource(symbols or ("BTCUSDT", "ETHUSDT"), url=server.url, **options)
 
 
 def test_a_month_of_days_is_stamped_by_the_end_of_each(binance: Binance):
@@ -93,7 +93,7 @@ def test_busy_and_broken_answers_are_asked_again(binance: Binance):
             "broke off",
         ),
         (Reply([], drop=True), VendorUnavailableError, "no whole answer"),
-        (Reply([], hang=1.0), VendorUnavailableError, "timed out"),
+        (Reply([], hang=True), VendorUnavailableError, "timed out"),
         (Reply({"klines": []}), VendorFormatError, "interface has changed"),
         (Reply([{"openTime": 1}]), VendorFormatError, "interface has changed"),
         (Reply([[1609459200000, "a", "b", "c", "d", "e"]]), VendorFormatError, "no number"),
@@ -103,8 +103,9 @@ def test_busy_and_broken_answers_are_asked_again(binance: Binance):
 )
 def test_each_failure_has_its_error(binance: Binance, fault: Reply, error: type[Exception], said: str):
     binance.faults.extend([fault] * HURRIED.attempts)
+    patience = IMPATIENT if fault.hang else HURRIED
     with pytest.raises(error, match=said):
-        source(binance, "BTCUSDT").fetch(None, *FEBRUARY)
+        source(binance, "BTCUSDT", patience=patience).fetch(None, *FEBRUARY)
 
 
 def test_a_server_that_is_gone_is_named(binance: Binance):

@@ -14,7 +14,7 @@ from trademl_pipeline.market.errors import (
 )
 from trademl_pipeline.market.quality.rows import split_bars
 from trademl_pipeline.market.vendors import YahooSource
-from trademl_pipeline_tests.market.vendors.conftest import HURRIED
+from trademl_pipeline_tests.market.vendors.conftest import HURRIED, IMPATIENT
 from trademl_pipeline_tests.market.vendors.server import Reply
 from trademl_pipeline_tests.market.vendors.yahoo_server import Yahoo, traded
 
@@ -136,7 +136,7 @@ def without(field: str) -> Reply:
         (Reply("", status=502), VendorUnavailableError, "502"),
         (Reply({"chart": {}}, cut=True), VendorUnavailableError, "3 attempts"),
         (Reply({"chart": {}}, drop=True), VendorUnavailableError, "3 attempts"),
-        (Reply({"chart": {}}, hang=1.5), VendorUnavailableError, "(?i)timed? ?out"),
+        (Reply({"chart": {}}, hang=True), VendorUnavailableError, "(?i)timed? ?out"),
         (Reply({"chart": {}}), VendorFormatError, "no chart"),
         (without("close"), VendorFormatError, "its interface has changed"),
         (
@@ -150,8 +150,9 @@ def without(field: str) -> Reply:
 )
 def test_each_failure_has_its_error(yahoo: Yahoo, fault: Reply, error: type[Exception], said: str):
     yahoo.faults.extend([fault] * 2 * HURRIED.attempts)
+    patience = IMPATIENT if fault.hang else HURRIED
     with pytest.raises(error, match=said):
-        source("AAPL").fetch(None, *NOVEMBER)
+        source("AAPL", patience=patience).fetch(None, *NOVEMBER)
 
 
 def test_a_server_that_is_gone_is_named(yahoo: Yahoo):
