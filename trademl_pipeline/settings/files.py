@@ -162,7 +162,7 @@ def edit(path: Path, key: str, value: Any) -> None:
     blocks = {str(node.value): (node, block) for node, block in root.value}
     written = _scalar(value)
     if section not in blocks:
-        edited = text.rstrip("\n") + f"\n\n{section}:\n  {name}: {written}\n"
+        edited = text.rstrip("\n") + f"\n\n{section}:\n{_entry(key, value)}\n"
     else:
         node, block = blocks[section]
         edited = _edited(text, node, block, section, name, written)
@@ -182,7 +182,8 @@ def _edited(text: str, node: yaml.Node, block: yaml.Node, section: str, name: st
     before = [_line_end(text, held[k]) for k in _declared_before(section, name) if k in held]
     at = next((end for end in before if end is not None), None) or _line_end(text, node) or len(text)
     indent = " " * (block.value[0][0].start_mark.column if held else 2)
-    return f"{text[:at]}\n{indent}{name}: {written}{text[at:]}"
+    about = describe(f"{section}.{name}")
+    return f"{text[:at]}\n{indent}{name}: {written}  # {about}{text[at:]}"
 
 
 def _declared_before(section: str, name: str) -> list[str]:
