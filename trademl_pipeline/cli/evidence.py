@@ -136,12 +136,12 @@ def verify(
     try:
         require_study(study, STUDIES)
         key = month_key(month)
-        said = words.named().settings()
+        settings = words.named().settings()
     except (UsageError, SettingsError) as error:
         raise fail(str(error)) from error
     options = [name for name, given in (("--quick", quick), ("--json", as_json)) if given]
     command = [sys.executable, "-m", "trademl_pipeline.defs.verify", study, key, *options]
-    raise typer.Exit(subprocess.run(command, env=environment(said), check=False).returncode)
+    raise typer.Exit(subprocess.run(command, env=environment(settings), check=False).returncode)
 
 
 @about_a_data_set

@@ -40,7 +40,7 @@ class ReferenceResource(dg.ConfigurableResource):
         )
 
     def series(self) -> "BarSource | None":
-        """Where real series are read, if that was said."""
+        """Where real series are read, if that was references."""
         return self.plain().series()
 
     def sector_map(self, market: "SimulatedMarket | None") -> pl.DataFrame:
@@ -72,12 +72,12 @@ def simulated_market(bars: BarsResource) -> "SimulatedMarket | None":
 
 def reference_resource() -> ReferenceResource:
     """The resource as the settings say now."""
-    said = References.of(stated.current())
+    references = References.of(stated.current())
     return ReferenceResource(
-        path=said.path,
-        sectors=said.sectors,
-        weighting=said.weighting,
-        universe=said.universe,
-        membership=said.membership,
-        shares=said.shares,
+        path=references.path,
+        sectors=references.sectors,
+        weighting=references.weighting,
+        universe=references.universe,
+        membership=references.membership,
+        shares=references.shares,
     )
