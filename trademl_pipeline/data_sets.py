@@ -123,7 +123,7 @@ class DataSet:
 
     def words(self) -> dict[str, Any]:
         """What the words say, by key of the settings; what they do not say is left out."""
-        said = {
+        words = {
             "data.source": self.source or ("files" if self.data else ""),
             "data.path": str(self.data.resolve()) if self.data else "",
             "data.columns": dict(self.columns),
@@ -131,7 +131,7 @@ class DataSet:
             "universe.name": self._universe(),
             "references.path": self._reference(),
         }
-        return {key: value for key, value in said.items() if value}
+        return {key: value for key, value in words.items() if value}
 
     def made(self) -> bool:
         """True where the folder holds a data set."""
@@ -220,41 +220,46 @@ class DataSet:
     def _new(self, universe: str, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """What the `trademl.yaml` of a new data set says."""
         # Variables count for what the words leave open, and all are checked before anything is written.
-        said = stated.load(self.folder(), {**self.words(), **(overrides or {})})
-        source, symbols = said.data.source, said.data.symbols
-        if source in VENDORS and not symbols and said.universe.name in ("", ALL_SYMBOLS):
+        settings = stated.load(self.folder(), {**self.words(), **(overrides or {})})
+        source, symbols = settings.data.source, settings.data.symbols
+        if source in VENDORS and not symbols and settings.universe.name in ("", ALL_SYMBOLS):
             raise UsageError(
                 f"source {source} needs to know what to fetch: --universe TIER_1, or --symbols AAPL,MSFT"
             )
-        if source == "files" and not said.data.path:
+        if source == "files" and not settings.data.path:
             raise UsageError("source files needs --data: a Parquet or CSV file or folder")
-        _require_universe(said)
-        start = self.start or said.data.start
+        _require_universe(settings)
+        start = self.start or settings.data.start
         if source in VENDORS and not start:
             raise UsageError(f"say from when on to have bars of {source}: --start 2015-01")
         if not start:
-            start = SIMULATED_START if source == "simulated" else f"{span_of(said)[0]:%Y-%m}-01"
-        calendar = said.data.calendar or self._kept_calendar() or told_calendar(said)
+            start = SIMULATED_START if source == "simulated" else f"{span_of(settings)[0]:%Y-%m}-01"
+        calendar = settings.data.calendar or self._recorded_calendar() or calendar_of_bars(settings)
         of_study = universe if source == "files" and not symbols and universe != ALL_SYMBOLS else ""
-        beside = references_beside(said, calendar)
-        decided_on = said.universe.name or (CRYPTO if of_study and calendar == AROUND_THE_CLOCK else of_study)
+        beside = references_beside(settings, calendar)
+        decided_on = settings.universe.name or (
+            CRYPTO if of_study and calendar == AROUND_THE_CLOCK else of_study
+        )
         if beside and symbols and not decided_on:
             # Funds are compared with; those that were asked for by name are decided on.
             decided_on = f"{symbols},"
         return {
-            **{key: said.value(key) for key in ("data.source", "data.path", "data.columns", "data.symbols")},
+            **{
+                key: settings.value(key)
+                for key in ("data.source", "data.path", "data.columns", "data.symbols")
+            },
             "data.calendar": calendar,
             "data.start": start,
-            "data.end": last_month(said) if source == "files" else "",
+            "data.end": last_month(settings) if source == "files" else "",
             "universe.name": decided_on,
-            "universe.membership": said.universe.membership,
-            "references.path": said.references.path,
+            "universe.membership": settings.universe.membership,
+            "references.path": settings.references.path,
             "references.symbols": ",".join(beside),
         }
 
-    def _kept_calendar(self) -> str:
-        kept = self.folder() / OLD_CALENDAR_FILE
-        return kept.read_text().strip() if kept.exists() else ""
+    def _recorded_calendar(self) -> str:
+        file = self.folder() / OLD_CALENDAR_FILE
+        return file.read_text().strip() if file.exists() else ""
 
     def environment(self, overrides: Mapping[str, Any] | None = None) -> dict[str, str]:
         """The environment of processes that work on this data set, which is made where there is none yet.
@@ -269,7 +274,7 @@ def _digest(words: Any) -> str:
     return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:8]
 
 
-def told_calendar(said: Settings) -> str:
+def calendar_of_bars(settings: Settings) -> str:
     """The calendar that the bars tell.
 
     Crypto trades around the clock ("24/7"): Binance's pairs, Alpaca's with a slash, a universe of them, and a file
@@ -278,60 +283,60 @@ def told_calendar(said: Settings) -> str:
     from trademl_pipeline.market import FileSource
     from trademl_pipeline.market.universes import universe_calendar
 
-    source = said.data.source
+    source = settings.data.source
     if source == "files":
-        always = FileSource(said.data.path, columns=said.data.columns).around_the_clock()
+        always = FileSource(settings.data.path, columns=settings.data.columns).around_the_clock()
     else:
-        pairs = source == "alpaca" and "/" in said.data.symbols
-        always = pairs or source == "binance" or universe_calendar(said.universe.name) == AROUND_THE_CLOCK
+        pairs = source == "alpaca" and "/" in settings.data.symbols
+        always = pairs or source == "binance" or universe_calendar(settings.universe.name) == AROUND_THE_CLOCK
     return AROUND_THE_CLOCK if always else DEFAULT_CALENDAR
 
 
-def _require_universe(said: Settings) -> None:
+def _require_universe(settings: Settings) -> None:
     """Raise UsageError where there is no such universe."""
     from trademl_pipeline.market import MarketError
     from trademl_pipeline.market.universes import universe
 
-    if said.universe.name in ("", ALL_SYMBOLS):
+    if settings.universe.name in ("", ALL_SYMBOLS):
         return
     try:
-        universe(said.universe.name, membership=said.universe.membership or None, known=())
+        universe(settings.universe.name, membership=settings.universe.membership or None, known=())
     except MarketError as error:
         raise UsageError(str(error)) from error
 
 
-def references_beside(said: Settings, calendar: str) -> tuple[str, ...]:
+def references_beside(settings: Settings, calendar: str) -> tuple[str, ...]:
     """Index and sector funds and the VIX, as far as a vendor has them and no file of them was named."""
     from trademl_pipeline.market.symbols import REFERENCES_OF
 
-    if said.references.path or calendar != DEFAULT_CALENDAR:
+    if settings.references.path or calendar != DEFAULT_CALENDAR:
         return ()
-    return REFERENCES_OF.get(said.data.source, ())
+    return REFERENCES_OF.get(settings.data.source, ())
 
 
-def span_of(said: Settings) -> tuple[Any, Any]:
+def span_of(settings: Settings) -> tuple[Any, Any]:
     """First and last day that a file or the simulated market has bars of."""
     from trademl_pipeline.market import FileSource
 
-    if said.data.source == "files":
-        return FileSource(said.data.path, columns=said.data.columns).span()
+    if settings.data.source == "files":
+        return FileSource(settings.data.path, columns=settings.data.columns).span()
     from trademl_pipeline.simulation.market import EPOCH, LAST
 
     return EPOCH, LAST
 
 
-def last_month(said: Settings) -> str:
+def last_month(settings: Settings) -> str:
     """The last month there are bars of: of the file, of the simulated market, or this month."""
-    if said.data.source in VENDORS:
+    if settings.data.source in VENDORS:
         return f"{datetime.now(UTC):%Y-%m}-01"
-    return f"{span_of(said)[1]:%Y-%m}-01"
+    return f"{span_of(settings)[1]:%Y-%m}-01"
 
 
-def move_end(said: Settings, last: str) -> None:
+def move_end(settings: Settings, last: str) -> None:
     """Put the last month with bars into the `trademl.yaml`, where it lies behind what stands there."""
-    kept = stated.load(said.home).data.end
-    if last > kept and said.data.source not in VENDORS:
-        files.edit(said.home / FILE, "data.end", last)
+    recorded = stated.load(settings.home).data.end
+    if last > recorded and settings.data.source not in VENDORS:
+        files.edit(settings.home / FILE, "data.end", last)
 
 
 def write_instance(folder: Path) -> None:

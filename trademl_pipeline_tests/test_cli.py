@@ -301,7 +301,9 @@ def test_config_shows_values_with_their_origin_and_no_secret(tmp_path: Path, mon
     assert found["vendors.alpaca_secret"]["value"] == "***"
     table = runner.invoke(app, ["config", "--home", str(tmp_path)])
     assert table.exit_code == 0
-    for output in (result.output, table.output):
+    exports = runner.invoke(app, ["env", "--home", str(tmp_path)])
+    assert exported(exports.output)["TRADEML_TRAINING__THREADS"] == "3"
+    for output in (result.output, table.output, exports.output):
         assert "hush" not in output
     assert "training.threads" in table.output
 

@@ -18,22 +18,22 @@ def config(
 ) -> None:
     """Print every setting in force with its origin: a flag, a variable, a line of trademl.yaml, or its default."""
     try:
-        said = words.named().settings()
+        settings = words.named().settings()
     except (UsageError, SettingsError, ValueError) as error:
         raise fail(str(error)) from error
     if as_json:
-        values = {key: {"value": said.shown(key), **_origin(said, key)} for key in keys()}
-        typer.echo(json.dumps({"home": str(said.home), "settings": values}, indent=1))
+        values = {key: {"value": settings.shown(key), **_origin(settings, key)} for key in keys()}
+        typer.echo(json.dumps({"home": str(settings.home), "settings": values}, indent=1))
         return
-    table = Table(box=None, pad_edge=False, title=f"Data set {said.home}", title_justify="left")
+    table = Table(box=None, pad_edge=False, title=f"Data set {settings.home}", title_justify="left")
     for heading in ("setting", "value", "from"):
         table.add_column(heading, overflow="fold")
     for key in keys():
-        value = said.shown(key)
-        table.add_row(key, value if isinstance(value, str) else json.dumps(value), str(origin(key, said)))
+        value = settings.shown(key)
+        table.add_row(key, value if isinstance(value, str) else json.dumps(value), str(origin(key, settings)))
     console.print(table, highlight=False, markup=False)
 
 
-def _origin(said: Settings, key: str) -> dict[str, str]:
-    found = origin(key, said)
-    return {"origin": found.kind, "where": found.where}
+def _origin(settings: Settings, key: str) -> dict[str, str]:
+    where = origin(key, settings)
+    return {"origin": where.kind, "where": where.where}

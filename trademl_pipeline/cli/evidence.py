@@ -135,13 +135,13 @@ def verify(
     try:
         require_study(study, STUDIES)
         key = month_key(month)
-        said = words.named().settings()
+        settings = words.named().settings()
     except (UsageError, SettingsError) as error:
         raise fail(str(error)) from error
-    raise typer.Exit(_verified(said, study, key, quick=quick, as_json=as_json))
+    raise typer.Exit(_verified(settings, study, key, quick=quick, as_json=as_json))
 
 
-def _verified(said: Settings, study: str, month: str, *, quick: bool, as_json: bool) -> int:
+def _verified(settings: Settings, study: str, month: str, *, quick: bool, as_json: bool) -> int:
     """Verify a month and print what was found; returns the exit code."""
     from rich.console import Console
 
@@ -150,13 +150,17 @@ def _verified(said: Settings, study: str, month: str, *, quick: bool, as_json: b
     from trademl_pipeline.pipeline.verify import verify_month
     from trademl_pipeline.studies import STUDIES
 
-    apply(said)
+    apply(settings)
     errors = Console(stderr=True)
     doing = "Predicting again" if quick else "Fitting and predicting again"
     try:
         with errors.status(f"{doing}: {study}, {month[:7]}"):
             result = verify_month(
-                Site(said).workspace, STUDIES[study], month, quick=quick, threads=said.training.threads
+                Site(settings).workspace,
+                STUDIES[study],
+                month,
+                quick=quick,
+                threads=settings.training.threads,
             )
     except Exception as error:
         # Whatever kept the month from being made again, an exit code of 1 would say that it differs.

@@ -10,7 +10,7 @@ import typer
 
 from trademl_pipeline.cli.options import DataSetOptions, about_a_data_set, console, fail
 from trademl_pipeline.data_sets import UsageError, last_month, move_end, write_instance
-from trademl_pipeline.settings import ROOT, SettingsError, environment
+from trademl_pipeline.settings import ROOT, SettingsError, environment, is_secret
 
 
 def prepare_instance(environment: dict[str, str]) -> None:
@@ -38,17 +38,17 @@ def ui(
 ) -> None:
     """Open the Dagster UI with its daemon on a data set that has been run."""
     try:
-        said = words.named().settings()
-        if said.data.source == "files":
-            move_end(said, last_month(said))
+        settings = words.named().settings()
+        if settings.data.source == "files":
+            move_end(settings, last_month(settings))
     except (UsageError, SettingsError, ValueError) as error:
         raise fail(str(error)) from error
-    variables = environment(said)
-    said.dagster_home.mkdir(parents=True, exist_ok=True)
-    write_instance(said.dagster_home)
-    console.print(f"Dagster UI: http://{host}:{port}   state: {said.home}", highlight=False)
+    variables = environment(settings)
+    settings.dagster_home.mkdir(parents=True, exist_ok=True)
+    write_instance(settings.dagster_home)
+    console.print(f"Dagster UI: http://{host}:{port}   state: {settings.home}", highlight=False)
     # Dagster warns of a dagster.yaml in the working directory that is not the instance's.
-    os.chdir(said.dagster_home)
+    os.chdir(settings.dagster_home)
     prepare_instance(variables)
     command = [_dagster(), "dev", "-w", str(ROOT / "workspace.yaml"), "-h", host, "-p", str(port)]
     os.execve(command[0], command, variables)
@@ -76,5 +76,6 @@ def env(words: DataSetOptions) -> None:
     except (UsageError, SettingsError, ValueError) as error:
         raise fail(str(error)) from error
     for name, value in sorted(variables.items()):
-        if name.startswith(("TRADEML_", "DAGSTER_")):
+        # A secret is exported already, where there is one, and is not for a screen.
+        if name.startswith(("TRADEML_", "DAGSTER_")) and not is_secret(name, value):
             typer.echo(f"export {name}={shlex.quote(value)}")

@@ -112,13 +112,13 @@ def fail(message: str) -> typer.Exit:
 
 def pairs(option: str, given: list[str] | None, what: str) -> dict[str, str]:
     """Options of the form a=b as a mapping."""
-    found: dict[str, str] = {}
+    mapping: dict[str, str] = {}
     for pair in given or []:
         name, sep, value = pair.partition("=")
         if not sep or not name or not value:
             raise UsageError(f"{option} {pair!r} is not {what}")
-        found[name] = value
-    return found
+        mapping[name] = value
+    return mapping
 
 
 def require_study(name: str, studies: Any, *others: str) -> None:

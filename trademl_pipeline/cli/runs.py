@@ -74,17 +74,17 @@ def ingest(
         named = words.named()
         if named.start and end and month_key(end) < named.start:
             raise UsageError(f"{named.start[:7]} to {end} runs backwards: write the earlier month first")
-        said = named.planned(flags)
-        first, last = said.data.start, month_key(end) if end else last_month(said)
+        settings = named.planned(flags)
+        first, last = settings.data.start, month_key(end) if end else last_month(settings)
         if last < first:
             raise UsageError(f"{first[:7]} to {last[:7]} runs backwards: write the earlier month first")
-        said = named.make(flags)
+        settings = named.make(flags)
     except (UsageError, SettingsError, ValueError) as error:
         raise fail(str(error)) from error
-    raise typer.Exit(_ingest(said, timeframe, first, last, only_missing=missing))
+    raise typer.Exit(_ingest(settings, timeframe, first, last, only_missing=missing))
 
 
-def _ingest(said: Settings, timeframe: str, first: str, last: str, *, only_missing: bool) -> int:
+def _ingest(settings: Settings, timeframe: str, first: str, last: str, *, only_missing: bool) -> int:
     """Take in bars of a range of months; returns the exit code."""
     from rich.table import Table
 
@@ -103,8 +103,8 @@ def _ingest(said: Settings, timeframe: str, first: str, last: str, *, only_missi
     began, tally, listener = time.perf_counter(), Tally(), TerminalListener(console)
     cannot_work = (MissingKeyError, MissingPackageError, UnknownSymbolError, VendorRefusedError)
     try:
-        with _runner(said, listener, processes=1) as runner:
-            site = Site(said)
+        with _runner(settings, listener, processes=1) as runner:
+            site = Site(settings)
             source, last = site.source(timeframe), min(last, month_key_of(datetime.now(UTC).date()))
             if source.remote and not only_missing:
                 listener.began(f"Downloading from {source.name}", 0)
@@ -142,7 +142,7 @@ def _ingest(said: Settings, timeframe: str, first: str, last: str, *, only_missi
     console.print(table)
     if problems:
         return FAILED
-    console.print(f"In the lake of {said.home}", soft_wrap=True, highlight=False)
+    console.print(f"In the lake of {settings.home}", soft_wrap=True, highlight=False)
     return DONE
 
 
@@ -155,7 +155,7 @@ def _told(listener: TerminalListener, message: str, code: int) -> int:
 
 @contextmanager
 def _runner(
-    said: Settings, listener: TerminalListener, *, processes: int, keep_going: bool = False
+    settings: Settings, listener: TerminalListener, *, processes: int, keep_going: bool = False
 ) -> Iterator[Any]:
     """Open what does jobs on a data set: its workers, and the record that the UI shows."""
     from trademl_pipeline.data_sets import write_instance
@@ -163,13 +163,13 @@ def _runner(
     from trademl_pipeline.pipeline.run import Runner, warm_up
     from trademl_pipeline.pipeline.workers import Workers
 
-    apply(said)
-    write_instance(said.dagster_home)
+    apply(settings)
+    write_instance(settings.dagster_home)
     with (
-        opened_recorder(said.dagster_home) as recorder,
+        opened_recorder(settings.dagster_home) as recorder,
         Workers(processes, initializer=warm_up) as workers,
     ):
-        yield Runner(said, recorder, listener, workers, keep_going=keep_going)
+        yield Runner(settings, recorder, listener, workers, keep_going=keep_going)
 
 
 @about_a_data_set
@@ -209,36 +209,37 @@ def run(
             "training.refit": refit or None,
         }
         named, universe = words.named(), "" if several else STUDIES[study].universe
-        said = named.planned(flags, universe=universe)
+        settings = named.planned(flags, universe=universe)
         for name in names:
-            if said.training.size and said.training.size not in STUDIES[name].sizes:
+            if settings.training.size and settings.training.size not in STUDIES[name].sizes:
                 raise UsageError(
-                    f"{name} has no size {said.training.size!r}; it has {', '.join(STUDIES[name].sizes)}"
+                    f"{name} has no size {settings.training.size!r}; it has {', '.join(STUDIES[name].sizes)}"
                 )
-        first, last = asked or _default_months(said, several)
-        if first <= said.data.start:
+        first, last = asked or _default_months(settings, several)
+        if first <= settings.data.start:
             raise UsageError(
-                f"the first fold is {first[:7]}, but history begins in {said.data.start[:7]}: a fold needs at least "
+                f"the first fold is {first[:7]}, but history begins in {settings.data.start[:7]}: a fold needs at "
+                "least "
                 f"{STUDIES[names[0]].folds.min_train} sessions before it (about {HISTORY_MONTHS} months)"
             )
-        if several and not said.training.refit:
+        if several and not settings.training.refit:
             flags["training.refit"] = "quarter"
-        if said.data.source in VENDORS and not said.ingest.fetch:
+        if settings.data.source in VENDORS and not settings.ingest.fetch:
             # What `trademl ingest` has fetched is not fetched again.
             flags["ingest.fetch"] = "missing"
-        as_of = _settled(said, last, max(STUDIES[name].settled_after for name in names))
-        _say_universe(said)
-        said = named.make(flags, universe=universe)
-        move_end(said, last_month(said) if said.data.source == "files" else as_of)
+        as_of = _settled(settings, last, max(STUDIES[name].settled_after for name in names))
+        _say_universe(settings)
+        settings = named.make(flags, universe=universe)
+        move_end(settings, last_month(settings) if settings.data.source == "files" else as_of)
     except (UsageError, SettingsError, ValueError) as error:
         raise fail(str(error)) from error
-    code, reported = _run(said, names, first, last, as_of, keep_going=keep_going)
-    _print_results(said.home / "reports", reported, as_of[:7], several=several)
+    code, reported = _run(settings, names, first, last, as_of, keep_going=keep_going)
+    _print_results(settings.home / "reports", reported, as_of[:7], several=several)
     raise typer.Exit(code)
 
 
 def _run(
-    said: Settings, names: list[str], first: str, last: str, as_of: str, *, keep_going: bool
+    settings: Settings, names: list[str], first: str, last: str, as_of: str, *, keep_going: bool
 ) -> tuple[int, list[str]]:
     """Run studies; returns the exit code and the studies whose report was written."""
     from trademl_pipeline.pipeline.run import run_studies
@@ -247,8 +248,8 @@ def _run(
     began, listener = time.perf_counter(), TerminalListener(console)
     count = min(os.cpu_count() or 1, MAX_WORKERS)
     try:
-        with _runner(said, listener, processes=count, keep_going=keep_going) as runner:
-            result = run_studies(runner, names, first, last, as_of=as_of, start=said.data.start)
+        with _runner(settings, listener, processes=count, keep_going=keep_going) as runner:
+            result = run_studies(runner, names, first, last, as_of=as_of, start=settings.data.start)
     except Stopped as stopped:
         told = "stopped; the same command goes on where it was stopped"
         return _told(listener, told, 128 + stopped.number), []
@@ -257,52 +258,53 @@ def _run(
     return FAILED if result.problems else DONE, list(result.reported)
 
 
-def _say_universe(said: Settings) -> None:
+def _say_universe(settings: Settings) -> None:
     """Say how much of the universe a file has.
 
     Raises:
         UsageError: too little to rank.
     """
-    name = said.universe.name
-    if said.data.source != "files" or said.data.symbols or name in ("", ALL_SYMBOLS):
+    name = settings.universe.name
+    if settings.data.source != "files" or settings.data.symbols or name in ("", ALL_SYMBOLS):
         return
     from trademl_pipeline.market import MarketError
 
     try:
-        found = BarsFrom.of(said).wanted().split(",")
+        members = BarsFrom.of(settings).wanted().split(",")
     except MarketError:
-        found = []
-    if len(found) < FEWEST_SYMBOLS:
+        members = []
+    if len(members) < FEWEST_SYMBOLS:
         raise UsageError(
-            f"{said.data.path} has {len(found)} symbols of the universe {name}; name others with --symbols or "
+            f"{settings.data.path} has {len(members)} symbols of the universe {name}; name others with --symbols or "
             "--universe (--universe ALL takes every symbol)"
         )
     console.print(
-        f"Universe {name}: {len(found)} of its symbols are in {Path(said.data.path).name}", highlight=False
+        f"Universe {name}: {len(members)} of its symbols are in {Path(settings.data.path).name}",
+        highlight=False,
     )
 
 
-def _settled(said: Settings, last: str, sessions: int) -> str:
+def _settled(settings: Settings, last: str, sessions: int) -> str:
     """The month by which every outcome of the last fold is known, or the last one that there are bars of."""
-    decided = offset(month_sessions(last, said.calendar)[-1], sessions, said.calendar)
-    return max(last, min(month_key_of(decided), last_month(said)))
+    decided = offset(month_sessions(last, settings.calendar)[-1], sessions, settings.calendar)
+    return max(last, min(month_key_of(decided), last_month(settings)))
 
 
-def _default_months(said: Settings, several: bool) -> tuple[str, str]:
+def _default_months(settings: Settings, several: bool) -> tuple[str, str]:
     """The last full folds: of the file's span, or after two years of the simulated market."""
-    folds, start = DEFAULT_FOLDS_OF_ALL if several else DEFAULT_FOLDS, said.data.start
-    if said.data.source == "simulated":
+    folds, start = DEFAULT_FOLDS_OF_ALL if several else DEFAULT_FOLDS, settings.data.start
+    if settings.data.source == "simulated":
         first = offset_month(start, SIMULATED_HISTORY_OF_ALL if several else SIMULATED_HISTORY)
         return first, offset_month(first, folds - 1)
-    last = last_month(said)
-    if said.data.source in VENDORS:
+    last = last_month(settings)
+    if settings.data.source in VENDORS:
         last = offset_month(last, -1)
     return max(offset_month(last, 1 - folds), offset_month(start, HISTORY_MONTHS)), last
 
 
 def _print_results(reports: Path, names: list[str], month: str, *, several: bool) -> None:
-    found = [reports / name / month / "summary.json" for name in names]
-    summaries = [json.loads(path.read_text()) for path in found if path.exists()]
+    files = [reports / name / month / "summary.json" for name in names]
+    summaries = [json.loads(path.read_text()) for path in files if path.exists()]
     if not summaries:
         return
     from trademl_pipeline.reports import print_comparison, print_summary
@@ -311,7 +313,7 @@ def _print_results(reports: Path, names: list[str], month: str, *, several: bool
         print_comparison(summaries, console)
     else:
         print_summary(summaries[0], console)
-    for path in found:
+    for path in files:
         if path.exists():
             console.print(f"Report: {path.with_name('report.html')}", soft_wrap=True, highlight=False)
     comparison = reports / "comparison" / month / "report.html"

@@ -91,8 +91,8 @@ _RESOURCES: dict[str, type[BarsResource]] = {
 
 def bars_resource() -> BarsResource:
     """The resource of the source that the settings name; keys are bound to the environment at run time."""
-    said = stated.current()
-    plain, kind = BarsFrom.of(said), _RESOURCES.get(said.data.source, BarsResource)
+    settings = stated.current()
+    plain, kind = BarsFrom.of(settings), _RESOURCES.get(settings.data.source, BarsResource)
     values: dict[str, Any] = {
         name: getattr(plain, name)
         for name in kind.model_fields

@@ -37,11 +37,11 @@ class QualityResource(dg.ConfigurableResource):
 
 def quality_resource() -> QualityResource:
     """The resource as the settings say now."""
-    said = Quality.of(stated.current())
+    quality = Quality.of(stated.current())
     return QualityResource(
-        rules=said.rules,
-        second=said.second,
-        universe=said.universe,
-        membership=said.membership,
-        calendar=said.calendar,
+        rules=quality.rules,
+        second=quality.second,
+        universe=quality.universe,
+        membership=quality.membership,
+        calendar=quality.calendar,
     )

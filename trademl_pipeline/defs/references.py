@@ -49,12 +49,12 @@ def simulated_market(bars: BarsResource) -> "SimulatedMarket | None":
 
 def reference_resource() -> ReferenceResource:
     """The resource as the settings say now."""
-    said = References.of(stated.current())
+    references = References.of(stated.current())
     return ReferenceResource(
-        path=said.path,
-        sectors=said.sectors,
-        weighting=said.weighting,
-        universe=said.universe,
-        membership=said.membership,
-        shares=said.shares,
+        path=references.path,
+        sectors=references.sectors,
+        weighting=references.weighting,
+        universe=references.universe,
+        membership=references.membership,
+        shares=references.shares,
     )

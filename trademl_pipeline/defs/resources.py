@@ -100,18 +100,18 @@ class TrackingResource(dg.ConfigurableResource):
 
 def resources() -> dict[str, Any]:
     """All resources, as the settings say now."""
-    said = stated.current()
+    settings = stated.current()
     return {
         "data_set": DataSetResource(
-            calendar=said.calendar,
-            size=said.training.size,
-            refit=said.training.refit,
-            epochs=said.training.epochs,
-            threads=said.training.threads,
-            fetch=said.ingest.fetch,
-            commission=said.costs.commission,
-            slippage=said.costs.slippage,
-            participation=said.costs.participation,
+            calendar=settings.calendar,
+            size=settings.training.size,
+            refit=settings.training.refit,
+            epochs=settings.training.epochs,
+            threads=settings.training.threads,
+            fetch=settings.ingest.fetch,
+            commission=settings.costs.commission,
+            slippage=settings.costs.slippage,
+            participation=settings.costs.participation,
         ),
         # Empty fields are filled from the settings when the lake is opened: a connection string may hold a password.
         "lake": LakeResource(),
@@ -119,15 +119,15 @@ def resources() -> dict[str, Any]:
         "references": reference_resource(),
         "quality": quality_resource(),
         "universe": universe_resource(),
-        "gate": GateResource(cutoffs=said.gate.cutoffs, seed=said.gate.seed),
-        "tracking": TrackingResource(uri=_uri(said), experiment=said.tracking.experiment),
+        "gate": GateResource(cutoffs=settings.gate.cutoffs, seed=settings.gate.seed),
+        "tracking": TrackingResource(uri=_uri(settings), experiment=settings.tracking.experiment),
     }
 
 
-def _uri(said: stated.Settings) -> Any:
+def _uri(settings: stated.Settings) -> Any:
     """The tracking server's address; one with a password in it stays the name of its variable."""
-    uri = said.tracking.uri
-    where = stated.origin("tracking.uri", said)
+    uri = settings.tracking.uri
+    where = stated.origin("tracking.uri", settings)
     return dg.EnvVar(where.where) if where.kind == "environment" and stated.hidden(uri) != uri else uri
 
 

@@ -30,5 +30,5 @@ class UniverseResource(dg.ConfigurableResource):
 
 def universe_resource() -> UniverseResource:
     """The resource as the settings say now."""
-    said = Universe.of(stated.current())
-    return UniverseResource(name=said.name, membership=said.membership)
+    universe = Universe.of(stated.current())
+    return UniverseResource(name=universe.name, membership=universe.membership)

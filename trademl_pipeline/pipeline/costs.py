@@ -6,5 +6,5 @@ from trademl_pipeline.settings import Settings
 
 def costs_of(settings: Settings) -> Costs:
     """Commission, slippage and the cap on a session's volume."""
-    said = settings.costs
-    return Costs(said.commission, said.slippage, said.participation)
+    costs = settings.costs
+    return Costs(costs.commission, costs.slippage, costs.participation)

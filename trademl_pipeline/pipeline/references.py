@@ -36,16 +36,16 @@ class References:
 
     @classmethod
     def of(cls, settings: Settings) -> "References":
-        """As the settings say. The index is of the universe that one decides on, if nothing else is said: of those
-        that ever belonged to it, some were no members yet."""
-        said = settings.references
+        """As the settings say. The index is of the universe that one decides on, if nothing else is said: of
+        those that ever belonged to it, some were no members yet."""
+        references = settings.references
         return cls(
-            path=said.path,
-            sectors=said.sectors,
-            weighting=said.index_weighting,
-            universe=said.index_universe or settings.universe.name,
+            path=references.path,
+            sectors=references.sectors,
+            weighting=references.index_weighting,
+            universe=references.index_universe or settings.universe.name,
             membership=settings.universe.membership,
-            shares=said.shares,
+            shares=references.shares,
         )
 
     def series(self) -> "BarSource | None":

@@ -141,10 +141,10 @@ class BarsFrom:
 
         known = set(FileSource(self.path, columns=self.columns).symbols())
         everyone = universe(self.universe, membership=self.membership or None, known=sorted(known))
-        found = [symbol for symbol in everyone if symbol in known]
-        if not found:
+        members = [symbol for symbol in everyone if symbol in known]
+        if not members:
             raise UniverseError(f"{self.path} has no symbol of the universe {self.universe}; name another")
-        return found
+        return members
 
 
 def open_source(settings: Settings, timeframe: str = DAILY) -> "BarSource":

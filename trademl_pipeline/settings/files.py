@@ -35,19 +35,19 @@ def read(path: Path) -> dict[str, tuple[Any, int]]:
     root = _composed(path)
     if root is None:
         return {}
-    found: dict[str, tuple[Any, int]] = {}
+    entries: dict[str, tuple[Any, int]] = {}
     for section, block in root.value:
         name = str(section.value)
         if not isinstance(block, yaml.MappingNode):
             # A section that only comments stand in.
             if isinstance(block, yaml.ScalarNode) and block.tag == "tag:yaml.org,2002:null":
-                found |= (
+                entries |= (
                     {}
                     if any(key.startswith(f"{name}.") for key in keys())
                     else {name: (None, _line(section))}
                 )
                 continue
-            found[name] = (None, _line(section))
+            entries[name] = (None, _line(section))
             if any(key.startswith(f"{name}.") for key in keys()):
                 raise SettingsError(
                     f"{path}:{_line(section)}: {name} is a section; write its keys below it, indented"
@@ -55,10 +55,10 @@ def read(path: Path) -> dict[str, tuple[Any, int]]:
             continue
         for key, value in block.value:
             full = f"{name}.{key.value}"
-            if full in found:
+            if full in entries:
                 raise SettingsError(f"{path}:{_line(key)}: {full} stands there twice")
-            found[full] = (_constructed(value, path), _line(key))
-    return found
+            entries[full] = (_constructed(value, path), _line(key))
+    return entries
 
 
 def _line(node: yaml.Node) -> int:
@@ -114,8 +114,10 @@ def write(path: Path, values: Mapping[str, Any]) -> bool:
     if path.exists():
         return False
     secret = secret_keys()
-    told = {key: value for key, value in values.items() if value not in ("", None, {}) and key not in secret}
-    hiding = [key for key, value in told.items() if isinstance(value, str) and hidden(value) != value]
+    stated = {
+        key: value for key, value in values.items() if value not in ("", None, {}) and key not in secret
+    }
+    hiding = [key for key, value in stated.items() if isinstance(value, str) and hidden(value) != value]
     if hiding:
         raise SettingsError(
             f"{hiding[0]} holds a password, which has no place in {path}: export it as a variable"
@@ -123,7 +125,7 @@ def write(path: Path, values: Mapping[str, Any]) -> bool:
     lines = [_HEADER.format(folder=path.parent)]
     sections = dict.fromkeys(key.split(".")[0] for key in keys())
     for section in sections:
-        of_section = {key: told[key] for key in keys() if key in told and key.startswith(f"{section}.")}
+        of_section = {key: stated[key] for key in keys() if key in stated and key.startswith(f"{section}.")}
         if not of_section:
             continue
         lines += [f"# {_ABOUT[section]}"] if section in _ABOUT else []
@@ -162,7 +164,7 @@ def edit(path: Path, key: str, value: Any) -> None:
     blocks = {str(node.value): (node, block) for node, block in root.value}
     written = _scalar(value)
     if section not in blocks:
-        edited = text.rstrip("\n") + f"\n\n{section}:\n  {name}: {written}\n"
+        edited = text.rstrip("\n") + f"\n\n{section}:\n{_entry(key, value)}\n"
     else:
         node, block = blocks[section]
         edited = _edited(text, node, block, section, name, written)
@@ -171,18 +173,19 @@ def edit(path: Path, key: str, value: Any) -> None:
 
 
 def _edited(text: str, node: yaml.Node, block: yaml.Node, section: str, name: str, written: str) -> str:
-    held = {str(k.value): v for k, v in block.value} if isinstance(block, yaml.MappingNode) else {}
-    if name in held:
-        start, end = held[name].start_mark.index, held[name].end_mark.index
+    entries = {str(k.value): v for k, v in block.value} if isinstance(block, yaml.MappingNode) else {}
+    if name in entries:
+        start, end = entries[name].start_mark.index, entries[name].end_mark.index
         # `end:` with nothing behind it is a value of no length, right behind the colon.
         return f"{text[:start]}{' ' if start == end and text[start - 1] == ':' else ''}{written}{text[end:]}"
     if isinstance(block, yaml.MappingNode) and block.flow_style:
         at = block.start_mark.index + 1
-        return f"{text[:at]}{name}: {written}{', ' if held else ''}{text[at:]}"
-    before = [_line_end(text, held[k]) for k in _declared_before(section, name) if k in held]
+        return f"{text[:at]}{name}: {written}{', ' if entries else ''}{text[at:]}"
+    before = [_line_end(text, entries[k]) for k in _declared_before(section, name) if k in entries]
     at = next((end for end in before if end is not None), None) or _line_end(text, node) or len(text)
-    indent = " " * (block.value[0][0].start_mark.column if held else 2)
-    return f"{text[:at]}\n{indent}{name}: {written}{text[at:]}"
+    indent = " " * (block.value[0][0].start_mark.column if entries else 2)
+    about = describe(f"{section}.{name}")
+    return f"{text[:at]}\n{indent}{name}: {written}  # {about}{text[at:]}"
 
 
 def _declared_before(section: str, name: str) -> list[str]:

@@ -54,11 +54,11 @@ class Layer:
 
     def nested(self) -> dict[str, dict[str, Any]]:
         """The values by section."""
-        found: dict[str, dict[str, Any]] = {}
+        sections: dict[str, dict[str, Any]] = {}
         for key, value in self.values.items():
             section, name = key.split(".")
-            found.setdefault(section, {})[name] = value
-        return found
+            sections.setdefault(section, {})[name] = value
+        return sections
 
 
 class LayerSource(PydanticBaseSettingsSource):
@@ -103,8 +103,7 @@ def from_flags(overrides: Mapping[str, Any]) -> Layer:
     """
     for key in overrides:
         require_key(key, "a flag")
-    said = {key: value for key, value in overrides.items() if value is not None}
-    values = {key: _absolute(key, value, Path.cwd()) for key, value in said.items()}
+    values = {key: _absolute(key, value, Path.cwd()) for key, value in overrides.items() if value is not None}
     return Layer(values, {key: Origin("flag", flag(key)) for key in values})
 
 
@@ -131,8 +130,8 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
     by_variable = {variable(key): key for key in keys()}
     values: dict[str, Any] = {}
     origins: dict[str, Origin] = {}
-    found = relevant(environ)
-    for name in sorted(found, key=_is_new):
+    variables = relevant(environ)
+    for name in sorted(variables, key=_is_new):
         key = OLD_VARIABLES.get(name) or SECRET_VARIABLES.get(name) or by_variable.get(name)
         if key is None:
             near = get_close_matches(name, by_variable, n=1)
@@ -141,7 +140,7 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
             )
         if name in OLD_VARIABLES:
             warn_old(name)
-        value: Any = found[name]
+        value: Any = variables[name]
         if types[key] in (dict[str, str], dict[str, Any]):
             try:
                 value = json.loads(value)

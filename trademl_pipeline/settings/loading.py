@@ -22,7 +22,7 @@ from trademl_pipeline.settings.layers import (
     require_key,
 )
 from trademl_pipeline.settings.model import ROOT, Settings, fields, hidden, keys, secret_keys
-from trademl_pipeline.settings.names import HOME_VARIABLE, OLD_VARIABLES, variable
+from trademl_pipeline.settings.names import HOME_VARIABLE, OLD_VARIABLES, SECRET_VARIABLES, variable
 
 DEFAULT_HOME = ROOT / "data" / "simulated"
 # What a folder was made with holds for all that is in it; flags may not say otherwise than these and the rest.
@@ -33,8 +33,8 @@ _CALLED = {"data.source": "bars of source", "data.path": "the bars in", "data.ca
 
 def named_home(environ: Mapping[str, str] | None = None) -> Path | None:
     """The folder that the environment names, if it does."""
-    said = (os.environ if environ is None else environ).get(HOME_VARIABLE)
-    return Path(said).resolve() if said else None
+    named = (os.environ if environ is None else environ).get(HOME_VARIABLE)
+    return Path(named).resolve() if named else None
 
 
 def home_of(environ: Mapping[str, str] | None = None) -> Path:
@@ -69,22 +69,22 @@ def load(
         origins |= layer.origins
     with layered(*layers):
         try:
-            found = Settings(home=home)
+            settings = Settings(home=home)
         except ValidationError as error:
-            raise SettingsError(_said(error, origins)) from None
-    _no_passwords(found, origins)
-    found._origins.update(origins)
-    return found
+            raise SettingsError(_explained(error, origins)) from None
+    _no_passwords(settings, origins)
+    settings._origins.update(origins)
+    return settings
 
 
 def _file(home: Path, planned: Mapping[str, Any] | None) -> Layer:
     if planned is None:
         return from_file(home / FILE)
-    said = {key: value for key, value in planned.items() if value}
-    return Layer(said, dict.fromkeys(said, Origin("file", str(home / FILE))))
+    values = {key: value for key, value in planned.items() if value}
+    return Layer(values, dict.fromkeys(values, Origin("file", str(home / FILE))))
 
 
-def _said(error: ValidationError, origins: Mapping[str, Origin]) -> str:
+def _explained(error: ValidationError, origins: Mapping[str, Origin]) -> str:
     """Every value that does not do, where it was said, and why, on one line."""
     problems = []
     for one in error.errors(include_url=False):
@@ -103,13 +103,14 @@ def _agree(home: Path, flags: Layer, environment: Layer, file: Layer) -> None:
         for key in strict:
             if key not in layer.values or not says_what_the_bars_are:
                 continue
-            said, made = layer.values[key], file.values.get(key, _unsaid(key))
+            given, recorded = layer.values[key], file.values.get(key, _unsaid(key))
             # Where the file leaves the calendar out, the bars tell it.
-            if _same(said, made) or (key == "data.calendar" and not made):
+            if _same(given, recorded) or (key == "data.calendar" and not recorded):
                 continue
+            name = layer.origins[key].where
             raise SettingsError(
-                f"{home} was made {_with(key, made)}, but {layer.origins[key].where} is {_plain(said)}: give another "
-                f"--home, or leave {layer.origins[key].where} out"
+                f"{home} was made {_with(key, recorded)}, but {name} is {_plain(given)}: give another --home, or leave "
+                f"{name} out"
             )
 
 
@@ -118,20 +119,20 @@ def _unsaid(key: str) -> Any:
     return dict(fields())[key].get_default(call_default_factory=True)
 
 
-def _with(key: str, made: Any) -> str:
-    if not made:
+def _with(key: str, recorded: Any) -> str:
+    if not recorded:
         return f"without {key}"
-    return f"{'on' if key == 'data.calendar' else 'with'} {_CALLED.get(key, key)} {_plain(made)}"
+    return f"{'on' if key == 'data.calendar' else 'with'} {_CALLED.get(key, key)} {_plain(recorded)}"
 
 
 def _plain(value: Any) -> str:
     return json.dumps(value) if isinstance(value, Mapping | list) else str(value)
 
 
-def _same(said: Any, made: Any) -> bool:
-    if isinstance(said, Mapping) or isinstance(made, Mapping):
-        return (said or {}) == (made or {})
-    return _plain(said) == (",".join(made) if isinstance(made, list) else _plain(made))
+def _same(given: Any, recorded: Any) -> bool:
+    if isinstance(given, Mapping) or isinstance(recorded, Mapping):
+        return (given or {}) == (recorded or {})
+    return _plain(given) == (",".join(recorded) if isinstance(recorded, list) else _plain(recorded))
 
 
 def _no_passwords(settings: Settings, origins: Mapping[str, Origin]) -> None:
@@ -179,20 +180,25 @@ def origin(name: str, settings: Settings | None = None) -> Origin:
 def environment(settings: Settings) -> dict[str, str]:
     """The environment of processes that work on a data set: what this one has, the folder, and what flags said."""
     passed = {name: value for name, value in os.environ.items() if name not in OLD_VARIABLES}
-    said = {
+    stated = {
         variable(key): _text(settings.value(key))
         for key in keys()
         if settings._origins[key].kind in ("flag", "environment") and key not in secret_keys()
     }
     return {
         **passed,
-        **said,
+        **stated,
         HOME_VARIABLE: str(settings.home),
         "DAGSTER_HOME": str(settings.dagster_home),
         "DAGSTER_DISABLE_TELEMETRY": "1",
         # Threads that spin while they wait for one another starve whatever else runs on the machine.
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
     }
+
+
+def is_secret(name: str, value: str) -> bool:
+    """True for a variable that holds a secret, or an address with a password in it."""
+    return name in SECRET_VARIABLES or hidden(value) != value
 
 
 def _text(value: Any) -> str:

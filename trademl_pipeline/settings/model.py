@@ -169,7 +169,9 @@ class LakeSettings(Section):
     """Where the lake is."""
 
     catalog: str = Field(
-        default="", description="sqlite:<file> or postgres:<libpq dsn>; empty: SQLite in the folder"
+        default="",
+        repr=False,
+        description="sqlite:<file> or postgres:<libpq dsn>; empty: SQLite in the folder",
     )
     data_path: str = Field(default="", description="local folder or s3://bucket/prefix; empty: in the folder")
     retries: int = Field(default=12, ge=1, description="attempts of a whole transaction")
@@ -191,7 +193,9 @@ class S3(Section):
 class Tracking(Section):
     """Where runs are tracked."""
 
-    uri: str = Field(default="", description="MLflow tracking server; empty: SQLite in the folder")
+    uri: str = Field(
+        default="", repr=False, description="MLflow tracking server; empty: SQLite in the folder"
+    )
     experiment: str = Field(default="trademl", min_length=1, description="prefix of the experiments' names")
 
 
@@ -297,10 +301,9 @@ class Settings(BaseSettings):
 
     def value(self, key: str) -> Any:
         """The value of a key such as `training.size`, secrets in plain text."""
-        found: Any = self
-        for name in key.split("."):
-            found = getattr(found, name)
-        return found.get_secret_value() if isinstance(found, SecretStr) else found
+        section, name = key.split(".")
+        value = getattr(getattr(self, section), name)
+        return value.get_secret_value() if isinstance(value, SecretStr) else value
 
     def shown(self, key: str) -> Any:
         """The value of a key as it may be printed: secrets, and passwords inside addresses, as `***`."""

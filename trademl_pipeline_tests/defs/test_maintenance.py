@@ -72,7 +72,7 @@ def test_a_lake_that_was_maintained_can_still_verify_its_months(published_again:
     assert after < before
     assert done.report.deleted
     assert not done.lost
-    result = verify_month(workplace.workspace(), study, LAST)
+    result = verify_month(published_again.workspace(), study, LAST)
     assert result.holds, result.to_plain()
 
 

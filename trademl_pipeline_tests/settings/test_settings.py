@@ -241,7 +241,7 @@ def test_secrets_come_from_the_environment_and_are_never_shown(home: Path, monke
     assert shown["vendors.alpaca_secret"] == shown["alerts.webhook"] == "***"
     assert shown["lake.catalog"] == "postgres:host=db password=*** dbname=x"
     assert shown["tracking.uri"] == "https://u:***@mlflow/x"
-    assert "hush" not in json.dumps(shown) + repr(said.vendors) + repr(said.alerts)
+    assert "hush" not in json.dumps(shown) + repr(said)
 
 
 def test_every_value_is_described_and_every_secret_has_its_variable():
@@ -340,21 +340,25 @@ def test_no_password_is_ever_written(home: Path):
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ("data:\n  source: files # mine\n", "data:\n  source: files # mine\n  end: 2015-07\n"),
+        ("data:\n  source: files # mine\n", "data:\n  source: files # mine\n  end: 2015-07ABOUT\n"),
         (
             "data:\n    start: 2013-01\n    symbols: A\n",
-            "data:\n    start: 2013-01\n    end: 2015-07\n    symbols: A\n",
+            "data:\n    start: 2013-01\n    end: 2015-07ABOUT\n    symbols: A\n",
         ),
         ("data:\n  end: 2014-01 # last\n", "data:\n  end: 2015-07 # last\n"),
         ("data:\n  end:\n  source: files\n", "data:\n  end: 2015-07\n  source: files\n"),
         ("data: {source: files}\n", "data: {end: 2015-07, source: files}\n"),
-        ("training:\n  size: a\n", "training:\n  size: a\n\ndata:\n  end: 2015-07\n"),
-        ("data:\n  columns:\n    close: Close\n", "data:\n  end: 2015-07\n  columns:\n    close: Close\n"),
-        ("data:\n  source: files", "data:\n  source: files\n  end: 2015-07"),
+        ("training:\n  size: a\n", "training:\n  size: a\n\ndata:\n  end: 2015-07ABOUT\n"),
+        (
+            "data:\n  columns:\n    close: Close\n",
+            "data:\n  end: 2015-07ABOUT\n  columns:\n    close: Close\n",
+        ),
+        ("data:\n  source: files", "data:\n  source: files\n  end: 2015-07ABOUT"),
     ],
 )
 def test_a_value_is_changed_and_everything_else_stays(before: str, after: str, home: Path):
-    file = write(home, before)
+    # What is new is described, as everything in a new file is.
+    file, after = write(home, before), after.replace("ABOUT", f"  # {model.describe('data.end')}")
     files.edit(file, "data.end", "2015-07-01")
     assert file.read_text() == after
     assert settings.load(home).data.end == "2015-07-01"

@@ -9,7 +9,6 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
-from trademl_pipeline.workspace import ROOT
 
 from trademl_pipeline import studies
 from trademl_pipeline.defs import build_definitions
@@ -20,9 +19,9 @@ from trademl_pipeline.labels import TARGETS, Target
 from trademl_pipeline.labels.horizon import Sessions, at_horizon
 from trademl_pipeline.reports import build_comparison
 from trademl_pipeline.reports.tasks.pages import PAGES
+from trademl_pipeline.settings import ROOT
 from trademl_pipeline.studies import FoldPlan, StudySpec
 from trademl_pipeline.tasks import TASKS
-from trademl_pipeline.settings import ROOT
 from trademl_pipeline.tasks.checks import checked
 
 pytestmark = pytest.mark.slow
