@@ -178,12 +178,23 @@ def origin(name: str, settings: Settings | None = None) -> Origin:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The environment of processes that work on a data set: what this one has, the folder, and what flags said."""
+    """The environment of processes that work on a data set: what this one has, and what is said beside the file.
+
+    Args:
+        settings: of the data set; what flags said of them is said by variables.
+
+    Returns:
+        All variables of this process but those of earlier versions; the folder, Dagster's, and every value of a flag or
+        a variable that the file does not hold.
+    """
+    recorded = from_file(settings.home / FILE).values
     passed = {name: value for name, value in os.environ.items() if name not in OLD_VARIABLES}
     stated = {
         variable(key): _text(settings.value(key))
         for key in keys()
-        if settings._origins[key].kind in ("flag", "environment") and key not in secret_keys()
+        if settings._origins[key].kind in ("flag", "environment")
+        and key not in secret_keys()
+        and not (key in recorded and _same(settings.value(key), recorded[key]))
     }
     return {
         **passed,

@@ -255,13 +255,19 @@ def test_every_value_is_described_and_every_secret_has_its_variable():
 def test_the_environment_of_other_processes_says_the_folder_and_what_was_typed(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    write(home, "training:\n  size: a\n  threads: 3\n")
+    write(home, "training:\n  size: a\n  threads: 3\nuniverse:\n  name: MAG7\n")
     monkeypatch.setenv("TRADEML_MEMBERSHIP", "/spells.csv")
     monkeypatch.setenv("APCA_API_KEY_ID", "key")
     monkeypatch.setenv("TRADEML_HOME", "/elsewhere")
     with pytest.warns(FutureWarning, match="TRADEML_MEMBERSHIP"):
         said = settings.load(
-            home, {"training.size": "b", "data.columns": {"close": "Close"}, "s3.use_ssl": False}
+            home,
+            {
+                "training.size": "b",
+                "universe.name": "MAG7",
+                "data.columns": {"close": "Close"},
+                "s3.use_ssl": False,
+            },
         )
     found = settings.environment(said)
     ours = {k: v for k, v in found.items() if k.startswith(("TRADEML_", "APCA_"))}
