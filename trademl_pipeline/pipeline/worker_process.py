@@ -1,7 +1,6 @@
 """One worker: its process, the pipe to it, and what it does with the tasks that come through."""
 
 import multiprocessing
-import os
 import pickle
 import threading
 import time
@@ -24,7 +23,6 @@ Initializer = Callable[..., None]
 Frame = tuple[Literal["message", "value", "error"], Any, str]
 # Compiled code with threads that were started does not survive a fork.
 _CONTEXT = multiprocessing.get_context("spawn")
-_THREADS = "TRADEML_THREADS"
 
 _send: Callable[[Any], None] | None = None
 
@@ -67,12 +65,11 @@ class WorkerProcess:
     Args:
         initializer: called once in the process, before its first task; its errors are the task's.
         arguments: of the initializer.
-        threads: that code in the process may use.
     """
 
-    def __init__(self, initializer: Initializer | None, arguments: tuple[Any, ...], threads: int) -> None:
+    def __init__(self, initializer: Initializer | None, arguments: tuple[Any, ...]) -> None:
         self.connection, theirs = _CONTEXT.Pipe()
-        self.process = _CONTEXT.Process(target=_serve, args=(theirs, initializer, arguments, threads))
+        self.process = _CONTEXT.Process(target=_serve, args=(theirs, initializer, arguments))
         # A Ctrl-C while it starts would reach it before it has said that it heeds none.
         with signals_wait():
             self.process.start()
@@ -124,9 +121,7 @@ class WorkerProcess:
         return code
 
 
-def _serve(
-    connection: Connection, initializer: Initializer | None, arguments: tuple[Any, ...], threads: int
-) -> None:
+def _serve(connection: Connection, initializer: Initializer | None, arguments: tuple[Any, ...]) -> None:
     interruption, one_at_a_time = Interruption(), threading.Lock()
 
     def send(frame: Frame) -> None:
@@ -142,7 +137,6 @@ def _serve(
 
     try:
         leave_ending_to_parent(interruption)
-        os.environ.setdefault(_THREADS, str(threads))
         emit_to(lambda message: send(("message", message, "")))
         while True:
             try:

@@ -194,7 +194,7 @@ class Workers:
             if worker.process.is_alive() and worker.give(task, group):
                 return
             self._let_go(worker)
-        self._workers.append(WorkerProcess(self._initializer, self._arguments, self.threads))
+        self._workers.append(WorkerProcess(self._initializer, self._arguments))
         # One that dies at once is noticed where all are listened to.
         self._workers[-1].give(task, group)
 

@@ -11,8 +11,9 @@ import pytest
 from trademl_pipeline import studies
 from trademl_pipeline.defs import build_definitions
 from trademl_pipeline.defs.bars import BarsResource
-from trademl_pipeline.defs.calendars import calendar_of, data_calendar
+from trademl_pipeline.defs.calendars import data_calendar
 from trademl_pipeline.pipeline.artifacts import Artifacts
+from trademl_pipeline.pipeline.fold import calendar_of
 from trademl_pipeline.pipeline.report import report_inputs
 from trademl_pipeline.pipeline.workspace import Workspace
 from trademl_pipeline.reports.books import judged_book
@@ -28,11 +29,11 @@ def test_folds_count_on_the_data_sets_calendar_unless_a_study_says_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("TRADEML_CALENDAR", raising=False)
-    assert data_calendar() == calendar_of(DIRECTION) == "XNYS"
+    assert data_calendar() == calendar_of(DIRECTION, data_calendar()) == "XNYS"
     monkeypatch.setenv("TRADEML_CALENDAR", "24/7")
-    assert data_calendar() == calendar_of(DIRECTION) == "24/7"
+    assert data_calendar() == calendar_of(DIRECTION, data_calendar()) == "24/7"
     own = replace(DIRECTION, folds=replace(DIRECTION.folds, calendar="XLON"))
-    assert calendar_of(own) == "XLON"
+    assert calendar_of(own, data_calendar()) == "XLON"
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trademl_pipeline.workspace import ROOT, DataSet
 
+from trademl_pipeline import settings
 from trademl_pipeline.cli import prepare_instance
+from trademl_pipeline.data_sets import DataSet
+from trademl_pipeline.settings import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -41,7 +43,7 @@ class Webserver:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.environment = {
-            **DataSet(home=home, symbols="6", start="2013-01-01").environment(),
+            **settings.environment(DataSet(home=home, symbols="6", start="2013-01-01").make({})),
             "PYTHONPATH": str(ROOT),
         }
         prepare_instance(self.environment)

@@ -21,7 +21,7 @@ from trademl_pipeline.pipeline.cross_validate import cross_validation_months
 from trademl_pipeline.pipeline.report import cross_validation
 from trademl_pipeline.studies import STUDIES, StudySpec
 from trademl_pipeline.tables import AUDITS
-from trademl_pipeline.tasks import PATTERNS
+from trademl_pipeline.tasks.pattern import PATTERNS
 from trademl_pipeline.training.members import Effort
 from trademl_pipeline_tests.pipeline.runs import done, lake_in, new_run
 

@@ -8,8 +8,9 @@ import pytest
 from trademl_pipeline import settings
 from trademl_pipeline.market import FileSource, UniverseError
 from trademl_pipeline.market.universes import universe
+from trademl_pipeline.pipeline.artifacts import Artifacts
 from trademl_pipeline.pipeline.sources import BarsFrom, open_source
-from trademl_pipeline.pipeline.stores import Artifacts, lake_config
+from trademl_pipeline.pipeline.stores import lake_config
 from trademl_pipeline.settings import SettingsError
 from trademl_pipeline.simulation import SimulatedMarket
 

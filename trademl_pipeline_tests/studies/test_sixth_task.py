@@ -12,11 +12,11 @@ import pytest
 
 from trademl_pipeline import studies
 from trademl_pipeline.defs import build_definitions
-from trademl_pipeline.defs.models.champion import contest
 from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.features.prepare import prepare
 from trademl_pipeline.labels import TARGETS, Target
 from trademl_pipeline.labels.horizon import Sessions, at_horizon
+from trademl_pipeline.pipeline.promote import contest
 from trademl_pipeline.reports import build_comparison
 from trademl_pipeline.reports.tasks.pages import PAGES
 from trademl_pipeline.settings import ROOT

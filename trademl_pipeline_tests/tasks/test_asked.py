@@ -3,8 +3,8 @@
 import ast
 
 import pytest
-from trademl_pipeline.workspace import ROOT
 
+from trademl_pipeline.settings import ROOT
 from trademl_pipeline.tasks import TASKS
 
 FILES = sorted(
