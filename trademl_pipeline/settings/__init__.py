@@ -6,7 +6,6 @@ and is its default otherwise.
 
 from trademl_pipeline.settings.errors import SettingsError
 from trademl_pipeline.settings.files import FILE
-from trademl_pipeline.settings.layers import Origin
 from trademl_pipeline.settings.loading import (
     DEFAULT_HOME,
     apply,
@@ -29,6 +28,7 @@ from trademl_pipeline.settings.model import (
     hidden,
     keys,
 )
+from trademl_pipeline.settings.origins import Origin
 
 __all__ = [
     "DEFAULT_CALENDAR",

@@ -12,17 +12,15 @@ from pydantic import ValidationError
 from trademl_pipeline.settings.errors import SettingsError
 from trademl_pipeline.settings.files import FILE
 from trademl_pipeline.settings.layers import (
-    Layer,
-    Origin,
     from_environment,
     from_file,
     from_flags,
-    layered,
     relevant,
     require_key,
 )
 from trademl_pipeline.settings.model import ROOT, Settings, fields, hidden, keys, secret_keys
 from trademl_pipeline.settings.names import HOME_VARIABLE, OLD_VARIABLES, SECRET_VARIABLES, variable
+from trademl_pipeline.settings.origins import Layer, Origin, layered
 
 DEFAULT_HOME = ROOT / "data" / "simulated"
 # What a folder was made with holds for all that is in it; flags may not say otherwise than these and the rest.

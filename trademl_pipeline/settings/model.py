@@ -7,14 +7,13 @@ the environment alone and are shown as `***`.
 import re
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, field_validator
 from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-if TYPE_CHECKING:
-    from trademl_pipeline.settings.layers import Origin
+from trademl_pipeline.settings.origins import Origin, layers_in_force
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_CALENDAR = "XNYS"
@@ -268,7 +267,7 @@ class Settings(BaseSettings):
     costs: Costs = Costs()
     alerts: Alerts = Alerts()
 
-    _origins: "dict[str, Origin]" = PrivateAttr(default_factory=dict)
+    _origins: dict[str, Origin] = PrivateAttr(default_factory=dict)
 
     @field_validator("home")
     @classmethod
@@ -285,8 +284,6 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The layers that `load` put together, strongest first; variables are read by them alone."""
-        from trademl_pipeline.settings.layers import layers_in_force
-
         return (init_settings, *layers_in_force(settings_cls))
 
     @property

@@ -285,14 +285,6 @@ def test_the_environment_of_other_processes_says_the_folder_and_what_was_typed(
     assert {k: again.value(k) for k in keys()} == {k: said.value(k) for k in keys()}
 
 
-def test_threads_are_shared_where_nothing_was_said(home: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("TRADEML_TRAINING__THREADS", "0")
-    settings.limit_threads(2)
-    assert settings.current().training.threads == 2
-    settings.limit_threads(5)
-    assert settings.current().training.threads == 2
-
-
 def test_costs_are_those_that_reports_have_always_had():
     said, costs = model.Costs(), LongShortConfig().costs
     assert costs == Costs(said.commission, said.slippage, said.participation)
