@@ -197,7 +197,7 @@ def outcome(side: str, study: StudySpec, months: Sequence[str]) -> dict[str, Any
     from trademl_pipeline.lake.schema import TableSchema
     from trademl_pipeline.tables import AUDITS, certificate_table
 
-    names, found = ["symbol", "session", *study.task.published], {}
+    names, found = ["symbol", "session", *study.task.output_schema], {}
     if side == BARE:
         files = sorted((settings.current().home / BARE_FOLDER).glob("*.parquet"))
         values = pl.concat([pl.read_parquet(file, columns=names) for file in files])
@@ -250,7 +250,9 @@ def more(seconds: dict[str, float], side: str, than: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--study", default="direction", choices=sorted(STUDIES))
-    parser.add_argument("--size", default="", help="of the models; default: the study's first")
+    parser.add_argument(
+        "--preset", "--size", dest="size", default="", help="of the models; default: the study's first"
+    )
     parser.add_argument("--symbols", type=int, default=40)
     parser.add_argument("--months", type=int, default=24, help="of history before the first fold")
     parser.add_argument("--folds", type=int, default=12)
@@ -266,7 +268,7 @@ def main() -> None:
     first = offset_month(SIMULATED_START, options.months)
     # The one before the first runs before the clocks start.
     months = [offset_month(first, n) for n in range(-1, options.folds)]
-    size = options.size or study.sizes[0]
+    size = options.size or study.presets[0]
     with tempfile.TemporaryDirectory() as folder:
 
         def environment(name: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ from trademl_pipeline.pipeline.fold import fold_rows, windows_of_keys
 from trademl_pipeline.pipeline.months import RunInfo
 from trademl_pipeline.pipeline.predict import predicted
 from trademl_pipeline.pipeline.site import Site
-from trademl_pipeline.pipeline.train import setting_of
+from trademl_pipeline.pipeline.train import training_context
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.study import FittedStudy, fit_study
@@ -50,9 +50,9 @@ def bare(
         fitted = models.get(rows.fold.month)
         if fitted is None:
             windows = windows_of_keys(store, study, rows.train, offset_month(rows.fold.month, -1), calendar)
-            setting = setting_of(study, options.size_of(study), options.epochs, options.threads)
+            training = training_context(study, options.preset_of(study), options.epochs, options.threads)
             ledger = FitLedger(rows.fold.month)
-            fitted = fit_study(study.fit, windows, setting, ledger=ledger, trials=trials)
+            fitted = fit_study(study.training, windows, training, ledger=ledger, trials=trials)
             models[rows.fold.month] = fitted
         decisions = store.read(study.windows, months=(month, month))
         if decisions.height:

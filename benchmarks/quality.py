@@ -143,9 +143,9 @@ def covered(folder: Path, good: pl.DataFrame) -> Iterator[tuple[int, str]]:
     """Share of the index's members that have prices, by year."""
     for year in (2007, 2010, 2015):
         start, end = date(year, 1, 1), date(year, 12, 31)
-        spells = members("SP500", start, end, membership=folder / "sp500_membership.csv")
+        membership_intervals = members("SP500", start, end, membership=folder / "sp500_membership.csv")
         own = good.filter(pl.col("session").is_between(start, end))
-        belong = members_on(spells, own["session"].unique().to_list())
+        belong = members_on(membership_intervals, own["session"].unique().to_list())
         priced = belong.join(own.select("symbol", "session").unique(), on=["symbol", "session"], how="semi")
         yield year, f"{priced.height / belong.height:.0%}"
 

@@ -23,7 +23,7 @@ from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, month_bounds, off
 from trademl_pipeline.pipeline.fold import plan_of
 from trademl_pipeline.pipeline.predict import predicted
 from trademl_pipeline.pipeline.report import oracle_of
-from trademl_pipeline.pipeline.train import setting_of
+from trademl_pipeline.pipeline.train import training_context
 from trademl_pipeline.reports import ReportConfig, ReportInputs
 from trademl_pipeline.reports.content import score_lines
 from trademl_pipeline.reports.measuring import evaluate
@@ -34,7 +34,7 @@ from trademl_pipeline.simulation.paths import MarketSpec
 from trademl_pipeline.studies import STUDIES, StudySpec
 from trademl_pipeline.training.dataset import training_rows
 from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.snapshot_windows import snapshot_windows
+from trademl_pipeline.training.observation_windows import observation_windows
 from trademl_pipeline.training.study import fit_study
 from trademl_pipeline.training.trials import TrialLedger
 
@@ -53,15 +53,17 @@ class Tables:
 
 def tables_of(market: SimulatedMarket, study: StudySpec, last: str) -> Tables:
     """The tables up to the end of the last month and the outcomes of its decisions."""
-    end = offset(month_bounds(last)[1], study.settled_after + 1)
+    end = offset(month_bounds(last)[1], study.label_horizon + 1)
     bars = market.bars.filter(pl.col("session") <= end)
     sectors = market.sector_funds()
     reference = market.reference_bars().filter(pl.col("session") <= end)
     features = compute(bars, study.feature_set, reference=reference, universe=sectors)
     labels = TARGETS[study.target].compute(bars, None)
-    on_snapshots = study.decisions == "snapshots"
+    on_pattern_observations = study.decisions == "pattern_observations"
     index = (
-        pattern_windows(bars, study.window).index if on_snapshots else window_index(features, study.window)
+        pattern_windows(bars, study.window).index
+        if on_pattern_observations
+        else window_index(features, study.window)
     )
     clocks = bars.select(*KEY, "knowledge_time", decision_time="knowledge_time")
     decisions = index.select(*KEY, "n_valid").join(clocks, on=KEY, maintain_order="left")
@@ -73,8 +75,8 @@ def tables_of(market: SimulatedMarket, study: StudySpec, last: str) -> Tables:
 def windows_of(study: StudySpec, tables: Tables, keys: pl.DataFrame) -> Windows:
     """The windows that end at the keys."""
     names = study.feature_names
-    if study.decisions == "snapshots":
-        return snapshot_windows(keys, tables.features, names, tables.bars, study.window)
+    if study.decisions == "pattern_observations":
+        return observation_windows(keys, tables.features, names, tables.bars, study.window)
     return windows_for(keys, tables.features, names, study.window)
 
 
@@ -82,7 +84,7 @@ def walk(
     study: StudySpec, tables: Tables, months: list[str], options: argparse.Namespace, trials: TrialLedger
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Predictions of the months and those of every member, the models refitted every `options.refit` months."""
-    plan, setting = plan_of(study, DEFAULT_CALENDAR), setting_of(study, options.size, options.epochs)
+    plan, training = plan_of(study, DEFAULT_CALENDAR), training_context(study, options.size, options.epochs)
     found, first = [], tables.decisions["session"].min()
     for i in range(0, len(months), options.refit):
         block = months[i : i + options.refit]
@@ -90,15 +92,17 @@ def walk(
         fold = plan.fold(block[0], first)  # pyright: ignore[reportArgumentType]
         before = tables.decisions.filter(pl.col("session") < start)
         train, _ = training_rows(
-            before, tables.labels, plan, fold, stride=study.train_stride, horizon=study.settled_after
+            before, tables.labels, plan, fold, stride=study.train_stride, horizon=study.label_horizon
         )
         took = time.process_time()
         ledger = FitLedger(fold.month)
-        fitted = fit_study(study.fit, windows_of(study, tables, train), setting, ledger=ledger, trials=trials)
+        fitted = fit_study(
+            study.training, windows_of(study, tables, train), training, ledger=ledger, trials=trials
+        )
         ledger.freeze()
         asked = tables.decisions.filter(pl.col("session").is_between(start, end))
-        values, members = predicted(study, fitted, windows_of(study, tables, asked), block[0])
-        found.append((values.with_columns(fold=pl.lit(block[0])), members))
+        values, estimators = predicted(study, fitted, windows_of(study, tables, asked), block[0])
+        found.append((values.with_columns(fold=pl.lit(block[0])), estimators))
         print(
             f"  {study.name} {block[0][:7]}: {train.height} training rows, {asked.height} decisions, "
             f"{time.process_time() - took:.0f} s of CPU",
@@ -116,29 +120,31 @@ def recovered(
 ) -> dict:
     """Figures of one study, with the oracle's and the shares recovered."""
     tables = tables_of(market, study, months[-1])
-    predictions, members = walk(study, tables, months, options, trials)
+    predictions, estimators = walk(study, tables, months, options, trials)
     settled = predictions.join(tables.labels, on=KEY, how="semi", maintain_order="left")
     inputs = ReportInputs(
         predictions,
         tables.labels,
         tables.bars,
         oracle=oracle_of(market, study, settled.select(KEY), tables.bars),
-        members=members,
+        estimator_predictions=estimators,
     )
     config = ReportConfig(
         study.name,
         study.title,
         horizon=study.horizon,
         seed=study.seed,
-        task=study.fit.task,
+        task=study.training.task,
         simulated=True,
-        portfolio=study.book,
+        portfolio=study.portfolio,
         draws=options.draws,
     )
     judged = evaluate(inputs, config)
     alone = {
-        str(member): evaluate(replace(inputs, predictions=own.drop("member"), members=None), config)
-        for (member,), own in members.group_by("member", maintain_order=True)
+        str(estimator): evaluate(
+            replace(inputs, predictions=own.drop("member"), estimator_predictions=None), config
+        )
+        for (estimator,), own in estimators.group_by("member", maintain_order=True)
     }
     lines = [
         {"figure": x.name, "value": x.value, "interval": x.interval, "oracle": x.oracle_text, "n": x.score.n}
@@ -161,7 +167,7 @@ def main() -> None:
     parser.add_argument("--symbols", type=int, default=120)
     parser.add_argument("--months", default="2014-01:2015-12", help="first and last month predicted")
     parser.add_argument("--seed", type=int, default=11)
-    parser.add_argument("--size", default="small")
+    parser.add_argument("--preset", "--size", dest="size", default="small")
     parser.add_argument("--epochs", type=int, default=0)
     parser.add_argument("--refit", type=int, default=6, help="months between refits")
     parser.add_argument(

@@ -1,11 +1,12 @@
-"""Sequences: windows of all breakout snapshots by index, against extracting features again for every snapshot.
+"""Sequences: windows of all breakout pattern observations by index, against extracting features again for every
+snapshot.
 
     python -m benchmarks.sequences [--rows 600000] [--sample 60] [--data bars.parquet]
 
-`--rows 0` takes all rows. Seed 001 builds each window by cutting the symbol's bars at the snapshot and extracting the
-features of what is left; here that is done once per snapshot (the seed does it for each of the 50 steps), with TA-Lib
-and Pandas, on a sample, and extrapolated. Where the rows give fewer than 100,000 snapshots, windows of further
-sessions are gathered too.
+`--rows 0` takes all rows. Seed 001 builds each window by cutting the symbol's bars at the observation and extracting
+the features of what is left; here that is done once per observation (the design does it for each of the 50 steps),
+with TA-Lib and Pandas, on a sample, and extrapolated. Where the rows give fewer than 100,000 pattern observations,
+windows of further sessions are gathered too.
 """
 
 import argparse
@@ -29,7 +30,7 @@ def rank(x: pd.Series, n: int) -> pd.Series:
 
 
 def extract(frame: pd.DataFrame, upper: float, lower: float, days: int) -> np.ndarray:
-    """The last 50 rows of the 69 features of one symbol's bars up to the snapshot."""
+    """The last 50 rows of the 69 features of one symbol's bars up to the observation."""
     o, h, low, c, v = (frame[k].to_numpy(dtype=float) for k in ("open", "high", "low", "close", "volume"))
     close, volume = pd.Series(c), pd.Series(v)
     up, mid, down = talib.BBANDS(c, 20, 2, 2)
@@ -127,7 +128,7 @@ def main() -> None:
     build, build_cpu = time.perf_counter() - start, time.process_time() - cpu
     n = len(windows)
     print(
-        f"   features of all rows, view and index of {n:,} snapshots: {build:.2f} s, {build_cpu:.2f} of CPU"
+        f"   features of all rows, view and index of {n:,} pattern observations: {build:.2f} s, {build_cpu:.2f} of CPU"
     )
 
     which = np.arange(n) if n >= PASS_WINDOWS else np.arange(PASS_WINDOWS) % n
@@ -153,7 +154,8 @@ def main() -> None:
     each = (time.process_time() - cpu) / sample.height
     gathered, everything = whole_cpu / total, build_cpu / n + whole_cpu / total
     print(
-        f"   extracting again: {1e3 * each:.1f} ms of CPU a snapshot on {sample.height}, {each * n:,.0f} s for all; "
+        f"   extracting again: {1e3 * each:.1f} ms of CPU an observation on {sample.height}, {each * n:,.0f} s for "
+        f"all; "
         f"a window from the index {1e3 * gathered:.4f} ms: {each / gathered:,.0f}x; the features of all rows and the "
         f"index counted in {1e3 * everything:.4f} ms: {each / everything:,.0f}x"
     )

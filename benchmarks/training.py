@@ -21,8 +21,8 @@ from trademl_pipeline.models.ssm import use_backend
 # network, size, features, length, settings: as the studies use them, and the small sizes of daily work; then
 # width and layers of the stock bodies to compare with
 CASES = [
-    ("mamba_forecast", "old", 21, 60, {}, 64, 4),
-    ("mamba_forecast", "new", 21, 60, {}, 128, 6),
+    ("mamba_forecast", "baseline_64", 21, 60, {}, 64, 4),
+    ("mamba_forecast", "base_128", 21, 60, {}, 128, 6),
     ("mamba_attention", "small", 69, 50, {}, 64, 2),
     ("mamba_attention", "base", 69, 50, {}, 128, 2),
     ("mamba_attention", "base", 69, 50, {"body": "bilstm"}, 128, 2),

@@ -2,39 +2,39 @@
 
 from dataclasses import replace
 
-from trademl_pipeline.studies import DIRECTION, FoldPlan, StudySpec
-from trademl_pipeline.training.members import Effort, MemberSpec
+from trademl_pipeline.studies import DIRECTION, StudySpec, WalkForwardConfig
+from trademl_pipeline.training.estimators import EstimatorSpec, TrainingPreset
 
 
 def small_direction(min_train: int = 120, rounds: int = 15) -> StudySpec:
     """The direction study with a few trees alone."""
-    trees = MemberSpec(
+    trees = EstimatorSpec(
         "lightgbm",
         "lightgbm",
-        {"small": Effort()},
+        {"small": TrainingPreset()},
         settings={"max_rounds": rounds, "early_stopping": 5},
         lags=(0, 1),
     )
     return replace(
         DIRECTION,
-        folds=FoldPlan(min_train=min_train, embargo=5),
+        folds=WalkForwardConfig(min_train=min_train, embargo=5),
         validation_sessions=21,
-        sizes=("small",),
-        fit=replace(DIRECTION.fit, members=(trees,), ensemble="first"),
+        presets=("small",),
+        training=replace(DIRECTION.training, estimators=(trees,), ensemble="first"),
     )
 
 
 def quarterly_direction() -> StudySpec:
     """Trees and a network with attention, trained once a quarter."""
     study = small_direction(min_train=40)
-    network = MemberSpec(
+    network = EstimatorSpec(
         "lstm_attention",
         "lstm_attention",
-        {"small": Effort("small", epochs=1, max_rows=64)},
+        {"small": TrainingPreset("small", epochs=1, max_rows=64)},
         training={"batch_size": 64},
     )
     return replace(
         study,
         folds=replace(study.folds, refit="quarter"),
-        fit=replace(study.fit, members=(*study.fit.members, network)),
+        training=replace(study.training, estimators=(*study.training.estimators, network)),
     )

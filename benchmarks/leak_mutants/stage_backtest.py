@@ -19,7 +19,7 @@ TURNOVER = CLOSE * VOLUME
 
 
 def trade_mutant(name: str, title: str, origin: str, **times: pl.Expr) -> Mutant:
-    """Times of the leaky book; the twin decides at the close, orders after it and is filled after the next
+    """Times of the leaky portfolio; the twin decides at the close, orders after it and is filled after the next
     open."""
     clean = {
         "signal": pl.col("close"),

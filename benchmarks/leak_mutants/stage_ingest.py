@@ -195,7 +195,7 @@ def gappy() -> pl.DataFrame:
 
 
 NAMES = [f"M{i:02d}" for i in range(36)]
-SPELLS = pl.DataFrame(
+MEMBERSHIP_INTERVALS = pl.DataFrame(
     {
         "symbol": NAMES,
         "start_date": [date(2010, 1, 1)] * 26 + [date(2019, 6, 3)] * 10,
@@ -205,35 +205,35 @@ SPELLS = pl.DataFrame(
 )
 EVERY = pl.DataFrame({"symbol": NAMES}).join(pl.DataFrame({"session": YEAR[::10]}), how="cross")
 TRUE_MEMBERS = (
-    EVERY.join(SPELLS, on="symbol")
+    EVERY.join(MEMBERSHIP_INTERVALS, on="symbol")
     .filter(
         (pl.col("start_date") <= pl.col("session"))
         & (pl.col("end_date").is_null() | (pl.col("session") < pl.col("end_date")))
     )
     .select("symbol", "session")
 )
-TODAY = SPELLS.filter(pl.col("end_date").is_null())["symbol"].to_list()
+TODAY = MEMBERSHIP_INTERVALS.filter(pl.col("end_date").is_null())["symbol"].to_list()
 
 
 def todays_members(leaky: bool):
     members = EVERY.filter(pl.col("symbol").is_in(TODAY)) if leaky else TRUE_MEMBERS
-    return audit_universe(members, EVERY, SPELLS)
+    return audit_universe(members, EVERY, MEMBERSHIP_INTERVALS)
 
 
 def dead_removed(leaky: bool):
     keep = pl.col("symbol").is_in(TODAY) if leaky else pl.lit(True)
-    return audit_universe(TRUE_MEMBERS.filter(keep), EVERY.filter(keep), SPELLS)
+    return audit_universe(TRUE_MEMBERS.filter(keep), EVERY.filter(keep), MEMBERSHIP_INTERVALS)
 
 
 def announced_early(leaky: bool):
     """Index additions used from the announcement's effective list, weeks before they were members."""
     if not leaky:
-        return audit_universe(TRUE_MEMBERS, EVERY, SPELLS)
+        return audit_universe(TRUE_MEMBERS, EVERY, MEMBERSHIP_INTERVALS)
     early = EVERY.filter(
         pl.col("symbol").is_in(NAMES[26:])
         & pl.col("session").is_between(date(2019, 6, 3) - timedelta(days=40), date(2019, 6, 2))
     )
-    return audit_universe(pl.concat([TRUE_MEMBERS, early]), EVERY, SPELLS)
+    return audit_universe(pl.concat([TRUE_MEMBERS, early]), EVERY, MEMBERSHIP_INTERVALS)
 
 
 MUTANTS = [

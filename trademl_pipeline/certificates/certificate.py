@@ -168,7 +168,7 @@ class Certificate:
                 raise
             raise CertificateError(f"this is no certificate: {error}") from error
 
-    def settled(self, earlier: Iterable["Certificate"]) -> "Certificate":
+    def or_earlier_equivalent(self, earlier: Iterable["Certificate"]) -> "Certificate":
         """This certificate, or the earlier one that says the same but for circumstances such as the snapshot's number.
 
         A month that is published again from the same data keeps its certificate, and the lake is left as it is.
@@ -190,16 +190,16 @@ def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def content_of(versions: Mapping[str, str], asked: tuple[str, str] = ("", "")) -> Content:
+def content_of(versions: Mapping[str, str], requested_months: tuple[str, str] = ("", "")) -> Content:
     """Return the content of some months of a table.
 
     Args:
         versions: month key -> content hash.
-        asked: first and last month that were read, told where none of them has rows.
+        requested_months: first and last month that were read, told where none of them has rows.
     """
     ordered = sorted(versions.items())
     lines = "\n".join(f"{month} {version}" for month, version in ordered)
-    first, last = (ordered[0][0], ordered[-1][0]) if ordered else asked
+    first, last = (ordered[0][0], ordered[-1][0]) if ordered else requested_months
     return Content(first, last, len(ordered), text_digest(lines))
 
 
@@ -241,7 +241,7 @@ def make_certificate(
     fits = [r for r in ledger.records(model.get("fitted") or month) if r.event == FIT]
     wait = (pl.col("decision_time") - pl.col("knowledge_time")).dt.total_microseconds().min()
     slack = predictions.select(wait).item()
-    own = evidence_in(report, table, month)
+    own_evidence = evidence_in(report, table, month)
     return Certificate(
         study=study,
         month=month,
@@ -270,7 +270,7 @@ def make_certificate(
         data=dict(sorted(data.items())),
         training_snapshot=int(model["snapshot"]),
         training=dict(sorted(training.items())),
-        evidence=(*own, *(e for e in evidence_of(audits) if e.table != table)),
+        evidence=(*own_evidence, *(e for e in evidence_of(audits) if e.table != table)),
     )
 
 

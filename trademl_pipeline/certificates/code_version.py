@@ -60,7 +60,7 @@ def code_version() -> CodeVersion:
         source_hash(PACKAGE),
         commit,
         dirty,
-        {name: found for name in LIBRARIES if (found := _version(name)) is not None},
+        {name: version for name in LIBRARIES if (version := _version(name)) is not None},
     )
 
 

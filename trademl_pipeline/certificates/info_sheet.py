@@ -136,12 +136,12 @@ def _found(c: Certificate, probe: str, tables: Sequence[str] = ()) -> list[Evide
 
 def _shown(c: Certificate, probe: str, tables: Sequence[str] = ()) -> str:
     """Evidence of a probe, as sentences."""
-    found = _found(c, probe, tables)
-    if not found:
+    evidence = _found(c, probe, tables)
+    if not evidence:
         return NOTHING
     return " ".join(
         f"Probe `{e.probe}` on `{e.table}`: {e.passed} of {e.months} months passed ({coverage_words(e.coverage)})."
-        for e in found
+        for e in evidence
     )
 
 

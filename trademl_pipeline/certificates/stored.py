@@ -29,14 +29,14 @@ def certificate_in_force(store: Lake, study: str, month: str) -> Certificate:
         CertificateError: the text is not what the digest is of, or the rows name several certificates.
     """
     table = f"predictions_{study}"
-    kept = certificates(store, study, month)
+    stored = certificates(store, study, month)
     try:
         named = store.read(table, months=(month, month), columns=["certificate"])["certificate"].unique()
     except MissingTableError:
         named = pl.Series([], dtype=pl.String)
-    if named.is_empty() and not kept.is_empty():
+    if named.is_empty() and not stored.is_empty():
         # A month without decisions has no row that could name its certificate.
-        named = kept.sort("recorded_at")["digest"].tail(1)
+        named = stored.sort("recorded_at")["digest"].tail(1)
     if named.is_empty():
         raise CertificateMissingError(
             f"{table} holds nothing for {month[:7]}; materialize it first, or name another month: "
@@ -44,7 +44,7 @@ def certificate_in_force(store: Lake, study: str, month: str) -> Certificate:
         )
     if len(named) > 1:
         raise CertificateError(f"{table} {month[:7]} names {len(named)} certificates; its rows were mixed")
-    text = kept.filter(pl.col("digest") == named[0])["certificate"]
+    text = stored.filter(pl.col("digest") == named[0])["certificate"]
     if text.is_empty():
         raise CertificateMissingError(
             f"{table} {month[:7]} names the certificate {named[0][:12]}…, which certificates_{study} does not hold; "
@@ -64,7 +64,7 @@ def certified_months(store: Lake, study: str) -> list[str]:
 def certified_snapshots(store: Lake, study: str) -> set[int]:
     """Snapshots that the study's certificates name: maintenance must keep them, or the months cannot be verified."""
     try:
-        kept = store.read(certificate_table(study), columns=["data_snapshot", "training_snapshot"])
+        stored = store.read(certificate_table(study), columns=["data_snapshot", "training_snapshot"])
     except MissingTableError:
         return set()
-    return {*kept["data_snapshot"].to_list(), *kept["training_snapshot"].to_list()}
+    return {*stored["data_snapshot"].to_list(), *stored["training_snapshot"].to_list()}

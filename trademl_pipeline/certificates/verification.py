@@ -97,21 +97,23 @@ class Verification:
         )
 
 
-def compare_digest(what: str, recorded: str, found: str) -> Comparison:
+def compare_digest(what: str, recorded: str, computed: str) -> Comparison:
     """Two digests of what must be equal."""
-    if recorded == found:
-        return Comparison(what, "same", f"{found[:16]}…")
-    return Comparison(what, "differs", f"the certificate says {recorded[:16]}…, found {found[:16]}…")
+    if recorded == computed:
+        return Comparison(what, "same", f"{computed[:16]}…")
+    return Comparison(what, "differs", f"the certificate says {recorded[:16]}…, found {computed[:16]}…")
 
 
-def compare_contents(what: str, recorded: Mapping[str, Content], found: Mapping[str, Content]) -> Comparison:
+def compare_contents(
+    what: str, recorded: Mapping[str, Content], computed: Mapping[str, Content]
+) -> Comparison:
     """The months of some tables."""
-    differing = [table for table in recorded if found.get(table) != recorded[table]]
+    differing = [table for table in recorded if computed.get(table) != recorded[table]]
     if differing:
-        said = "; ".join(
-            f"{t}: was {recorded[t].digest[:12]}…, is {_digest(found.get(t))}" for t in differing
+        changes = "; ".join(
+            f"{t}: was {recorded[t].digest[:12]}…, is {_digest(computed.get(t))}" for t in differing
         )
-        return Comparison(what, "differs", said)
+        return Comparison(what, "differs", changes)
     return Comparison(what, "same", ", ".join(f"{t} ({c.months} months)" for t, c in recorded.items()))
 
 
@@ -124,11 +126,13 @@ def compare_code(recorded: CodeVersion, running: CodeVersion) -> Comparison:
     }
     if recorded.source == running.source and not moved:
         return Comparison("code", "same", running.label)
-    said = [] if recorded.source == running.source else [f"made by {recorded.label}; running {running.label}"]
-    said += [
+    remarks = (
+        [] if recorded.source == running.source else [f"made by {recorded.label}; running {running.label}"]
+    )
+    remarks += [
         f"{name} was {before or 'absent'}, is {now or 'absent'}" for name, (before, now) in moved.items()
     ]
-    return Comparison("code", "note", "; ".join(said))
+    return Comparison("code", "note", "; ".join(remarks))
 
 
 def compare_values(published: pl.DataFrame, again: pl.DataFrame) -> Comparison:

@@ -47,7 +47,7 @@ def to_markdown(certificate: Certificate) -> str:
         f"**{headline(certificate)}**",
         "",
     ]
-    lines += ["| | |", "|---|---|", *(f"| {name} | {said} |" for name, said in facts(certificate).items())]
+    lines += ["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in facts(certificate).items())]
     lines += ["", "| table | probe | months passed | from | to | tested |", "|---|---|---|---|---|---|"]
     lines += ["| " + " | ".join(_cells(e)) + " |" for e in certificate.evidence]
     return "\n".join(lines) + "\n"
@@ -56,11 +56,11 @@ def to_markdown(certificate: Certificate) -> str:
 def render(certificate: Certificate) -> RenderableType:
     """The certificate as something that rich can print."""
     colour = "green" if certificate.passed else "red"
-    said = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-    said.add_column(style="dim", no_wrap=True)
-    said.add_column(overflow="fold")
+    facts_table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    facts_table.add_column(style="dim", no_wrap=True)
+    facts_table.add_column(overflow="fold")
     for name, text in facts(certificate).items():
-        said.add_row(name, Text(text))
+        facts_table.add_row(name, Text(text))
     tested = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("table", "probe", "months passed", "from", "to", "tested"):
         tested.add_column(
@@ -71,7 +71,7 @@ def render(certificate: Certificate) -> RenderableType:
     head = Text(headline(certificate), style=f"bold {colour}")
     title = f"Certificate of {certificate.study}, {certificate.month[:7]}"
     return Panel(
-        Group(head, Text(), said, Text(), tested),
+        Group(head, Text(), facts_table, Text(), tested),
         title=title,
         title_align="left",
         border_style=colour,

@@ -32,7 +32,7 @@ ALL_STUDIES = "all"
 DONE, FAILED, CANNOT_WORK = 0, 1, 2
 # What a worker gains beyond this many is lost in waiting for the turn to commit.
 MAX_WORKERS = 4
-FEWEST_SYMBOLS = 3
+MIN_SYMBOLS = 3
 DEFAULT_FOLDS, DEFAULT_FOLDS_OF_ALL = 12, 3
 # Months of the simulated market before its first fold: two years, or what all studies together can do with.
 SIMULATED_HISTORY, SIMULATED_HISTORY_OF_ALL = 24, 21
@@ -179,8 +179,11 @@ def run(
     months: Annotated[
         str, typer.Option("--months", help="Folds to run, YYYY-MM:YYYY-MM; default: the last that fit")
     ] = "",
-    size: Annotated[str, typer.Option("--size", help="Size of the models, e.g. small or base")] = "",
-    epochs: Annotated[int, typer.Option("--epochs", min=0, help="Epochs of every network; 0: by size")] = 0,
+    size: Annotated[
+        str,
+        typer.Option("--preset", "--size", help="Preset of the study, its training budget: small or base"),
+    ] = "",
+    epochs: Annotated[int, typer.Option("--epochs", min=0, help="Epochs of every network; 0: by preset")] = 0,
     refit: Annotated[
         str,
         typer.Option(
@@ -211,9 +214,9 @@ def run(
         named, universe = words.named(), "" if several else STUDIES[study].universe
         settings = named.planned(flags, universe=universe)
         for name in names:
-            if settings.training.size and settings.training.size not in STUDIES[name].sizes:
+            if settings.training.size and settings.training.size not in STUDIES[name].presets:
                 raise UsageError(
-                    f"{name} has no size {settings.training.size!r}; it has {', '.join(STUDIES[name].sizes)}"
+                    f"{name} has no preset {settings.training.size!r}; it has {', '.join(STUDIES[name].presets)}"
                 )
         first, last = asked or _default_months(settings, several)
         if first <= settings.data.start:
@@ -227,7 +230,7 @@ def run(
         if settings.data.source in VENDORS and not settings.ingest.fetch:
             # What `trademl ingest` has fetched is not fetched again.
             flags["ingest.fetch"] = "missing"
-        as_of = _settled(settings, last, max(STUDIES[name].settled_after for name in names))
+        as_of = _settled(settings, last, max(STUDIES[name].label_horizon for name in names))
         _say_universe(settings)
         settings = named.make(flags, universe=universe)
         move_end(settings, last_month(settings) if settings.data.source == "files" else as_of)
@@ -273,7 +276,7 @@ def _say_universe(settings: Settings) -> None:
         members = BarsFrom.of(settings).wanted().split(",")
     except MarketError:
         members = []
-    if len(members) < FEWEST_SYMBOLS:
+    if len(members) < MIN_SYMBOLS:
         raise UsageError(
             f"{settings.data.path} has {len(members)} symbols of the universe {name}; name others with --symbols or "
             "--universe (--universe ALL takes every symbol)"

@@ -40,7 +40,7 @@ def quick_job_name(study: str) -> str:
 
 
 def production_job_name(study: str) -> str:
-    """One fold at the study's full size."""
+    """One fold at the study's full preset."""
     return f"production_{study}"
 
 
@@ -142,18 +142,18 @@ def train_job(study: StudySpec) -> Job:
 
 def study_jobs(study: StudySpec) -> list[Job]:
     """Return the jobs of one study."""
-    name, fold, full = study.name, fold_assets(study), study.sizes[-1]
+    name, fold, full = study.name, fold_assets(study), study.presets[-1]
     settings: dict[str, tuple[str, dict[str, Any], str]] = {
         quick_job_name(name): (
             "quick",
-            {"size": study.sizes[0], "epochs": 1, "symbols": QUICK_SYMBOLS, "refit": "month"},
+            {"size": study.presets[0], "epochs": 1, "symbols": QUICK_SYMBOLS, "refit": "month"},
             f"{study.title}: a fold on {QUICK_SYMBOLS} symbols and one epoch, to see within a minute that all works. "
             "Its model and predictions are published like any others: run the fold again before they are used.",
         ),
         production_job_name(name): (
             "production",
             {"size": full, "refit": "month"},
-            f"{study.title}: a fold on all symbols at size {full}, trained anew whatever the study's rhythm is.",
+            f"{study.title}: a fold on all symbols at preset {full}, trained anew whatever the study's rhythm is.",
         ),
     }
     return [

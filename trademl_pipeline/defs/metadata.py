@@ -81,5 +81,5 @@ def table_metadata(
 def kinds_of(study: StudySpec) -> set[str]:
     """Return what the UI says a study's models are made with; Dagster shows three."""
     libraries = ["torch"] if study.networks else []
-    libraries += [m.kind for m in study.fit.members if m.kind in ("lightgbm", "xgboost")]
+    libraries += [m.kind for m in study.training.estimators if m.kind in ("lightgbm", "xgboost")]
     return {*libraries[:2], "mlflow"}

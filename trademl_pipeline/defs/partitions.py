@@ -39,7 +39,7 @@ FIRST_MONTH = data_span(stated.current())[0]
 ALL_HISTORY = 480
 
 
-def one_run(turn: int) -> dg.BackfillPolicy:
+def single_run_policy(turn: int) -> dg.BackfillPolicy:
     """All months of a backfill in one run, each audited.
 
     The daemon puts assets of equal policies that follow one another into the same run, where a step that refused one
@@ -52,9 +52,9 @@ def one_run(turn: int) -> dg.BackfillPolicy:
 
 
 # Bars, and the windows into what is made of them; what is computed of bars and references; references.
-ONE_RUN = one_run(0)
-ONE_RUN_APART = one_run(1)
-ONE_RUN_BESIDE = one_run(2)
+SINGLE_RUN = single_run_policy(0)
+SINGLE_RUN_OF_DERIVED = single_run_policy(1)
+SINGLE_RUN_OF_REFERENCES = single_run_policy(2)
 RUN_PER_MONTH = dg.BackfillPolicy.multi_run(1)
 
 

@@ -47,7 +47,7 @@ class DataSetResource(dg.ConfigurableResource):
     refit: str = Field(
         default="", description="month or quarter: how often models are trained; empty: as the study says"
     )
-    epochs: int = Field(default=0, description="epochs of every network; 0: as the size says")
+    epochs: int = Field(default=0, description="epochs of every network; 0: as the preset says")
     threads: int = Field(default=0, description="threads of each training library; 0: all cores")
     fetch: str = Field(default="", description="missing: fetch only what the lake lacks; empty: everything")
     commission: float = Field(default=0.001, description="share of the traded value, each side")

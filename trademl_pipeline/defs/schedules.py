@@ -28,7 +28,7 @@ NIGHTLY_CRON = "0 2 * * *"
 # Sundays, when nothing is fetched or trained.
 WEEKLY_CRON = "0 12 * * 0"
 # A lake that has been left alone for longer is brought up to date by hand: trademl ingest --missing.
-MOST_MONTHS = 24
+MAX_MONTHS = 24
 
 
 def ingest_schedule(job: Job, table: str) -> dg.ScheduleDefinition:
@@ -48,7 +48,7 @@ def ingest_schedule(job: Job, table: str) -> dg.ScheduleDefinition:
         if close_utc(month_sessions(now, data_calendar())[0], data_calendar()) > at:
             # The month has begun, and none of its sessions has ended.
             now = offset_month(now, -1)
-        first = max(max((m for m in held if m <= now), default=now), offset_month(now, 1 - MOST_MONTHS))
+        first = max(max((m for m in held if m <= now), default=now), offset_month(now, 1 - MAX_MONTHS))
         return [
             dg.RunRequest(
                 run_key=f"{job.name}-{month}-{at:%Y-%m-%d}",

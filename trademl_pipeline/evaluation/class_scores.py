@@ -69,9 +69,9 @@ def brier(
         Score with baselines `frequencies` (always saying the class shares of these rows) and `uniform`.
     """
     p, y = _class_arrays(frame, probabilities, target)
-    came = np.eye(p.shape[1])[y]
-    sums = session_sums(frame["session"], [((p - came) ** 2).sum(axis=1), np.ones(len(y))])
-    shares = came.mean(axis=0)
+    outcome = np.eye(p.shape[1])[y]
+    sums = session_sums(frame["session"], [((p - outcome) ** 2).sum(axis=1), np.ones(len(y))])
+    shares = outcome.mean(axis=0)
     baselines = {"frequencies": float(1 - (shares**2).sum()), "uniform": 1 - 1 / p.shape[1]}
     return score_from_sums("Brier", sums, ratio, bootstrap, n=len(y), bounds=(0, 2), baselines=baselines)
 
@@ -96,23 +96,23 @@ def reliability(
         edges), n, predicted (mean probability), observed (share that came); empty bins are absent.
     """
     p, y = _class_arrays(frame, probabilities, target)
-    said = {name: (p[:, k], y == k) for k, name in enumerate(probabilities)}
-    said["top"] = (p.max(axis=1), p.argmax(axis=1) == y)
+    series = {name: (p[:, k], y == k) for k, name in enumerate(probabilities)}
+    series["top"] = (p.max(axis=1), p.argmax(axis=1) == y)
     parts: list[pl.DataFrame] = []
-    for name, (probability, came) in said.items():
+    for name, (probability, outcome) in series.items():
         index = _bin(probability, bins)
         n = np.bincount(index, minlength=bins)
-        held = np.flatnonzero(n)
+        filled_bins = np.flatnonzero(n)
         parts.append(
             pl.DataFrame(
                 {
-                    "series": [name] * len(held),
-                    "bin": held,
-                    "low": held / bins,
-                    "high": (held + 1) / bins,
-                    "n": n[held],
-                    "predicted": np.bincount(index, probability, bins)[held] / n[held],
-                    "observed": np.bincount(index, came, bins)[held] / n[held],
+                    "series": [name] * len(filled_bins),
+                    "bin": filled_bins,
+                    "low": filled_bins / bins,
+                    "high": (filled_bins + 1) / bins,
+                    "n": n[filled_bins],
+                    "predicted": np.bincount(index, probability, bins)[filled_bins] / n[filled_bins],
+                    "observed": np.bincount(index, outcome, bins)[filled_bins] / n[filled_bins],
                 }
             )
         )
@@ -186,15 +186,15 @@ def recall(
         the share of all rows predicted positive, the recall of as many calls made blindly.
     """
     require(frame, ("session", predicted, target))
-    came = frame[target].is_in(list(classes)).cast(pl.Float64)
+    outcome = frame[target].is_in(list(classes)).cast(pl.Float64)
     called = frame[predicted].is_in(list(classes)).cast(pl.Float64)
-    sums = session_sums(frame["session"], [came * called, came])
+    sums = session_sums(frame["session"], [outcome * called, outcome])
     return score_from_sums(
         name or "+".join(f"K{c}" for c in classes) + " recall",
         sums,
         ratio,
         bootstrap,
-        n=int(came.sum()),
+        n=int(outcome.sum()),
         bounds=(0, 1),
         baselines={"at_random": float(called.mean())},  # pyright: ignore[reportArgumentType]
     )
@@ -305,12 +305,12 @@ def roc_auc(
     if ranked.is_empty():
         sessions = frame["session"].n_unique()
         return Score("AUC", None, None, None, frame.height, sessions, baselines={"chance": 0.5})
-    came, positives, negatives, below = (
+    outcome, positives, negatives, below = (
         ranked[c].to_numpy() for c in ("came", "positives", "negatives", "below")
     )
-    placement = np.where(came == 1, below / negatives, 1 - below / positives)
+    placement = np.where(outcome == 1, below / negatives, 1 - below / positives)
     # A pair counts once, whatever its group: so a row counts for as many as there are of the other class.
-    up, down = came * negatives, (1 - came) * positives
+    up, down = outcome * negatives, (1 - outcome) * positives
     area = float((placement * up).sum() / up.sum())
     sums = session_sums(ranked["session"], [placement * up, up, placement * down, down])
 

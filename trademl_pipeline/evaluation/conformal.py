@@ -23,19 +23,19 @@ class AdaptiveConformal:
         miscoverage: share of outcomes to fall outside, e.g. 0.1.
         rate: step of the adaptation a session.
         window: errors remembered.
-        fewest: errors needed before an interval is given; until then it is infinite.
+        min_errors: errors needed before an interval is given; until then it is infinite.
         level: current level, starts at ``miscoverage``.
     """
 
     miscoverage: float = 0.1
     rate: float = 0.02
     window: int = 2000
-    fewest: int = 50
+    min_errors: int = 50
     level: float = field(default=-1.0)
     errors: deque[float] = field(default_factory=deque[float])
 
     def __post_init__(self) -> None:
-        if not (0 < self.miscoverage < 1 and self.rate >= 0 and self.window >= self.fewest >= 1):
+        if not (0 < self.miscoverage < 1 and self.rate >= 0 and self.window >= self.min_errors >= 1):
             raise ValueError(
                 "conformal settings must obey 0 < miscoverage < 1, rate >= 0, window >= fewest >= 1"
             )
@@ -44,7 +44,7 @@ class AdaptiveConformal:
 
     def half_width(self) -> float:
         """Half width of the interval in units of ``scale``; infinite while there is too little to go by."""
-        if len(self.errors) < self.fewest or self.level <= 0:
+        if len(self.errors) < self.min_errors or self.level <= 0:
             return float("inf")
         if self.level >= 1:
             return 0.0
@@ -122,6 +122,6 @@ def _take_in_known(
         error = np.abs(actual[rows] - predicted[rows]) / spread[rows]
         state.observe(error, error > half[rows])
     done = {id(g) for g in ready}
-    kept = [g for g in waiting if id(g) not in done]
+    still_waiting = [g for g in waiting if id(g) not in done]
     waiting.clear()
-    waiting.extend(kept)
+    waiting.extend(still_waiting)

@@ -55,13 +55,13 @@ def sign_sharpe(
         .sort("session")
     )
     scale = math.sqrt(year / horizon)
-    traded, held = daily["traded"].to_numpy(), daily["long"].to_numpy()
+    traded, always_long = daily["traded"].to_numpy(), daily["long"].to_numpy()
 
     def sums(r: np.ndarray) -> np.ndarray:
         return np.column_stack([r, r**2, np.ones(len(r))])
 
     with np.errstate(divide="ignore", invalid="ignore"):
-        base = float(scale * mean_over_std(sums(held).sum(axis=0)))
+        base = float(scale * mean_over_std(sums(always_long).sum(axis=0)))
     return score_from_sums(
         "Sharpe of the sign",
         sums(traded),
@@ -83,8 +83,8 @@ def error_over_last_price(
         predicted, outcome: columns of the forecast and of what followed.
     """
     require(frame, ("session", predicted, outcome))
-    came = np.exp(frame[outcome].to_numpy())
-    gap = np.abs(np.exp(frame[predicted].to_numpy()) / came - 1) - np.abs(1 / came - 1)
+    observed = np.exp(frame[outcome].to_numpy())
+    gap = np.abs(np.exp(frame[predicted].to_numpy()) / observed - 1) - np.abs(1 / observed - 1)
     sums = session_sums(frame["session"], [gap, np.ones(len(gap))])
     return score_from_sums(
         "MAPE less the last price's", sums, ratio, bootstrap, n=len(gap), baselines={"no_change": 0.0}
@@ -112,11 +112,11 @@ def qlike_difference(
     for column in (predicted, baseline):
         if (frame[column] <= 0).any():
             raise MetricsError(f"column {column!r} holds volatilities <= 0, which no forecast can mean")
-    came = frame[outcome].to_numpy() ** 2
+    observed = frame[outcome].to_numpy() ** 2
 
     def loss(column: str) -> np.ndarray:
-        said = frame[column].to_numpy() ** 2
-        return came / said + np.log(said)
+        variance = frame[column].to_numpy() ** 2
+        return observed / variance + np.log(variance)
 
     gap = loss(predicted) - loss(baseline)
     sums = session_sums(frame["session"], [gap, np.ones(len(gap))])
@@ -154,7 +154,7 @@ def mean_where(
     chosen = _flags(frame, where)
     x = frame[value].cast(pl.Float64).to_numpy()
     sums = session_sums(frame["session"], [x * chosen, chosen])
-    drawn = bootstrap if _told(sums[:, 1]) else None
+    drawn = bootstrap if _enough_sessions(sums[:, 1]) else None
     return score_from_sums(name, sums, ratio, drawn, n=int(chosen.sum()), bounds=bounds, baselines=baselines)
 
 
@@ -190,7 +190,7 @@ def difference_of_means(
     def gap(totals: np.ndarray) -> np.ndarray:
         return totals[..., 0] / totals[..., 1] - totals[..., 2] / totals[..., 3]
 
-    drawn = bootstrap if _told(sums[:, 1]) and _told(sums[:, 3]) else None
+    drawn = bootstrap if _enough_sessions(sums[:, 1]) and _enough_sessions(sums[:, 3]) else None
     return score_from_sums(name, sums, gap, drawn, n=int(a.sum()), baselines={"none": 0.0})
 
 
@@ -199,6 +199,6 @@ def _flags(frame: pl.DataFrame, where: pl.Expr) -> np.ndarray:
     return frame.select(where.fill_null(False).cast(pl.Float64)).to_series().to_numpy()
 
 
-def _told(rows: np.ndarray) -> bool:
+def _enough_sessions(rows: np.ndarray) -> bool:
     """True if enough sessions have a row for an interval: draws of the same few rows would look too sure."""
     return int((rows > 0).sum()) >= MIN_SESSIONS

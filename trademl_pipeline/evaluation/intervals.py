@@ -140,8 +140,8 @@ def exact_share_interval(sums: np.ndarray, block: int) -> tuple[float, float]:
 
     starts = np.arange(0, len(sums), block)
     hits, rows = np.add.reduceat(sums, starts, axis=0).T
-    found = binomtest(int((hits > 0).sum()), int((rows > 0).sum())).proportion_ci(0.95, method="exact")
-    return float(found.low), float(found.high)
+    exact = binomtest(int((hits > 0).sum()), int((rows > 0).sum())).proportion_ci(0.95, method="exact")
+    return float(exact.low), float(exact.high)
 
 
 def resampled(series: np.ndarray, bootstrap: Bootstrap) -> np.ndarray:
@@ -215,10 +215,10 @@ def _block_length(sums: np.ndarray, estimator: Estimator, bootstrap: Bootstrap) 
     influence = jackknife(sums, estimator)
     influence = influence[np.isfinite(influence)]
     driven = politis_white_block(influence) if len(influence) > MIN_SESSIONS else 1.0
-    wanted = max(
+    length = max(
         _BLOCKS_PER_HORIZON * bootstrap.horizon if bootstrap.horizon > 1 else 1, n ** (1 / 3), driven
     )
-    return max(1, min(math.ceil(wanted), int(n * _LARGEST_BLOCK_SHARE)))
+    return max(1, min(math.ceil(length), int(n * _LARGEST_BLOCK_SHARE)))
 
 
 def _draw(sums: np.ndarray, block: int, bootstrap: Bootstrap) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Set `breakout` (seed 001): 30 core features here, 19 of `explosive` and 20 of `consolidation`."""
+"""Set `breakout` (the breakout design): 30 core features here, 19 of `explosive` and 20 of `consolidation`."""
 
 import polars as pl
 
@@ -8,7 +8,7 @@ from trademl_pipeline.features.consolidation import PATTERN_FEATURES, PATTERN_SE
 from trademl_pipeline.features.explosive import EBP_FEATURES, EBP_SERIES
 from trademl_pipeline.features.feature import Feature, Series, recursive_warmup
 
-SOURCE = "seed 001"
+SOURCE = "breakout"
 ADX_WARMUP = recursive_warmup(13 / 14, after=40)
 
 SERIES: tuple[Series, ...] = (

@@ -106,17 +106,20 @@ def _di(name: str, side: int) -> Feature:
 
 
 FEATURES: tuple[Feature, ...] = (
-    *(total_return(f"return_{n}", n, "seeds 000, 001, 002") for n in (1, 3, 5, 7, 20, 60)),
+    *(
+        total_return(f"return_{n}", n, "forecaster, breakout, pattern confidence")
+        for n in (1, 3, 5, 7, 20, 60)
+    ),
     Feature(
         name="log_return_1",
         expr=(pl.col("wealth") / op.lag("wealth", 1)).log(),
         formula="log(wealth / wealth of the session before)",
         warmup=1,
         unit="log ratio",
-        source="seeds 000, 004",
+        source="forecaster, hybrid",
     ),
     *(sma_distance(n) for n in (5, 20, 50)),
-    return_std("volatility_20", 20, "seeds 000, 004"),
+    return_std("volatility_20", 20, "forecaster, hybrid"),
     rsi(14),
     Feature(
         name="macd_histogram",
@@ -180,7 +183,7 @@ FEATURES: tuple[Feature, ...] = (
         formula="volume / mean20 volume; null where nothing traded",
         warmup=19,
         unit="ratio",
-        source="seeds 000, 001, 004",
+        source="forecaster, breakout, hybrid",
         low=0,
         high=20,
     ),
@@ -190,7 +193,7 @@ FEATURES: tuple[Feature, ...] = (
         formula="(high - low) / its mean20; null where nothing moved",
         warmup=19,
         unit="ratio",
-        source="seed 001",
+        source="breakout",
         low=0,
         high=20,
     ),
@@ -200,7 +203,7 @@ FEATURES: tuple[Feature, ...] = (
         formula="(close - low) / (high - low); 0.5 where high is low",
         warmup=0,
         unit="0-1",
-        source="seed 000",
+        source="forecaster",
         low=0,
         high=1,
     ),
@@ -210,7 +213,7 @@ FEATURES: tuple[Feature, ...] = (
         formula="(open + dividend) / close of the session before - 1",
         warmup=1,
         unit="ratio",
-        source="seed 004",
+        source="hybrid",
         low=-1,
     ),
 )

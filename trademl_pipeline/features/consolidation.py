@@ -1,4 +1,4 @@
-"""Set `breakout` (seed 001), third part: 20 features of the consolidation pattern that a session lies in.
+"""Set `breakout` (the breakout design), third part: 20 features of the consolidation pattern that a session lies in.
 
 The state machine gives one number per session, `pattern_age`: sessions since the pattern was activated, null
 outside of one. Everything else of a pattern is read at its activation: the channel is the range of the
@@ -9,7 +9,7 @@ Ten qualifying sessions in a row activate a pattern also where an older one is s
 with new boundaries. So the state at t depends on the last 130 sessions only, and a month computed alone equals
 the full run; a machine that waits for the older one to end would never forget how it was started.
 
-A window of a snapshot shows the same columns with the boundaries known at the snapshot also on the qualifying
+A window of an observation shows the same columns with the boundaries known at the observation also on the qualifying
 sessions (`patterns.pattern_view`, `sequences.breakout`); there `pattern_age` is negative: -1 on the last
 session before the activation.
 """
@@ -21,7 +21,7 @@ from trademl_pipeline.features.common import CLOSE, HIGH, LOW
 from trademl_pipeline.features.feature import Feature, Series, recursive_warmup
 from trademl_pipeline.features.rules import PatternRules
 
-SOURCE = "seed 001"
+SOURCE = "breakout"
 RULES = PatternRules()
 SLACK = 1e-9
 
@@ -47,7 +47,7 @@ def pattern_steps(rules: PatternRules = RULES, *, hindsight: bool = False) -> tu
     Args:
         rules: thresholds.
         hindsight: also mark the qualifying sessions of patterns that were activated later, with a negative
-            `pattern_age`. For windows of snapshots only, which lie at or after the activation.
+            `pattern_age`. For windows of pattern observations only, which lie at or after the activation.
     """
 
     def at_activation(x: pl.Expr) -> pl.Expr:

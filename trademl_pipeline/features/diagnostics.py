@@ -33,11 +33,11 @@ class Values:
         """The values of a frame's features (None: all float columns); values stay what they are."""
         if isinstance(frame, Values):
             return frame
-        found = {}
+        sorted_values = {}
         for name in feature_columns(frame) if names is None else names:
             x = frame[name].to_numpy()
-            found[name] = np.sort(x[~np.isnan(x)])
-        return cls(frame.height, found)
+            sorted_values[name] = np.sort(x[~np.isnan(x)])
+        return cls(frame.height, sorted_values)
 
     def missing(self, name: str) -> float | None:
         """Share of the rows without a value; None where there are no rows."""
@@ -106,13 +106,13 @@ def drift(
     rows = []
     for name, b in now.columns.items():
         a = before.columns[name]
-        told = len(a) > 0 and len(b) > 0
-        spread = a.std() if told else 0.0
+        comparable = len(a) > 0 and len(b) > 0
+        spread = a.std() if comparable else 0.0
         rows.append(
             {
                 "feature": name,
-                "psi": _stability(a, b) if told else None,
-                "ks": _distance(a, b) if told else None,
+                "psi": _stability(a, b) if comparable else None,
+                "ks": _distance(a, b) if comparable else None,
                 "null_share_change": (now.missing(name) or 0.0) - (before.missing(name) or 0.0),
                 "mean_shift": (b.mean() - a.mean()) / spread if spread > 0 else None,
             }

@@ -31,7 +31,7 @@ class Plan:
 
 
 def stages(
-    wanted: Iterable[str], declared: Mapping[str, Feature | Series], given: Iterable[str]
+    names: Iterable[str], declared: Mapping[str, Feature | Series], given: Iterable[str]
 ) -> list[list[Feature | Series]]:
     """Sort what the wanted names need into stages: each reads only the panel and earlier stages.
 
@@ -54,7 +54,7 @@ def stages(
         open_names.pop()
         return level[name]
 
-    for name in wanted:
+    for name in names:
         visit(name)
     depth = max(level.values(), default=0)
     return [[declared[n] for n, at in level.items() if at == stage] for stage in range(1, depth + 1)]
@@ -63,15 +63,15 @@ def stages(
 def inputs(name: str, declared: Mapping[str, Feature | Series], given: Iterable[str]) -> tuple[str, ...]:
     """The panel columns that a declared name is made from in the end, AGE aside, sorted."""
     panel = set(given)
-    found: set[str] = set()
+    panel_columns: set[str] = set()
     todo = list(declared[name].reads)
     while todo:
         read = todo.pop()
         if read in panel:
-            found.add(read)
+            panel_columns.add(read)
         else:
             todo.extend(declared[read].reads)
-    return tuple(sorted(found - {AGE}))
+    return tuple(sorted(panel_columns - {AGE}))
 
 
 def symbol_blocks(panel: pl.DataFrame, rows: int) -> list[pl.DataFrame]:

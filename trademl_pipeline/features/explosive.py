@@ -1,4 +1,4 @@
-"""Set `breakout` (seed 001), second part: 19 features of the explosive-breakout predictor (EBP).
+"""Set `breakout` (the breakout design), second part: 19 features of the explosive-breakout predictor (EBP).
 
 Five scores (compression, volume accumulation, dormant energy, bid pressure, time in consolidation) and their
 composite. The runs are counted up to a cap, so that no value needs more than the sessions it declares.
@@ -10,7 +10,7 @@ from trademl_pipeline.features import operators as op
 from trademl_pipeline.features.common import VOLUME, R
 from trademl_pipeline.features.feature import Feature, Series
 
-SOURCE = "seed 001"
+SOURCE = "breakout"
 DAYS_CAP = 80  # cci_days_factor reaches its maximum of 2 there
 CONSOLIDATION_CAP = 120
 

@@ -1,10 +1,10 @@
-"""Set `forecast` (seed 000): 21 features of price, volatility, momentum, trend, volume and range."""
+"""Set `forecast` (the forecaster design): 21 features of price, volatility, momentum, trend, volume and range."""
 
 from trademl_pipeline.features import operators as op
 from trademl_pipeline.features.common import BY_NAME, CLOSE, also, return_std, total_return
 from trademl_pipeline.features.feature import Feature, Series
 
-SOURCE = "seed 000"
+SOURCE = "forecaster"
 
 SERIES: tuple[Series, ...] = ()
 

@@ -1,4 +1,4 @@
-"""Set `indicators` (seed 004): 60 technical indicators. TA-Lib is the reference for each that it has."""
+"""Set `indicators` (the hybrid design): 60 technical indicators. TA-Lib is the reference for each that it has."""
 
 import math
 
@@ -22,7 +22,7 @@ from trademl_pipeline.features.common import (
 from trademl_pipeline.features.feature import Feature, Series, recursive_warmup
 from trademl_pipeline.features.forecast import MOMENTUM_10
 
-SOURCE = "seed 004"
+SOURCE = "hybrid"
 
 _typical = pl.col("typical_price")
 _flow = _typical * VOLUME

@@ -1,4 +1,4 @@
-"""Set `pattern` (seed 002): 17 features that meta-labelling judges technical signals by."""
+"""Set `pattern` (the pattern confidence design): 17 features that meta-labelling judges technical signals by."""
 
 import polars as pl
 
@@ -6,7 +6,7 @@ from trademl_pipeline.features import operators as op
 from trademl_pipeline.features.common import BY_NAME, VOLUME, R, also
 from trademl_pipeline.features.feature import Feature, Series, recursive_warmup
 
-SOURCE = "seed 002"
+SOURCE = "pattern confidence"
 
 ALPHA, BETA, TARGET_SESSIONS = 0.05, 0.90, 250
 

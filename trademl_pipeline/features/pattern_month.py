@@ -47,14 +47,14 @@ def pattern_month(bars: pl.DataFrame, month: str, rules: PatternRules = RULES) -
     per_share = panel.select(pl.col("traded_close") / pl.col("close")).to_series()
     rows = active_rows(values, rules)
     at, session = rows["row"], panel["session"]
-    found = rows.with_columns(
+    patterns = rows.with_columns(
         session.gather(rows["start_row"]).alias("start"),
         session.gather(rows["activation_row"]).alias("activation"),
         *(rows[b] * per_share.gather(at) for b in ("upper", "lower", "power")),
         *(values[step].gather(at).alias(name) for name, step in BASELINES.items()),
     )
     return (
-        found.filter(pl.col("session").is_between(*month_bounds(month)))
+        patterns.filter(pl.col("session").is_between(*month_bounds(month)))
         .join(clock(bars), on=["symbol", "session"], how="left")
         .select(
             "symbol",

@@ -1,4 +1,4 @@
-"""The consolidation patterns: one row per pattern, one per snapshot, and the view that their windows have."""
+"""The consolidation patterns: one row per pattern, one per observation, and the view that their windows have."""
 
 import numpy as np
 import polars as pl
@@ -20,7 +20,7 @@ def with_rules(rules: PatternRules, *, hindsight: bool = False) -> dict[str, Fea
 BOUNDARIES = ("pattern_age", "pattern_upper", "pattern_lower", "pattern_power")
 
 
-def snapshots(panel: pl.DataFrame, rules: PatternRules = RULES) -> pl.DataFrame:
+def pattern_observations(panel: pl.DataFrame, rules: PatternRules = RULES) -> pl.DataFrame:
     """Every session on which a pattern was active.
 
     Args:
@@ -65,38 +65,38 @@ def consolidations(bars: pl.DataFrame, rules: PatternRules = RULES) -> pl.DataFr
         how="left",
         maintain_order="left",
     )["traded"]
-    marked = snapshots(panel, rules)
-    found = marked.group_by("activation_row", maintain_order=True).agg(
+    marked = pattern_observations(panel, rules)
+    patterns = marked.group_by("activation_row", maintain_order=True).agg(
         pl.col("symbol", "start_row", "upper", "lower", "power").first(),
         pl.col("row").last().alias("last_row"),
     )
-    activation, last = found["activation_row"].to_numpy(), found["last_row"].to_numpy()
+    activation, last = patterns["activation_row"].to_numpy(), patterns["last_row"].to_numpy()
     close, age = panel["close"].to_numpy(), panel[AGE].to_numpy()
     after = np.minimum(last + 1, panel.height - 1)
     open_still = (last + 1 >= panel.height) | (age[after] == 0)
-    renewed = np.isin(after, activation) & (close[after] <= found["power"].to_numpy())
-    renewed &= (close[after] >= found["lower"].to_numpy()) & (after - activation < rules.max_sessions)
+    renewed = np.isin(after, activation) & (close[after] <= patterns["power"].to_numpy())
+    renewed &= (close[after] >= patterns["lower"].to_numpy()) & (after - activation < rules.max_sessions)
     outcome = np.select(
         [
             open_still,
             renewed,
-            close[after] > found["power"].to_numpy(),
-            close[after] < found["lower"].to_numpy(),
+            close[after] > patterns["power"].to_numpy(),
+            close[after] < patterns["lower"].to_numpy(),
         ],
         ["open", "renewed", "breakout", "breakdown"],
         "expired",
     )
     session = panel["session"]
     per_share = pl.Series(raw.to_numpy()[activation] / close[activation])
-    return found.select(
+    return patterns.select(
         "symbol",
-        session.gather(found["start_row"]).alias("start"),
+        session.gather(patterns["start_row"]).alias("start"),
         session.gather(activation).alias("activation"),
         session.gather(last).alias("last_active"),
         pl.Series("active_sessions", last - activation + 1, dtype=pl.Int32),
         pl.when(pl.Series(~open_still)).then(session.gather(after)).alias("ended"),
         pl.Series("outcome", outcome),
-        *(found[b] * per_share for b in ("upper", "lower", "power")),
+        *(patterns[b] * per_share for b in ("upper", "lower", "power")),
     )
 
 
@@ -104,7 +104,7 @@ def pattern_view(panel: pl.DataFrame, rules: PatternRules = RULES) -> pl.DataFra
     """The pattern features as windows see them on the qualifying sessions before an activation.
 
     A row before an activation shows what became known at the activation. Read such rows only in windows of that
-    pattern's snapshots, which lie at or after the activation (see `sequences.breakout`).
+    pattern's pattern observations, which lie at or after the activation (see `sequences.breakout`).
 
     Returns:
         symbol, session and the 20 pattern features, one row per panel row.

@@ -46,8 +46,10 @@ def index_of_history(reference: pl.DataFrame | None, day: date) -> ReferenceName
     if reference is None:
         return names
     past = reference.filter(pl.col("session") <= day)
-    held = {s: past.filter(pl.col("symbol") == s)["session"].n_unique() for s in (names.index, INDEX_SYMBOL)}
-    if held[names.index] >= max(1, _ENOUGH_OF_INDEX * held[INDEX_SYMBOL]):
+    sessions_of = {
+        s: past.filter(pl.col("symbol") == s)["session"].n_unique() for s in (names.index, INDEX_SYMBOL)
+    }
+    if sessions_of[names.index] >= max(1, _ENOUGH_OF_INDEX * sessions_of[INDEX_SYMBOL]):
         return names
     return ReferenceNames(index=INDEX_SYMBOL)
 
@@ -143,11 +145,11 @@ def reference_clock(
     known = [rows.sort("_row")["knowledge_time"]]
     if universe is not None and "sector_wealth" in columns:
         funds = _latest(bars, "symbol").rename({"symbol": "_sector"})
-        own = keys.with_columns(_sector_of(keys, universe)).with_row_index("_row").sort("session")
-        own = own.select("_row", "session", "_sector").join_asof(
+        sector_clock = keys.with_columns(_sector_of(keys, universe)).with_row_index("_row").sort("session")
+        sector_clock = sector_clock.select("_row", "session", "_sector").join_asof(
             funds, on="session", by="_sector", check_sortedness=False
         )
-        known.append(own.sort("_row")["knowledge_time"].alias("_of_sector"))
+        known.append(sector_clock.sort("_row")["knowledge_time"].alias("_of_sector"))
     return pl.DataFrame(known).select(pl.max_horizontal(pl.all()).alias("knowledge_time")).to_series()
 
 
@@ -172,7 +174,7 @@ def _sector_of(panel: pl.DataFrame, universe: pl.DataFrame) -> pl.Series:
             )
         return panel.join(sectors, on="symbol", how="left", maintain_order="left")["_sector"]
     rows = panel.select("symbol", "session").with_row_index("_row").sort("session")
-    found = rows.join_asof(
+    dated = rows.join_asof(
         sectors.sort("start_date"),
         left_on="session",
         right_on="start_date",
@@ -180,4 +182,4 @@ def _sector_of(panel: pl.DataFrame, universe: pl.DataFrame) -> pl.Series:
         strategy="backward",
         check_sortedness=False,
     )
-    return found.sort("_row")["_sector"]
+    return dated.sort("_row")["_sector"]

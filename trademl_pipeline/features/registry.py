@@ -65,8 +65,8 @@ def warmup(name: str) -> int:
 
 def feature_inputs(name: str) -> tuple[str, ...]:
     """Panel columns that a feature is made from, e.g. ("close", "volume"), sorted."""
-    found = {c.removeprefix("traded_") for c in inputs(name, DECLARED, PANEL_COLUMNS)}
-    return tuple(sorted(found - {SPLIT}))
+    columns = {c.removeprefix("traded_") for c in inputs(name, DECLARED, PANEL_COLUMNS)}
+    return tuple(sorted(columns - {SPLIT}))
 
 
 def reference_inputs(name: str) -> tuple[str, ...]:

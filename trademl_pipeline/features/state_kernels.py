@@ -2,7 +2,7 @@
 
 Same invariant as in `window_kernels`: out[i] depends on the same symbol's rows up to i. `age[i]` is the number of rows
 that the symbol has before row i; at age 0 every state starts afresh. The one exception is what is asked to look ahead
-by name: `hindsight`, and a negative `offset`, which only windows of pattern snapshots use.
+by name: `hindsight`, and a negative `offset`, which only windows of pattern observations use.
 """
 
 import math
@@ -23,7 +23,7 @@ def recursion(x, age, gain, decay, n, scale):
         gain: factor of the new value.
         decay: factor of the state.
         n: values that seed the state.
-        scale: factor of the seed's sum, 1 / n for their mean.
+        scale: factor of the design's sum, 1 / n for their mean.
     """
     rows = x.size
     out = np.empty(rows)

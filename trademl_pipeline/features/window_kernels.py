@@ -118,25 +118,27 @@ def window_covariance(x, y, age, n, over_variance):
     mean_x = window_sum(x, age, n, n)
     mean_y = window_sum(y, age, n, n)
     both = np.empty(BLOCK)
-    own = np.empty(BLOCK)
+    variance = np.empty(BLOCK)
     for start in range(n - 1, rows, BLOCK):
         m = min(BLOCK, rows - start)
         mx = mean_x[start : start + m]
         my = mean_y[start : start + m]
         both[:m] = 0.0
-        own[:m] = 0.0
+        variance[:m] = 0.0
         for j in range(n):
             xs = x[start - j : start - j + m]
             ys = y[start - j : start - j + m]
             for i in range(m):
                 d = ys[i] - my[i]
                 both[i] += (xs[i] - mx[i]) * d
-                own[i] += d * d
+                variance[i] += d * d
         for i in range(m):
             if age[start + i] >= n - 1:
                 if over_variance:
-                    least = 1e-12 * abs(my[i])
-                    out[start + i] = both[i] / own[i] if own[i] > n * least * least else np.nan
+                    threshold = 1e-12 * abs(my[i])
+                    out[start + i] = (
+                        both[i] / variance[i] if variance[i] > n * threshold * threshold else np.nan
+                    )
                 else:
                     out[start + i] = both[i] / n
     return out
@@ -204,11 +206,11 @@ def window_moments(x, age, n, order, divisor, root):
                         acc[i] += d * d * d
         for i in range(m):
             if age[start + i] >= n - 1:
-                least = 1e-12 * abs(mean[i])
+                threshold = 1e-12 * abs(mean[i])
                 if order == 2:
-                    least *= least
+                    threshold *= threshold
                 value = acc[i] / divisor
-                if order < 3 and value <= least:
+                if order < 3 and value <= threshold:
                     value = 0.0
                 out[start + i] = math.sqrt(value) if root else value
     return out

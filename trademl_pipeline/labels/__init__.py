@@ -1,7 +1,7 @@
 """Labels: targets with the interval of sessions whose prices they read."""
 
 from trademl_pipeline.labels.barrier import triple_barrier_labels
-from trademl_pipeline.labels.breakout import CLASSES, STRATEGIC_VALUES, RaceRules, breakout_labels
+from trademl_pipeline.labels.breakout import CLASSES, STRATEGIC_VALUES, FirstPassageRules, breakout_labels
 from trademl_pipeline.labels.direction import direction_labels
 from trademl_pipeline.labels.forward import forecast_labels, forward_labels
 from trademl_pipeline.labels.horizon import LabelInputError
@@ -14,8 +14,8 @@ __all__ = [
     "CLASSES",
     "STRATEGIC_VALUES",
     "TARGETS",
+    "FirstPassageRules",
     "LabelInputError",
-    "RaceRules",
     "Target",
     "breakout_labels",
     "direction_labels",

@@ -1,4 +1,5 @@
-"""Breakout classes K0-K5 (seed 001): the race between gains and failure after each snapshot of a pattern."""
+"""Breakout classes K0-K5 (the breakout design): the first-passage label between gains and failure after each
+observation of a pattern."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -7,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from trademl_pipeline.features.consolidation import RULES
-from trademl_pipeline.features.patterns import snapshots
+from trademl_pipeline.features.patterns import pattern_observations
 from trademl_pipeline.features.prepare import prepare
 from trademl_pipeline.features.rules import PatternRules
 from trademl_pipeline.labels.horizon import KEY, Clock, Sessions
@@ -19,11 +20,11 @@ _UNDECIDED: Final = -1
 
 
 @dataclass(frozen=True)
-class RaceRules:
-    """The rules of the race between the classes.
+class FirstPassageRules:
+    """The rules of the first-passage label between the classes.
 
     Attributes:
-        horizon: sessions after the snapshot.
+        horizon: sessions after the observation.
         grace: the pattern fails when a low is at or below `grace` times its lower boundary.
         gains: highs of classes K1, K2, ... above the upper boundary, as shares of it.
     """
@@ -37,7 +38,7 @@ def breakout_labels(
     bars: pl.DataFrame,
     *,
     rules: PatternRules = RULES,
-    race: RaceRules | None = None,
+    first_passage: FirstPassageRules | None = None,
     sessions: Sessions = None,
 ) -> pl.DataFrame:
     """The class of every snapshot: each active session of each consolidation pattern.
@@ -49,50 +50,50 @@ def breakout_labels(
     Args:
         bars: as for `features.compute`.
         rules: thresholds of the patterns.
-        race: horizon, grace and gains; None takes the defaults of `RaceRules`.
+        first_passage: horizon, grace and gains; None takes the defaults of `FirstPassageRules`.
         sessions: the exchange's sessions up to the end of the history; None takes those on which anything
             traded.
 
     Returns:
-        symbol, session (of the snapshot), label_start, label_end (the last session read), forward_return
-        (log total return from the snapshot's close to the last close read), best_gain (highest price before
-        the failure or the horizon, the snapshot's close included, / upper - 1), target (Int8, index into
+        symbol, session (of the observation), label_start, label_end (the last session read), forward_return
+        (log total return from the observation's close to the last close read), best_gain (highest price before
+        the failure or the horizon, the observation's close included, / upper - 1), target (Int8, index into
         `CLASSES`), last_price (the symbol had stopped trading before label_end); sorted by symbol and session.
     """
-    race = race or RaceRules()
+    first_passage = first_passage or FirstPassageRules()
     panel = prepare(bars)
     clock = Clock.of(panel, sessions)
-    marked = snapshots(panel, rules)
+    marked = pattern_observations(panel, rules)
     start = marked["row"].to_numpy()
     upper, lower = marked["upper"].to_numpy(), marked["lower"].to_numpy()
-    last, complete = (a[start] for a in clock.last_row(race.horizon))
+    last, complete = (a[start] for a in clock.last_row(first_passage.horizon))
     high, low = panel["high"].to_numpy(), panel["low"].to_numpy()
     wealth = np.log(panel["wealth"].to_numpy())
 
     target = np.full(len(start), _UNDECIDED, dtype=np.int8)
-    end = clock.index[start] + race.horizon
+    end = clock.index[start] + first_passage.horizon
     stop = last.copy()
     best = np.zeros(len(start), dtype=np.int8)
     top = panel["close"].to_numpy()[start]
-    racing = np.arange(len(start))
-    for ahead in range(1, race.horizon + 1):
-        racing = racing[start[racing] + ahead <= last[racing]]
-        if racing.size == 0:
+    open_rows = np.arange(len(start))
+    for ahead in range(1, first_passage.horizon + 1):
+        open_rows = open_rows[start[open_rows] + ahead <= last[open_rows]]
+        if open_rows.size == 0:
             break
-        row = start[racing] + ahead
-        failed = low[row] <= race.grace * lower[racing]
-        held = racing[~failed]
-        top[held] = np.maximum(top[held], high[start[held] + ahead])
-        for rank, gain in enumerate(race.gains, start=1):
-            reached = ~failed & (high[row] >= (1 + gain) * upper[racing])
-            best[racing[reached]] = np.maximum(best[racing[reached]], rank)
-        won = best[racing] == len(race.gains)
-        decided = racing[failed | won]
+        row = start[open_rows] + ahead
+        failed = low[row] <= first_passage.grace * lower[open_rows]
+        standing = open_rows[~failed]
+        top[standing] = np.maximum(top[standing], high[start[standing] + ahead])
+        for rank, gain in enumerate(first_passage.gains, start=1):
+            reached = ~failed & (high[row] >= (1 + gain) * upper[open_rows])
+            best[open_rows[reached]] = np.maximum(best[open_rows[reached]], rank)
+        won = best[open_rows] == len(first_passage.gains)
+        decided = open_rows[failed | won]
         target[decided] = best[decided]
-        target[racing[failed & (best[racing] == 0)]] = FAILED
+        target[open_rows[failed & (best[open_rows] == 0)]] = FAILED
         stop[decided] = start[decided] + ahead
         end[decided] = clock.index[stop[decided]]
-        racing = racing[~(failed | won)]
+        open_rows = open_rows[~(failed | won)]
     at_end = (target == _UNDECIDED) & complete
     target[at_end] = best[at_end]
 

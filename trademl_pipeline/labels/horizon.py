@@ -49,12 +49,12 @@ class Clock:
         Raises:
             LabelInputError: the panel has sessions that the calendar lacks.
         """
-        own = panel.select(pl.col("session").unique().sort())
-        frame = own
+        panel_sessions = panel.select(pl.col("session").unique().sort())
+        frame = panel_sessions
         if sessions is not None:
             frame = pl.DataFrame({"session": sessions}).cast({"session": panel.schema["session"]})
             frame = frame.select(pl.col("session").unique().sort())
-            strange = own.join(frame, on="session", how="anti")
+            strange = panel_sessions.join(frame, on="session", how="anti")
             if strange.height:
                 raise LabelInputError(
                     f"the calendar lacks {strange.height} sessions of the panel, e.g. {strange['session'].min()}"

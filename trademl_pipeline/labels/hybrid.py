@@ -1,4 +1,5 @@
-"""Targets of several tasks at once (seed 004): returns over three horizons, direction, size, volatility, risk."""
+"""Targets of several tasks at once (the hybrid design): returns over three horizons, direction, size, volatility,
+risk."""
 
 from typing import Final
 

@@ -37,7 +37,7 @@ def label_month(bars: pl.DataFrame, target: Target, month: str) -> pl.DataFrame:
     market = bars.group_by(pl.col("session").alias("label_end")).agg(
         pl.col("knowledge_time").max().alias("_market")
     )
-    own = bars.sort("session").select(
+    symbol_clock = bars.sort("session").select(
         "symbol",
         pl.col("session").alias("_read"),
         pl.col("knowledge_time").cum_max().over("symbol").alias("_own"),
@@ -45,7 +45,7 @@ def label_month(bars: pl.DataFrame, target: Target, month: str) -> pl.DataFrame:
     return (
         labels.join(market, on="label_end", how="left")
         .sort("label_end")
-        .join_asof(own, left_on="label_end", right_on="_read", by="symbol", check_sortedness=False)
+        .join_asof(symbol_clock, left_on="label_end", right_on="_read", by="symbol", check_sortedness=False)
         .with_columns(
             pl.lit(target.horizon).cast(pl.Int16).alias("horizon"),
             pl.max_horizontal("_market", "_own").alias("knowledge_time"),

@@ -27,10 +27,11 @@ class Target:
         compute: `compute(bars, sessions)`: symbol, session, label_start, label_end, last_price and the values,
             one row per symbol and session. Bars as for `features.compute`; sessions are the exchange's up to
             the end of the bars, None for those on which anything traded.
-        described: what each value is, with its unit.
+        column_docs: what each value is, with its unit.
         nullable: values that may be missing in a row.
         classes: for columns of classes, the name of each code, from the lowest.
-        decisions: "sessions": every session has a label; "snapshots": active sessions of consolidation patterns.
+        decisions: "sessions": every session has a label; "pattern_observations": active sessions of consolidation
+            patterns.
         source: where the definition comes from.
     """
 
@@ -40,10 +41,10 @@ class Target:
     horizon: int
     lookback: int
     compute: Compute
-    described: Mapping[str, str]
+    column_docs: Mapping[str, str]
     nullable: frozenset[str] = frozenset()
     classes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
-    decisions: Literal["sessions", "snapshots"] = "sessions"
+    decisions: Literal["sessions", "pattern_observations"] = "sessions"
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -57,7 +58,7 @@ class Target:
                 "1 session ahead and 0 back"
             )
         for what, names in (
-            ("described", self.described),
+            ("column_docs", self.column_docs),
             ("nullable", self.nullable),
             ("classes", self.classes),
         ):
@@ -66,7 +67,7 @@ class Target:
                 raise ValueError(
                     f"target {self.name}: {what} names {', '.join(unknown)}, not among its values"
                 )
-        silent = sorted(set(self.values) - set(self.described))
+        silent = sorted(set(self.values) - set(self.column_docs))
         if silent:
             raise ValueError(f"target {self.name}: describe {', '.join(silent)}: what it is, and its unit")
 

@@ -8,7 +8,7 @@ import polars as pl
 from trademl_pipeline.features.consolidation import PATTERN_WARMUP
 from trademl_pipeline.features.registry import warmup
 from trademl_pipeline.labels.barrier import triple_barrier_labels
-from trademl_pipeline.labels.breakout import CLASSES, RaceRules, breakout_labels
+from trademl_pipeline.labels.breakout import CLASSES, FirstPassageRules, breakout_labels
 from trademl_pipeline.labels.direction import direction_labels
 from trademl_pipeline.labels.forward import forecast_labels
 from trademl_pipeline.labels.hybrid import HORIZONS, hybrid_labels
@@ -28,13 +28,13 @@ DIRECTION = Target(
     horizon=5,
     lookback=VOLATILITY_WARMUP,
     compute=lambda bars, sessions: direction_labels(bars, horizon=5, k=0.5, sessions=sessions),
-    described={
+    column_docs={
         "forward_return": f"{_LOG} over the next 5 sessions",
         "threshold": "half width of the Hold band: 0.5 volatility_20 sqrt(5), known at the decision",
         "target": "sell 0, hold 1, buy 2",
     },
     classes={"target": SIDES},
-    source="seed 003",
+    source="direction",
 )
 
 FORECAST = Target(
@@ -46,31 +46,31 @@ FORECAST = Target(
     horizon=30,
     lookback=0,
     compute=lambda bars, sessions: forecast_labels(bars, horizons=(1, 30), sessions=sessions),
-    described={
+    column_docs={
         "forward_return": f"{_LOG} over the next session, = return_1",
         "return_1": f"{_LOG} over the next session",
         "volatility_1": _RMS.format(1),
         "return_30": f"{_LOG} over the next 30 sessions",
         "volatility_30": _RMS.format(30),
     },
-    source="seed 000",
+    source="forecaster",
 )
 
 BREAKOUT = Target(
     name="breakout",
-    title="What became of a consolidation within 100 sessions of a snapshot: K0 to K5",
+    title="What became of a consolidation within 100 sessions of an observation: K0 to K5",
     values={"forward_return": pl.Float64, "best_gain": pl.Float64, "target": pl.Int8},
-    horizon=RaceRules().horizon,
+    horizon=FirstPassageRules().horizon,
     lookback=PATTERN_WARMUP,
     compute=lambda bars, sessions: breakout_labels(bars, sessions=sessions),
-    described={
-        "forward_return": f"{_LOG} from the snapshot to the session that decided its class",
+    column_docs={
+        "forward_return": f"{_LOG} from the observation to the session that decided its class",
         "best_gain": "highest price before the failure or the horizon / upper boundary - 1",
         "target": "class 0 to 5: stagnant, gains of 5, 15, 35, 75 % above the upper boundary, failed",
     },
     classes={"target": dict(enumerate(CLASSES))},
-    decisions="snapshots",
-    source="seed 001",
+    decisions="pattern_observations",
+    source="breakout",
 )
 
 PATTERN = Target(
@@ -80,7 +80,7 @@ PATTERN = Target(
     horizon=HORIZON,
     lookback=LOOKBACK,
     compute=lambda bars, sessions: pattern_validations(bars, sessions=sessions),
-    described={
+    column_docs={
         "forward_return": f"{_LOG} over the next 5 sessions",
         "momentum_persistence": "1: most of the next 5 returns keep the sign of mean5 r; null: no trigger",
         "volatility_regime": "1: volatility goes where its regime change points; null: no trigger",
@@ -89,7 +89,7 @@ PATTERN = Target(
     },
     nullable=frozenset(FEATURE_OF),
     classes={name: {0: "failed", 1: "came true"} for name in FEATURE_OF},
-    source="seed 002",
+    source="pattern confidence",
 )
 
 HYBRID = Target(
@@ -105,7 +105,7 @@ HYBRID = Target(
     horizon=HORIZONS[-1],
     lookback=VOLATILITY_WARMUP,
     compute=lambda bars, sessions: hybrid_labels(bars, sessions=sessions),
-    described={
+    column_docs={
         "forward_return": f"{_LOG} over the next 24 sessions, = return_24",
         **{f"return_{h}": f"{_LOG} over the next {h} sessions" for h in HORIZONS},
         "threshold": "half width of the Hold band: 0.5 volatility_20 sqrt(24), known at the decision",
@@ -115,7 +115,7 @@ HYBRID = Target(
         "drawdown_24": "deepest log return below the decision's close, on closes; 0 or less",
     },
     classes={"target": SIDES},
-    source="seed 004",
+    source="hybrid",
 )
 
 TRIPLE_BARRIER = Target(
@@ -128,7 +128,7 @@ TRIPLE_BARRIER = Target(
     horizon=10,
     lookback=VOLATILITY_WARMUP,
     compute=lambda bars, sessions: triple_barrier_labels(bars, horizon=10, sessions=sessions),
-    described={
+    column_docs={
         "forward_return": f"{_LOG} up to the touch or the horizon",
         "threshold_up": "upper barrier as a log return: volatility_20 sqrt(10)",
         "threshold_down": "lower barrier as a log return",

@@ -1,4 +1,4 @@
-"""Pattern validations (seed 002): did the market do within 5 sessions what a pattern feature said?
+"""Pattern validations (the pattern confidence design): did the market do within 5 sessions what a pattern feature said?
 
 Each of the four is defined only where its trigger fires: the feature's percentile rank among its own last 250
 sessions is above 0.70. The trigger reads nothing after t, and never the whole sample.
@@ -52,13 +52,13 @@ def _next(column: str) -> pl.Expr:
 def _outcomes() -> dict[str, pl.Expr]:
     """For each validation whether it came true; null where the next sessions cannot tell."""
     drift, moves = pl.col("drift_sign_5"), _next("rises") + _next("falls")
-    kept = pl.when(drift > 0).then(_next("rises")).when(drift < 0).then(_next("falls"))
+    same_sign = pl.when(drift > 0).then(_next("rises")).when(drift < 0).then(_next("falls"))
     n = _next("returns")
     variance = (_next("sum_r2") - _next("sum_r") ** 2 / n) / (n - 1)
     std = pl.when(n >= 2).then(variance.clip(lower_bound=0.0).sqrt())
     ahead = (pl.col("wealth_end") / pl.col("wealth") - 1).sign()
     return {
-        "momentum_persistence": pl.when(moves > 0).then(kept / moves > KEPT_SHARE),
+        "momentum_persistence": pl.when(moves > 0).then(same_sign / moves > KEPT_SHARE),
         "volatility_regime": (std > pl.col("usual_std_5")) == (pl.col("volatility_regime_change") > 0),
         "trend_exhaustion": ahead * pl.col("return_10").sign() < 0,
         "volume_divergence": ahead * pl.col("return_5").sign() < 0,

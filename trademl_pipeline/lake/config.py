@@ -90,9 +90,9 @@ class LakeConfig:
             raise LakeConfigError(f"lake retries must be at least 1, got {self.retries}")
 
     def __repr__(self) -> str:
-        shown = self.catalog if self.kind == "sqlite" else "postgres:<hidden>"
+        catalog = self.catalog if self.kind == "sqlite" else "postgres:<hidden>"
         return (
-            f"LakeConfig(catalog={shown!r}, data_path={self.data_path!r}, s3={self.s3!r}, "
+            f"LakeConfig(catalog={catalog!r}, data_path={self.data_path!r}, s3={self.s3!r}, "
             f"retries={self.retries})"
         )
 
@@ -110,7 +110,9 @@ class LakeConfig:
         """The text without the connection string, passwords and secret keys of this configuration."""
         secrets = [self.s3.secret or ""] if self.s3 else []
         if self.kind == "postgres":
-            for written in (found for pattern in _PASSWORDS for found in pattern.findall(self.location)):
+            for written in (
+                password for pattern in _PASSWORDS for password in pattern.findall(self.location)
+            ):
                 secrets += [written, unquote(written), re.sub(r"\\(.)", r"\1", written)]
             text = text.replace(self.location, "<connection string>")
         for secret in sorted(filter(None, secrets), key=len, reverse=True):

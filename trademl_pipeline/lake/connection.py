@@ -178,9 +178,9 @@ def load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:
 def _packaged_extension(name: str) -> Path | None:
     spec = importlib.util.find_spec(f"duckdb_extension_{name}")
     for folder in (spec.submodule_search_locations or []) if spec else []:
-        found = sorted(Path(folder).rglob(f"v{duckdb.__version__}/{name}.duckdb_extension"))
-        if found:
-            return found[0]
+        candidates = sorted(Path(folder).rglob(f"v{duckdb.__version__}/{name}.duckdb_extension"))
+        if candidates:
+            return candidates[0]
     return None
 
 

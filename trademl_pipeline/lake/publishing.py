@@ -206,9 +206,9 @@ def _replace(
 ) -> tuple[pl.DataFrame, bool]:
     """Put the frame in the month's place. Returns the rows before, and whether it was there already."""
     schema = partition.schema
-    made = tables.ensure_table(connection, schema)
-    old = schema.empty() if made else _read_back(connection, partition)
-    if not made and data_version(schema, old) == partition.version:
+    created = tables.ensure_table(connection, schema)
+    old = schema.empty() if created else _read_back(connection, partition)
+    if not created and data_version(schema, old) == partition.version:
         return old, True
     table = tables.qualified(schema.name)
     if old.height:

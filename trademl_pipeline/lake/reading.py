@@ -43,12 +43,12 @@ def read(
     """
     name = table_name(table)
     stored = tables.require_columns(connection, name, snapshot)
-    wanted = _wanted(table, stored, columns, with_month)
+    selected = _wanted(table, stored, columns, with_month)
     order = _order(connection, table, stored)
     where, parameters = _where(name, stored, months, symbols)
-    fetched = list(dict.fromkeys([*wanted, *order]))
+    fetched = list(dict.fromkeys([*selected, *order]))
     frame = tables.fetch(connection, name, fetched, where, parameters, snapshot)
-    return (frame.sort(order, maintain_order=True) if order else frame).select(wanted)
+    return (frame.sort(order, maintain_order=True) if order else frame).select(selected)
 
 
 def describe(

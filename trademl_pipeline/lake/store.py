@@ -243,15 +243,15 @@ class Lake:
             MissingSnapshotError: the snapshot has expired or never was.
         """
         recorded = self._engine.query("recorded data versions", lambda c: reading.versions(c, snapshot))
-        found: dict[str, dict[str, str]] = {}
+        versions: dict[str, dict[str, str]] = {}
         for schema, (first, last) in tables:
             months = [m for m in self.months(schema, snapshot=snapshot) if first <= m <= last]
-            found[schema.name] = {
+            versions[schema.name] = {
                 month: recorded.get((schema.name, month))
                 or self.data_version(schema, month, snapshot=snapshot)
                 for month in months
             }
-        return found
+        return versions
 
     def tables(self) -> list[str]:
         """Names of the tables, sorted."""

@@ -85,28 +85,28 @@ def ensure_table(connection: duckdb.DuckDBPyConnection, schema: TableSchema) -> 
         SchemaMismatchError: the table has columns that the schema lacks, whose types differ, or that were
             added without being nullable (the months before have no values for them); the message names them.
     """
-    wanted = {name: SQL_TYPES[dtype] for name, dtype in schema.columns.items()} | {MONTH: "VARCHAR"}
+    declared = {name: SQL_TYPES[dtype] for name, dtype in schema.columns.items()} | {MONTH: "VARCHAR"}
     stored = stored_columns(connection, schema.name)
     table = qualified(schema.name)
     if stored is None:
         never_null = {*schema.key, MONTH}
         columns = ", ".join(
             f"{identifier(name)} {kind}{' NOT NULL' if name in never_null else ''}"
-            for name, kind in wanted.items()
+            for name, kind in declared.items()
         )
         connection.execute(f"CREATE TABLE {table} ({columns})")
         connection.execute(f"ALTER TABLE {table} SET PARTITIONED BY ({MONTH})")
         _record(connection, schema)
         return True
-    _check_evolution(schema, stored, wanted)
-    for name in (c for c in wanted if c not in stored):
-        connection.execute(f"ALTER TABLE {table} ADD COLUMN {identifier(name)} {wanted[name]}")
+    _check_evolution(schema, stored, declared)
+    for name in (c for c in declared if c not in stored):
+        connection.execute(f"ALTER TABLE {table} ADD COLUMN {identifier(name)} {declared[name]}")
     _keep_record(connection, schema)
     return False
 
 
-def _check_evolution(schema: TableSchema, stored: dict[str, str], wanted: dict[str, str]) -> None:
-    removed = [c for c in stored if c not in wanted]
+def _check_evolution(schema: TableSchema, stored: dict[str, str], declared: dict[str, str]) -> None:
+    removed = [c for c in stored if c not in declared]
     if removed:
         raise SchemaMismatchError(
             f"table {schema.name}: the lake has columns {removed} that the table schema has not. Published "
@@ -118,24 +118,24 @@ def _check_evolution(schema: TableSchema, stored: dict[str, str], wanted: dict[s
             stored[removed[0]],
         )
     for name, kind in stored.items():
-        if kind != wanted[name]:
+        if kind != declared[name]:
             raise SchemaMismatchError(
-                f"table {schema.name}: column {name!r} is {kind} in the lake and {wanted[name]} in the "
+                f"table {schema.name}: column {name!r} is {kind} in the lake and {declared[name]} in the "
                 "table schema. Restore the type, or publish the new one under another column or table "
                 "name.",
                 schema.name,
                 name,
-                wanted[name],
+                declared[name],
                 kind,
             )
-    for name in wanted:
+    for name in declared:
         if name not in stored and name in schema.required:
             raise SchemaMismatchError(
                 f"table {schema.name}: the new column {name!r} must be nullable, since the months published "
                 "before have no values for it. Declare it nullable, or publish under another table name.",
                 schema.name,
                 name,
-                wanted[name],
+                declared[name],
                 None,
             )
 

@@ -43,14 +43,14 @@ def latest_audits(audits: pl.DataFrame) -> pl.DataFrame:
 
 def evidence_of(audits: pl.DataFrame) -> tuple[Evidence, ...]:
     """The latest audits, one item a table and probe, in the order of their names."""
-    found: list[Evidence] = []
+    items: list[Evidence] = []
     for (table, probe), rows in (
         latest_audits(audits).sort(*KEY).group_by("table_name", "probe", maintain_order=True)
     ):
         months = rows.group_by("month", maintain_order=True).agg(
             pl.col("passed").all(), pl.col("coverage").first()
         )
-        found.append(
+        items.append(
             Evidence(
                 str(table),
                 str(probe),
@@ -61,7 +61,7 @@ def evidence_of(audits: pl.DataFrame) -> tuple[Evidence, ...]:
                 coverage_totals(months["coverage"].to_list()),
             )
         )
-    return tuple(sorted(found, key=lambda e: (e.table, e.probe)))
+    return tuple(sorted(items, key=lambda e: (e.table, e.probe)))
 
 
 def evidence_in(report: AuditReport, table: str, month: str) -> tuple[Evidence, ...]:

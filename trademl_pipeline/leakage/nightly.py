@@ -99,4 +99,4 @@ def last_night(history: pl.DataFrame) -> str:
 
 
 def _totals(report: AuditReport) -> dict[str, int | float]:
-    return coverage_totals([json.dumps(found, default=str) for found in report.coverage.values()])
+    return coverage_totals([json.dumps(coverage, default=str) for coverage in report.coverage.values()])

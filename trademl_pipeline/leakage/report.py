@@ -90,13 +90,13 @@ class AuditReport:
         if not isinstance(other, AuditReport):
             return NotImplemented
         coverage = dict(self.coverage)
-        for probe, found in other.coverage.items():
+        for probe, added in other.coverage.items():
             if probe not in coverage:
-                coverage[probe] = found
+                coverage[probe] = added
             else:
                 before = coverage[probe]
                 parts = before["parts"] if set(before) == {"parts"} else [before]
-                coverage[probe] = {"parts": [*parts, found]}
+                coverage[probe] = {"parts": [*parts, added]}
         return AuditReport(self.violations + other.violations, coverage)
 
     def __radd__(self, other: Any) -> "AuditReport":
@@ -110,7 +110,7 @@ class AuditReport:
         rows: list[dict[str, Any]] = []
         for probe in dict.fromkeys([*self.coverage, *(v.probe for v in self.violations)]):
             coverage = json.dumps(self.coverage.get(probe, {}), default=str, sort_keys=True)
-            own = [v for v in self.violations if v.probe == probe]
+            violations = [v for v in self.violations if v.probe == probe]
             rows += [
                 {
                     "probe": probe,
@@ -123,9 +123,9 @@ class AuditReport:
                     "detail": v.detail,
                     "coverage": coverage,
                 }
-                for v in own
+                for v in violations
             ]
-            if not own and probe in self.tested:
+            if not violations and probe in self.tested:
                 rows.append({"probe": probe, "passed": True, "detail": VERDICT, "coverage": coverage})
         return pl.DataFrame(rows, schema=REPORT_SCHEMA)
 
@@ -190,8 +190,8 @@ def _summary(coverage: Mapping[str, Any]) -> str:
         return str(coverage["skipped"])
     if "parts" in coverage:
         return f"{len(coverage['parts'])} audits: {_summary(coverage['parts'][0])}; …"
-    shown: Iterable[tuple[str, Any]] = ((k, v) for k, v in coverage.items() if v not in (None, "", [], {}))
-    return ", ".join(f"{k.replace('_', ' ')} {_number(v)}" for k, v in shown)
+    items: Iterable[tuple[str, Any]] = ((k, v) for k, v in coverage.items() if v not in (None, "", [], {}))
+    return ", ".join(f"{k.replace('_', ' ')} {_number(v)}" for k, v in items)
 
 
 def _number(value: Any) -> str:

@@ -81,9 +81,9 @@ def frame_trace(
 
 
 def _values(table: Table, keys: np.ndarray, column: str) -> tuple[float | None, ...]:
-    found = np.full(len(keys), np.nan)
+    values_at = np.full(len(keys), np.nan)
     if len(table.keys):
         at = np.minimum(np.searchsorted(table.keys, keys), len(table.keys) - 1)
         values = table.values[at, table.columns.index(column)]
-        found = np.where(table.keys[at] == keys, values, np.nan)
-    return tuple(None if np.isnan(v) else float(v) for v in found)
+        values_at = np.where(table.keys[at] == keys, values, np.nan)
+    return tuple(None if np.isnan(v) else float(v) for v in values_at)

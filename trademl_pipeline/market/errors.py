@@ -30,10 +30,10 @@ class SourceFileError(MarketError):
 
 
 class MissingColumnsError(SourceFileError):
-    """A file lacks columns that bars need; `missing` and `found` list them."""
+    """A file lacks columns that bars need; `missing` and `available` list them."""
 
-    def __init__(self, where: str, missing: Sequence[str], found: Sequence[str]) -> None:
-        self.missing, self.found = list(missing), list(found)
+    def __init__(self, where: str, missing: Sequence[str], available: Sequence[str]) -> None:
+        self.missing, self.found = list(missing), list(available)
         example = ", ".join(f"{name}=<your column>" for name in self.missing)
         super().__init__(
             f"{where} has no column for {', '.join(self.missing)}; it has: "
@@ -65,12 +65,12 @@ class EmptyMonthError(MarketError):
         self, source: str, start: date, end: date, span: tuple[date, date] | None, note: str = ""
     ) -> None:
         if start.replace(day=1) == end.replace(day=1):
-            asked = f"in {start:%Y-%m}"
+            period = f"in {start:%Y-%m}"
         else:
-            asked = f"from {start:%Y-%m} to {end:%Y-%m}"
+            period = f"from {start:%Y-%m} to {end:%Y-%m}"
         have = f"it has bars from {span[0]} to {span[1]}" if span else "it has no bars at all"
         super().__init__(
-            f"source {source!r} has no bars {asked} ({start} to {end}{note}); {have}. "
+            f"source {source!r} has no bars {period} ({start} to {end}{note}); {have}. "
             "Ask for months in that span, or point the source at the missing data"
         )
 
@@ -104,7 +104,7 @@ class VendorRefusedError(VendorError):
     """The vendor understood the request and refuses it: keys, subscription, or a bad request."""
 
 
-class VendorBusyError(VendorError):
+class VendorRateLimitedError(VendorError):
     """The vendor asked to slow down until the attempts were used up, or for longer than we wait."""
 
 
@@ -113,4 +113,4 @@ class VendorUnavailableError(VendorError):
 
 
 class VendorFormatError(VendorError):
-    """The vendor's answer is not what its interface promises."""
+    """The vendor's response is not what its interface promises."""

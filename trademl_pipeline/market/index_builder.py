@@ -10,8 +10,8 @@ the same sum over the members' opens, highs and lows. Members do not reach their
 the index's true range was narrower. Volume is the members' dollar volume over the level.
 
 Members of session t are the symbols with a bar on t and another at most `max_gap` sessions before, and, where
-spells are given, that belong to the universe on t. A name that dies stays in until its last bar; what its holders
-lost after that no bar tells. A bar that was not known within `known_within` of its session's close takes no
+membership intervals are given, that belong to the universe on t. A name that dies stays in until its last bar; what
+its holders lost after that no bar tells. A bar that was not known within `known_within` of its session's close takes no
 part: the index as of t is made of what was known at t.
 """
 
@@ -74,7 +74,7 @@ def build_index(
     *,
     first: date | None = None,
     base: float = 1000.0,
-    spells: pl.DataFrame | None = None,
+    membership_intervals: pl.DataFrame | None = None,
     shares: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Bars of the index.
@@ -86,7 +86,7 @@ def build_index(
         first: first session to return; the bars before are warm-up (`spec.warmup` sessions are enough). None
             returns all, from the second session that there is.
         base: the level before the first session returned.
-        spells: symbol, start_date, end_date of who may be a member when; None: every symbol, always.
+        membership intervals: symbol, start_date, end_date of who may be a member when; None: every symbol, always.
         shares: symbol, shares outstanding, and optionally start_date (Date), since when, which must be the day
             on which the number was known. With it "cap" has the symbols with a number only.
 
@@ -102,8 +102,8 @@ def build_index(
         if column not in bars.columns:
             raise BarsSchemaError(f"the constituents' bars lack the column {column!r}", column)
     rows = _weighted(_links(bars, spec), spec, shares)
-    if spells is not None:
-        rows = _belonging(rows, spells)
+    if membership_intervals is not None:
+        rows = _belonging(rows, membership_intervals)
     sessions = _sums(rows)
     if first is not None:
         sessions = sessions.filter(pl.col("session") >= first)
@@ -174,10 +174,10 @@ def _weighted(rows: pl.DataFrame, spec: IndexSpec, shares: pl.DataFrame | None) 
         # Filled in once it is known who is in the session.
         return rows.with_columns(pl.lit(None, pl.Float64).alias("_size"))
     counts = shares.select("symbol", pl.col("shares").cast(pl.Float64), _since(shares)).sort("start_date")
-    found = rows.sort("_since").join_asof(
+    dated = rows.sort("_since").join_asof(
         counts, left_on="_since", right_on="start_date", by="symbol", check_sortedness=False
     )
-    return found.filter(pl.col("shares") > 0).with_columns(
+    return dated.filter(pl.col("shares") > 0).with_columns(
         (pl.col("shares") * pl.col("_previous")).alias("_size")
     )
 
@@ -187,11 +187,11 @@ def _since(shares: pl.DataFrame) -> pl.Expr:
     return pl.col("start_date").cast(pl.Date) if "start_date" in shares.columns else always
 
 
-def _belonging(rows: pl.DataFrame, spells: pl.DataFrame) -> pl.DataFrame:
-    keys = rows.select("symbol", "session").join(spells, on="symbol")
+def _belonging(rows: pl.DataFrame, membership_intervals: pl.DataFrame) -> pl.DataFrame:
+    keys = rows.select("symbol", "session").join(membership_intervals, on="symbol")
     end, day = pl.col("end_date"), pl.col("session")
-    held = keys.filter((pl.col("start_date") <= day) & (end.is_null() | (day < end)))
-    return rows.join(held.select("symbol", "session").unique(), on=["symbol", "session"], how="semi")
+    within = keys.filter((pl.col("start_date") <= day) & (end.is_null() | (day < end)))
+    return rows.join(within.select("symbol", "session").unique(), on=["symbol", "session"], how="semi")
 
 
 def _sums(rows: pl.DataFrame) -> pl.DataFrame:

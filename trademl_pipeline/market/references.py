@@ -62,20 +62,22 @@ def reference_rows(
     """
     if series is not None:
         try:
-            found = fetch_month(series, month)
+            series_rows = fetch_month(series, month)
         except EmptyMonthError:
             return bars.select(SOURCE_COLUMNS).clear()
     elif market is not None:
         first, last = month_bounds(month)
-        found = market.reference_bars().filter(pl.col("session").is_between(first, last))
+        series_rows = market.reference_bars().filter(pl.col("session").is_between(first, last))
     else:
         known = (*lists.REFERENCES, *lists.VOLATILITY_INDICES)
-        found = bars.filter(pl.col("symbol").is_in(known)).select(SOURCE_COLUMNS)
+        series_rows = bars.filter(pl.col("symbol").is_in(known)).select(SOURCE_COLUMNS)
     late = (
         pl.when(pl.col("symbol").is_in(lists.VOLATILITY_INDICES)).then(VOLATILITY_LAG).otherwise(timedelta(0))
     )
-    kept = [c for c in (*SOURCE_COLUMNS, ROW, DEFECT) if c in found.columns]
-    return found.select(kept).with_columns(pl.col("event_time") + late, pl.col("knowledge_time") + late)
+    columns = [c for c in (*SOURCE_COLUMNS, ROW, DEFECT) if c in series_rows.columns]
+    return series_rows.select(columns).with_columns(
+        pl.col("event_time") + late, pl.col("knowledge_time") + late
+    )
 
 
 def split_references(
@@ -102,7 +104,7 @@ def synthetic_rows(
     base: float,
     *,
     spec: IndexSpec | None = None,
-    spells: pl.DataFrame | None = None,
+    membership_intervals: pl.DataFrame | None = None,
     shares: pl.DataFrame | None = None,
     ingested_at: datetime,
 ) -> pl.DataFrame:
@@ -112,12 +114,19 @@ def synthetic_rows(
         bars: the month's bars and those of its warm-up; funds and indices among them are left out.
         month: "YYYY-MM-01".
         base: level of the index before the month.
-        spec, spells, shares: as in `index_builder.build_index`.
+        spec, membership intervals, shares: as in `index_builder.build_index`.
         ingested_at: moment of the computation, with time zone.
     """
     spec = spec or IndexSpec()
     first, last = month_bounds(month)
-    built = build_index(constituents(bars), spec, first=first, base=base, spells=spells, shares=shares)
+    built = build_index(
+        constituents(bars),
+        spec,
+        first=first,
+        base=base,
+        membership_intervals=membership_intervals,
+        shares=shares,
+    )
     return (
         built.filter(pl.col("session") <= last)
         .with_columns(
@@ -161,18 +170,18 @@ def sector_map(market: ReferenceMarket | None, path: str | Path | None = None) -
     else:
         known = _built_in()
     if path:
-        own = _sector_file(Path(path))
-        known = pl.concat([known.join(own, on="symbol", how="anti"), own])
+        custom = _sector_file(Path(path))
+        known = pl.concat([known.join(custom, on="symbol", how="anti"), custom])
     return known.sort("symbol", "start_date")
 
 
 def sectors_of(sectors: pl.DataFrame, bars: pl.DataFrame, month: str) -> pl.DataFrame:
     """The map of the month's symbols as known in the month: moves that lie ahead are hidden."""
     last = month_bounds(month)[1]
-    held = bars.select(pl.col("symbol").unique())
+    symbols = bars.select(pl.col("symbol").unique())
     return (
         sectors.filter(pl.col("start_date") <= last)
-        .join(held, on="symbol", how="semi")
+        .join(symbols, on="symbol", how="semi")
         .sort("symbol", "start_date")
     )
 
@@ -207,13 +216,13 @@ def _sector_file(path: Path) -> pl.DataFrame:
         raise UniverseError(
             f"the map of sectors {path}: start_date is {bad['start_date'][0]!r}; write dates as YYYY-MM-DD"
         )
-    own = frame.select("symbol", "sector", dates.str.to_date("%Y-%m-%d").fill_null(FIRST_DAY))
-    if own.select(pl.any_horizontal(pl.col("symbol", "sector").is_null()).any()).item():
+    sectors = frame.select("symbol", "sector", dates.str.to_date("%Y-%m-%d").fill_null(FIRST_DAY))
+    if sectors.select(pl.any_horizontal(pl.col("symbol", "sector").is_null()).any()).item():
         raise UniverseError(f"the map of sectors {path} has a row without symbol or sector")
-    twice = own.filter(own.select("symbol", "start_date").is_duplicated())
+    twice = sectors.filter(sectors.select("symbol", "start_date").is_duplicated())
     if twice.height:
         raise UniverseError(f"the map of sectors {path} names {twice['symbol'][0]} twice for one day")
-    return own
+    return sectors
 
 
 def shares_file(path: str | Path) -> pl.DataFrame:

@@ -35,11 +35,11 @@ def conform(frame: pl.DataFrame, *, ingested: bool = False) -> pl.DataFrame:
         BarsSchemaError: a column is absent or holds values that its type cannot hold; the message names
             the column, both types and the first such values.
     """
-    wanted = [n for n in BAR_DTYPES if ingested or n != "ingested_at"]
+    names = [n for n in BAR_DTYPES if ingested or n != "ingested_at"]
     extra = {ROW: pl.Int64, DEFECT: pl.String}
     frame = frame.with_columns(pl.lit(v).alias(n) for n, v in DEFAULTS.items() if n not in frame.columns)
     columns = []
-    for name in [*wanted, *(n for n in extra if n in frame.columns)]:
+    for name in [*names, *(n for n in extra if n in frame.columns)]:
         if name not in frame.columns:
             raise BarsSchemaError(
                 f"bars lack the column {name!r}; they have {', '.join(frame.columns)}. "

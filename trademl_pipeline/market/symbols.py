@@ -19,7 +19,7 @@ TIER_1 = _names(
     "AAPL MSFT NVDA AVGO ORCL CRM ADBE CSCO AMD INTC QCOM TXN IBM GOOGL META NFLX DIS CMCSA VZ T AMZN TSLA HD MCD "
     "NKE WMT PG KO PEP COST PM JPM BAC WFC GS V MA BRK-B UNH JNJ LLY PFE MRK ABBV XOM CVX CAT BA GE HON"
 )
-# The training universe of seed 002: the seven, technology, and three funds.
+# The training universe of the pattern confidence design: the seven, technology, and three funds.
 PATTERN_34 = MAG7 + _names(
     "CRM ADBE NOW ORCL NFLX AMD INTC CSCO AVGO TXN QCOM MU AMAT LRCX KLAC MRVL SNPS CDNS FTNT PANW INTU UBER ZM "
     "DDOG QQQ XLK SPY"

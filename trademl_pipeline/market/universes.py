@@ -1,6 +1,6 @@
 """Universes: named lists of symbols and, where membership changes, who belonged to them when.
 
-A universe is a table of spells: symbol, start_date and end_date. A symbol belongs to it on every day from
+A universe is a table of membership intervals: symbol, start_date and end_date. A symbol belongs to it on every day from
 start_date on and before end_date (null: it still belongs). A name that left stays in the table, so the past is
 seen with its dead. What a caller may know depends on the day it asks as of: ends that lie ahead are hidden.
 """
@@ -17,7 +17,7 @@ from trademl_pipeline.market import symbols as lists
 from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, FIRST_DAY
 from trademl_pipeline.market.errors import UniverseError
 
-SPELLS = pl.Schema({"symbol": pl.String, "start_date": pl.Date, "end_date": pl.Date})
+MEMBERSHIP_INTERVALS = pl.Schema({"symbol": pl.String, "start_date": pl.Date, "end_date": pl.Date})
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,12 @@ _NAMED = {
     "TEST": _Named(lists.TEST, "3 names for a quick trial"),
     "TIER_1": _Named(lists.TIER_1, "50 large caps"),
     "MAG7": _Named(lists.MAG7, "the seven largest technology names"),
-    "PATTERN_34": _Named(lists.PATTERN_34, "31 technology names and 3 funds, of seed 002"),
+    "PATTERN_34": _Named(
+        lists.PATTERN_34, "31 technology names and 3 funds, of the pattern confidence design"
+    ),
     "CRYPTO_8": _Named(lists.CRYPTO_8, "8 pairs against USDT, traded around the clock", "24/7"),
     "REFERENCES": _Named(lists.REFERENCES, "index and sector funds, VIX and VIX3M"),
-    "SP500": _Named(None, "the S&P 500 point in time, from membership spells"),
+    "SP500": _Named(None, "the S&P 500 point in time, from membership intervals"),
     "ALL": _Named(None, "everything that the source has"),
 }
 
@@ -67,7 +69,7 @@ def universe(
             and `end_date`.
         as_of: who belonged to it on that day. None: everyone who ever did, those that left included, which is
             what one fetches, and never what one trades.
-        membership: CSV of the spells of SP500; no other universe needs it.
+        membership: CSV of the membership intervals of SP500; no other universe needs it.
         known: the source's symbols, needed by ALL.
 
     Returns:
@@ -76,17 +78,21 @@ def universe(
     Raises:
         UniverseError: there is no such universe, its file is missing or wrong, or no one belonged to it then.
     """
-    spells = _spells(name, membership, known)
+    membership_intervals = _membership_intervals(name, membership, known)
     if as_of is not None:
         end = pl.col("end_date")
-        held = (pl.col("start_date") <= as_of) & (end.is_null() | (end > as_of))
-        if spells.filter(held).is_empty():
+        belongs = (pl.col("start_date") <= as_of) & (end.is_null() | (end > as_of))
+        if membership_intervals.filter(belongs).is_empty():
             raise UniverseError(
-                f"universe {name} has no member on {as_of}: it begins on {spells['start_date'].min()}"
-                + ("" if spells["end_date"].has_nulls() else f" and ends with {spells['end_date'].max()}")
+                f"universe {name} has no member on {as_of}: it begins on {membership_intervals['start_date'].min()}"
+                + (
+                    ""
+                    if membership_intervals["end_date"].has_nulls()
+                    else f" and ends with {membership_intervals['end_date'].max()}"
+                )
             )
-        spells = spells.filter(held)
-    return spells["symbol"].unique(maintain_order=True).to_list()
+        membership_intervals = membership_intervals.filter(belongs)
+    return membership_intervals["symbol"].unique(maintain_order=True).to_list()
 
 
 def members(
@@ -97,7 +103,7 @@ def members(
     membership: str | Path | None = None,
     known: Sequence[str] | None = None,
 ) -> pl.DataFrame:
-    """The spells of a universe that touch [start, end], as known on `end`.
+    """The membership intervals of a universe that touch [start, end], as known on `end`.
 
     Args:
         name, membership, known: as in `universe`.
@@ -114,19 +120,19 @@ def members(
         raise UniverseError(f"members of {name} from {start} to {end}: the range runs backwards")
     ends = pl.col("end_date")
     return (
-        _spells(name, membership, known)
+        _membership_intervals(name, membership, known)
         .filter((pl.col("start_date") <= end) & (ends.is_null() | (ends > start)))
         .with_columns(pl.when(ends <= end).then(ends).alias("end_date"))
         .sort("symbol", "start_date")
     )
 
 
-def members_on(spells: pl.DataFrame, days: Sequence[date]) -> pl.DataFrame:
+def members_on(membership_intervals: pl.DataFrame, days: Sequence[date]) -> pl.DataFrame:
     """symbol, session: who belonged to a universe on each of some days, sorted by session and symbol."""
     sessions = pl.DataFrame({"session": sorted(set(days))}, schema={"session": pl.Date})
     end, day = pl.col("end_date"), pl.col("session")
     return (
-        sessions.join_where(spells, day >= pl.col("start_date"), end.is_null() | (day < end))
+        sessions.join_where(membership_intervals, day >= pl.col("start_date"), end.is_null() | (day < end))
         .select("symbol", "session")
         .unique()
         .sort("session", "symbol")
@@ -134,12 +140,12 @@ def members_on(spells: pl.DataFrame, days: Sequence[date]) -> pl.DataFrame:
 
 
 def members_with_bars(
-    spells: pl.DataFrame | None, bars: pl.DataFrame, name: str = "the universe"
+    membership_intervals: pl.DataFrame | None, bars: pl.DataFrame, name: str = "the universe"
 ) -> pl.DataFrame:
     """symbol, session: the bars' keys whose symbol belonged to the universe on that session, sorted.
 
     Args:
-        spells: who belonged when; None: everyone, always.
+        membership intervals: who belonged when; None: everyone, always.
         bars: symbol, session.
         name: of the universe, for the error.
 
@@ -147,9 +153,11 @@ def members_with_bars(
         UniverseError: no one belonged to it who has a bar.
     """
     keys = bars.select("symbol", "session")
-    if spells is not None:
+    if membership_intervals is not None:
         keys = keys.join(
-            members_on(spells, bars["session"].unique().to_list()), on=["symbol", "session"], how="semi"
+            members_on(membership_intervals, bars["session"].unique().to_list()),
+            on=["symbol", "session"],
+            how="semi",
         )
     if keys.is_empty():
         raise UniverseError(
@@ -159,7 +167,9 @@ def members_with_bars(
     return keys.sort("symbol", "session")
 
 
-def _spells(name: str, membership: str | Path | None, known: Sequence[str] | None) -> pl.DataFrame:
+def _membership_intervals(
+    name: str, membership: str | Path | None, known: Sequence[str] | None
+) -> pl.DataFrame:
     named = _NAMED.get(name)
     if named is not None and named.symbols is not None:
         return _always(named.symbols)
@@ -174,7 +184,8 @@ def _spells(name: str, membership: str | Path | None, known: Sequence[str] | Non
         if not parts:
             raise UniverseError(f"{name!r} lists no symbol")
         return pl.concat(
-            _spells(part, membership, known) if part in _NAMED else _always([part]) for part in parts
+            _membership_intervals(part, membership, known) if part in _NAMED else _always([part])
+            for part in parts
         ).unique(maintain_order=True)
     path = Path(name)
     if path.is_file():
@@ -192,7 +203,8 @@ def _always(symbols: Sequence[str]) -> pl.DataFrame:
     """Symbols that belong from their first trading day on."""
     starts = [lists.FIRST_TRADED.get(s, FIRST_DAY) for s in symbols]
     return pl.DataFrame(
-        {"symbol": list(symbols), "start_date": starts, "end_date": [None] * len(starts)}, schema=SPELLS
+        {"symbol": list(symbols), "start_date": starts, "end_date": [None] * len(starts)},
+        schema=MEMBERSHIP_INTERVALS,
     )
 
 
@@ -205,14 +217,14 @@ def _membership(path: str | Path | None) -> pl.DataFrame:
         )
     if not Path(path).is_file():
         raise UniverseError(f"there is no membership file {path}; universe.membership takes a CSV")
-    spells = _read(Path(path))
-    if spells["start_date"].max() == FIRST_DAY:
+    membership_intervals = _read(Path(path))
+    if membership_intervals["start_date"].max() == FIRST_DAY:
         raise UniverseError(f"{path} has no start_date: a list without dates is no history of membership")
-    return spells
+    return membership_intervals
 
 
 def _read(path: Path) -> pl.DataFrame:
-    """Spells from a CSV with a header that names `symbol`, or from a plain list of symbols."""
+    """Membership intervals from a CSV with a header that names `symbol`, or from a plain list of symbols."""
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
@@ -245,13 +257,13 @@ def _dated(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
         if bad.height:
             raise UniverseError(f"{path}: {name} holds {bad[name][0]!r}; write dates as YYYY-MM-DD")
         columns.append(text.str.to_date("%Y-%m-%d", strict=False))
-    spells = frame.select(columns).with_columns(pl.col("start_date").fill_null(FIRST_DAY))
-    if spells["symbol"].is_null().any() or (spells["symbol"] == "").any():
+    membership_intervals = frame.select(columns).with_columns(pl.col("start_date").fill_null(FIRST_DAY))
+    if membership_intervals["symbol"].is_null().any() or (membership_intervals["symbol"] == "").any():
         raise UniverseError(f"{path}: a row has no symbol")
-    backwards = spells.filter(pl.col("end_date") < pl.col("start_date"))
+    backwards = membership_intervals.filter(pl.col("end_date") < pl.col("start_date"))
     if backwards.height:
         row = backwards.row(0, named=True)
         raise UniverseError(
             f"{path}: {row['symbol']} leaves on {row['end_date']}, before {row['start_date']}"
         )
-    return spells.sort("symbol", "start_date")
+    return membership_intervals.sort("symbol", "start_date")

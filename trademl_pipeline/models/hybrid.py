@@ -1,4 +1,4 @@
-"""Hybrid of seed 004 in its three simpler sizes: multi-task forecasts that take the current position."""
+"""Hybrid of the hybrid design in its three simpler sizes: multi-task forecasts that take the current position."""
 
 import math
 from dataclasses import dataclass

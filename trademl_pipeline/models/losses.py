@@ -69,13 +69,13 @@ class AsymmetricLoss(nn.Module):
     def forward(self, outputs: Tensors, targets: Tensors) -> torch.Tensor:
         """Mean over the labelled rows of the sum over classes."""
         logits, target, n = _labelled(outputs[self.output], targets[self.target])
-        came = F.one_hot(target.long(), logits.shape[-1]).to(logits.dtype)
+        outcome = F.one_hot(target.long(), logits.shape[-1]).to(logits.dtype)
         missed = torch.sigmoid(-logits)  # 1 - p, without cancellation
         shifted = (torch.sigmoid(logits) - self.clip).clamp(min=0)
         weights: torch.Tensor = self.weights.to(logits.dtype)  # pyright: ignore
         positive = weights * missed**self.gamma_pos * F.logsigmoid(logits)
         negative = shifted**self.gamma_neg * torch.log1p(-shifted)
-        total = -(came * positive + (1 - came) * negative).sum()
+        total = -(outcome * positive + (1 - outcome) * negative).sum()
         return total / n if n else total * 0.0
 
 
@@ -251,7 +251,8 @@ class CorrelationLoss(nn.Module):
 
 
 class PatternLoss(nn.Module):
-    """Correlation-optimised confidence of each pattern, and three side tasks at a small weight (seed 002).
+    """Correlation-optimised confidence of each pattern, and three side tasks at a small weight (the pattern confidence
+    design).
 
     signal_quality: binary cross-entropy; regime: cross-entropy; log_volatility: absolute error. A side task without
     a target in the batch, or not among the targets at all, adds nothing.

@@ -1,4 +1,4 @@
-"""LSTM with attention of seed 003: Sell, Hold or Buy."""
+"""LSTM with attention of the direction design: Sell, Hold or Buy."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from trademl_pipeline.models.layers import Attention, masked_mean, mlp, run_lstm
 
 @dataclass(frozen=True)
 class LSTMAttentionConfig:
-    """Size, the seed's values by default.
+    """Size, the design's values by default.
 
     Attributes:
         features: columns of the input.
@@ -32,7 +32,7 @@ class LSTMAttentionConfig:
 PRESETS = {
     "base": {},
     "small": {"hidden": 32, "layers": 1, "heads": 4},
-    "slim": {"hidden": 16, "layers": 1, "heads": 4},
+    "small_16": {"hidden": 16, "layers": 1, "heads": 4},
 }
 
 

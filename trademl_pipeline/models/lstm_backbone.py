@@ -1,4 +1,5 @@
-"""Shared LSTM backbone of seed 002: does a detected pattern resolve as it should, with three side tasks."""
+"""Shared LSTM backbone of the pattern confidence design: does a detected pattern resolve as it should, with three side
+tasks."""
 
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from trademl_pipeline.models.layers import MaskedBatchNorm, run_lstm
 
 @dataclass(frozen=True)
 class LSTMBackboneConfig:
-    """Size and regularisation, the seed's values.
+    """Size and regularisation, the design's values.
 
     Attributes:
         features: columns of the input.

@@ -1,4 +1,4 @@
-"""MambaAttention of seed 001: which class of outcome a consolidation pattern ends in."""
+"""MambaAttention of the breakout design: which class of outcome a consolidation pattern ends in."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,12 +12,12 @@ from trademl_pipeline.models.mamba import Mamba, MambaConfig
 
 @dataclass(frozen=True)
 class MambaAttentionConfig:
-    """Size of the classifier; the default is the seed's "base".
+    """Size of the classifier; the default is the design's "base".
 
     Attributes:
         features: columns of the input.
         classes: logits.
-        body: ``mamba``, or ``bilstm``, the seed's fallback.
+        body: ``mamba``, or ``bilstm``, the design's fallback.
         d_model: width.
         layers: blocks of the body.
         heads: attention heads.

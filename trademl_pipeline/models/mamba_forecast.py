@@ -1,4 +1,4 @@
-"""Mamba forecaster of seed 000: mean and volatility of the log return over each of several horizons."""
+"""Mamba forecaster of the forecaster design: mean and volatility of the log return over each of several horizons."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from trademl_pipeline.models.mamba import Mamba, MambaConfig
 
 @dataclass(frozen=True)
 class MambaForecastConfig:
-    """Size of the forecaster; the default is the seed's "new" preset.
+    """Size of the forecaster; the default is the design's `base_128` preset.
 
     Attributes:
         features: columns of the input.
@@ -34,10 +34,10 @@ class MambaForecastConfig:
 
 
 PRESETS = {
-    "old": {"d_model": 64, "d_state": 16, "d_conv": 4, "expand": 2, "layers": 4},
-    "new": {},
-    "slim": {"d_model": 32, "d_state": 8, "d_conv": 4, "expand": 2, "layers": 1},
-    "stretch": {"d_model": 256},
+    "baseline_64": {"d_model": 64, "d_state": 16, "d_conv": 4, "expand": 2, "layers": 4},
+    "base_128": {},
+    "small_32": {"d_model": 32, "d_state": 8, "d_conv": 4, "expand": 2, "layers": 1},
+    "large_256": {"d_model": 256},
 }
 
 

@@ -20,27 +20,27 @@ NETWORKS = tuple(_MODULES)
 
 
 def presets(name: str) -> tuple[str, ...]:
-    """Names of a network's sizes."""
+    """Names of a network's presets."""
     return tuple(_module(name).PRESETS)
 
 
-def config(name: str, features: int, size: str | None = None, **changes: Any) -> Any:
+def config(name: str, features: int, preset: str | None = None, **changes: Any) -> Any:
     """The frozen config of a network.
 
     Args:
         name: one of NETWORKS.
         features: columns of its input.
-        size: one of ``presets(name)``; None: the defaults.
-        changes: fields that differ from the size.
+        preset: one of ``presets(name)``; None: the defaults.
+        changes: fields that differ from the preset.
 
     Raises:
-        ValueError: unknown name, size or field.
+        ValueError: unknown name, preset or field.
     """
     module = _module(name)
     kind = getattr(module, _MODULES[name] + "Config")
-    if size is not None and size not in presets(name):
-        raise ValueError(f"{name} has no size {size!r}; choose one of {', '.join(presets(name))}")
-    values = (module.PRESETS[size] if size else {}) | changes
+    if preset is not None and preset not in presets(name):
+        raise ValueError(f"{name} has no preset {preset!r}; choose one of {', '.join(presets(name))}")
+    values = (module.PRESETS[preset] if preset else {}) | changes
     known = {f.name for f in fields(kind)}
     if unknown := set(values) - known:
         raise ValueError(
@@ -50,22 +50,22 @@ def config(name: str, features: int, size: str | None = None, **changes: Any) ->
     return kind(features=features, **values)
 
 
-def build(name: str, features: int, size: str | None = None, seed: int = 0, **changes: Any) -> "nn.Module":
+def build(name: str, features: int, preset: str | None = None, seed: int = 0, **changes: Any) -> "nn.Module":
     """Build a network with weights drawn from ``seed``; the caller's random state is left as it was.
 
     Args:
         name: one of NETWORKS.
         features: columns of its input.
-        size: one of ``presets(name)``; None: the defaults.
+        preset: one of ``presets(name)``; None: the defaults.
         seed: of the weights.
-        changes: fields that differ from the size.
+        changes: fields that differ from the preset.
 
     Raises:
-        ValueError: unknown name, size or field.
+        ValueError: unknown name, preset or field.
     """
     import torch
 
-    settings = config(name, features, size, **changes)
+    settings = config(name, features, preset, **changes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return getattr(_module(name), _MODULES[name])(settings)

@@ -270,8 +270,8 @@ class NumbaScan(torch.autograd.Function):
         arrays.append(as_array(D) if D is not None else np.zeros(channels, np.float32))
         arrays.append(as_array(z) if gated else np.zeros((1, 1, 1), np.float32))
         arrays.append(as_array(bias) if bias is not None else np.zeros(channels, np.float32))
-        kept = (length - 1) // SPAN if any(ctx.needs_input_grad) else 0
-        saved = np.empty((rows, kept, *rates.shape), np.float32)
+        checkpoints = (length - 1) // SPAN if any(ctx.needs_input_grad) else 0
+        saved = np.empty((rows, checkpoints, *rates.shape), np.float32)
         out = np.empty((rows, length, channels), np.float32)
         work = out.size * A.shape[1]
         run_shares(_forward, rows, work, (*arrays, positive, gated, out, saved))

@@ -139,13 +139,13 @@ def _check(u, delta, A, B, C, D, z, delta_bias) -> None:
     batch, channels, length = u.shape
     if A.dim() != 2 or A.shape[0] != channels or A.is_complex():
         raise ValueError(f"A must be real and (D={channels}, N), got {A.dtype} {tuple(A.shape)}")
-    wanted = {
+    expected = {
         "delta": (delta, u.shape),
         "z": (z, u.shape),
         "D": (D, (channels,)),
         "delta_bias": (delta_bias, (channels,)),
     }
-    for name, (tensor, shape) in wanted.items():
+    for name, (tensor, shape) in expected.items():
         if tensor is not None and tuple(tensor.shape) != tuple(shape):
             raise ValueError(f"{name} must be {tuple(shape)} to fit u, got {tuple(tensor.shape)}")
     flat = (batch, A.shape[1], length)

@@ -1,4 +1,4 @@
-"""Transformer encoder of seed 003: Sell, Hold or Buy."""
+"""Transformer encoder of the direction design: Sell, Hold or Buy."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from trademl_pipeline.models.layers import Attention, masked_mean, mlp, sinusoid
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """Size, the seed's values by default (it gives 4 to 6 layers).
+    """Size, the design's values by default (it gives 4 to 6 layers).
 
     Attributes:
         features: columns of the input.
@@ -35,7 +35,7 @@ PRESETS = {
     "base": {},
     "deep": {"layers": 6},
     "small": {"d_model": 64, "heads": 4, "layers": 2},
-    "slim": {"d_model": 32, "heads": 4, "layers": 1, "feed_forward": 2},
+    "small_32": {"d_model": 32, "heads": 4, "layers": 1, "feed_forward": 2},
 }
 
 

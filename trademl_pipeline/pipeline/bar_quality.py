@@ -33,8 +33,8 @@ BAR_QUALITY = quality_table("raw_bars")
 READS = {RAW_BARS.name: sessions_back(LOOKBACK)}
 NOT_RUN = {
     "vendor_disagreement": "not run: there is no second source; set `crosscheck` to a file of its bars",
-    "members_without_prices": "not run: there is no universe whose members change; set `membership`, or "
-    "`universe` to a file of spells",
+    "members_without_prices": "not run: there is no universe whose estimators change; set `membership`, or "
+    "`universe` to a file of membership intervals",
 }
 # Months that are read and checked together.
 _CHUNK = 12
@@ -56,7 +56,7 @@ def month_reports(
             chunk,
             rules=rules,
             other=quality.other(bars),
-            spells=quality.spells(chunk[0], chunk[-1]),
+            membership_intervals=quality.membership_intervals(chunk[0], chunk[-1]),
             calendar=quality.calendar or calendar_of(bars),
         ).items()
 

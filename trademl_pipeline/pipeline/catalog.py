@@ -34,7 +34,7 @@ Opener = Callable[[Site, RunInfo, Sequence[str], TrainOptions], Body]
 
 def input_assets(study: StudySpec) -> list[str]:
     """Return the inputs of a study's models, each after what it reads."""
-    patterns = [PATTERNS.name] if study.decisions == "snapshots" else []
+    patterns = [PATTERNS.name] if study.decisions == "pattern_observations" else []
     return [
         RAW_BARS.name,
         BAR_QUALITY,
@@ -49,7 +49,7 @@ def input_assets(study: StudySpec) -> list[str]:
 
 def fold_assets(study: StudySpec) -> list[str]:
     """Return what a fold of a study makes, each after what it reads."""
-    cross_validated = [study.cross_validation.name] if study.fit.cross_validate is not None else []
+    cross_validated = [study.cross_validation.name] if study.training.cross_validate is not None else []
     return [study.models.name, study.predictions.name, *cross_validated]
 
 

@@ -30,7 +30,7 @@ Read = tuple[TableSchema, tuple[str, str]]
 
 @dataclass(frozen=True)
 class Certified:
-    """A certificate and the table row that goes into the lake with the predictions (`publish`'s `beside`)."""
+    """A certificate and the table row that goes into the lake with the predictions (`to_predictions`'s `beside`)."""
 
     certificate: Certificate
     beside: tuple[TableSchema, pl.DataFrame]
@@ -93,7 +93,7 @@ def make_certificate(
         training=contents(store, learned_from, int(record["snapshot"][0])),
     )
     kept = certificates(store, study, month)
-    made = made.settled(Certificate.from_json(text) for text in kept["certificate"])
+    made = made.or_earlier_equivalent(Certificate.from_json(text) for text in kept["certificate"])
     if made.digest not in kept["digest"]:
         row = {
             "fold": month,

@@ -16,7 +16,7 @@ from trademl_pipeline.pipeline.gate import month_metadata, publish
 from trademl_pipeline.pipeline.lookback import SAME_MONTH, Lookback
 from trademl_pipeline.pipeline.months import Body, MonthResult, RunInfo, result_of
 from trademl_pipeline.pipeline.shown import Metadata
-from trademl_pipeline.pipeline.train import setting_of, training_reads
+from trademl_pipeline.pipeline.train import training_context, training_reads
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.training.cross_validation import cross_validate
 from trademl_pipeline.training.ledger import FitLedger
@@ -40,12 +40,12 @@ def cross_validated(
     Returns:
         (scores, audit); no row where the month goes on with an earlier fold's model.
     """
-    table, plan = study.cross_validation, study.fit.cross_validate
+    table, plan = study.cross_validation, study.training.cross_validate
     assert plan is not None
     record = store.read(study.models, months=(month, month))
     if record["fitted"][0] != month:
-        carried = {"rows": 0, "note": f"goes on with the model of {record['fitted'][0][:7]}"}
-        return table.empty(), AuditReport((), {"folds": carried})
+        reused = {"rows": 0, "note": f"goes on with the model of {record['fitted'][0][:7]}"}
+        return table.empty(), AuditReport((), {"folds": reused})
     snapshot = int(record["snapshot"][0])
     only = frozenset(filter(None, (record["only_symbols"][0] or "").split(",")))
     rows = fold_rows(
@@ -58,9 +58,11 @@ def cross_validated(
         symbols=only,
     )
     windows = windows_of_keys(store, study, rows.train, offset_month(month, -1), calendar, snapshot)
-    setting = setting_of(study, record["size"][0], int(record["epochs"][0] or 0), threads)
+    training = training_context(study, record["size"][0], int(record["epochs"][0] or 0), threads)
     ledger = FitLedger(month)
-    scores, evidence = cross_validate(study.fit.voters[0], study.task, windows, setting, plan, ledger=ledger)
+    scores, evidence = cross_validate(
+        study.training.base_learners[0], study.task, windows, training, plan, ledger=ledger
+    )
     if scores.is_empty():
         nothing = {"rows": 0, "note": f"no symbol has {plan.least} rows, or no split enough before it"}
         return table.empty(), AuditReport((), {"folds": nothing})

@@ -37,9 +37,9 @@ class FeatureFigures:
 
     def __call__(self, store: Lake, inputs: Inputs, frame: pl.DataFrame, month: str) -> Metadata:
         """Metadata of a month that has just been published."""
-        trailing = self._before(store, month)
+        lookback = self._before(store, month)
         self._sampled[month] = sample(frame, ROWS_A_MONTH).select(self.names)
-        now, before = (Values.of(x, self.names) for x in (sample(frame, ROWS_NOW), trailing))
+        now, before = (Values.of(x, self.names) for x in (sample(frame, ROWS_NOW), lookback))
         shape, moved = summary(now), drift(before, now).drop("null_share_change")
         # What is the same for all symbols of a session moves from month to month by nature.
         shared = [name for name in self.names if not reads_the_symbol(name)]

@@ -15,8 +15,8 @@ from trademl_pipeline.pipeline.workspace import Workspace
 from trademl_pipeline.registry.tracking import TrackedRun
 from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.training.estimators import TrainingContext
 from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.members import Setting
 from trademl_pipeline.training.study import CARD, FittedStudy, fit_study
 from trademl_pipeline.training.trials import TrialLedger
 
@@ -44,7 +44,7 @@ class SavedFold(NamedTuple):
 def fit_and_save(
     study: StudySpec,
     windows: Windows,
-    setting: Setting,
+    training: TrainingContext,
     ledger: FitLedger,
     run: TrackedRun,
     folder: Path,
@@ -56,7 +56,7 @@ def fit_and_save(
     Args:
         study: the study.
         windows: the training windows.
-        setting: what the members share.
+        setting: what the estimators share.
         ledger: records every fit; frozen afterwards.
         run: of the tracker, which hears of trials and histories.
         folder: to write to.
@@ -66,32 +66,34 @@ def fit_and_save(
     # torch, which this loads, is not for the process that only reads the definitions
     from trademl_pipeline.training.interpret import study_importance
 
-    trials = TrialLedger(trial_ledger, told=run.log_trial)
-    fitted = fit_study(study.fit, windows, setting, ledger=ledger, progress=progress, trials=trials)
-    log = {name: member.history for name, member in fitted.members.items()}
+    trials = TrialLedger(trial_ledger, on_trial=run.log_trial)
+    fitted = fit_study(study.training, windows, training, ledger=ledger, progress=progress, trials=trials)
+    log = {name: estimator.history for name, estimator in fitted.estimators.items()}
     for name, history in log.items():
         run.log_history(name, history)
     ledger.freeze()
     digest = fitted.save(folder / "study")
     ledger.to_frame().write_parquet(folder / LEDGER_FILE)
-    importance = study_importance(fitted, windows, setting)
+    importance = study_importance(fitted, windows, training)
     (folder / "importance.json").write_text(json.dumps(importance, indent=1))
     (folder / "training_log.json").write_text(json.dumps(log, indent=1))
     return SavedFold(fitted, ledger, run.run_id, folder, digest, importance)
 
 
-def parameters_of(study: StudySpec, setting: Setting, rows: FoldRows, snapshot: int) -> dict[str, Any]:
+def parameters_of(
+    study: StudySpec, training: TrainingContext, rows: FoldRows, snapshot: int
+) -> dict[str, Any]:
     """What a fold is trained with, for the tracker."""
     return {
-        "size": setting.size,
-        "epochs": setting.epochs or "by size",
-        "seed": setting.seed,
+        "size": training.preset,
+        "epochs": training.epochs or "by preset",
+        "seed": training.seed,
         "feature_set": study.feature_set,
         "target": study.target,
         "window": study.window,
         "train_stride": study.train_stride,
-        "ensemble": study.fit.ensemble,
-        "members": ", ".join(f"{m.name} ({m.kind})" for m in study.fit.members),
+        "ensemble": study.training.ensemble,
+        "members": ", ".join(f"{m.name} ({m.kind})" for m in study.training.estimators),
         "dataset_snapshot": snapshot,
         "train_start": rows.fold.train_start,
         "train_end": rows.fold.train_end,
@@ -120,13 +122,13 @@ def record_of(
         rows: what it was trained on.
         saved: the models.
         snapshot: of the lake that the rows were read at.
-        size: of the members.
+        size: of the estimators.
         only: symbols trained on; empty: all.
-        epochs: that the run asked for; 0: as the size says.
+        epochs: that the run asked for; 0: as the preset says.
     """
     own = plan_of(study, workspace.calendar).fold(month, rows.fold.train_start)
     fitted = saved.fitted
-    first = fitted.members[fitted.voters[0]]
+    first = fitted.estimators[fitted.base_learners[0]]
     record = pl.DataFrame(
         {
             "fold": [month],
@@ -140,8 +142,8 @@ def record_of(
             "sessions": [rows.train["session"].n_unique()],
             "symbols": [rows.train["symbol"].n_unique()],
             "size": [size],
-            "parameters": [sum(fitted.members[name].parameters for name in fitted.voters)],
-            "train_seconds": [sum(m.seconds for m in fitted.members.values())],
+            "parameters": [sum(fitted.estimators[name].parameters for name in fitted.base_learners)],
+            "train_seconds": [sum(m.seconds for m in fitted.estimators.values())],
             "best_iteration": [first.best_iteration],
             "validation_loss": [first.validation_loss],
             "snapshot": [snapshot],
@@ -159,22 +161,22 @@ def record_of(
 def metrics_of(fitted: FittedStudy, rows: FoldRows) -> dict[str, float]:
     """Figures of a trained fold for the tracker."""
     found: dict[str, float] = {"train_rows": float(rows.train.height)}
-    for name, member in fitted.members.items():
-        found[f"{name}_seconds"] = member.seconds
-        found[f"{name}_iterations"] = float(member.best_iteration)
-        if member.validation_loss is not None:
-            found[f"{name}_validation_loss"] = member.validation_loss
+    for name, estimator in fitted.estimators.items():
+        found[f"{name}_seconds"] = estimator.seconds
+        found[f"{name}_iterations"] = float(estimator.best_iteration)
+        if estimator.validation_loss is not None:
+            found[f"{name}_validation_loss"] = estimator.validation_loss
     return found
 
 
 def members_table(fitted: FittedStudy) -> str:
-    """Return the members of a fold as a Markdown table."""
+    """Return the estimators of a fold as a Markdown table."""
     lines = [
-        "| member | kind | part | parameters | rows | best | validation loss | seconds |",
+        "| estimator | kind | part | parameters | rows | best | validation loss | seconds |",
         "|" + "---|" * 8,
     ]
-    for name, m in fitted.members.items():
-        part = "votes" if name in fitted.voters else "baseline"
+    for name, m in fitted.estimators.items():
+        part = "votes" if name in fitted.base_learners else "baseline"
         weight = fitted.weights.get("", {}).get(name)
         part = f"weight {weight:.2f}" if weight is not None else part
         loss = "" if m.validation_loss is None else f"{m.validation_loss:.4f}"
@@ -193,10 +195,10 @@ def fit_figures(fitted: FittedStudy, importance: dict[str, float]) -> Metadata:
             dict(list(importance.items())[:15]), "share of the importance", horizontal=True
         )
     curves = {
-        f"{name} {side}": [epoch[f"{side}_loss"] for epoch in member.history]
-        for name, member in fitted.members.items()
+        f"{name} {side}": [epoch[f"{side}_loss"] for epoch in estimator.history]
+        for name, estimator in fitted.estimators.items()
         for side in ("train", "validation")
-        if member.history
+        if estimator.history
     }
     if curves:
         found["loss_by_epoch"] = lines_figure(curves, "epoch", "loss")

@@ -121,7 +121,7 @@ def fold_rows(
     plan = plan_of(study, calendar)
     fold = plan.fold(fitted, sequences["session"].min())  # pyright: ignore[reportArgumentType]
     train, test = training_rows(
-        sequences, labels, plan, fold, stride=study.train_stride, horizon=study.settled_after
+        sequences, labels, plan, fold, stride=study.train_stride, horizon=study.label_horizon
     )
     return FoldRows(fold, train, test)
 
@@ -158,11 +158,11 @@ def windows_of_keys(
     """
     names = study.feature_names
     first = month_key(sessions_before(month_key(keys["session"].min()), study.window - 1, calendar))  # pyright: ignore
-    months = (FROM_THE_FIRST if study.decisions == "snapshots" else first, last)
+    months = (FROM_THE_FIRST if study.decisions == "pattern_observations" else first, last)
     features = store.read(study.features, months=months, snapshot=snapshot)
-    if study.decisions == "snapshots":
-        from trademl_pipeline.training.snapshot_windows import snapshot_windows
+    if study.decisions == "pattern_observations":
+        from trademl_pipeline.training.observation_windows import observation_windows
 
         bars = store.read(RAW_BARS, months=months, snapshot=snapshot)
-        return snapshot_windows(keys, features, names, bars, study.window)
+        return observation_windows(keys, features, names, bars, study.window)
     return windows_for(keys, features, names, study.window)

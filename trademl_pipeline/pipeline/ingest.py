@@ -83,7 +83,7 @@ def download(
         EmptyMonthError: the source has no bar of any symbol.
     """
     staged = Staged(source, artifacts.staging, month_bounds(first)[0], month_bounds(last)[1])
-    with staged.held():
+    with staged.lock():
         fetched = staged.download(show)
         tally.absent = staged.absent()
         low, high = staged.span()

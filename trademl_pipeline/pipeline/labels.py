@@ -70,7 +70,7 @@ def label_stage(target: Target, calendar: str) -> Stage:
         **{c: [("raw_bars", column) for column in BAR_COLUMNS] for c in target.values},
         "knowledge_time": [("raw_bars", "knowledge_time")],
     }
-    where = "Pattern snapshots only. " if target.decisions == "snapshots" else ""
+    where = "Pattern observations only. " if target.decisions == "pattern_observations" else ""
     return Stage(
         schema=target.table,
         description=f"{target.title}.\n\n{where}A label reads up to {target.horizon} sessions ahead. It is filed "
@@ -88,5 +88,5 @@ def label_stage(target: Target, calendar: str) -> Stage:
         ),
         figures=of_the_month(lambda frame: class_shares(target, frame)),
         lineage=lineage,
-        columns={**COLUMNS, **target.described},
+        columns={**COLUMNS, **target.column_docs},
     )

@@ -45,7 +45,7 @@ def audit_fold(
     report = audit_folds(
         rows.train, rows.test, embargo=rows.fold.embargo, calendar=calendar_of(study, calendar)
     ) + audit_fit_ledger(ledger, rows.fold, train=rows.train)
-    networks = [fitted.members[member.name] for member in study.networks]
+    networks = [fitted.estimators[estimator.name] for estimator in study.networks]
     if not networks:
         return report
     import torch
@@ -54,9 +54,9 @@ def audit_fold(
     position = [study.feature_names.index(name) for name in fitted.names]
     x, mask = some.batch(np.arange(len(some)))
     batch, real = torch.from_numpy(x[:, :, position].copy()), torch.from_numpy(mask)
-    for member in networks:
-        found = audit_model(member.saved.model, batch, real, causal=False, seed=study.seed)
-        own = tuple(replace(v, column=f"{member.name}: {v.column}") for v in found.violations)
+    for estimator in networks:
+        found = audit_model(estimator.saved.model, batch, real, causal=False, seed=study.seed)
+        own = tuple(replace(v, column=f"{estimator.name}: {v.column}") for v in found.violations)
         report = report + AuditReport(own, found.coverage)
     return report
 

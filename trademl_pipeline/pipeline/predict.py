@@ -60,29 +60,33 @@ def audit_predictions(
 def predicted(
     study: StudySpec, fitted: FittedStudy, windows: Windows, month: str
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The month's predictions and those of every member.
+    """The month's predictions and those of every estimator.
 
     Args:
         study: the study.
         fitted: its models.
         windows: the month's decisions over the study's whole feature set.
-        month: month key, filed with the members' rows.
+        month: month key, filed with the estimators' rows.
 
     Returns:
         (predictions, members): the columns that the task publishes, keyed by symbol and session.
     """
     task, context = study.task, context_of(study, windows)
     keys = windows.keys.select("symbol", "session")
-    values = fitted.member_values(read_by(fitted, study, windows))
+    values = fitted.estimator_values(read_by(fitted, study, windows))
 
     def published(table: np.ndarray) -> pl.DataFrame:
-        return keys.hstack(task.publish(table, context).select(list(task.published)))
+        return keys.hstack(task.to_predictions(table, context).select(list(task.output_schema)))
 
     members = [
         published(value).with_columns(pl.lit(month).alias("fold"), pl.lit(name).alias("member"))
         for name, value in values.items()
     ]
-    together = pl.concat(members).select(list(study.members.columns)).sort("symbol", "session", "member")
+    together = (
+        pl.concat(members)
+        .select(list(study.estimator_predictions.columns))
+        .sort("symbol", "session", "member")
+    )
     return published(fitted.combine(values)), together
 
 
@@ -96,7 +100,7 @@ def predict_month(
     snapshot: int,
     on_windows: Callable[[Windows], None] | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The month's predictions, still without their certificate, and those of every member.
+    """The month's predictions, still without their certificate, and those of every estimator.
 
     Args:
         workspace: the data set.
@@ -110,7 +114,7 @@ def predict_month(
     """
     store = workspace.lake
     decisions = store.read(study.windows, months=(month, month), snapshot=snapshot)
-    frame, members = study.predictions.empty().drop("certificate"), study.members.empty()
+    frame, members = study.predictions.empty().drop("certificate"), study.estimator_predictions.empty()
     if decisions.height:
 
         def predict(keys: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -134,7 +138,7 @@ class CertifiedMonth(NamedTuple):
 
     Attributes:
         frame: the predictions, each row with its certificate.
-        beside: tables to publish in the same transaction: certificates, and the members' predictions.
+        beside: tables to publish in the same transaction: certificates, and the estimators' predictions.
         report: audit of the predictions.
         record: the models' row of the model table.
         certificate: digest of the certificate.
@@ -196,14 +200,14 @@ def certified_month(
     )
     frame = frame.with_columns(pl.lit(certified.digest).alias("certificate"))
     frame = frame.select(list(schema.columns)).cast(schema.polars_schema)  # pyright: ignore[reportArgumentType]
-    beside = [certified.beside, (study.members, members)]
+    beside = [certified.beside, (study.estimator_predictions, members)]
     return CertifiedMonth(frame, beside, report, record, certified.digest, looked)
 
 
 def reads_of(study: StudySpec, month: str, calendar: str) -> list[Read]:
     """Tables and months that the predictions of a month are made of."""
     start = month_key(sessions_before(month, study.window - 1, calendar))
-    if study.decisions == "snapshots":
+    if study.decisions == "pattern_observations":
         history = (FROM_THE_FIRST, month)
         return [(study.windows, (month, month)), (study.features, history), (RAW_BARS, history)]
     return [(study.windows, (month, month)), (study.features, (start, month))]
@@ -213,14 +217,14 @@ def learned_from(study: StudySpec, fitted: str) -> list[Read]:
     """Tables and months that the models of a fold learn from."""
     history = (FROM_THE_FIRST, offset_month(fitted, -1))
     tables = [study.features, study.windows, study.labels]
-    tables += [RAW_BARS] if study.decisions == "snapshots" else []
+    tables += [RAW_BARS] if study.decisions == "pattern_observations" else []
     return [(table, history) for table in tables]
 
 
 def attention_of(study: StudySpec, fitted: FittedStudy, windows: Windows) -> list[pl.DataFrame]:
     """Where the first network that has attention looked, for some windows spread over the month; [] where none has."""
-    for member in study.networks:
-        network = fitted.members[member.name].saved.model
+    for estimator in study.networks:
+        network = fitted.estimators[estimator.name].saved.model
         if hasattr(network.network, "attention_weights"):
             from trademl_pipeline.training.interpret import attention_by_window
 
@@ -306,6 +310,6 @@ def prediction_lineage(study: StudySpec) -> Lineage:
     inputs = [(study.features.name, name) for name in study.feature_names]
     return {
         **{c: [(study.windows.name, c)] for c in CLOCKS},
-        **{c: [*inputs, (study.models.name, "artifact")] for c in study.task.published},
+        **{c: [*inputs, (study.models.name, "artifact")] for c in study.task.output_schema},
         **{c: [(study.models.name, c)] for c in ("fold", "model_run", "snapshot")},
     }

@@ -1,8 +1,8 @@
 """The champion of a study: the model that serves, until a challenger has beaten it out of sample.
 
-As of month M the challenger is the model that was trained `TRIAL_MONTHS` before; both are asked about every decision
-of the months since whose outcome is settled, none of which either has learned from. The challenger takes over only by
-the promotion rule; the decision and its figures are kept, and the aliases of the MLflow registry follow.
+As of month M the challenger is the model that was trained `CANDIDATE_MONTHS` before; both are asked about every
+decision of the months since whose outcome has matured, none of which either has learned from. The challenger takes
+over only by the promotion rule; the decision and its figures are kept, and the aliases of the MLflow registry follow.
 """
 
 from pathlib import Path
@@ -33,18 +33,18 @@ from trademl_pipeline.registry.tracking import Tracker
 from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.tables import champion_table
-from trademl_pipeline.training.dataset import settled_by
+from trademl_pipeline.training.dataset import last_matured_session
 
-TRIAL_MONTHS = 3
-LEAST_SESSIONS = 40
+CANDIDATE_MONTHS = 3
+MIN_SESSIONS = 40
 
 
 def rule_of(study: StudySpec) -> PromotionRule:
     """The promotion rule, fixed before anything is compared."""
-    return PromotionRule(study.task.comparison.name, least_sessions=LEAST_SESSIONS, sure=True)
+    return PromotionRule(study.task.comparison.name, least_sessions=MIN_SESSIONS, sure=True)
 
 
-def standing(store: Lake, study: StudySpec, month: str) -> str | None:
+def current_champion(store: Lake, study: StudySpec, month: str) -> str | None:
     """Fold of the champion before a month; None where there is none yet."""
     try:
         kept = store.read(champion_table(study.name), months=(FROM_THE_FIRST, offset_month(month, -1)))
@@ -53,16 +53,16 @@ def standing(store: Lake, study: StudySpec, month: str) -> str | None:
     return None if kept.is_empty() else kept.sort("fold")["champion"][-1]
 
 
-def contest(
+def champion_challenger_scores(
     workspace: Workspace, study: StudySpec, month: str, champion: str, challenger: str
 ) -> pl.DataFrame | None:
-    """Scores of both models for the decisions of the trial; None where no outcome is settled."""
+    """Scores of both models for the decisions of the candidate period; None where no outcome has matured."""
     store, first = workspace.lake, max(champion, challenger)
     calendar = calendar_of(study, workspace.calendar)
-    trial = (first, month)
-    settled = settled_by(month_sessions(month, calendar)[-1], study.settled_after, calendar)
-    labels = store.read(study.labels, months=trial).filter(pl.col("session") <= settled)
-    decisions = store.read(study.windows, months=trial)
+    candidate_period = (first, month)
+    matured = last_matured_session(month_sessions(month, calendar)[-1], study.label_horizon, calendar)
+    labels = store.read(study.labels, months=candidate_period).filter(pl.col("session") <= matured)
+    decisions = store.read(study.windows, months=candidate_period)
     rows = decisions.join(
         labels.drop("knowledge_time", "horizon", "last_price"), on=["symbol", "session"], how="inner"
     ).sort("symbol", "session")
@@ -73,8 +73,8 @@ def contest(
     scores = []
     for fold in (champion, challenger):
         fitted = load_models(workspace.artifacts, study, store.read(study.models, months=(fold, fold)), fold)
-        values = fitted.combine(fitted.member_values(read_by(fitted, study, windows)))
-        scores.append(row_scores(study.fit.task, values, rows, context))
+        values = fitted.combine(fitted.estimator_values(read_by(fitted, study, windows)))
+        scores.append(row_scores(study.training.task, values, rows, context))
     return paired(rows["session"], *scores)
 
 
@@ -83,9 +83,9 @@ def champion_months(workspace: Workspace, tracker: Tracker, study: StudySpec, ru
     store, schema = workspace.lake, champion_table(study.name)
 
     def month_of(month: str) -> MonthResult:
-        rule, now = rule_of(study), standing(store, study, month)
+        rule, now = rule_of(study), current_champion(store, study, month)
         trained = [m for m in store.months(study.models.name) if m <= month]
-        challenger = offset_month(month, -TRIAL_MONTHS)
+        challenger = offset_month(month, -CANDIDATE_MONTHS)
         if not trained:
             raise ModelMissingError(
                 f"{study.name} has no model up to {month[:7]}; materialize {study.models.name} first"
@@ -139,10 +139,10 @@ def _decided(
     if champion == challenger:
         return decide(rule, None, bootstrap)
     if challenger <= champion:
-        return Decision(False, None, None, None, 0, 0, "no newer model has stood a trial")
-    scores = contest(workspace, study, month, champion, challenger)
+        return Decision(False, None, None, None, 0, 0, "no newer model has had a candidate period")
+    scores = champion_challenger_scores(workspace, study, month, champion, challenger)
     if scores is None:
-        return Decision(False, None, None, None, 0, 0, "no outcome of the trial is settled yet")
+        return Decision(False, None, None, None, 0, 0, "no outcome of the candidate period has matured yet")
     return decide(rule, scores, bootstrap)
 
 

@@ -50,7 +50,7 @@ def _prepared(
         yield source
         return
     staged = Staged(source, staging, month_bounds(months[0])[0], month_bounds(months[-1])[1])
-    with staged.held():
+    with staged.lock():
         try:
             staged.download(lambda done, total, what: log.info(f"downloaded {done} of {total} pieces {what}"))
         except MarketError as error:

@@ -1,10 +1,10 @@
 """What symbols are compared with: index and sector funds, the VIX, and an index built from the bars.
 
 Real series come from a file of their own (setting `reference`), from the simulated market's factors, or from funds
-among the bars. The synthetic index (`^INDEX`) is chained from the members' returns with weights as of each session, and
-goes on from the level of the month before. Bars that break a rule go to `quarantined_references`, the map from symbols
-to sector funds to `sectors`, the quality of the real series to `reference_quality`. A month of 1,500 symbols takes
-about a second.
+among the bars. The synthetic index (`^INDEX`) is chained from the estimators' returns with weights as of each session,
+and goes on from the level of the month before. Bars that break a rule go to `quarantined_references`, the map from
+symbols to sector funds to `sectors`, the quality of the real series to `reference_quality`. A month of 1,500 symbols
+takes about a second.
 """
 
 from collections.abc import Mapping
@@ -99,7 +99,7 @@ def build_month(
         month,
         base,
         spec=references.spec(),
-        spells=references.spells(month),
+        membership_intervals=references.membership_intervals(month),
         shares=references.shares_outstanding(),
         ingested_at=ingested_at,
     )

@@ -37,7 +37,7 @@ class References:
     @classmethod
     def of(cls, settings: Settings) -> "References":
         """As the settings say. The index is of the universe that one decides on, if nothing else is said: of
-        those that ever belonged to it, some were no members yet."""
+        those that ever belonged to it, some were no estimators yet."""
         references = settings.references
         return cls(
             path=references.path,
@@ -64,7 +64,7 @@ class References:
 
         return IndexSpec(self.weighting or "cap")  # pyright: ignore[reportArgumentType]
 
-    def spells(self, month: str) -> pl.DataFrame | None:
+    def membership_intervals(self, month: str) -> pl.DataFrame | None:
         """Who may be in the index up to the end of a month; None is everyone.
 
         Args:

@@ -31,10 +31,10 @@ from trademl_pipeline.pipeline.workspace import Workspace
 from trademl_pipeline.portfolio.costs import Costs
 from trademl_pipeline.registry.tracking import Tracker
 from trademl_pipeline.simulation import SimulatedMarket
-from trademl_pipeline.simulation.planted_labels import CHANCES
+from trademl_pipeline.simulation.planted_labels import PLANTED_PROBABILITIES
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.tables import AUDITS, RAW_BARS
-from trademl_pipeline.training.dataset import settled_by
+from trademl_pipeline.training.dataset import last_matured_session
 from trademl_pipeline.training.study import CARD, TIMES
 from trademl_pipeline.training.trials import TrialLedger
 
@@ -58,7 +58,7 @@ def importances(artifacts: Artifacts, models: pl.DataFrame) -> pl.DataFrame:
 
 
 def training_costs(artifacts: Artifacts, models: pl.DataFrame) -> pl.DataFrame:
-    """Parameters and seconds of every member in every fold that was trained."""
+    """Parameters and seconds of every estimator in every fold that was trained."""
     rows: list[tuple[str, str, int, float]] = []
     for fold, artifact in (
         models.filter(pl.col("fold") == pl.col("fitted")).select("fold", "artifact").iter_rows()
@@ -72,7 +72,8 @@ def training_costs(artifacts: Artifacts, models: pl.DataFrame) -> pl.DataFrame:
 
 
 def with_train_loss(artifacts: Artifacts, models: pl.DataFrame) -> pl.DataFrame:
-    """The folds with the first voter's training loss at the epoch that was kept; as they are where it has no epochs."""
+    """The folds with the first base learner's training loss at the epoch that was kept; as they are where it has no
+    epochs."""
     found: list[float | None] = []
     for artifact, best in models.select("artifact", "best_iteration").iter_rows():
         card = json.loads(artifacts.path(artifact).read_text())
@@ -84,7 +85,7 @@ def with_train_loss(artifacts: Artifacts, models: pl.DataFrame) -> pl.DataFrame:
 
 
 def attention(artifacts: Artifacts, study: str, models: pl.DataFrame) -> pl.DataFrame | None:
-    """Where a network looked in the examples of each month; None where no member has attention."""
+    """Where a network looked in the examples of each month; None where no estimator has attention."""
     kept = [artifacts.attention(study, fold) for fold in models["fold"]]
     frames = [pl.read_parquet(path) for path in kept if path.exists()]
     return pl.concat(frames) if frames else None
@@ -92,7 +93,7 @@ def attention(artifacts: Artifacts, study: str, models: pl.DataFrame) -> pl.Data
 
 def cross_validation(store: Lake, study: StudySpec, months: tuple[str, str]) -> pl.DataFrame | None:
     """Scores by symbol of the last fold that was cross-validated; None where none was."""
-    if study.fit.cross_validate is None:
+    if study.training.cross_validate is None:
         return None
     try:
         made = store.read(study.cross_validation, months=months)
@@ -127,7 +128,7 @@ def report_inputs(
     shared = {RAW_BARS.name, study.features.name, study.labels.name}
     tables = [t for t in store.tables() if t in shared or t.endswith(f"_{study.name}")]
     audits = store.read(AUDITS).filter(pl.col("table_name").is_in(tables) & (pl.col("month") <= month))
-    labels = settled_labels(store, study, covered, calendar)
+    labels = matured_labels(store, study, covered, calendar)
     before = offset_month(first, -MONTHS_BEFORE)
     simulated = isinstance(source, SimulatedMarket)
     # The oracle is asked with the whole history.
@@ -145,7 +146,7 @@ def report_inputs(
         importances=importances(artifacts, models),
         folds=with_train_loss(artifacts, models),
         oracle=oracle,
-        members=store.read(study.members, months=covered),
+        estimator_predictions=store.read(study.estimator_predictions, months=covered),
         training=training_costs(artifacts, models),
         attention=attention(artifacts, study.name, models),
         sequences=store.read(study.windows, months=covered),
@@ -155,7 +156,7 @@ def report_inputs(
             "feature set": study.feature_set,
             "window": f"{study.window} sessions",
             "target": TARGETS[study.target].title,
-            "models": ", ".join(f"{m.name} ({m.kind})" for m in study.fit.members),
+            "models": ", ".join(f"{m.name} ({m.kind})" for m in study.training.estimators),
             "lake snapshot": store.snapshot(),
             "last nightly audit": last_night(history_of(store)),
             "certificate": certificate_in_force(store, study.name, last_month).digest,
@@ -163,18 +164,18 @@ def report_inputs(
             "made by run": ran,
         },
     )
-    tried = TrialLedger(artifacts.trials).to_frame()["study"].str.starts_with(f"{study.fit.task}/")
+    tried = TrialLedger(artifacts.trials).to_frame()["study"].str.starts_with(f"{study.training.task}/")
     config = ReportConfig(
         study.name,
         study.title,
         horizon=study.horizon,
         seed=study.seed,
-        task=study.fit.task,
+        task=study.training.task,
         simulated=simulated,
-        portfolio=study.book,
+        portfolio=study.portfolio,
         calendar=calendar_of(study, calendar),
         costs=costs,
-        trials=len(study.fit.members) + int(tried.sum()),
+        trials=len(study.training.estimators) + int(tried.sum()),
     )
     return inputs, config
 
@@ -191,21 +192,21 @@ def oracle_of(
         bars: bars of the whole history that the study read.
     """
     said = market.oracle(study.horizon) if study.decisions == "sessions" else None
-    chances = CHANCES.get(study.target)
+    chances = PLANTED_PROBABILITIES.get(study.target)
     if chances is None or keys.is_empty():
         return said
     told = chances(market, bars, keys)
     return told if said is None else said.join(told, on=KEY, how="left", maintain_order="left")
 
 
-def settled_labels(store: Lake, study: StudySpec, months: tuple[str, str], calendar: str) -> pl.DataFrame:
+def matured_labels(store: Lake, study: StudySpec, months: tuple[str, str], calendar: str) -> pl.DataFrame:
     """Labels of decisions whose whole horizon has passed: those that are decided early would be no fair sample."""
     calendar = calendar_of(study, calendar)
-    last = settled_by(month_sessions(months[1], calendar)[-1], study.settled_after, calendar)
+    last = last_matured_session(month_sessions(months[1], calendar)[-1], study.label_horizon, calendar)
     return store.read(study.labels, months=months).filter(pl.col("session") <= last)
 
 
-def settled(inputs: Any, config: Any) -> bool:
+def any_matured(inputs: Any, config: Any) -> bool:
     """Whether any prediction has an outcome by which it can be judged."""
     key = ["symbol", "session"]
     known = inputs.outcomes.filter(pl.col(config.kind.outcome).is_not_null())
@@ -244,8 +245,8 @@ def report_months(
                 f"{study.name} has no predictions up to {month[:7]}; materialize {study.predictions.name} for that "
                 "month first"
             )
-        if not settled(*made):
-            told = f"no outcome is settled yet: it takes {study.settled_after} sessions from a decision to its outcome"
+        if not any_matured(*made):
+            told = f"no outcome has matured yet: it takes {study.label_horizon} sessions from a decision to its outcome"
             run.log.warning(f"{study.name} as of {month[:7]}: {told}")
             return MonthResult({"as_of": month[:7], "verdict": told})
         with tracker.run(report_name(study.name), month, {"study": study.name}) as tracked:

@@ -29,9 +29,9 @@ COLUMNS = {
 }
 
 
-def on_snapshots(study: StudySpec) -> bool:
-    """Whether a study decides on snapshots of consolidation patterns only, not on every session."""
-    return study.decisions == "snapshots"
+def on_pattern_observations(study: StudySpec) -> bool:
+    """Whether a study decides on observations of consolidation patterns only, not on every session."""
+    return study.decisions == "pattern_observations"
 
 
 def window_inputs(store: Lake, study: StudySpec, month: str, calendar: str) -> Inputs:
@@ -45,7 +45,7 @@ def window_inputs(store: Lake, study: StudySpec, month: str, calendar: str) -> I
         "rows": rows.filter(pl.col("session") >= start),
         "members": read_months(store, UNIVERSE_MEMBERS, month, month, reader=reader),
     }
-    if on_snapshots(study):
+    if on_pattern_observations(study):
         inputs["snapshots"] = read_months(store, PATTERNS, month, month, reader=reader)
     return inputs
 
@@ -57,7 +57,7 @@ def windows_of_month(inputs: Inputs, study: StudySpec, month: str, calendar: str
         study.window,
         month,
         stride=study.stride,
-        snapshots=inputs.get("snapshots"),
+        observations=inputs.get("snapshots"),
         members=inputs["members"],
         calendar=calendar,
     )
@@ -100,7 +100,7 @@ def full_share(study: StudySpec, frame: pl.DataFrame) -> dict[str, Any]:
 
 def sequence_stage(study: StudySpec, calendar: str) -> Stage:
     """A study's windows as a stage."""
-    schema, upstream, snapshots = study.windows, study.features.name, on_snapshots(study)
+    schema, upstream, snapshots = study.windows, study.features.name, on_pattern_observations(study)
     named = {"pattern": "pattern", "pattern_start": "start", "activation": "activation"}
     lineage = {
         **{c: [(upstream, c)] for c in ("symbol", "session", *CLOCKS)},

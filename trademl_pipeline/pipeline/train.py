@@ -1,4 +1,4 @@
-"""The models of one walk-forward fold: every member of the study, its ensemble and its calibration."""
+"""The models of one walk-forward fold: every estimator of the study, its ensemble and its calibration."""
 
 import hashlib
 import os
@@ -36,8 +36,8 @@ from trademl_pipeline.pipeline.workspace import Workspace
 from trademl_pipeline.registry.tracking import Tracker
 from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.training.estimators import TrainingContext
 from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.members import Setting
 from trademl_pipeline.training.study import FittedStudy
 
 
@@ -46,8 +46,8 @@ class TrainOptions:
     """What a run may ask of training; what is left empty, the study says.
 
     Attributes:
-        size: of the study's members, e.g. small or base.
-        epochs: of every network; 0: as the size says.
+        size: preset of the study's estimators, e.g. small or base.
+        epochs: of every network; 0: as the preset says.
         symbols: comma-separated symbols to train on, or a number: so many, drawn by a hash of the name; empty: all.
         refit: how often models are trained, month or quarter.
         alone: train this month's own fold whatever the rhythm is.
@@ -61,15 +61,15 @@ class TrainOptions:
     alone: bool = False
     threads: int = 0
 
-    def size_of(self, study: StudySpec) -> str:
+    def preset_of(self, study: StudySpec) -> str:
         """Return the size asked for.
 
         Raises:
-            StepError: the study has no such size.
+            StepError: the study has no such preset.
         """
-        size = self.size or study.sizes[0]
-        if size not in study.sizes:
-            raise StepError(f"{study.name} has no size {size!r}; it has {', '.join(study.sizes)}")
+        size = self.size or study.presets[0]
+        if size not in study.presets:
+            raise StepError(f"{study.name} has no preset {size!r}; it has {', '.join(study.presets)}")
         return size
 
 
@@ -86,11 +86,11 @@ def symbols_of(store: Lake, study: StudySpec, asked: str, month: str, snapshot: 
     return frozenset(drawn[: int(asked)])
 
 
-def setting_of(study: StudySpec, size: str, epochs: int = 0, threads: int = 0) -> Setting:
-    """What the members of a fold share; `epochs` 0 leaves them to the size, `threads` 0 takes a thread a core."""
-    return Setting(
+def training_context(study: StudySpec, size: str, epochs: int = 0, threads: int = 0) -> TrainingContext:
+    """What the estimators of a fold share; `epochs` 0 leaves them to the preset, `threads` 0 takes a thread a core."""
+    return TrainingContext(
         names=study.feature_names,
-        size=size,
+        preset=size,
         validation_sessions=study.validation_sessions,
         embargo=study.folds.embargo,
         seed=study.seed,
@@ -122,9 +122,9 @@ def model_months(
         options: what the run asks of training.
 
     Raises:
-        StepError: the study has no such size.
+        StepError: the study has no such preset.
     """
-    size = options.size_of(study)
+    size = options.preset_of(study)
 
     def month_of(month: str) -> MonthResult:
         snapshot = workspace.lake.snapshot()
@@ -146,8 +146,10 @@ def model_months(
         )
         if kept is not None:
             return _publish_carried(workspace, study, run, month, kept)
-        setting = setting_of(study, size, options.epochs, options.threads)
-        return _publish_trained(workspace, tracker, study, run, month, rows, setting, snapshot, only, options)
+        training = training_context(study, size, options.epochs, options.threads)
+        return _publish_trained(
+            workspace, tracker, study, run, month, rows, training, snapshot, only, options
+        )
 
     return month_of
 
@@ -159,7 +161,7 @@ def _publish_trained(
     run: RunInfo,
     month: str,
     rows: FoldRows,
-    setting: Setting,
+    training: TrainingContext,
     snapshot: int,
     only: frozenset[str],
     options: TrainOptions,
@@ -171,7 +173,7 @@ def _publish_trained(
     ledger = FitLedger(rows.fold.month)
     run.log.info(
         f"fold {month[:7]}: {rows.train.height} rows, {rows.train['session'].n_unique()} sessions, labels up to "
-        f"{rows.train['label_end'].max()}, size {setting.size}"
+        f"{rows.train['label_end'].max()}, preset {training.preset}"
     )
     code = code_version()
     tags = {
@@ -182,16 +184,18 @@ def _publish_trained(
         "dataset_snapshot": str(snapshot),
     }
     with tracker.run(study.models.name, month, tags) as tracked:
-        tracked.log_params(parameters_of(study, setting, rows, snapshot))
+        tracked.log_params(parameters_of(study, training, rows, snapshot))
         # A refused model must not overwrite the files of the one that is published.
         folder = workspace.artifacts.models(study.name, month) / tracked.run_id
         trials = workspace.artifacts.trials
         saved = fit_and_save(
-            study, windows, setting, ledger, tracked, folder, trials, progress=_progress(run)
+            study, windows, training, ledger, tracked, folder, trials, progress=_progress(run)
         )
         fitted = saved.fitted
         tracked.log_metrics(metrics_of(fitted, rows))
-        record = record_of(workspace, study, month, rows, saved, snapshot, setting.size, only, options.epochs)
+        record = record_of(
+            workspace, study, month, rows, saved, snapshot, training.preset, only, options.epochs
+        )
         published = publish(
             run,
             store,
@@ -204,7 +208,7 @@ def _publish_trained(
     shown: Metadata = {
         **month_metadata(published, record),
         "mlflow_run": tracked.run_id,
-        "size": setting.size,
+        "size": training.preset,
         "fitted_fold": rows.fold.month[:7],
         "train_rows": int(rows.train.height),
         "train_sessions": int(rows.train["session"].n_unique()),
@@ -237,7 +241,7 @@ def _publish_carried(
     workspace: Workspace, study: StudySpec, run: RunInfo, month: str, kept: pl.DataFrame
 ) -> MonthResult:
     """Publish an earlier month's model for this month, audited on the rows that it was trained on."""
-    record, rows, ledger, fitted, windows = carried_fold(workspace, study, month, kept)
+    record, rows, ledger, fitted, windows = reused_fold(workspace, study, month, kept)
     run.log.info(f"fold {month[:7]}: goes on with the model of {rows.fold.month[:7]}")
     published = publish(
         run,
@@ -256,7 +260,7 @@ def _publish_carried(
     return result_of(published, shown)
 
 
-def carried_fold(workspace: Workspace, study: StudySpec, month: str, kept: pl.DataFrame) -> TrainedFold:
+def reused_fold(workspace: Workspace, study: StudySpec, month: str, kept: pl.DataFrame) -> TrainedFold:
     """The model of an earlier month, whose row of the model table is `kept`, filed for this month."""
     store, calendar = workspace.lake, workspace.calendar
     rows = recorded_rows(store, study, month, kept, calendar)
@@ -274,9 +278,9 @@ def carried_fold(workspace: Workspace, study: StudySpec, month: str, kept: pl.Da
 
 
 def _progress(run: RunInfo) -> Callable[[str, dict[str, float]], None]:
-    def told(member: str, epoch: dict[str, float]) -> None:
+    def told(estimator: str, epoch: dict[str, float]) -> None:
         said = ", ".join(f"{k} {v:.4g}" for k, v in epoch.items() if k != "epoch")
-        run.log.info(f"{member} epoch {int(epoch['epoch'])}: {said}")
+        run.log.info(f"{estimator} epoch {int(epoch['epoch'])}: {said}")
 
     return told
 

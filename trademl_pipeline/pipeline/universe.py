@@ -11,7 +11,7 @@ EVERYONE = "ALL"
 
 @dataclass(frozen=True)
 class Universe:
-    """The universe of a data set: everyone with a bar, a list, or members as of the day.
+    """The universe of a data set: everyone with a bar, a list, or estimators as of the day.
 
     Attributes:
         name: SP500, TIER_1, ..., symbols with commas, or a file of membership intervals.
@@ -26,7 +26,7 @@ class Universe:
         """As the settings say."""
         return cls(settings.universe.name or EVERYONE, settings.universe.membership)
 
-    def spells(self, first: str, last: str) -> pl.DataFrame | None:
+    def membership_intervals(self, first: str, last: str) -> pl.DataFrame | None:
         """Who belonged to it in some months, as known at their end; None is everyone.
 
         Args:

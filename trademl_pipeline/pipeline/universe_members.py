@@ -1,7 +1,7 @@
 """Whom one may decide on: who belonged to the universe on each session and has a bar of it.
 
 The universe is the setting `universe`, everyone with a bar where it is not set. Membership of `SP500`, or of
-a file with dates, is that of the day: windows, and so training and predictions, are made of members only, among them
+a file with dates, is that of the day: windows, and so training and predictions, are made of estimators only, among them
 the names that left later, and without those that came later.
 """
 
@@ -32,30 +32,30 @@ def month_keys(store: Lake, month: str) -> pl.DataFrame:
 
 
 def audit_members_month(
-    published: pl.DataFrame, bars: pl.DataFrame, spells: pl.DataFrame | None, name: str
+    published: pl.DataFrame, bars: pl.DataFrame, membership_intervals: pl.DataFrame | None, name: str
 ) -> AuditReport:
     """V: nobody before he came or after he left, and nobody missing; the rows against a computation anew."""
     always = bars.select(pl.col("symbol").unique()).with_columns(
         pl.lit(FIRST_DAY).alias("start_date"), pl.lit(None, pl.Date).alias("end_date")
     )
-    return audit_universe(published, bars, spells if spells is not None else always) + audit_published(
-        published, members_with_bars(spells, bars, name)
-    )
+    return audit_universe(
+        published, bars, membership_intervals if membership_intervals is not None else always
+    ) + audit_published(published, members_with_bars(membership_intervals, bars, name))
 
 
 def universe_members_months(universe: Universe, store: Lake, run: RunInfo) -> Body:
-    """Return what looks up, audits and publishes the members of one month."""
+    """Return what looks up, audits and publishes the estimators of one month."""
 
     def month_of(month: str) -> MonthResult:
-        bars, spells = month_keys(store, month), universe.spells(month, month)
-        frame = members_with_bars(spells, bars, universe.name)
+        bars, membership_intervals = month_keys(store, month), universe.membership_intervals(month, month)
+        frame = members_with_bars(membership_intervals, bars, universe.name)
         published = publish(
             run,
             store,
             UNIVERSE_MEMBERS,
             frame,
             month,
-            lambda written: audit_members_month(written, bars, spells, universe.name),
+            lambda written: audit_members_month(written, bars, membership_intervals, universe.name),
         )
         share = frame.height / bars.height
         shown = {"universe": universe.name, "share_of_bars": float(share)}
@@ -65,8 +65,8 @@ def universe_members_months(universe: Universe, store: Lake, run: RunInfo) -> Bo
 
 
 def audit_universe_month(universe: Universe, store: Lake, month: str) -> AuditReport:
-    """Audit the members of a month as the lake holds them."""
+    """Audit the estimators of a month as the lake holds them."""
     written = store.read(UNIVERSE_MEMBERS, months=[month])
     return audit_members_month(
-        written, month_keys(store, month), universe.spells(month, month), universe.name
+        written, month_keys(store, month), universe.membership_intervals(month, month), universe.name
     )

@@ -29,7 +29,7 @@ from trademl_pipeline.pipeline.certify import Read, values_version
 from trademl_pipeline.pipeline.fold import windows_of_keys
 from trademl_pipeline.pipeline.models import load_ledger, load_models, recorded_rows
 from trademl_pipeline.pipeline.predict import audit_predictions, learned_from, predict_month, reads_of
-from trademl_pipeline.pipeline.train import setting_of
+from trademl_pipeline.pipeline.train import training_context
 from trademl_pipeline.pipeline.workspace import Workspace
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.training.ledger import FitLedger
@@ -93,8 +93,8 @@ def fit_again(
     last = offset_month(rows.fold.month, -1)
     windows = windows_of_keys(store, study, rows.train, last, calendar, int(record["snapshot"][0]))
     ledger = FitLedger(rows.fold.month)
-    setting = setting_of(study, record["size"][0], record["epochs"][0] or 0, threads)
-    fitted = fit_study(study.fit, windows, setting, ledger=ledger)
+    training = training_context(study, record["size"][0], record["epochs"][0] or 0, threads)
+    fitted = fit_study(study.training, windows, training, ledger=ledger)
     ledger.freeze()
     with tempfile.TemporaryDirectory() as folder:
         return fitted, ledger, fitted.save(Path(folder) / "study")

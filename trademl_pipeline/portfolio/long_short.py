@@ -1,12 +1,12 @@
-"""The naive long/short book of a study's predictions, before and after costs.
+"""The naive long/short portfolio of a study's predictions, before and after costs.
 
 The clock: weights are decided at the close of session t, ordered after it, filled at the first open after the order
 (that of t+1 on an exchange with a night, that of t+2 around the clock, where t+1 opens as t closes), and held to the
-open `holding` sessions later. With a holding of h sessions the book is h equal parts, one renewed each session. Signal,
-order and fill times are kept for the audit of the execution clock.
+open `holding` sessions later. With a holding of h sessions the portfolio is h equal parts, one renewed each session.
+Signal, order and fill times are kept for the audit of the execution clock.
 
-A session of the book runs from one open to the next. Returns are total: a share held over an ex-date becomes
-`split_factor` shares and each is paid `dividend`. At each open the book trades from where prices have carried
+A session of the portfolio runs from one open to the next. Returns are total: a share held over an ex-date becomes
+`split_factor` shares and each is paid `dividend`. At each open the portfolio trades from where prices have carried
 its weights to the weights wanted; costs are a share of the value traded. Gains are reinvested, cash earns
 nothing, borrowing is free: naive.
 
@@ -45,7 +45,7 @@ _EQUITY = {
 
 @dataclass(frozen=True)
 class LongShortConfig:
-    """How the book is made.
+    """How the portfolio is made.
 
     Attributes:
         weighting: see `weights.target_weights`.
@@ -80,10 +80,10 @@ class LongShortConfig:
 
 @dataclass(frozen=True)
 class LongShort:
-    """The book and its record.
+    """The portfolio and its record.
 
     Attributes:
-        equity: one row a session of the book: session (its open starts the row), until (the next open's
+        equity: one row a session of the portfolio: session (its open starts the row), until (the next open's
             session), gross_return, net_return, gross_equity, net_equity (both 1 at the first open, stated at
             `until`), turnover (sum of absolute weight changes at the open), cost (share of equity), long,
             short (weights held, short below 0), exposure (their difference), net_exposure (their sum),
@@ -115,7 +115,7 @@ def long_short(
         config: how; the defaults where None.
 
     Returns:
-        The book from the first fill to the last open that the bars have.
+        The portfolio from the first fill to the last open that the bars have.
 
     Raises:
         PortfolioError: if inputs are empty, lack columns, or leave no session to hold.
@@ -185,7 +185,9 @@ def _trade(signals: pl.DataFrame, market: PriceMatrices, config: LongShortConfig
             growth, mark = _growth(market, s, mark, weight)
             gain = float(weight @ (growth - 1))
             if gain <= -1:
-                raise PortfolioError(f"the book loses all its equity on {market.sessions[s]}; lower `gross`")
+                raise PortfolioError(
+                    f"the portfolio loses all its equity on {market.sessions[s]}; lower `gross`"
+                )
             rows[-1]["gross_return"] = gain
             equity *= 1 + gain
             weight = weight * growth / (1 + gain)
@@ -194,19 +196,19 @@ def _trade(signals: pl.DataFrame, market: PriceMatrices, config: LongShortConfig
             weight = np.where(gone, 0.0, weight)
         if s == end < expiry:
             break
-        wanted = target[s] - weight
-        wanted[np.abs(wanted) < _DUST] = 0.0
+        change = target[s] - weight
+        change[np.abs(change) < _DUST] = 0.0
         tradable = market.has(s) & (market.volume[s] > 0)
         limit = config.costs.volume_cap * market.volume[s] * market.open[s] / (config.capital * equity)
-        done = np.where(tradable, np.clip(wanted, -limit, limit), 0.0)
-        lost = (wanted != 0) & ~tradable
-        cut = tradable & (done != wanted)
+        done = np.where(tradable, np.clip(change, -limit, limit), 0.0)
+        lost = (change != 0) & ~tradable
+        cut = tradable & (done != change)
         events += [
-            (s, np.flatnonzero(lost), NO_BAR, wanted[lost]),
-            (s, np.flatnonzero(cut), CAPPED, (wanted - done)[cut]),
+            (s, np.flatnonzero(lost), NO_BAR, change[lost]),
+            (s, np.flatnonzero(cut), CAPPED, (change - done)[cut]),
         ]
-        of = np.flatnonzero(wanted)
-        trades.append((s, of, wanted[of], done[of]))
+        of = np.flatnonzero(change)
+        trades.append((s, of, change[of], done[of]))
         weight = weight + done
         turnover = float(np.abs(done).sum())
         rows.append(
@@ -282,7 +284,7 @@ def _records(
             "session": decisions["session"].gather(decision),
             "signal_time": decisions["signal_time"].gather(decision),
             "order_time": decisions["order_time"].gather(decision),
-            "weight_change": np.concatenate([wanted for _, _, wanted, _ in trades]),
+            "weight_change": np.concatenate([change for _, _, change, _ in trades]),
         }
     )
     filled = orders.select("symbol", "session", "order_time").with_columns(

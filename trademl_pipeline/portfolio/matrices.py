@@ -1,4 +1,4 @@
-"""Bars as (session, symbol) matrices, the form in which a book is carried from open to open."""
+"""Bars as (session, symbol) matrices, the form in which a portfolio is carried from open to open."""
 
 from dataclasses import dataclass
 from datetime import date

@@ -1,4 +1,4 @@
-"""How a book did: return, risk, drawdown, hit rate and turnover, each with its interval."""
+"""How a portfolio did: return, risk, drawdown, hit rate and turnover, each with its interval."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -21,7 +21,7 @@ from trademl_pipeline.portfolio.errors import PortfolioError
 
 @dataclass(frozen=True)
 class Performance:
-    """Figures of one return series; returns are simple and by session of the book.
+    """Figures of one return series; returns are simple and by session of the portfolio.
 
     Attributes:
         sessions: length of the series.
@@ -80,7 +80,7 @@ def performance(
     trial_variance: float | None = None,
     year: int = SESSIONS_A_YEAR,
 ) -> Performance:
-    """Measure one return column of a book.
+    """Measure one return column of a portfolio.
 
     Args:
         equity: `LongShort.equity`.
@@ -91,14 +91,14 @@ def performance(
         year: sessions of a year.
 
     Raises:
-        PortfolioError: if the book has no session.
+        PortfolioError: if the portfolio has no session.
     """
     if equity.is_empty():
-        raise PortfolioError("the book has no session to measure")
+        raise PortfolioError("the portfolio has no session to measure")
     r = equity[column].to_numpy()
     n = len(r)
     ones = np.ones(n)
-    held = (equity["positions"] > 0).to_numpy().astype(float)
+    invested = (equity["positions"] > 0).to_numpy().astype(float)
 
     def scaled_mean(scale: float):
         return lambda totals: scale * totals[..., 0] / totals[..., 1]
@@ -123,10 +123,10 @@ def performance(
         trials=trials,
         hit_rate=score_from_sums(
             "hit rate",
-            np.column_stack([(r > 0) * held, held]),
+            np.column_stack([(r > 0) * invested, invested]),
             scaled_mean(1.0),
             bootstrap,
-            n=int(held.sum()),
+            n=int(invested.sum()),
             bounds=(0, 1),
             baselines={"coin": 0.5},
         ),

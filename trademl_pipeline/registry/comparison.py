@@ -14,7 +14,7 @@ def row_scores(task: str, values: np.ndarray, outcomes: pl.DataFrame, context: p
         task: key of `TASKS`.
         values: (rows, columns of the task), as `FittedStudy.combine` gives them.
         outcomes: session, forward_return and the task's labels, aligned with `values`.
-        context: features that the task's `publish` reads, aligned.
+        context: features that the task's `to_predictions` reads, aligned.
 
     Returns:
         (rows,).

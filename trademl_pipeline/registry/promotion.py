@@ -78,8 +78,8 @@ def decide(rule: PromotionRule, scores: pl.DataFrame | None, bootstrap: Bootstra
     interval = block_bootstrap_interval(sums, ratio, bootstrap)
     bar = interval.low if rule.sure else gain
     promote = gain > rule.least_gain and bar is not None and bar > rule.least_gain
-    told = f"{rule.metric} gains {gain:+.4g} a row, {'above' if promote else 'not surely above'} {rule.least_gain:g}"
-    return Decision(promote, gain, interval.low, interval.high, n, rows, told)
+    reason = f"{rule.metric} gains {gain:+.4g} a row, {'above' if promote else 'not surely above'} {rule.least_gain:g}"
+    return Decision(promote, gain, interval.low, interval.high, n, rows, reason)
 
 
 def decision_tags(rule: PromotionRule, decision: Decision) -> dict[str, str]:
@@ -107,7 +107,7 @@ def write_mlflow_model(study: Path, folder: Path, example: Windows, metadata: Ma
     x, mask = example.batch(np.arange(len(example)))
     x[~mask] = np.nan
     inputs: dict[str, np.ndarray] = {"x": x}
-    if fitted.tuned:
+    if fitted.fine_tuned:
         inputs["symbol"] = example.keys["symbol"].to_numpy().astype(str)
     outputs = fitted.predict(windows_of_arrays(**inputs))
     mlflow.pyfunc.save_model(

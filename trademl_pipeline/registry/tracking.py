@@ -143,13 +143,13 @@ class TrackedRun:
         now = self._client.get_run(self.run_id).info.start_time
         self._client.log_batch(self.run_id, metrics=[Metric(k, float(v), now, 0) for k, v in metrics.items()])
 
-    def log_history(self, member: str, history: tuple[dict[str, float], ...]) -> None:
+    def log_history(self, estimator: str, history: tuple[dict[str, float], ...]) -> None:
         """Every figure of every epoch of a member, as `<member>/<figure>` with the epoch as step."""
         from mlflow.entities import Metric
 
         now = self._client.get_run(self.run_id).info.start_time
         metrics = [
-            Metric(f"{member}/{name}", float(value), now, int(record["epoch"]))
+            Metric(f"{estimator}/{name}", float(value), now, int(record["epoch"]))
             for record in history
             for name, value in record.items()
             if name != "epoch"

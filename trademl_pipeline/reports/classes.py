@@ -45,7 +45,7 @@ def class_scores(rows: pl.DataFrame, view: ClassView, bootstrap: Bootstrap) -> C
     columns, target = view.all_columns, view.target
     size = len(columns)
     called = known.select(columns).to_numpy().argmax(axis=1)
-    came = known[target].cast(pl.Int64).to_numpy()
+    outcome = known[target].cast(pl.Int64).to_numpy()
     return ClassScores(
         view,
         known.height,
@@ -53,5 +53,5 @@ def class_scores(rows: pl.DataFrame, view: ClassView, bootstrap: Bootstrap) -> C
         metrics.brier(known, bootstrap, probabilities=columns, target=target),
         metrics.expected_calibration_error(known, bootstrap, probabilities=columns, target=target),
         metrics.reliability(known, probabilities=columns, target=target),
-        np.bincount(came * size + called, minlength=size * size).reshape(size, size),
+        np.bincount(outcome * size + called, minlength=size * size).reshape(size, size),
     )

@@ -3,7 +3,7 @@
 from typing import Any
 
 from trademl_pipeline.reports.evaluation import Evaluation
-from trademl_pipeline.reports.judging import looks
+from trademl_pipeline.reports.judging import primary_tests
 
 
 def compared(e: Evaluation) -> dict[str, Any]:
@@ -18,6 +18,6 @@ def compared(e: Evaluation) -> dict[str, Any]:
     return {
         "accuracy": accuracy.to_dict() if accuracy else None,
         "rank_ic": e.rank_ic.to_dict() if e.rank_ic else None,
-        "looks": {name: score.to_dict() if score else None for name, score in looks(e).items()},
+        "looks": {name: score.to_dict() if score else None for name, score in primary_tests(e).items()},
         "cost": dict(e.cost),
     }

@@ -4,7 +4,7 @@
     paths = report.write(folder)
 
 Studies of different kinds share few figures: an accuracy with its baseline, the mean daily rank IC, the Sharpe ratio
-of their book, the gate's verdict, and what training cost. All others are in the reports of the studies.
+of their portfolio, the gate's verdict, and what training cost. All others are in the reports of the studies.
 """
 
 import json
@@ -17,7 +17,7 @@ from trademl_pipeline.reports.comparison_parts import (
     NOTE,
     Summary,
     cost_section,
-    looks_section,
+    primary_tests_section,
     row_of,
     side_by_side,
 )
@@ -32,7 +32,7 @@ from trademl_pipeline.reports.writing import ReportPaths, write_report
 
 HEADING: Final = "Which study to trust, and how far"
 FALSE_EDGE: Final = 0.05
-"""Share of reports on worthless models that show an edge by luck: two looks at 2.5 %."""
+"""Share of reports on worthless models that show an edge by luck: two primary tests at 2.5 %."""
 
 
 @dataclass(frozen=True)
@@ -68,19 +68,19 @@ class Comparison:
     def reasons(self) -> list[str]:
         """Return what to know before the table is read."""
         n = len(self.summaries)
-        said = [f"{s['study']}: {s['verdict']['headline']}" for s in self.summaries]
+        reasons = [f"{s['study']}: {s['verdict']['headline']}" for s in self.summaries]
         if n > 1:
             luck = 1 - (1 - FALSE_EDGE) ** n
-            said.append(
+            reasons.append(
                 f"Luck: of {n} worthless studies at least one shows an edge in about {percent(luck, 0)} of cases, were "
                 "they independent. Choosing the best after the fact needs a new test on later data."
             )
         if any(s["simulated"] for s in self.summaries):
-            said.append(
+            reasons.append(
                 "Simulated: signals were planted. The figures show whether the pipeline finds them, not what would be "
                 "earned."
             )
-        return said
+        return reasons
 
     def summary(self) -> dict[str, Any]:
         """Headline and rows as plain values."""
@@ -92,7 +92,7 @@ class Comparison:
     @property
     def sections(self) -> list[Section]:
         """The tables, in order."""
-        return [part(self.summaries) for part in (side_by_side, looks_section, cost_section)]
+        return [part(self.summaries) for part in (side_by_side, primary_tests_section, cost_section)]
 
     def to_html(self) -> str:
         """Return the page."""

@@ -36,7 +36,7 @@ def row_of(summary: Summary) -> Row:
     accuracy, ic, net = compared["accuracy"], compared["rank_ic"], summary["books"].get("net")
     gate = summary["gate"]
     share = next(iter(summary["recovered"].values()), None)
-    race = TASKS[summary["task"]].report.race
+    race = TASKS[summary["task"]].report.first_passage
     return Row(
         study=summary["study"],
         kind=summary["verdict"]["kind"],
@@ -66,7 +66,7 @@ NOTE: Final = (
     "(pattern): only its distance to the baseline compares. * An outcome that ends at a barrier can be ranked without "
     "skill; that study is judged by mean returns. Each study's own report says how its figures were measured."
 )
-_LOOKS: Final = {
+_PRIMARY_TESTS: Final = {
     "ranking": ("mean daily rank IC", "signed"),
     "direction": ("directional accuracy less the majority's, points", "points"),
     "expected value": ("correlation of expected value and return", "signed"),
@@ -108,12 +108,12 @@ def side_by_side(summaries: Sequence[Summary]) -> Section:
     return Section("studies", "The studies side by side", tables=[table], figures=[drawn] if drawn else [])
 
 
-def looks_section(summaries: Sequence[Summary]) -> Section:
+def primary_tests_section(summaries: Sequence[Summary]) -> Section:
     """The figures that each verdict rests on."""
     body = []
     for s in summaries:
         for name, score in s["compared"]["looks"].items():
-            meaning, style = _LOOKS[name]
+            meaning, style = _PRIMARY_TESTS[name]
             n = count(score["n"]) if score else NONE
             sure = bool(score) and score["low"] is not None and score["low"] > 0
             body.append([s["study"], meaning, _with_interval(score, style), n, "yes" if sure else "no"])
@@ -211,6 +211,6 @@ def _baseline(score: Mapping[str, Any] | None) -> str:
 
 def _cost(cost: Mapping[str, float | None]) -> str:
     seconds, parameters = cost["train_seconds"], cost["parameters"]
-    said = [f"{number(seconds, 0)} s"] if seconds is not None else []
-    said += [f"{count(parameters)} parameters"] if parameters is not None else []
-    return ", ".join(said) or NONE
+    parts = [f"{number(seconds, 0)} s"] if seconds is not None else []
+    parts += [f"{count(parameters)} parameters"] if parameters is not None else []
+    return ", ".join(parts) or NONE

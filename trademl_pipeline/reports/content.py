@@ -13,8 +13,8 @@ from trademl_pipeline.reports.text import NONE, count, figure, interval, number,
 
 def score_lines(e: Evaluation) -> list[Line]:
     """The figures of merit; where ranks show no skill, the task's own first."""
-    own, ranks = list(e.task.lines), _ranking_lines(e)
-    lines = own + ranks if e.config.kind.race else ranks + own
+    task_lines, ranks = list(e.task.lines), _ranking_lines(e)
+    lines = task_lines + ranks if e.config.kind.first_passage else ranks + task_lines
     if len(e.classes) == 1:
         classes = e.classes[0]
         lines += [
@@ -22,23 +22,28 @@ def score_lines(e: Evaluation) -> list[Line]:
             Line("Brier score", classes.brier, "number", better="low"),
             Line("Calibration error", classes.calibration, "percent", better="low"),
         ]
-    told = e.oracle.told if e.oracle else {}
-    lines = [replace(x, oracle=told[x.name].value) if x.name in told else x for x in lines]
+    oracle_scores = e.oracle.probability_scores if e.oracle else {}
+    lines = [replace(x, oracle=oracle_scores[x.name].value) if x.name in oracle_scores else x for x in lines]
     return lines + _money_lines(e)
 
 
 def _money_lines(e: Evaluation) -> list[Line]:
-    """Sharpe ratios; of trades that were chosen beside the same book without the choice, not beside 0."""
+    """Sharpe ratios; of trades that were chosen beside the same portfolio without the choice, not beside 0."""
     lines = []
-    for when, own, other in (
-        ("before", e.gross, e.other.gross if e.other else None),
-        ("after", e.net, e.other.net if e.other else None),
+    for when, evaluated, benchmark in (
+        ("before", e.gross, e.benchmark_portfolio.gross if e.benchmark_portfolio else None),
+        ("after", e.net, e.benchmark_portfolio.net if e.benchmark_portfolio else None),
     ):
-        if own is None:
+        if evaluated is None:
             continue
-        score = own.sharpe
-        if e.config.kind.unchosen and e.other and other and other.sharpe.value is not None:
-            score = replace(score, baselines={e.other.name: other.sharpe.value})
+        score = evaluated.sharpe
+        if (
+            e.config.kind.unfiltered_portfolio
+            and e.benchmark_portfolio
+            and benchmark
+            and benchmark.sharpe.value is not None
+        ):
+            score = replace(score, baselines={e.benchmark_portfolio.name: benchmark.sharpe.value})
         lines.append(Line(f"Sharpe ratio {when} costs", score, "number", digits=2))
     return lines
 
@@ -73,19 +78,21 @@ def sections(e: Evaluation) -> list[Section]:
     return [*e.task.sections, e.consistency, e.drift, *([e.examples] if e.examples else [])]
 
 
-def books(e: Evaluation) -> list[tuple[str, Performance]]:
-    """The books side by side, with their headings."""
-    shown = [book for book in (e.judged, e.other) if book is not None]
+def portfolios(e: Evaluation) -> list[tuple[str, Performance]]:
+    """The portfolios side by side, with their headings."""
+    shown_portfolios = [
+        portfolio for portfolio in (e.portfolio, e.benchmark_portfolio) if portfolio is not None
+    ]
     return [
-        (f"{book.name}, {when}", p)
-        for book in shown
-        for when, p in (("before costs", book.gross), ("after costs", book.net))
+        (f"{portfolio.name}, {when}", p)
+        for portfolio in shown_portfolios
+        for when, p in (("before costs", portfolio.gross), ("after costs", portfolio.net))
     ]
 
 
-def book_rows(e: Evaluation) -> list[tuple[str, list[str]]]:
-    """The money table: (name, one text a book); empty where there is no book."""
-    performances = [p for _, p in books(e)]
+def portfolio_rows(e: Evaluation) -> list[tuple[str, list[str]]]:
+    """The money table: (name, one text a portfolio); empty where there is no portfolio."""
+    performances = [p for _, p in portfolios(e)]
     if not performances:
         return []
 
@@ -109,23 +116,23 @@ def book_rows(e: Evaluation) -> list[tuple[str, list[str]]]:
     ]
 
 
-def book_rule(e: Evaluation) -> str:
-    """How the naive book trades, in words."""
-    book = e.config.book
+def portfolio_rule(e: Evaluation) -> str:
+    """How the naive portfolio trades, in words."""
+    portfolio = e.config.portfolio_config
     rules = {
-        "quantile": f"long the top {percent(book.quantile, 0)} by score and short as many at the bottom",
+        "quantile": f"long the top {percent(portfolio.quantile, 0)} by score and short as many at the bottom",
         "rank": "weights by rank of the score",
         "sign": "long above a score of 0 and short below, in equal parts",
     }
     if e.config.kind.portfolio_rule:
         confidence = percent(e.config.confidence_threshold, 0)
         rules[e.config.kind.weighting] = e.config.kind.portfolio_rule.format(confidence=confidence)
-    if e.judged is None:
-        return f"No prediction calls for a trade ({rules[book.weighting]}): there is no book."
+    if e.portfolio is None:
+        return f"No prediction calls for a trade ({rules[portfolio.weighting]}): there is no portfolio."
     return (
-        f"Naive: {rules[book.weighting]}, decided at each close, filled at the next open. "
-        f"Costs a side: {percent(book.costs.commission)} commission, "
-        f"{1e4 * book.costs.slippage:.0f} bps slippage."
+        f"Naive: {rules[portfolio.weighting]}, decided at each close, filled at the next open. "
+        f"Costs a side: {percent(portfolio.costs.commission)} commission, "
+        f"{1e4 * portfolio.costs.slippage:.0f} bps slippage."
     )
 
 
@@ -205,57 +212,64 @@ def scope(e: Evaluation) -> list[tuple[str, str]]:
 
 def limits(e: Evaluation) -> list[str]:
     """Return what the report does not show, the general first."""
-    said = [
+    sentences = [
         "Another regime. Intervals cover the luck of these sessions, not a market that changes.",
         "Leaks that no probe looks for. The gate says: no leak within the declared clocks and the tested "
         "mutants. That is not a proof.",
         f"Choice among models. {plural(e.config.trials, 'trial')} on record went into the deflated Sharpe "
         "ratio; what was tried and not recorded is in no figure.",
         "Real fills. Orders are filled at the opening print up to "
-        f"{percent(e.config.book.costs.volume_cap, 0)} of the session's volume; there is no market impact, "
+        f"{percent(e.config.portfolio_config.costs.volume_cap, 0)} of the session's volume; there is no market impact, "
         "no borrowing cost, no tax, and cash earns nothing.",
         "Symbols that the source never had. If it lists only those that survived, every figure is too good.",
         "A fair majority baseline. It is read off the same outcomes that are scored, which no one could know "
         "beforehand: a strict bar.",
     ]
     if e.dropped:
-        said.append(
-            f"{plural(e.dropped, 'race')} that began within {plural(e.config.horizon, 'session')} of the end: of those "
-            "days only races decided early are known, most of them failures."
+        sentences.append(
+            f"{plural(e.dropped, 'first-passage label')} that began within {plural(e.config.horizon, 'session')} of "
+            f"the end: of those "
+            "days only first-passage labels decided early are known, most of them failures."
         )
     pending = e.predictions - e.scored - e.dropped
     if pending:
         why = f" or {e.config.kind.no_outcome_because}" if e.config.kind.no_outcome_because else ""
-        said.append(f"{plural(pending, 'prediction')} without an outcome yet{why}, in no figure of skill.")
+        sentences.append(
+            f"{plural(pending, 'prediction')} without an outcome yet{why}, in no figure of skill."
+        )
     unranked = e.sessions - (e.rank_ic.sessions if e.rank_ic else 0)
     if unranked:
-        said.append(f"{plural(unranked, 'session')} with too few symbols to rank, in no rank IC.")
-    refused = sorted({m for _, m in e.gate.standing} - set(e.months))
+        sentences.append(f"{plural(unranked, 'session')} with too few symbols to rank, in no rank IC.")
+    refused = sorted({m for _, m in e.gate.latest_refusals} - set(e.months))
     if refused:
-        shown = ", ".join(m[:7] for m in refused)
-        said.append(f"What the refused {plural(len(refused), 'month')} would have brought ({shown}).")
-    if e.config.kind.race:
-        said.append(
+        months = ", ".join(m[:7] for m in refused)
+        sentences.append(f"What the refused {plural(len(refused), 'month')} would have brought ({months}).")
+    if e.config.kind.first_passage:
+        sentences.append(
             "Skill in ranks. An outcome that ends at a barrier has a median that depends on where the barriers "
             "stand: on a random walk too, a price near the top of its channel ranks high. Mean returns are free "
             "of that, and decide the verdict."
         )
-    events = {} if e.judged is None else dict(e.judged.book.events.group_by("kind").len().iter_rows())
-    told = {
+    events = (
+        {} if e.portfolio is None else dict(e.portfolio.portfolio.events.group_by("kind").len().iter_rows())
+    )
+    meanings = {
         "stopped trading": "positions closed at the last close because the symbol stopped trading; a "
         "delisted share may have brought less",
         "no bar": "orders not filled because the symbol did not trade at that open",
         "capped": "orders cut to the share of volume that one fill may take",
     }
-    said += [f"{events[kind]:,} {text}." for kind, text in told.items() if kind in events]
+    sentences += [f"{events[kind]:,} {text}." for kind, text in meanings.items() if kind in events]
     if e.sessions < 60:
-        said.append(f"{plural(e.sessions, 'session')} are few: intervals from so short a sample are rough.")
-    return said
+        sentences.append(
+            f"{plural(e.sessions, 'session')} are few: intervals from so short a sample are rough."
+        )
+    return sentences
 
 
 def _outcome(e: Evaluation) -> str:
-    if e.config.kind.race:
-        return f"race over at most {plural(e.config.horizon, 'session')}"
+    if e.config.kind.first_passage:
+        return f"first-passage label over at most {plural(e.config.horizon, 'session')}"
     return f"log return over {plural(e.config.horizon, 'session')}"
 
 

@@ -29,8 +29,8 @@ def drift_by_fold(predictions: pl.DataFrame) -> pl.DataFrame:
         (bins - 1)(1/n + 1/reference rows)), p05 … p95 of the score.
     """
     rows, earlier = [], np.array([])
-    for (fold,), own in predictions.sort("fold").group_by("fold", maintain_order=True):
-        score = own["score"].to_numpy().astype(np.float64)
+    for (fold,), fold_rows in predictions.sort("fold").group_by("fold", maintain_order=True):
+        score = fold_rows["score"].to_numpy().astype(np.float64)
         psi = sampling = None
         if len(earlier):
             psi, bins = stability(earlier, score)
@@ -65,7 +65,7 @@ def level(psi: float | None, sampling: float | None) -> str:
 def drift(predictions: pl.DataFrame) -> Section:
     """The part of a report on drift of the predictions."""
     frame = drift_by_fold(predictions)
-    told = [(r, level(r["psi"], r["sampling"])) for r in frame.iter_rows(named=True)]
+    levels = [(r, level(r["psi"], r["sampling"])) for r in frame.iter_rows(named=True)]
     rows = [
         [
             r["fold"][:7],
@@ -75,9 +75,9 @@ def drift(predictions: pl.DataFrame) -> Section:
             word,
             *(number(r[q], signed=True) for q in ("p05", "p50", "p95")),
         ]
-        for r, word in told
+        for r, word in levels
     ]
-    later = [word for _, word in told[1:]]
+    later = [word for _, word in levels[1:]]
     sentence = (
         f"Of {plural(len(later), 'month')} after the first, the scores of {later.count('high')} drift much and of "
         f"{later.count('moderate')} moderately from all months before (population stability index above {HIGH} and "

@@ -10,11 +10,11 @@ import polars as pl
 
 from trademl_pipeline.evaluation.metrics import Score
 from trademl_pipeline.portfolio.performance import Performance
-from trademl_pipeline.reports.books import Book
 from trademl_pipeline.reports.classes import ClassScores
 from trademl_pipeline.reports.gate_results import GateResults
 from trademl_pipeline.reports.inputs import ReportConfig
 from trademl_pipeline.reports.oracle import Oracle
+from trademl_pipeline.reports.portfolios import PortfolioResult
 from trademl_pipeline.reports.section import Assessment, Section
 from trademl_pipeline.reports.verdict import Verdict
 
@@ -28,9 +28,10 @@ class Measurements:
         first, last: first and last scored session.
         months: month keys that have scored predictions.
         predictions: number of predictions; `scored` of them have an outcome.
-        dropped: predictions with an outcome that are not scored, since only races decided early are known of
-            their days.
-        unripe: no race has run its full length, so that all known ones are scored though they were decided early.
+        dropped: predictions with an outcome that are not scored, since only first-passage labels decided early are
+            known of their days.
+        immature: no first-passage label has run its full length, so that all known ones are scored though they were
+            decided early.
         sessions, symbols: of the scored rows.
         directional_accuracy, directional_excess: see `evaluation.metrics`; None where the score calls no
             direction.
@@ -39,12 +40,12 @@ class Measurements:
         ic_monthly: month, ic, low, high, sessions.
         classes: one entry a set of class probabilities; empty where the study gives none.
         importance: feature, mean, low, high (over folds), folds; largest first.
-        judged: the book that is judged; None where the study called for no trade.
-        other: the book to read it beside, if any: held for one session, or without the choice of signals.
-        lead: what the judged book earns a year after costs above the other, where there is one.
+        portfolio: the portfolio that is judged; None where the study called for no trade.
+        benchmark_portfolio: the portfolio to read it beside, if any: held for one session, or without the choice of signals.
+        excess: what the evaluated portfolio earns a year after costs above the other, where there is one.
         gate: what the gate recorded.
         certificates: fold, certificate, predictions; what the predictions carry, empty where they carry none.
-        cost: train_seconds over all folds and members, parameters of the largest fold; None where not known.
+        cost: train_seconds over all folds and estimators, parameters of the largest fold; None where not known.
         folds: one row a fold: what it was trained on, and how it did.
         oracle: None on real data.
         task: what only this kind of study has.
@@ -59,7 +60,7 @@ class Measurements:
     predictions: int
     scored: int
     dropped: int
-    unripe: bool
+    immature: bool
     sessions: int
     symbols: int
     directional_accuracy: Score | None
@@ -70,9 +71,9 @@ class Measurements:
     ic_monthly: pl.DataFrame
     classes: tuple[ClassScores, ...]
     importance: pl.DataFrame
-    judged: Book | None
-    other: Book | None
-    lead: Score | None
+    portfolio: PortfolioResult | None
+    benchmark_portfolio: PortfolioResult | None
+    excess: Score | None
     gate: GateResults
     certificates: pl.DataFrame
     cost: Mapping[str, float | None]
@@ -86,18 +87,18 @@ class Measurements:
 
     @property
     def gross(self) -> Performance | None:
-        """The judged book before costs."""
-        return self.judged.gross if self.judged else None
+        """The evaluated portfolio before costs."""
+        return self.portfolio.gross if self.portfolio else None
 
     @property
     def net(self) -> Performance | None:
-        """The judged book after costs."""
-        return self.judged.net if self.judged else None
+        """The evaluated portfolio after costs."""
+        return self.portfolio.net if self.portfolio else None
 
     @property
-    def quick(self) -> Book | None:
-        """The other book where it is the judged one held for one session."""
-        return None if self.config.kind.unchosen else self.other
+    def quick(self) -> PortfolioResult | None:
+        """The benchmark portfolio where it is the judged one held for one session."""
+        return None if self.config.kind.unfiltered_portfolio else self.benchmark_portfolio
 
     @property
     def class_accuracy(self) -> Score | None:

@@ -9,20 +9,20 @@ from trademl_pipeline.reports.text import percent, plural
 def figures(e: Evaluation) -> dict[str, Figure]:
     """All figures that the evaluation has data for, by id."""
     makers = (equity, ic_monthly, ic_cumulative, calibration, confusion, importance, gate)
-    made = [f for f in (maker(e) for maker in makers) if f is not None]
-    return {f.id: f for f in made}
+    drawn = [f for f in (maker(e) for maker in makers) if f is not None]
+    return {f.id: f for f in drawn}
 
 
 def equity(e: Evaluation) -> Figure | None:
-    """Equity of the books before and after costs."""
-    if e.judged is None:
+    """Equity of the portfolios before and after costs."""
+    if e.portfolio is None:
         return None
-    judged = e.judged
-    books = [(judged.name, judged.book.equity, "@blue")]
-    if e.other:
-        books.append((e.other.name, e.other.book.equity, "@orange"))
+    portfolio = e.portfolio
+    portfolios = [(portfolio.name, portfolio.portfolio.equity, "@blue")]
+    if e.benchmark_portfolio:
+        portfolios.append((e.benchmark_portfolio.name, e.benchmark_portfolio.portfolio.equity, "@orange"))
     lines = []
-    for name, frame, colour in books:
+    for name, frame, colour in portfolios:
         days = [frame["session"][0], *frame["until"]]
         for column, kind in (("gross_equity", "before costs"), ("net_equity", "after costs")):
             lines.append(
@@ -42,9 +42,9 @@ def equity(e: Evaluation) -> Figure | None:
             )
     return Figure(
         "equity",
-        "Equity of the naive book, 1 at the start",
-        f"Before costs {percent(judged.gross.total_return, 1, signed=True)}, after "
-        f"{percent(judged.net.total_return, 1, signed=True)} over {plural(judged.gross.sessions, 'session')}. "
+        "Equity of the naive portfolio, 1 at the start",
+        f"Before costs {percent(portfolio.gross.total_return, 1, signed=True)}, after "
+        f"{percent(portfolio.net.total_return, 1, signed=True)} over {plural(portfolio.gross.sessions, 'session')}. "
         "No leverage, cash earns nothing; the scale is logarithmic.",
         lines,
         {"yaxis": {"type": "log", "tickformat": ".3~g"}, "legend": {"orientation": "h", "y": -0.14}},

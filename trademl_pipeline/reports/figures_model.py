@@ -42,22 +42,22 @@ def calibration(e: Evaluation) -> Figure | None:
         }
     ]
     series = _calibration_series(e.classes)
-    fewest = max(20, e.scored // 500)
+    min_rows = max(20, e.scored // 500)
     largest = 0.0
     for (name, frame, column), colour in zip(series, _HUES[len(series)], strict=True):
-        own = frame.filter(pl.col("series") == column, pl.col("n") >= fewest).sort("bin")
-        if own.is_empty():
+        bins = frame.filter(pl.col("series") == column, pl.col("n") >= min_rows).sort("bin")
+        if bins.is_empty():
             continue
-        largest = max(largest, float(own.select(pl.max_horizontal("predicted", "observed").max()).item()))
-        share = own["n"].to_numpy() / own["n"].sum()
+        largest = max(largest, float(bins.select(pl.max_horizontal("predicted", "observed").max()).item()))
+        share = bins["n"].to_numpy() / bins["n"].sum()
         lines.append(
             {
                 "type": "scatter",
                 "mode": "lines+markers",
                 "name": name,
-                "x": rounded(own["predicted"]),
-                "y": rounded(own["observed"]),
-                "text": [f"{n:,} rows" for n in own["n"]],
+                "x": rounded(bins["predicted"]),
+                "y": rounded(bins["observed"]),
+                "text": [f"{n:,} rows" for n in bins["n"]],
                 "line": {"color": colour, "width": 1.5},
                 "marker": {"size": rounded(6 + 16 * np.sqrt(share)), "color": colour, "opacity": 0.85},
                 "hovertemplate": "said %{x:.1%}, came %{y:.1%}, %{text}",
@@ -69,7 +69,7 @@ def calibration(e: Evaluation) -> Figure | None:
         "calibration",
         "Calibration: what was said, and how often it came",
         f"{_errors(e.classes)} "
-        f"Larger markers hold more rows; bins under {plural(fewest, 'row')} are left out.",
+        f"Larger markers hold more rows; bins under {plural(min_rows, 'row')} are left out.",
         lines,
         {
             "xaxis": {**axis, "title": {"text": "predicted probability"}},
@@ -94,11 +94,11 @@ def _errors(classes: tuple[ClassScores, ...]) -> str:
             f"Expected calibration error {percent(error.value)} ({interval(error, 'percent')}); "
             f"even a perfect forecast would show {percent(error.baselines['sampling'])} on as many rows."
         )
-    said = "; ".join(
+    errors = "; ".join(
         f"{c.view.name} {percent(c.calibration.value)} ({percent(c.calibration.baselines['sampling'])})"
         for c in classes
     )
-    return f"Expected calibration errors, in brackets what even a perfect forecast would show: {said}."
+    return f"Expected calibration errors, in brackets what even a perfect forecast would show: {errors}."
 
 
 def confusion(e: Evaluation) -> Figure | None:
@@ -216,10 +216,10 @@ def gate(e: Evaluation) -> Figure | None:
         "table_name", "month", "probe", "passed", "refused", "tested").iter_rows()}  # fmt: skip
     z, marks, hover = [], [], []
     for table, probe in reversed(rows):
-        found = [at.get((table, probe, month)) for month in months]
-        z.append([None if f is None else 1 if f[0] else 0 for f in found])
-        marks.append(["" if f is None or f[0] else "✕" for f in found])
-        hover.append(["not run" if f is None else f"{_result(f)}<br>{plain(f[2])}" for f in found])
+        results = [at.get((table, probe, month)) for month in months]
+        z.append([None if f is None else 1 if f[0] else 0 for f in results])
+        marks.append(["" if f is None or f[0] else "✕" for f in results])
+        hover.append(["not run" if f is None else f"{_result(f)}<br>{plain(f[2])}" for f in results])
     refused = cells.filter(~pl.col("passed")).height
     heat = {
         "type": "heatmap",
@@ -258,5 +258,5 @@ def _stage(table: str) -> int:
     return known[0] if known else len(STAGES)
 
 
-def _result(found: tuple[bool, int, str]) -> str:
-    return "passed" if found[0] else f"refused, {plural(found[1], 'violation')}"
+def _result(result: tuple[bool, int, str]) -> str:
+    return "passed" if result[0] else f"refused, {plural(result[1], 'violation')}"

@@ -39,16 +39,16 @@ def fold_table(
     of_session = rows.select("session", "fold").unique("session")
     ranked = [
         (fold, score.value, score.low, score.high)
-        for (fold,), own in daily.join(of_session, on="session")
+        for (fold,), fold_daily in daily.join(of_session, on="session")
         .sort("session")
         .group_by("fold", maintain_order=True)
-        for score in [metrics.rank_ic(own, config.bootstrap)]
+        for score in [metrics.rank_ic(fold_daily, config.bootstrap)]
     ]
     figures = dict.fromkeys(("ic", "low", "high"), pl.Float64)
     ic = pl.DataFrame(ranked, schema={"fold": pl.String, **figures}, orient="row")
     trained = inputs.folds if inputs.folds is not None else pl.DataFrame(schema={"fold": pl.String})
     months = pl.concat([trained["fold"], scored["fold"]]).unique().sort()
-    refused = {month for _, month in gate.standing}
+    refused = {month for _, month in gate.latest_refusals}
     table = (
         pl.DataFrame({"fold": months})
         .join(trained, on="fold", how="left", maintain_order="left")
@@ -108,8 +108,8 @@ def training_cost(inputs: ReportInputs) -> dict[str, float | None]:
     """Return the cost of training: by member where that is known, else by fold.
 
     Returns:
-        train_seconds (over all folds and members) and parameters (of the largest fold, all members together); None
-        where it is not known.
+        train_seconds (over all folds and estimators) and parameters (of the largest fold, all estimators together);
+        None where it is not known.
     """
     frame = inputs.training if inputs.training is not None else inputs.folds
     cost: dict[str, float | None] = {"train_seconds": None, "parameters": None}

@@ -42,7 +42,7 @@ class GateResults:
     coverage: pl.DataFrame
 
     @property
-    def standing(self) -> list[tuple[str, str]]:
+    def latest_refusals(self) -> list[tuple[str, str]]:
         """(table, month) that the latest audit refused, sorted."""
         return sorted(self.cells.filter(~pl.col("passed")).select("table_name", "month").unique().rows())
 
@@ -80,12 +80,12 @@ def gate_results(audits: pl.DataFrame | None) -> GateResults:
         [
             {
                 "probe": probe,
-                "months": own["month"].n_unique(),
-                "passed": int(own.group_by("month").agg(pl.col("passed").all())["passed"].sum()),
-                "refused": int((~own.group_by("month").agg(pl.col("passed").all())["passed"]).sum()),
-                "tested": coverage_text(own["coverage"].to_list()),
+                "months": probe_cells["month"].n_unique(),
+                "passed": int(probe_cells.group_by("month").agg(pl.col("passed").all())["passed"].sum()),
+                "refused": int((~probe_cells.group_by("month").agg(pl.col("passed").all())["passed"]).sum()),
+                "tested": coverage_text(probe_cells["coverage"].to_list()),
             }
-            for (probe,), own in cells.group_by("probe", maintain_order=True)
+            for (probe,), probe_cells in cells.group_by("probe", maintain_order=True)
         ]
     ).sort(pl.col("probe").replace_strict(order, default=len(order)))
     refusals = (

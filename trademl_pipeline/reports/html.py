@@ -35,7 +35,7 @@ def page(e: Evaluation) -> str:
         scores=_scores(e),
         lower_is_better=content.lower_is_better(e),
         task_sections=e.task.sections,
-        book_rule=content.book_rule(e),
+        portfolio_rule=content.portfolio_rule(e),
         books=_books(e),
         drawn=drawn,
         consistency=e.consistency,
@@ -66,8 +66,8 @@ def _scores(e: Evaluation) -> list[dict[str, Any]]:
 
 
 def _books(e: Evaluation) -> Table | None:
-    rows = [[name, *values] for name, values in content.book_rows(e)]
-    return Table(["", *(name for name, _ in content.books(e))], rows) if rows else None
+    rows = [[name, *values] for name, values in content.portfolio_rows(e)]
+    return Table(["", *(name for name, _ in content.portfolios(e))], rows) if rows else None
 
 
 def _gate(e: Evaluation) -> dict[str, Any]:

@@ -31,19 +31,19 @@ class ReportConfig:
         seed: seed of the intervals.
         task: what the models are asked, a key of `TASKS`; says which columns there are and which figures make sense.
         simulated: whether the market is simulated, with a planted signal.
-        portfolio: the naive book; None decides daily and holds for the horizon, by the task's own rule.
+        portfolio: the naive portfolio; None decides daily and holds for the horizon, by the task's own rule.
             Where a long/short holds longer than one session, one that holds for one is shown beside it.
         trials: models tried on these data so far, on record; deflates the Sharpe ratio.
         trial_variance: variance of their annualised Sharpe ratios, if on record.
         min_symbols: fewest symbols of a session to rank.
-        calendar: exchange calendar of the sessions: when the book trades, and how many make a year.
+        calendar: exchange calendar of the sessions: when the portfolio trades, and how many make a year.
         draws: bootstrap draws of each interval.
         ic_ceiling: a mean daily rank IC above it, whose interval lies above 0, is an alarm.
         direction_ceiling: so is directional accuracy this far above the majority's.
         sharpe_ceiling: and a Sharpe ratio whose interval lies above it.
         ev_ceiling: and, for breakouts, a correlation of expected and realised value above it: twice what the
             published design hopes for.
-        confidence_threshold: least confidence of a technical signal that is kept.
+        confidence_threshold: minimal confidence of a technical signal that is kept.
         costs: of trading; None: those of `portfolio`.
     """
 
@@ -81,11 +81,11 @@ class ReportConfig:
         return self.declared_task.report
 
     @property
-    def book(self) -> LongShortConfig:
-        """The book that is judged; what a study that chooses its trades weighs is the task's to say."""
+    def portfolio_config(self) -> LongShortConfig:
+        """The portfolio that is judged; what a study that chooses its trades weighs is the task's to say."""
         book = self.portfolio or LongShortConfig(holding=self.horizon, weighting=self.kind.weighting)
         book = replace(book, calendar=self.calendar, costs=self.costs or book.costs)
-        return replace(book, weighting=self.kind.weighting) if self.kind.unchosen else book
+        return replace(book, weighting=self.kind.weighting) if self.kind.unfiltered_portfolio else book
 
     @property
     def sessions_a_year(self) -> int:
@@ -102,9 +102,9 @@ class ReportConfig:
         return Bootstrap(seed=self.seed, horizon=horizon, draws=self.draws)
 
     @property
-    def book_bootstrap(self) -> Bootstrap:
+    def portfolio_bootstrap(self) -> Bootstrap:
         """Intervals of the book's returns."""
-        return Bootstrap(seed=self.seed, horizon=self.book.holding, draws=self.draws)
+        return Bootstrap(seed=self.seed, horizon=self.portfolio_config.holding, draws=self.draws)
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,8 @@ class ReportInputs:
             sessions, best_iteration, snapshot, model_run, parameters, train_seconds, train_loss,
             validation_loss, train_accuracy, validation_accuracy, or None.
         oracle: the best forecast of a simulated market, see `oracle.score_oracle`.
-        members: symbol, session, fold, member, score and the task's columns: what each model of an ensemble
-            and each baseline says by itself, or None.
+        estimator_predictions: symbol, session, fold, member, score and the task's columns: what each model of an
+            ensemble and each baseline says by itself, or None.
         training: fold, member and any of parameters, train_seconds: what each member cost, or None.
         attention: symbol, session, step, weight: where a model looked; step 0 is the window's oldest session.
         sequences: symbol, session, decision_time, knowledge_time and, where given, window_start: the windows
@@ -140,7 +140,7 @@ class ReportInputs:
     importances: pl.DataFrame | None = None
     folds: pl.DataFrame | None = None
     oracle: pl.DataFrame | None = None
-    members: pl.DataFrame | None = None
+    estimator_predictions: pl.DataFrame | None = None
     training: pl.DataFrame | None = None
     attention: pl.DataFrame | None = None
     sequences: pl.DataFrame | None = None
@@ -164,7 +164,7 @@ _KEYS = {
     "predictions": _KEY,
     "outcomes": _KEY,
     "bars": _KEY,
-    "members": (*_KEY, "member"),
+    "estimator_predictions": (*_KEY, "member"),
     "training": ("fold", "member"),
     "attention": (*_KEY, "step"),
     "sequences": _KEY,
@@ -181,7 +181,7 @@ def check(inputs: ReportInputs, task: Task) -> None:
     needed = {
         "predictions": (*_KEY, "score", *task.predicted, "fold"),
         "outcomes": (*_KEY, *task.report.outcomes),
-        "members": (*_KEY, "fold", "member", "score", *task.of_members),
+        "estimator_predictions": (*_KEY, "fold", "member", "score", *task.estimator_columns),
         **_NEEDED,
     }
     for name, columns in needed.items():
@@ -221,8 +221,8 @@ def scored_rows(inputs: ReportInputs, spec: ReportSpec) -> pl.DataFrame:
     return rows
 
 
-def ripe_rows(rows: pl.DataFrame, bars: pl.DataFrame, horizon: int) -> pl.DataFrame:
-    """Rows whose race had time to run its full length by the last of the bars.
+def matured_rows(rows: pl.DataFrame, bars: pl.DataFrame, horizon: int) -> pl.DataFrame:
+    """Rows whose first-passage label had time to run its full length by the last of the bars.
 
     Of younger ones only those are known that were decided early, most of them failures: scored with the others
     they would show skill to whoever expects failures.
@@ -230,7 +230,7 @@ def ripe_rows(rows: pl.DataFrame, bars: pl.DataFrame, horizon: int) -> pl.DataFr
     Args:
         rows: scored predictions.
         bars: as far as they are known.
-        horizon: sessions of a full race.
+        horizon: sessions of a full first-passage label.
     """
     sessions = bars["session"].unique().sort()
     if len(sessions) <= horizon:
@@ -242,12 +242,12 @@ def with_outcomes(predictions: pl.DataFrame, outcomes: pl.DataFrame, spec: Repor
     """Predictions, or those of members, joined with what came; see `scored_rows`."""
     decided = [spec.outcome] + ["target"] * ("target" in spec.outcomes)
     extra = [c for c in ("label_start", "label_end", *spec.optional_outcomes) if c in outcomes.columns]
-    came = (
+    outcome = (
         outcomes.drop_nulls(decided)
         .with_columns(forward_return=pl.col(spec.outcome))
         .select(*_KEY, *dict.fromkeys([*spec.outcomes, "forward_return", *extra]))
     )
-    clash = [c for c in came.columns if c in predictions.columns and c not in _KEY]
+    clash = [c for c in outcome.columns if c in predictions.columns and c not in _KEY]
     return predictions.join(
-        came.rename({c: f"came_{c}" for c in clash}), on=list(_KEY), maintain_order="left"
+        outcome.rename({c: f"came_{c}" for c in clash}), on=list(_KEY), maintain_order="left"
     ).sort("session", "symbol")

@@ -3,10 +3,11 @@
 1. Alarm: a figure is better than forecasts of daily returns are (its ceiling, and not by luck), or on a
     simulated market better than the oracle; or the gate's latest audit refused a month whose predictions are
     in the figures.
-2. Edge: the 95 % interval of one of the task's two looks lies above 0: of the mean daily rank IC and of
-    directional accuracy over the majority baseline, unless the task has better ones (`Assessment.looks`). Two
-    looks at 2.5 % each: of reports on worthless models, about one in twenty shows an edge by luck.
-3. No edge: everything else, too little data included; so are races decided on fewer sessions than one of them runs
+2. Edge: the 95 % interval of one of the task's two primary tests lies above 0: of the mean daily rank IC and of
+    directional accuracy over the majority baseline, unless the task has better ones (`Assessment.primary_tests`). Two
+    primary tests at 2.5 % each: of reports on worthless models, about one in twenty shows an edge by luck.
+3. No edge: everything else, too little data included; so are first-passage labels decided on fewer sessions than one
+of them runs
     for, since all of their outcomes overlap and no interval can allow for that.
 """
 
@@ -29,14 +30,14 @@ def judge(e: Measurements) -> Verdict:
         )
     if refused:
         return Verdict("alarm", "The gate refused months that are in these figures.", (*refused, *figures))
-    if e.unripe:
+    if e.immature:
         return Verdict(
             "no edge",
-            "No edge shown: no race has run its full length, only those decided early are known.",
+            "No edge shown: no first-passage label has run its full length, only those decided early are known.",
             figures,
         )
-    found = [name for name, score in looks(e).items() if above_zero(score)]
-    if found and e.config.kind.race and e.sessions < e.config.horizon:
+    found = [name for name, score in primary_tests(e).items() if above_zero(score)]
+    if found and e.config.kind.first_passage and e.sessions < e.config.horizon:
         return Verdict(
             "no edge",
             f"No edge shown: decisions of {plural(e.sessions, 'session')}, fewer than the {e.config.horizon} that one "
@@ -45,14 +46,14 @@ def judge(e: Measurements) -> Verdict:
         )
     if not found:
         return Verdict("no edge", _no_edge_headline(e), figures)
-    what = "An edge" if len(found) == len(looks(e)) else f"An edge in {found[0]}"
+    what = "An edge" if len(found) == len(primary_tests(e)) else f"An edge in {found[0]}"
     return Verdict("edge", f"{what}, {_tail(e)}", figures)
 
 
-def looks(e: Measurements) -> Mapping[str, Score | None]:
+def primary_tests(e: Measurements) -> Mapping[str, Score | None]:
     """The figures that can show an edge, by what the edge would be in."""
-    if e.task.looks is not None:
-        return e.task.looks
+    if e.task.primary_tests is not None:
+        return e.task.primary_tests
     return {"ranking": e.rank_ic, "direction": e.directional_excess}
 
 
@@ -60,15 +61,15 @@ def _tail(e: Measurements) -> str:
     if e.gross is None or e.net is None:
         return "but it calls for no trade."
     net, gross = e.net.sharpe, e.gross.sharpe
-    if e.config.kind.unchosen and e.other and not above_zero(e.lead):
-        return f"but its book does not surely earn more than that of {e.other.name}, after costs."
+    if e.config.kind.unfiltered_portfolio and e.benchmark_portfolio and not above_zero(e.excess):
+        return f"but its portfolio does not surely earn more than that of {e.benchmark_portfolio.name}, after costs."
     if above_zero(net):
-        return "and the naive book keeps it after costs."
+        return "and the naive portfolio keeps it after costs."
     if net.value is not None and net.value > 0:
         return "but after costs it cannot be told from none."
     if gross.value is not None and gross.value > 0:
         return "but costs eat it."
-    return "but the naive book does not earn it."
+    return "but the naive portfolio does not earn it."
 
 
 def above_zero(score: Score | None) -> bool:
@@ -83,7 +84,12 @@ def _too_good(e: Measurements) -> list[str]:
     limits, ic, excess = e.config, e.rank_ic, e.directional_excess
     sharpe = e.gross.sharpe if e.gross else None
     # Outcomes of many sessions overlap: over few of them the mean exceeds any ceiling by luck.
-    if ic is not None and not e.config.kind.race and (ic.value or 0) > limits.ic_ceiling and above_zero(ic):
+    if (
+        ic is not None
+        and not e.config.kind.first_passage
+        and (ic.value or 0) > limits.ic_ceiling
+        and above_zero(ic)
+    ):
         alarms.append(
             f"The mean daily rank IC is {number(ic.value, signed=True)}, above the ceiling of "
             f"{number(limits.ic_ceiling, 2)}, which forecasts that know only the past do not reach."
@@ -115,7 +121,7 @@ def _better_than_oracle(oracle: Oracle) -> list[str]:
 
 def _refused(e: Measurements) -> list[str]:
     shown = set(e.months)
-    months = sorted({month for _, month in e.gate.standing if month in shown})
+    months = sorted({month for _, month in e.gate.latest_refusals if month in shown})
     if not months:
         return []
     names = ", ".join(m[:7] for m in months[:6]) + (" …" if len(months) > 6 else "")
@@ -131,7 +137,9 @@ def _skill(e: Measurements) -> list[str]:
         ranking = f"Ranking: no session has the {e.config.min_symbols} symbols that a rank correlation needs."
     else:
         chance = (
-            "ranks prove no skill where outcomes end at barriers" if e.config.kind.race else "0 is chance"
+            "ranks prove no skill where outcomes end at barriers"
+            if e.config.kind.first_passage
+            else "0 is chance"
         )
         ranking = (
             f"Ranking: the daily rank IC is {number(ic.value, signed=True)} on average (95 % interval "
@@ -143,7 +151,7 @@ def _skill(e: Measurements) -> list[str]:
     return [
         ranking,
         f"Direction: {percent(direction.value)} of {count(direction.n)} calls were right (95 % interval "
-        f"{interval(direction, 'percent')}); {_always(direction.baselines)}. The lead over the majority is "
+        f"{interval(direction, 'percent')}); {_always(direction.baselines)}. The excess over the majority is "
         f"{points(excess.value)} points ({interval(excess, 'points')}).",
     ]
 
@@ -164,11 +172,13 @@ def _oracle(e: Measurements) -> list[str]:
         known.append(f"calls {percent(direction.value)} right")
     if ic is not None:
         known.append(f"has a rank IC of {number(ic.value, signed=True)}")
-    if e.oracle.told:
-        known.append("scores " + ", ".join(f"{number(s.value)} in {n}" for n, s in e.oracle.told.items()))
+    if e.oracle.probability_scores:
+        known.append(
+            "scores " + ", ".join(f"{number(s.value)} in {n}" for n, s in e.oracle.probability_scores.items())
+        )
     if not known:
         return []
-    best = f"Oracle: on the same rows a forecast that knows the planting {' and '.join(known)}"
+    best = f"Oracle: on the same rows a forecast that knows what was planted {' and '.join(known)}"
     shares = [
         f"{percent(share, 0) if share > 0 else 'nothing'} of its {name}"
         for name, share in e.oracle.shares.items()
@@ -178,24 +188,24 @@ def _oracle(e: Measurements) -> list[str]:
 
 def _money(e: Measurements) -> str:
     if e.gross is None or e.net is None:
-        return "Money: no prediction calls for a trade; there is no book to judge."
+        return "Money: no prediction calls for a trade; there is no portfolio to judge."
     gross, net = e.gross.sharpe, e.net.sharpe
-    side = 1e4 * e.config.book.costs.a_side
+    side = 1e4 * e.config.portfolio_config.costs.a_side
     text = (
         f"Money: the {e.config.kind.portfolio_name}, each decision held "
-        f"{plural(e.config.book.holding, 'session')}, has a Sharpe ratio of {number(gross.value, 2)} "
+        f"{plural(e.config.portfolio_config.holding, 'session')}, has a Sharpe ratio of {number(gross.value, 2)} "
         f"({interval(gross, digits=2)}) before costs and "
         f"{number(net.value, 2)} ({interval(net, digits=2)}) after {side:.0f} bps a side, turning over "
         f"{percent(e.net.turnover.value, 0)} of equity a session."
     )
-    if e.other:
-        before, after = e.other.gross.sharpe.value, e.other.net.sharpe.value
-        name = f"{e.other.name[0].upper()}{e.other.name[1:]}"
+    if e.benchmark_portfolio:
+        before, after = e.benchmark_portfolio.gross.sharpe.value, e.benchmark_portfolio.net.sharpe.value
+        name = f"{e.benchmark_portfolio.name[0].upper()}{e.benchmark_portfolio.name[1:]}"
         text += f" {name}: {number(before, 2)} before and {number(after, 2)} after costs."
-        if e.config.kind.unchosen and e.lead:
+        if e.config.kind.unfiltered_portfolio and e.excess:
             text += (
-                f" Against that the judged book leads by {points(e.lead.value)} points a year "
-                f"({interval(e.lead, 'points')}), after costs."
+                f" Against that the evaluated portfolio earns more by {points(e.excess.value)} points a year "
+                f"({interval(e.excess, 'points')}), after costs."
             )
     return text
 
@@ -205,7 +215,7 @@ def _evidence(e: Measurements) -> list[str]:
     if e.gate.cells.is_empty():
         sentences.append("Gate: no audit was given; nothing here shows the figures to be free of look-ahead.")
     else:
-        standing = len(e.gate.standing)
+        standing = len(e.gate.latest_refusals)
         audited = e.gate.cells.select("table_name", "month").unique().height
         sentences.append(
             f"Gate: {plural(audited - standing, 'partition')} passed, "
@@ -221,12 +231,14 @@ def _evidence(e: Measurements) -> list[str]:
 
 
 def _no_edge_headline(e: Measurements) -> str:
-    found = [score for score in looks(e).values() if score is not None and score.value is not None]
+    found = [score for score in primary_tests(e).values() if score is not None and score.value is not None]
     if found and all(score.low is None for score in found):
         return "No edge shown: too few sessions for an interval."
-    ic = looks(e).get("ranking")
+    ic = primary_tests(e).get("ranking")
     if ic is not None and ic.high is not None and ic.high < 0:
         return "No edge: the ranking was worse than chance."
-    if e.task.apart:
-        return f"No edge: {e.task.apart} better than by chance, but what followed pays no better."
+    if e.task.skill_without_edge:
+        return (
+            f"No edge: {e.task.skill_without_edge} better than by chance, but what followed pays no better."
+        )
     return "No edge: the figures cannot be told from chance."

@@ -52,12 +52,12 @@ class Line:
     @property
     def baselines(self) -> str:
         """Its baselines, "52.1 % majority, 47.9 % always up"."""
-        said = {}
+        by_value = {}
         for name, value in self.score.baselines.items():
-            said.setdefault(figure(value, self.style, self.digits) if value else "0", []).append(
+            by_value.setdefault(figure(value, self.style, self.digits) if value else "0", []).append(
                 _BASELINES.get(name, name)
             )
-        return ", ".join(f"{value} {', '.join(names)}" for value, names in said.items())
+        return ", ".join(f"{value} {', '.join(names)}" for value, names in by_value.items())
 
     @property
     def oracle_text(self) -> str:

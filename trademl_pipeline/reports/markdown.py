@@ -29,7 +29,7 @@ def document(e: Evaluation) -> str:
         _scores(e),
         *parts_of(e.task.sections),
         "## What it would have earned",
-        content.book_rule(e),
+        content.portfolio_rule(e),
         *_money(e),
         *parts_of([e.consistency]),
         *_probabilities(e),
@@ -91,8 +91,8 @@ def _titled(table: Table) -> list[str]:
 
 
 def _money(e: Evaluation) -> list[str]:
-    rows = [[name, *values] for name, values in content.book_rows(e)]
-    return [table_of(["", *(name for name, _ in content.books(e))], rows)] if rows else []
+    rows = [[name, *values] for name, values in content.portfolio_rows(e)]
+    return [table_of(["", *(name for name, _ in content.portfolios(e))], rows)] if rows else []
 
 
 def _probabilities(e: Evaluation) -> list[str]:
@@ -163,8 +163,8 @@ def _gate(e: Evaluation) -> list[str]:
 
 
 def _certificates(e: Evaluation) -> list[str]:
-    said = ["### Certificates", content.certificate_sentence(e)]
+    parts = ["### Certificates", content.certificate_sentence(e)]
     if e.certificates.is_empty():
-        return said
+        return parts
     rows = [[month, Code(digest), n] for month, digest, n in content.certificate_rows(e)]
-    return [*said, content.CERTIFICATE_NOTE, table_of(["fold", "certificate", "predictions"], rows)]
+    return [*parts, content.CERTIFICATE_NOTE, table_of(["fold", "certificate", "predictions"], rows)]

@@ -1,4 +1,4 @@
-"""Measure everything a report shows, once, and have it judged."""
+"""Measure everything a report shows, once, and have it portfolio."""
 
 from dataclasses import replace
 
@@ -6,16 +6,16 @@ import polars as pl
 
 from trademl_pipeline.evaluation import metrics
 from trademl_pipeline.market.calendar import month_expr
-from trademl_pipeline.reports.books import judged_book, lead_over, other_book
 from trademl_pipeline.reports.classes import class_scores
 from trademl_pipeline.reports.drift import drift
 from trademl_pipeline.reports.evaluation import Evaluation, Measurements
 from trademl_pipeline.reports.fold_table import certificates, fold_table, training_cost
 from trademl_pipeline.reports.gate_results import gate_results
-from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs, check, ripe_rows, scored_rows
+from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs, check, matured_rows, scored_rows
 from trademl_pipeline.reports.judging import judge
 from trademl_pipeline.reports.oracle import score_oracle
 from trademl_pipeline.reports.periods import consistency
+from trademl_pipeline.reports.portfolios import benchmark_of, evaluated_portfolio, excess_over_benchmark
 from trademl_pipeline.reports.tasks.examples import examples
 from trademl_pipeline.reports.tasks.pages import assess
 from trademl_pipeline.tasks.measures import has_calls
@@ -31,10 +31,10 @@ def evaluate(inputs: ReportInputs, config: ReportConfig) -> Evaluation:
     config = replace(config, horizon=kind.horizon or config.horizon)
     check(inputs, config.declared_task)
     rows = scored_rows(inputs, kind)
-    known, unripe = rows.height, False
-    if kind.race:
-        ripe = ripe_rows(rows, inputs.bars, config.horizon)
-        rows, unripe = (rows, True) if ripe.is_empty() else (ripe, False)
+    known, immature = rows.height, False
+    if kind.first_passage:
+        matured = matured_rows(rows, inputs.bars, config.horizon)
+        rows, immature = (rows, True) if matured.is_empty() else (matured, False)
     boot = config.bootstrap
     daily = metrics.rank_ic_by_session(rows, min_symbols=config.min_symbols)
     ranked = not daily.is_empty()
@@ -42,7 +42,7 @@ def evaluate(inputs: ReportInputs, config: ReportConfig) -> Evaluation:
     direction = metrics.directional_accuracy(rows, boot) if called else None
     ic = metrics.rank_ic(daily, boot) if ranked else None
     gate = gate_results(inputs.audits)
-    judged, other = judged_book(inputs, config), other_book(inputs, config)
+    portfolio, benchmark = evaluated_portfolio(inputs, config), benchmark_of(inputs, config)
     classes = (class_scores(rows, view, boot) for view in kind.views)
     measured = Measurements(
         config=config,
@@ -52,7 +52,7 @@ def evaluate(inputs: ReportInputs, config: ReportConfig) -> Evaluation:
         predictions=inputs.predictions.height,
         scored=rows.height,
         dropped=known - rows.height,
-        unripe=unripe,
+        immature=immature,
         sessions=rows["session"].n_unique(),
         symbols=rows["symbol"].n_unique(),
         directional_accuracy=direction,
@@ -63,9 +63,9 @@ def evaluate(inputs: ReportInputs, config: ReportConfig) -> Evaluation:
         ic_monthly=_monthly(daily, config),
         classes=tuple(c for c in classes if c is not None),
         importance=_importance(inputs.importances),
-        judged=judged,
-        other=other,
-        lead=lead_over(judged, other, config),
+        portfolio=portfolio,
+        benchmark_portfolio=benchmark,
+        excess=excess_over_benchmark(portfolio, benchmark, config),
         gate=gate,
         certificates=certificates(inputs.predictions),
         cost=training_cost(inputs),

@@ -25,8 +25,8 @@ class Oracle:
         agreement: mean daily rank correlation of the model's score with the oracle's expectation. What it is expected
             to have of the oracle's rank IC, since given the expectation outcomes are luck: of the two shares the one
             that a few months can tell.
-        told: by name of the yardstick, what the oracle's probabilities score.
-        told_shares: by what it is a share of, the model's part of that; see `tasks.report_spec.Yardstick`.
+        probability_scores: by name of the yardstick, what the oracle's probabilities score.
+        probability_shares: by what it is a share of, the model's part of that; see `tasks.report_spec.Yardstick`.
     """
 
     directional_accuracy: Score | None
@@ -36,8 +36,8 @@ class Oracle:
     direction_difference: Score | None
     ic_difference: Score | None
     agreement: Score | None
-    told: Mapping[str, Score] = field(default_factory=dict)
-    told_shares: Mapping[str, float] = field(default_factory=dict)
+    probability_scores: Mapping[str, Score] = field(default_factory=dict)
+    probability_shares: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def shares(self) -> dict[str, float]:
@@ -46,9 +46,9 @@ class Oracle:
         ranked = {
             "expected ranking": agreed,
             "rank IC": self.ic_share,
-            "lead in direction": self.direction_share,
+            "excess in direction": self.direction_share,
         }
-        return {**self.told_shares, **{name: x for name, x in ranked.items() if x is not None}}
+        return {**self.probability_shares, **{name: x for name, x in ranked.items() if x is not None}}
 
 
 def score_oracle(
@@ -75,8 +75,10 @@ def score_oracle(
     """
     if oracle is None:
         return None
-    found = _ranked(oracle, rows, daily, direction, ic, config) if "expected_return" in oracle.columns else {}
-    return Oracle(**(dict.fromkeys(_RANKED) | found), **_told(oracle, rows, config))
+    ranked = (
+        _ranked(oracle, rows, daily, direction, ic, config) if "expected_return" in oracle.columns else {}
+    )
+    return Oracle(**(dict.fromkeys(_RANKED) | ranked), **_probability_scores(oracle, rows, config))
 
 
 _RANKED = (
@@ -133,33 +135,33 @@ def _ranked(
     }
 
 
-def _told(oracle: pl.DataFrame, rows: pl.DataFrame, config: ReportConfig) -> dict[str, Any]:
+def _probability_scores(oracle: pl.DataFrame, rows: pl.DataFrame, config: ReportConfig) -> dict[str, Any]:
     """Probabilities of the task's views, on the same rows."""
     columns = [c for view in config.kind.views for c in view.columns]
-    told, shares = {}, {}
+    scores, shares = {}, {}
     if not columns or not set(columns) <= set(oracle.columns):
-        return {"told": told, "told_shares": shares}
+        return {"probability_scores": scores, "probability_shares": shares}
     both = _joined(rows, oracle.select("symbol", "session", pl.col(columns).name.suffix("_oracle")))
     best_rows = both.with_columns(pl.col(f"{c}_oracle").alias(c) for c in columns)
     if config.kind.oracle_score is not None:
         best_rows = best_rows.with_columns(config.kind.oracle_score.alias("score"))
     for stick in config.kind.yardsticks:
-        own, best = stick.of(both, config), stick.of(best_rows, config)
+        score, best = stick.of(both, config), stick.of(best_rows, config)
         if best is None or best.value is None:
             continue
-        told[stick.name] = best
-        share = _share(own, best, stick.floor)
+        scores[stick.name] = best
+        share = _share(score, best, stick.floor)
         if share is not None:
-            shares[stick.lead] = share
-    return {"told": told, "told_shares": shares}
+            shares[stick.excess_name] = share
+    return {"probability_scores": scores, "probability_shares": shares}
 
 
-def _share(own: Score | None, best: Score | None, floor: str) -> float | None:
-    """The model's share of the oracle's lead over a baseline; None where the oracle leads by nothing."""
-    if own is None or best is None or own.value is None or best.value is None:
+def _share(score: Score | None, best: Score | None, floor: str) -> float | None:
+    """The model's share of the oracle's excess over a baseline; None where the oracle leads by nothing."""
+    if score is None or best is None or score.value is None or best.value is None:
         return None
     none = best.baselines[floor] if floor else 0.0
-    return (own.value - none) / (best.value - none) if best.value > none else None
+    return (score.value - none) / (best.value - none) if best.value > none else None
 
 
 def _direction_difference(both: pl.DataFrame, config: ReportConfig) -> Score:

@@ -14,32 +14,32 @@ from trademl_pipeline.tasks.report_spec import Measure
 
 SHOWN = 4
 EXTREMES = 5
-_FEWEST_DRAWS = 100
+_MIN_DRAWS = 100
 _LONGEST_BY_QUARTER = 16
 _SHORTEST_BY_QUARTER = 4
 
 
 def consistency(rows: pl.DataFrame, config: ReportConfig) -> Section:
     """Figures by period: months of a short range, quarters of a longer one, years of a long one."""
-    shown = config.kind.ranked_measures[:SHOWN]
+    shown_measures = config.kind.ranked_measures[:SHOWN]
     labelled = rows.with_columns(period=_period(rows))
-    table, found = [], []
-    for (period,), own in labelled.group_by("period", maintain_order=True):
-        scores = [m.of(own, config) for m in shown]
-        found.append(scores[0])
-        table.append(_row(str(period), own, shown, scores))
+    table, first_scores = [], []
+    for (period,), part in labelled.group_by("period", maintain_order=True):
+        scores = [m.of(part, config) for m in shown_measures]
+        first_scores.append(scores[0])
+        table.append(_row(str(period), part, shown_measures, scores))
     first, second = _halves(rows)
     halves = [
-        _row(name, own, shown, [m.of(own, config) for m in shown])
-        for name, own in (("earlier half", first), ("later half", second))
-        if not own.is_empty()
+        _row(name, part, shown_measures, [m.of(part, config) for m in shown_measures])
+        for name, part in (("earlier half", first), ("later half", second))
+        if not part.is_empty()
     ]
-    head = ["", "sessions", "rows", *(m.name for m in shown)]
-    said, by_symbol = _by_symbol(rows, config)
+    head = ["", "sessions", "rows", *(m.name for m in shown_measures)]
+    sentences, by_symbol = _by_symbol(rows, config)
     return Section(
         "consistency",
         "Do the results hold over time, and over symbols?",
-        text=[_sentence(shown[0], found), *said],
+        text=[_sentence(shown_measures[0], first_scores), *sentences],
         tables=[
             Table(
                 head,
@@ -57,22 +57,25 @@ def _by_symbol(rows: pl.DataFrame, config: ReportConfig) -> tuple[list[str], lis
     measure = next((m for m in config.kind.ranked_measures if m.by_symbol), None)
     if measure is None or rows["symbol"].n_unique() < 2:
         return [], []
-    parts = {str(name): own for (name,), own in rows.group_by("symbol", maintain_order=True)}
+    parts = {str(name): part for (name,), part in rows.group_by("symbol", maintain_order=True)}
     # Intervals only of the symbols shown: there may be thousands.
-    plain = {name: measure.of(own, replace(config, draws=_FEWEST_DRAWS)) for name, own in parts.items()}
-    leads = {name: s.value - _level(s) for name, s in plain.items() if s is not None and s.value is not None}
-    if not leads:
+    plain = {name: measure.of(part, replace(config, draws=_MIN_DRAWS)) for name, part in parts.items()}
+    excesses = {
+        name: s.value - _level(s) for name, s in plain.items() if s is not None and s.value is not None
+    }
+    if not excesses:
         return [], []
-    order = sorted(leads, key=lambda name: (-leads[name], name))
+    order = sorted(excesses, key=lambda name: (-excesses[name], name))
     ends = order if len(order) <= 2 * EXTREMES else [*order[:EXTREMES], *order[-EXTREMES:]]
     body = []
     for name in ends:
         score = measure.of(parts[name], config)
         level = NONE if score is None else figure(_level(score), measure.style)
         body.append([name, count(parts[name].height), with_interval(score, measure.style), level])
-    above = sum(lead > 0 for lead in leads.values())
+    above = sum(excess > 0 for excess in excesses.values())
     text = (
-        f"Symbol by symbol, the {measure.name} lies above its baseline in {above} of {plural(len(leads), 'symbol')}. "
+        f"Symbol by symbol, the {measure.name} lies above its baseline in {above} of "
+        f"{plural(len(excesses), 'symbol')}. "
         "The best and the worst of many are far apart by luck alone."
     )
     title = (
@@ -102,20 +105,22 @@ def _halves(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return rows.filter(pl.col("session") < middle), rows.filter(pl.col("session") >= middle)
 
 
-def _row(name: str, own: pl.DataFrame, shown: Sequence[Measure], scores: list[Score | None]) -> list[str]:
-    texts = [with_interval(s, m.style) for m, s in zip(shown, scores, strict=True)]
-    return [name, count(own["session"].n_unique()), count(own.height), *texts]
+def _row(
+    name: str, part: pl.DataFrame, measures_shown: Sequence[Measure], scores: list[Score | None]
+) -> list[str]:
+    texts = [with_interval(s, m.style) for m, s in zip(measures_shown, scores, strict=True)]
+    return [name, count(part["session"].n_unique()), count(part.height), *texts]
 
 
-def _sentence(measure: Measure, found: list[Score | None]) -> str:
-    told = [s for s in found if s is not None and s.value is not None]
-    if not told:
+def _sentence(measure: Measure, scores: list[Score | None]) -> str:
+    known = [s for s in scores if s is not None and s.value is not None]
+    if not known:
         return f"The {measure.name} can be told in no period."
-    level = told[0].baselines.get("chance", 0.0)
-    above = sum(s.value > level for s in told if s.value is not None)
-    sure = sum(s.low is not None and s.low > level for s in told)
-    worse = sum(s.high is not None and s.high < level for s in told)
+    level = known[0].baselines.get("chance", 0.0)
+    above = sum(s.value > level for s in known if s.value is not None)
+    sure = sum(s.low is not None and s.low > level for s in known)
+    worse = sum(s.high is not None and s.high < level for s in known)
     return (
-        f"The {measure.name} lies above chance in {above} of {plural(len(told), 'period')}, with the whole interval "
+        f"The {measure.name} lies above chance in {above} of {plural(len(known), 'period')}, with the whole interval "
         f"above it in {sure} and below it in {worse}. By luck alone about half lie above, and one in forty surely."
     )

@@ -79,13 +79,13 @@ class Assessment:
         alarms: reasons to suspect a leak.
         accuracy: what the comparison of studies shows as accuracy, with a baseline in it; None leaves the
             directional accuracy.
-        apart: what is told better than chance though it shows no edge, as a clause; "" where nothing is.
+        skill_without_edge: what is told better than chance though it shows no edge, as a clause; "" where nothing is.
     """
 
     sections: Sequence[Section] = ()
     lines: Sequence[Line] = ()
-    looks: Mapping[str, Score | None] | None = None
+    primary_tests: Mapping[str, Score | None] | None = None
     sentences: Sequence[str] = ()
     alarms: Sequence[str] = ()
     accuracy: Score | None = None
-    apart: str = ""
+    skill_without_edge: str = ""

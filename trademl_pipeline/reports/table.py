@@ -65,8 +65,8 @@ def comparison(summaries: Sequence[Mapping[str, Any]], *, folded: bool = False) 
     notes = [Text("Ranges are 95 % intervals.", style="dim")]
     if folded:
         refused = [f"{row.study}: {row.gate}" for row in rows if not row.gate.endswith("passed")]
-        told = "; ".join(refused) if refused else "every partition behind these studies passed"
-        notes.insert(0, Text(f"Gate: {told}", style="red" if refused else ""))
+        sentence = "; ".join(refused) if refused else "every partition behind these studies passed"
+        notes.insert(0, Text(f"Gate: {sentence}", style="red" if refused else ""))
     if any("*" in row.ic for row in rows):
         notes.append(
             Text(
@@ -120,10 +120,13 @@ def results(summary: Mapping[str, Any]) -> RenderableType:
         parts += [Text(), Text(f"Recovered of the oracle: {shares}")]
     gate = summary["gate"]
     refused = ", ".join(f"{r['table']} {r['month'][:7]}" for r in gate["refused"])
-    said = f"{gate['passed']:,} partitions passed" + (
+    sentence = f"{gate['passed']:,} partitions passed" + (
         f"; refused: {refused}" if refused else ", none refused"
     )
-    parts += [Text() if not recovered else Text(""), Text(f"Gate: {said if gate['audited'] else 'no audit'}")]
+    parts += [
+        Text() if not recovered else Text(""),
+        Text(f"Gate: {sentence if gate['audited'] else 'no audit'}"),
+    ]
     printed = summary.get("sections", {}).get("prediction_summary")
     if printed:
         parts += [Text(), Text(printed["code"])]

@@ -51,10 +51,13 @@ class ValidationReport:
             f for c in e.classes[:1] * (len(e.classes) == 1) for f in (c.accuracy, c.brier, c.calibration)
         ]
         scores = [e.directional_accuracy, e.directional_excess, e.rank_ic, e.icir, *classes]
-        books = {"gross": e.gross, "net": e.net}
-        if e.other:
-            name = e.other.name.removesuffix(" session").replace(" ", "_")
-            books |= {f"gross_{name}": e.other.gross, f"net_{name}": e.other.net}
+        performances = {"gross": e.gross, "net": e.net}
+        if e.benchmark_portfolio:
+            name = e.benchmark_portfolio.name.removesuffix(" session").replace(" ", "_")
+            performances |= {
+                f"gross_{name}": e.benchmark_portfolio.gross,
+                f"net_{name}": e.benchmark_portfolio.net,
+            }
         oracle = e.oracle
         return {
             "study": e.config.study,
@@ -71,20 +74,21 @@ class ValidationReport:
             "trials": e.config.trials,
             "scores": {s.name: s.to_dict() for s in scores if s is not None}
             | {_key(line.name): line.score.to_dict() for line in e.task.lines},
-            "lead_over_other_book": e.lead.to_dict() if e.lead else None,
+            "lead_over_other_book": e.excess.to_dict() if e.excess else None,
             "oracle": {
                 s.name: s.to_dict()
-                for s in (oracle.directional_accuracy, oracle.rank_ic, *oracle.told.values())
+                for s in (oracle.directional_accuracy, oracle.rank_ic, *oracle.probability_scores.values())
                 if s is not None
             }
             if oracle
             else {},
             "recovered": oracle.shares if oracle else {},
-            "books": {name: book.to_dict() for name, book in books.items() if book is not None},
+            "books": {name: book.to_dict() for name, book in performances.items() if book is not None},
             "gate": {
                 "audited": not e.gate.cells.is_empty(),
-                "passed": e.gate.cells.select("table_name", "month").unique().height - len(e.gate.standing),
-                "refused": [{"table": table, "month": month} for table, month in e.gate.standing],
+                "passed": e.gate.cells.select("table_name", "month").unique().height
+                - len(e.gate.latest_refusals),
+                "refused": [{"table": table, "month": month} for table, month in e.gate.latest_refusals],
             },
             "folds": [_plain(row) for row in e.folds.iter_rows(named=True)],
             "lines": [

@@ -1,9 +1,9 @@
-"""Windows of pattern snapshots: all steps of a snapshot's pattern see the boundaries known at the snapshot.
+"""Windows of pattern observations: all steps of an observation's pattern see the boundaries known at the observation.
 
 The pattern features of a qualifying session are 0 in the feature matrix, since nobody knew then that a pattern
-would be activated, or they are those of an older pattern. A snapshot knows. So its window takes them from
+would be activated, or they are those of an older pattern. An observation knows. So its window takes them from
 `features.patterns.pattern_view` between the pattern's start and its activation; earlier steps have pattern
-features 0, with their bit of the pattern mask off. All of it was known at the snapshot.
+features 0, with their bit of the pattern mask off. All of it was known at the observation.
 """
 
 from dataclasses import dataclass
@@ -37,11 +37,11 @@ FIRST_PATTERN = len(FEATURE_SETS["breakout"]) - len(PATTERN_FEATURES)
 
 @dataclass(frozen=True)
 class PatternWindows:
-    """Windows of snapshots, gathered on demand.
+    """Windows of pattern observations, gathered on demand.
 
     Attributes:
         index: symbol, session, row, n_valid, window_start, pattern_start (first qualifying session), start_row,
-            activation_row; one row per snapshot.
+            activation_row; one row per observation.
         features: (rows, 69) float32, the set `breakout` of every session.
         view: (rows, 20) float32, pattern features as `pattern_view` gives them.
         length: sessions in a window.
@@ -56,7 +56,7 @@ class PatternWindows:
         return self.index.height
 
     def gather(self, which: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The windows of the snapshots numbered `which`.
+        """The windows of the pattern observations numbered `which`.
 
         Returns:
             x (batch, length, 69) float32 in the order of the set `breakout`, left-padded with 0; mask
@@ -81,7 +81,7 @@ def pattern_windows(
     *,
     features: pl.DataFrame | None = None,
 ) -> PatternWindows:
-    """All snapshots of all consolidation patterns, with what their windows need.
+    """All observations of all consolidation patterns, with what their windows need.
 
     Args:
         bars: as for `features.compute`; rows without a usable price are no sessions and are left out.

@@ -15,7 +15,7 @@ def sequence_month(
     month: str,
     *,
     stride: int = 1,
-    snapshots: pl.DataFrame | None = None,
+    observations: pl.DataFrame | None = None,
     members: pl.DataFrame | None = None,
     calendar: str = DEFAULT_CALENDAR,
 ) -> pl.DataFrame:
@@ -28,14 +28,14 @@ def sequence_month(
         month: partition key, `YYYY-MM-01`.
         stride: sessions from one decision to the next. They are counted on the exchange's calendar, so that all symbols
             decide on the same sessions, whichever months are computed.
-        snapshots: rows of the table `patterns` in the month: decide on those only, and say whose pattern it is.
+        observations: rows of the table `patterns` in the month: decide on those only, and say whose pattern it is.
         members: symbol, session of who belonged to the universe when: decide on those only. A window reaches back
             over the sessions before a symbol joined.
         calendar: exchange calendar that the stride counts on.
 
     Returns:
-        symbol, session, window_start, n_valid, with snapshots also pattern, pattern_start and activation, then
-        decision_time, knowledge_time; sorted by symbol and session.
+        symbol, session, window_start, n_valid, with pattern observations also pattern, pattern_start and activation,
+        then decision_time, knowledge_time; sorted by symbol and session.
     """
     clocks = rows.sort(KEY).select(*KEY, "decision_time", pl.col("knowledge_time").cum_max().over("symbol"))
     windows = (
@@ -49,16 +49,16 @@ def sequence_month(
     if stride > 1:
         windows = windows.filter(index_of(windows["session"], calendar) % stride == 0)
     pattern: tuple[str, ...] = ()
-    if snapshots is not None:
+    if observations is not None:
         pattern = PATTERN_COLUMNS
-        found = snapshots.select(
+        patterns = observations.select(
             *KEY,
             "pattern",
             pl.col("start").alias("pattern_start"),
             "activation",
             pl.col("knowledge_time").alias("_known"),
         )
-        windows = windows.join(found, on=KEY, how="inner").with_columns(
+        windows = windows.join(patterns, on=KEY, how="inner").with_columns(
             pl.max_horizontal("knowledge_time", "_known").alias("knowledge_time")
         )
     return windows.select(*KEY, "window_start", "n_valid", *pattern, *CLOCKS).sort(KEY)

@@ -217,7 +217,7 @@ class Training(Section):
     refit: Literal["", "month", "quarter"] = Field(
         default="", description="how often models are trained; empty: as the study says"
     )
-    epochs: int = Field(default=0, ge=0, description="epochs of every network; 0: as the size says")
+    epochs: int = Field(default=0, ge=0, description="epochs of every network; 0: as the preset says")
     threads: int = Field(default=0, ge=0, description="threads of each training library; 0: all cores")
 
 

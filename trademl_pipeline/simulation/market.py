@@ -19,7 +19,6 @@ from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, calendar_frame, o
 from trademl_pipeline.market.errors import EmptyMonthError, UnknownSymbolError
 from trademl_pipeline.market.schema import BAR_DTYPES, SOURCE_COLUMNS
 from trademl_pipeline.simulation import scoring
-from trademl_pipeline.simulation.futures import Futures, draw_futures
 from trademl_pipeline.simulation.oracle import Forecast, forecast, imagine
 from trademl_pipeline.simulation.paths import (
     SECTORS,
@@ -30,9 +29,10 @@ from trademl_pipeline.simulation.paths import (
     draw_symbols,
     generator,
 )
-from trademl_pipeline.simulation.price_generator import Tape, write_index, write_tape
+from trademl_pipeline.simulation.price_generator import Prices, generate_prices, write_index
 from trademl_pipeline.simulation.references import SECTOR_FUND, write_references
-from trademl_pipeline.simulation.regimes import CLASSES, find_plantings
+from trademl_pipeline.simulation.regimes import CLASSES, find_planted_events
+from trademl_pipeline.simulation.simulated_paths import SimulatedPaths, draw_simulated_paths
 from trademl_pipeline.tables.bar_tables import DAILY
 
 INDEX_SYMBOL = "SIMX"
@@ -132,8 +132,8 @@ class SimulatedMarket:
     @cached_property
     def bars(self) -> pl.DataFrame:
         """The whole history, sorted by (symbol, session)."""
-        tape = self._tape
-        columns = {name: getattr(tape, name) for name in BAR_DTYPES if hasattr(tape, name)}
+        prices = self._prices
+        columns = {name: getattr(prices, name) for name in BAR_DTYPES if hasattr(prices, name)}
         return self._long(columns).with_columns(adjusted=pl.lit(False)).pipe(self._stamped)
 
     def index_bars(self) -> pl.DataFrame:
@@ -142,7 +142,7 @@ class SimulatedMarket:
         Weighted by capital at the previous close, dividends reinvested. Members are the symbols listed on
         both sessions, so a delisted one stays in until its last session.
         """
-        columns = write_index(self.spec, self._symbols, self._paths, self._tape, self._listed)
+        columns = write_index(self.spec, self._symbols, self._paths, self._prices, self._listed)
         frame = pl.DataFrame({"session": self._sessions["session"], **columns}).with_columns(
             symbol=pl.lit(INDEX_SYMBOL),
             split_factor=pl.lit(1.0),
@@ -196,7 +196,7 @@ class SimulatedMarket:
         frame = frame.with_columns(last).drop("trades_on")
         return self.sectors().join(frame, on="symbol", maintain_order="left")
 
-    def plantings(self) -> pl.DataFrame:
+    def planted_events(self) -> pl.DataFrame:
         """The planted consolidations that a listed symbol completed.
 
         Returns:
@@ -205,9 +205,9 @@ class SimulatedMarket:
             consolidation, in the price of its last session, so comparable with later quotes up to the next
             split). The class is the one aimed at; noise can make the outcome of a pattern another one.
         """
-        tape, day = self._tape, self._sessions["session"].to_list()
-        owned = np.cumprod(tape.split_factor, axis=0)
-        high, low = tape.high * owned, tape.low * owned
+        prices, day = self._prices, self._sessions["session"].to_list()
+        owned = np.cumprod(prices.split_factor, axis=0)
+        high, low = prices.high * owned, prices.low * owned
         rows = [
             (
                 self._names[p.symbol],
@@ -218,7 +218,7 @@ class SimulatedMarket:
                 high[p.start : p.breakout, p.symbol].max() / owned[p.breakout - 1, p.symbol],
                 low[p.start : p.breakout, p.symbol].min() / owned[p.breakout - 1, p.symbol],
             )
-            for p in find_plantings(self.spec.chain(), self._paths.state, self._listed)
+            for p in find_planted_events(self.spec.chain(), self._paths.state, self._listed)
         ]
         schema = {
             "symbol": pl.String,
@@ -249,13 +249,13 @@ class SimulatedMarket:
         columns = {"expected_return": view.mean, "signal_return": view.signal_mean, "p_up": view.p_up}
         return self._long(columns)
 
-    def futures(self, keys: pl.DataFrame, horizon: int, draws: int) -> Futures:
-        """Futures of bars, drawn from what the oracle knows at their closes (see `market.futures`).
+    def simulated_paths(self, keys: pl.DataFrame, horizon: int, draws: int) -> SimulatedPaths:
+        """Simulated paths of bars, drawn from what the oracle knows at their closes (see `market.simulated_paths`).
 
         Args:
             keys: symbol and session of bars.
             horizon: sessions ahead.
-            draws: futures of each key; those of a key follow each other.
+            draws: simulated paths of each key; those of a key follow each other.
 
         Raises:
             UnknownSymbolError: a symbol is not of this market.
@@ -267,7 +267,7 @@ class SimulatedMarket:
         session = self._sessions["session"].search_sorted(keys["session"])
         t, i = (np.repeat(x.to_numpy(), draws) for x in (session, symbol))
         rng = generator(self.seed, 2**43 + horizon)
-        return draw_futures(self.spec, self._symbols, self._paths, t, i, horizon, rng)
+        return draw_simulated_paths(self.spec, self._symbols, self._paths, t, i, horizon, rng)
 
     def realized(self, horizon: int = 5) -> pl.DataFrame:
         """symbol, session, forward_return: log total return over (session, session + horizon].
@@ -321,8 +321,8 @@ class SimulatedMarket:
         return draw_paths(self.spec, self.seed, self._symbols, self._first, self._sessions.height)
 
     @cached_property
-    def _tape(self) -> Tape:
-        return write_tape(self.spec, self._symbols, self._paths)
+    def _prices(self) -> Prices:
+        return generate_prices(self.spec, self._symbols, self._paths)
 
     @cached_property
     def _listed(self) -> np.ndarray:

@@ -1,9 +1,9 @@
 """The best forecaster of the simulated market: what it could know, and how well it would do.
 
 The oracle stands at the close of session t and knows the hidden state of the market at that moment: the
-signal z[t], the log volatilities, the phase of each symbol with the sessions left in it and, once a move
-has begun, its class. Of a consolidation's class it knows what the precursor tells, the chances of
-`precursor.posterior`. It knows nothing that is drawn after t. What lies ahead is integrated out, so its
+signal z[t], the log volatilities, the regime of each symbol with the sessions left in it and, once a move
+has begun, its class. Of a consolidation's class it knows what the leading signal tells, the probabilities of
+`leading_signal.posterior`. It knows nothing that is drawn after t. What lies ahead is integrated out, so its
 expectation is the conditional expectation given all that could be known, and no causal model can beat it
 but by luck. A model that reads bars sees less: part of the state has to be inferred.
 
@@ -53,15 +53,16 @@ def forecast(spec: MarketSpec, symbols: Symbols, paths: Paths, horizon: int) -> 
     outlook, cells, state = _outlook(spec, horizon), _cells(symbols, paths), paths.state.ravel()
     result = _view(_given_state(spec, outlook, cells, state))
 
-    # In a consolidation any class may follow: the oracle mixes what each would bring by the precursor's chances.
+    # In a consolidation any class may follow: the oracle mixes what each would bring by the leading signal's
+    # probabilities.
     chain = spec.chain()
     remaining = chain.remaining[state]
     hidden = np.flatnonzero(remaining)
     if hidden.size:
         inside = _Cells(*(values[hidden] for values in cells))
-        chances = posterior(paths.precursor.reshape(-1, PARTS)[hidden], chain.shares, spec.clarity)
+        probabilities = posterior(paths.leading_signal.reshape(-1, PARTS)[hidden], chain.shares, spec.clarity)
         result[:, hidden] = sum(
-            chances[:, label]
+            probabilities[:, label]
             * _view(_given_state(spec, outlook, inside, chain.consolidating(remaining[hidden], label)))
             for label in range(len(chain.shares))
         )
@@ -87,11 +88,11 @@ def imagine(
     """
     chain, shape = spec.chain(), paths.state.shape
     remaining = chain.remaining[paths.state]
-    chances = posterior(paths.precursor, chain.shares, spec.clarity).cumsum(axis=-1)
-    label = (rng.random((*shape, 1)) > chances[..., :-1]).sum(axis=-1)
+    probabilities = posterior(paths.leading_signal, chain.shares, spec.clarity).cumsum(axis=-1)
+    label = (rng.random((*shape, 1)) > probabilities[..., :-1]).sum(axis=-1)
     state = np.where(remaining > 0, chain.consolidating(np.maximum(remaining, 1), label), paths.state)
     drawn = _given_state(spec, _outlook(spec, horizon), _cells(symbols, paths), state.ravel())
-    mean, common, sector, own = (
+    mean, common, sector, own_variance = (
         x.reshape(shape)
         for x in (drawn.mean, drawn.common_variance, drawn.sector_variance, drawn.own_variance)
     )
@@ -100,12 +101,12 @@ def imagine(
         mean
         + np.sqrt(common) * rng.standard_normal((shape[0], 1))
         + np.sqrt(sector) * shocks
-        + np.sqrt(own) * rng.standard_normal(shape)
+        + np.sqrt(own_variance) * rng.standard_normal(shape)
     )
 
 
 class _Outlook(NamedTuple):
-    """The expectations that each state of the phases leads to.
+    """The expectations that each state of the regimes leads to.
 
     Attributes:
         drift: of the sum over the horizon, shape (state,).
@@ -149,7 +150,7 @@ def _cells(symbols: Symbols, paths: Paths) -> _Cells:
 
 
 class _Given(NamedTuple):
-    """Moments of the return over the horizon, given the phase's state; arrays of shape (cell,)."""
+    """Moments of the return over the horizon, given the regime's state; arrays of shape (cell,)."""
 
     mean: np.ndarray
     signal_mean: np.ndarray
@@ -172,7 +173,7 @@ def _flat(values: np.ndarray, paths: Paths) -> np.ndarray:
 
 def _given_state(spec: MarketSpec, outlook: _Outlook, cells: _Cells, state: np.ndarray) -> _Given:
     b, phi = spec.strength, spec.persistence
-    common, sector, own, weights, noises, response = (np.zeros(len(state)) for _ in range(6))
+    common, sector, own_variance, weights, noises, response = (np.zeros(len(state)) for _ in range(6))
     for k in range(len(outlook.noise), 0, -1):
         g, g2 = outlook.noise[k - 1][state], outlook.noise_squared[k - 1][state]
         level, square = (
@@ -183,7 +184,7 @@ def _given_state(spec: MarketSpec, outlook: _Outlook, cells: _Cells, state: np.n
             cells.index_log, spec.index_volatility_persistence, spec.index_volatility_spread, k, 2
         )
         weight = b * g * cells.sigma * level
-        own += (1 - b**2) * g2 * cells.sigma**2 * square
+        own_variance += (1 - b**2) * g2 * cells.sigma**2 * square
         common += g2 * (cells.beta * spec.index_volatility) ** 2 * index_square
         sector += g2 * spec.sector_volatility**2
         noises += g
@@ -191,10 +192,10 @@ def _given_state(spec: MarketSpec, outlook: _Outlook, cells: _Cells, state: np.n
         # What a shock to z one session later adds to the sum, built from the far end.
         response = weight + phi * response
         if k > 1:
-            own += (1 - phi**2) * response**2
+            own_variance += (1 - phi**2) * response**2
     signal_mean = weights * cells.signal
     mean = outlook.drift[state] + cells.beta * spec.index_drift * noises + signal_mean
-    return _Given(mean, signal_mean, common, sector, own)
+    return _Given(mean, signal_mean, common, sector, own_variance)
 
 
 def _expected_exp(now: np.ndarray, coefficient: float, spread: float, k: int, power: int) -> np.ndarray:

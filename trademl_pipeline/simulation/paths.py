@@ -1,17 +1,17 @@
-"""The simulated market's hidden world: shocks, volatility, signal, phases and returns, as arrays.
+"""The simulated market's hidden world: shocks, volatility, signal, regimes and returns, as arrays.
 
 Every random number of a session comes from one counter-based generator keyed by (seed, session ordinal),
 and every recursion runs forward in time. So a session's values depend on the seed and the past only: not on
 what was asked first, not on where the simulation ends.
 
-Total log return of symbol i over session t, where g and m are the phase's noise factor and drift:
+Total log return of symbol i over session t, where g and m are the regime's noise factor and drift:
 
     r[t] = m[t] + g[t]·(beta·f[t] + s[t] + sigma·exp(x[t])·(b·z[t-1] + sqrt(1 - b²)·e[t]))
 
 f is the index factor, with a drift and a volatility that clusters; s the sector factor; x the symbol's own
 log volatility, an AR(1); z the planted signal, an AR(1) of unit variance seen at the close of t-1; b its
-strength; e noise. Phases, volatilities and signal are independent of each other and of e, which is what
-makes the oracle exact. What a consolidation shows of its class before the move is in `market.precursor`.
+strength; e noise. Regimes, volatilities and signal are independent of each other and of e, which is what
+makes the oracle exact. What a consolidation shows of its class before the move is in `market.leading_signal`.
 """
 
 from dataclasses import dataclass, field
@@ -19,12 +19,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from trademl_pipeline.simulation.leading_signal import PARTS, PLACES, RAMP
-from trademl_pipeline.simulation.regimes import DEFAULT_FREQUENCIES, PhaseChain
+from trademl_pipeline.simulation.regimes import DEFAULT_FREQUENCIES, RegimeChain
 
 SECTORS = ("Energy", "Financials", "Health", "Industrials", "Technology", "Utilities")
 
 _STATIC_STREAM = 2**40  # beyond every session ordinal
-_PRECURSOR_STREAM = 2**42  # plus the session ordinal
+_LEADING_SIGNAL_STREAM = 2**42  # plus the session ordinal
 _SYMBOL_NORMALS, _SYMBOL_UNIFORMS = 7, 5
 
 
@@ -76,9 +76,9 @@ class MarketSpec:
         if self.clarity < 0:
             raise ValueError(f"clarity is 0 or more, not {self.clarity}")
 
-    def chain(self) -> PhaseChain:
-        """The chain of phases of this market."""
-        return PhaseChain(self.frequencies, self.start_probability)
+    def chain(self) -> RegimeChain:
+        """The chain of regimes of this market."""
+        return RegimeChain(self.frequencies, self.start_probability)
 
 
 @dataclass(frozen=True)
@@ -109,14 +109,14 @@ class Paths:
         sector_factor: s, log return, shape (session, sector).
         log_volatility: x.
         signal: z.
-        state: phase.
-        precursor: q of the consolidation that the symbol is in, whole; 0 outside of one; shape (session,
+        state: regime.
+        leading signal: q of the consolidation that the symbol is in, whole; 0 outside of one; shape (session,
             symbol, 2).
-        shown: as much of the precursor as the session's bar shows; shape (session, symbol, 2).
+        shown: as much of the leading signal as the session's bar shows; shape (session, symbol, 2).
         returns: r, log total return.
         index_noise: standard normals left over for the index's range, shape (session,).
         shapes: standard normals left over for the form of the bars, shape (session, symbol, 3).
-        chances: uniforms left over for corporate actions, shape (session, symbol, 2).
+        uniforms: uniforms left over for corporate actions, shape (session, symbol, 2).
     """
 
     index_log_volatility: np.ndarray
@@ -125,12 +125,12 @@ class Paths:
     log_volatility: np.ndarray
     signal: np.ndarray
     state: np.ndarray
-    precursor: np.ndarray
+    leading_signal: np.ndarray
     shown: np.ndarray
     returns: np.ndarray
     index_noise: np.ndarray
     shapes: np.ndarray
-    chances: np.ndarray
+    uniforms: np.ndarray
 
 
 def generator(seed: int, stream: int) -> np.random.Generator:
@@ -194,15 +194,15 @@ def draw_paths(spec: MarketSpec, seed: int, symbols: Symbols, first: int, count:
     current = np.zeros(n, dtype=np.int64)
     for t in range(count):
         state[t] = current = chain.step(current, uniform[t, :, :3])
-    precursor, shown = _precursors(spec, chain, state, seed, first)
+    leading_signal, visible = _leading_signals(spec, chain, state, seed, first)
 
     before = np.vstack([np.zeros((1, n)), signal[:-1]])
     factor = spec.index_drift + spec.index_volatility * np.exp(index_log) * common[:, 1]
     sectors = spec.sector_volatility * common[:, 3:]
-    own = symbols.sigma * np.exp(own_log)
-    own *= spec.strength * before + np.sqrt(1 - spec.strength**2) * normal[:, :, 2]
+    own_moves = symbols.sigma * np.exp(own_log)
+    own_moves *= spec.strength * before + np.sqrt(1 - spec.strength**2) * normal[:, :, 2]
     returns = chain.drift[state] + chain.noise[state] * (
-        symbols.beta * factor[:, None] + sectors[:, symbols.sector] + own
+        symbols.beta * factor[:, None] + sectors[:, symbols.sector] + own_moves
     )
     return Paths(
         index_log,
@@ -211,8 +211,8 @@ def draw_paths(spec: MarketSpec, seed: int, symbols: Symbols, first: int, count:
         own_log,
         signal,
         state,
-        precursor,
-        shown,
+        leading_signal,
+        visible,
         returns,
         common[:, 2],
         normal[:, :, 3:],
@@ -220,24 +220,24 @@ def draw_paths(spec: MarketSpec, seed: int, symbols: Symbols, first: int, count:
     )
 
 
-def _precursors(
-    spec: MarketSpec, chain: PhaseChain, state: np.ndarray, seed: int, first: int
+def _leading_signals(
+    spec: MarketSpec, chain: RegimeChain, state: np.ndarray, seed: int, first: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """q of every session's consolidation, and as much of it as shows; both of shape (session, symbol, 2)."""
     count, n = state.shape
-    whole, shown = np.zeros((count, n, PARTS)), np.zeros((count, n, PARTS))
+    whole, visible = np.zeros((count, n, PARTS)), np.zeros((count, n, PARTS))
     age, current = np.zeros(n, dtype=np.int64), np.zeros((n, PARTS))
     for t in range(count):
         within = chain.remaining[state[t]] > 0
         begins = within & (age == 0)
         if begins.any():
-            noise = generator(seed, _PRECURSOR_STREAM + first + t).standard_normal((n, PARTS))
+            noise = generator(seed, _LEADING_SIGNAL_STREAM + first + t).standard_normal((n, PARTS))
             drawn = spec.clarity * PLACES[chain.label[state[t]]] + noise
             current = np.where(begins[:, None], drawn, current)
         age = np.where(within, age + 1, 0)
         whole[t] = np.where(within[:, None], current, 0.0)
-        shown[t] = whole[t] * np.minimum(age / RAMP, 1.0)[:, None]
-    return whole, shown
+        visible[t] = whole[t] * np.minimum(age / RAMP, 1.0)[:, None]
+    return whole, visible
 
 
 def _autoregression(noise: np.ndarray, coefficient: float) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""The best chances anyone could give a target on the simulated market, by futures drawn from its hidden state.
+"""The best probabilities anyone could give a target on the simulated market, by simulated paths drawn from its hidden
+state.
 
-What the oracle knows is in `market.oracle`. Chances are frequencies over `draws` futures of each row, so they err by
-up to sqrt(p(1 - p) / draws); that makes their scores a little worse than the best, never better.
+What the oracle knows is in `simulation.oracle`. Probabilities are frequencies over `draws` simulated paths of each
+row, so they err by up to sqrt(p(1 - p) / draws); that makes their scores a little worse than the best, never better.
 """
 
 from collections.abc import Iterator
@@ -12,65 +13,69 @@ import polars as pl
 from trademl_pipeline.features import operators as op
 from trademl_pipeline.features.engine import evaluate
 from trademl_pipeline.features.feature import Series
-from trademl_pipeline.features.patterns import snapshots
+from trademl_pipeline.features.patterns import pattern_observations
 from trademl_pipeline.features.prepare import prepare
 from trademl_pipeline.features.registry import DECLARED
-from trademl_pipeline.labels.breakout import CLASSES, FAILED, RaceRules
+from trademl_pipeline.labels.breakout import CLASSES, FAILED, FirstPassageRules
 from trademl_pipeline.labels.horizon import KEY
 from trademl_pipeline.labels.validation import FEATURE_OF, HORIZON, KEPT_SHARE, USUAL_STD
 from trademl_pipeline.simulation import SimulatedMarket
-from trademl_pipeline.simulation.futures import Futures
+from trademl_pipeline.simulation.simulated_paths import SimulatedPaths
 
 DRAWS = 200
-# Futures held at once.
+# Simulated paths held at once.
 _BLOCK = 40_000
 
 
-def breakout_chances(
+def breakout_probabilities(
     market: SimulatedMarket, bars: pl.DataFrame, keys: pl.DataFrame, draws: int = DRAWS
 ) -> pl.DataFrame:
-    """Chances of the classes K0 to K5 of snapshots.
+    """Probabilities of the classes K0 to K5 of pattern observations.
 
     Args:
         market: the market.
-        bars: its bars up to the last snapshot, from the same first session as those the labels were made of.
-        keys: symbol and session of the snapshots.
-        draws: futures of each.
+        bars: its bars up to the last observation, from the same first session as those the labels were made of.
+        keys: symbol and session of the pattern observations.
+        draws: simulated paths of each.
 
     Returns:
-        symbol, session, p_k0 .. p_k5, in the order of the keys that are snapshots.
+        symbol, session, p_k0 .. p_k5, in the order of the keys that are pattern observations.
     """
-    panel, race = prepare(bars), RaceRules()
-    marked = snapshots(panel)
+    panel, first_passage = prepare(bars), FirstPassageRules()
+    marked = pattern_observations(panel)
     close = panel["close"].gather(marked["row"])
     marked = marked.select(*KEY, upper=pl.col("upper") / close, lower=pl.col("lower") / close)
     rows = keys.select(KEY).join(marked, on=KEY, how="inner", maintain_order="left")
-    found = np.zeros((rows.height, len(CLASSES)))
-    for part, futures in _drawn(market, rows, race.horizon, draws):
+    probabilities = np.zeros((rows.height, len(CLASSES)))
+    for part, simulated_paths in _drawn(market, rows, first_passage.horizon, draws):
         upper, lower = (np.repeat(rows[c].to_numpy()[part], draws)[:, None] for c in ("upper", "lower"))
-        came = _winner(futures, upper, lower, race).reshape(-1, draws)
+        winners = _winner(simulated_paths, upper, lower, first_passage).reshape(-1, draws)
         for k in range(len(CLASSES)):
-            found[part, k] = (came == k).mean(axis=1)
-    return rows.select(KEY).hstack(pl.DataFrame(found, schema=[f"p_k{k}" for k in range(len(CLASSES))]))
+            probabilities[part, k] = (winners == k).mean(axis=1)
+    return rows.select(KEY).hstack(
+        pl.DataFrame(probabilities, schema=[f"p_k{k}" for k in range(len(CLASSES))])
+    )
 
 
-def _winner(futures: Futures, upper: np.ndarray, lower: np.ndarray, race: RaceRules) -> np.ndarray:
-    """Class of each future by the race of `labels.breakout`."""
-    failed = futures.low <= race.grace * lower
+def _winner(
+    simulated_paths: SimulatedPaths, upper: np.ndarray, lower: np.ndarray, first_passage: FirstPassageRules
+) -> np.ndarray:
+    """Class of each simulated path by the first-passage label of `labels.breakout`."""
+    failed = simulated_paths.low <= first_passage.grace * lower
     first = np.where(failed.any(axis=1), failed.argmax(axis=1), failed.shape[1])
     before = np.arange(failed.shape[1]) < first[:, None]
-    top = np.where(before, futures.high, 0.0).max(axis=1, keepdims=True)
-    best = (top >= (1 + np.array(race.gains)) * upper).sum(axis=1)
+    top = np.where(before, simulated_paths.high, 0.0).max(axis=1, keepdims=True)
+    best = (top >= (1 + np.array(first_passage.gains)) * upper).sum(axis=1)
     return np.where((best == 0) & (first < failed.shape[1]), FAILED, best)
 
 
-def pattern_chances(
+def pattern_probabilities(
     market: SimulatedMarket, bars: pl.DataFrame, keys: pl.DataFrame, draws: int = DRAWS
 ) -> pl.DataFrame:
-    """Chances that the four validations come true, whether their triggers fire or not.
+    """Probabilities that the four validations come true, whether their triggers fire or not.
 
     Args:
-        market, bars, draws: as for `breakout_chances`.
+        market, bars, draws: as for `breakout_probabilities`.
         keys: symbol and session of bars.
 
     Returns:
@@ -82,15 +87,15 @@ def pattern_chances(
     values = evaluate(panel, needed, {**DECLARED, **{s.name: s for s in steps}})
     rows = keys.select(KEY).join(values, on=KEY, how="inner", maintain_order="left")
     known = {name: rows[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in needed}
-    found = {name: np.full(rows.height, np.nan) for name in FEATURE_OF}
-    for part, futures in _drawn(market, rows, HORIZON, draws):
+    probabilities = {name: np.full(rows.height, np.nan) for name in FEATURE_OF}
+    for part, simulated_paths in _drawn(market, rows, HORIZON, draws):
         now = {name: column[part] for name, column in known.items()}
-        returns = futures.returns.reshape(-1, draws, HORIZON)
+        returns = simulated_paths.returns.reshape(-1, draws, HORIZON)
         drift, ahead = now["drift_sign_5"][:, None], np.sign(returns.sum(axis=2))
-        kept = (np.sign(returns) == drift[:, :, None]).mean(axis=2) > KEPT_SHARE
+        persists = (np.sign(returns) == drift[:, :, None]).mean(axis=2) > KEPT_SHARE
         rising = returns.std(axis=2, ddof=1) > now["usual_std_5"][:, None]
-        came = {
-            "momentum_persistence": (kept, drift[:, 0]),
+        outcomes = {
+            "momentum_persistence": (persists, drift[:, 0]),
             "volatility_regime": (
                 rising == (now["volatility_regime_change"] > 0)[:, None],
                 now["volatility_regime_change"] + now["usual_std_5"],
@@ -98,19 +103,19 @@ def pattern_chances(
             "trend_exhaustion": (ahead == -np.sign(now["return_10"])[:, None], now["return_10"]),
             "volume_divergence": (ahead == -np.sign(now["return_5"])[:, None], now["return_5"]),
         }
-        for name, (true, validated) in came.items():
-            found[name][part] = np.where(np.isnan(validated), np.nan, true.mean(axis=1))
-    return rows.select(KEY).with_columns(**{f"p_{name}": pl.Series(p) for name, p in found.items()})
+        for name, (true, validated) in outcomes.items():
+            probabilities[name][part] = np.where(np.isnan(validated), np.nan, true.mean(axis=1))
+    return rows.select(KEY).with_columns(**{f"p_{name}": pl.Series(p) for name, p in probabilities.items()})
 
 
-CHANCES = {"breakout": breakout_chances, "pattern": pattern_chances}
+PLANTED_PROBABILITIES = {"breakout": breakout_probabilities, "pattern": pattern_probabilities}
 
 
 def _drawn(
     market: SimulatedMarket, rows: pl.DataFrame, horizon: int, draws: int
-) -> Iterator[tuple[slice, Futures]]:
-    """Futures of the rows, some rows at a time."""
+) -> Iterator[tuple[slice, SimulatedPaths]]:
+    """Simulated paths of the rows, some rows at a time."""
     step = max(1, _BLOCK // draws)
     for start in range(0, rows.height, step):
         part = slice(start, min(start + step, rows.height))
-        yield part, market.futures(rows[part], horizon, draws)
+        yield part, market.simulated_paths(rows[part], horizon, draws)

@@ -3,9 +3,9 @@
 The planted signal z[t] shows twice in the bar of session t, each time monotone and nearly without noise:
 
     close location (close − low)/(high − low) = 0.05 + 0.9·Φ(0.8·z[t] + 0.1·noise)
-    log volume = level + phase + VOLUME_WEIGHT·z[t] + 0.05·noise
+    log volume = level + regime + VOLUME_WEIGHT·z[t] + 0.05·noise
 
-A consolidation's precursor scales volume and range on top, see `market.precursor`.
+A consolidation's leading signal scales volume and range on top, see `market.leading_signal`.
 
 Prices are as traded: on the ex-date of a 2:1 split the quote halves and the volume doubles, and
 split_factor is 2; on the ex-date of a dividend the quote falls by it. On every session split_factor·(close
@@ -29,7 +29,7 @@ _SPLITS = np.array([2.0, 2.0, 3.0, 1.5, 4.0])
 
 
 @dataclass(frozen=True)
-class Tape:
+class Prices:
     """The bars of all sessions and symbols, listed or not; arrays of shape (session, symbol)."""
 
     open: np.ndarray
@@ -55,7 +55,7 @@ def bar_shape(
 
     Args:
         spec, beta, sigma, index_log_volatility, log_volatility, signal: as of `simulation.paths`.
-        noise: the phase's noise factor, times what the precursor does to ranges.
+        noise: the regime's noise factor, times what the leading signal does to ranges.
         shapes: standard normals, shape (..., 2) or more.
     """
     from scipy.special import ndtr
@@ -69,7 +69,7 @@ def bar_shape(
     return location, np.minimum(1.6 * deviation * np.exp(0.2 * shapes[..., 1]), 0.35)
 
 
-def write_tape(spec: MarketSpec, symbols: Symbols, paths: Paths) -> Tape:
+def generate_prices(spec: MarketSpec, symbols: Symbols, paths: Paths) -> Prices:
     """The bars that show these paths."""
     close, split, dividend = _closes(symbols, paths)
     chain = spec.chain()
@@ -93,7 +93,7 @@ def write_tape(spec: MarketSpec, symbols: Symbols, paths: Paths) -> Tape:
     quiet = chain.volume[paths.state] * swelling
     shares = symbols.volume * np.cumprod(split, axis=0)
     volume = shares * quiet * np.exp(VOLUME_WEIGHT * paths.signal + 0.05 * paths.shapes[:, :, 2])
-    return Tape(open_, high, low, close, np.round(volume), split, dividend)
+    return Prices(open_, high, low, close, np.round(volume), split, dividend)
 
 
 def _closes(symbols: Symbols, paths: Paths) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -102,7 +102,7 @@ def _closes(symbols: Symbols, paths: Paths) -> tuple[np.ndarray, np.ndarray, np.
     count, n = growth.shape
     close, split, dividend = np.empty((count, n)), np.ones((count, n)), np.zeros((count, n))
     due = symbols.pays & ((np.arange(count)[:, None] - symbols.ex_offset) % DIVIDEND_PERIOD == 0)
-    chance, kind = paths.chances[:, :, 0], paths.chances[:, :, 1]
+    chance, kind = paths.uniforms[:, :, 0], paths.uniforms[:, :, 1]
     price = np.round(symbols.price, TICK_DECIMALS)
     for t in range(count):
         high_price = (price > symbols.split_above) & (chance[t] < _SPLIT_CHANCE)
@@ -117,7 +117,7 @@ def _closes(symbols: Symbols, paths: Paths) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def write_index(
-    spec: MarketSpec, symbols: Symbols, paths: Paths, tape: Tape, listed: np.ndarray
+    spec: MarketSpec, symbols: Symbols, paths: Paths, prices: Prices, listed: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Return open, high, low, close and volume of the index, each of shape (session,).
 
@@ -132,19 +132,19 @@ def write_index(
         tape: the symbols' bars.
         listed: (session, symbol) mask of symbols that trade.
     """
-    capital = tape.close * symbols.shares * np.cumprod(tape.split_factor, axis=0)
+    capital = prices.close * symbols.shares * np.cumprod(prices.split_factor, axis=0)
     weight = np.where(listed[1:] & listed[:-1], capital[:-1], 0.0)
     total = weight.sum(axis=1, keepdims=True)
     weight = weight / np.where(total > 0, total, 1.0)
 
     def growth(price: np.ndarray) -> np.ndarray:
-        gross = tape.split_factor[1:] * (price[1:] + tape.dividend[1:]) / tape.close[:-1]
+        gross = prices.split_factor[1:] * (price[1:] + prices.dividend[1:]) / prices.close[:-1]
         return np.where(total[:, 0] > 0, (weight * gross).sum(axis=1), 1.0)
 
-    close = 1000 * np.concatenate([[1.0], np.cumprod(growth(tape.close))])
-    opened = np.concatenate([[1000.0], close[:-1] * growth(tape.open)])
+    close = 1000 * np.concatenate([[1.0], np.cumprod(growth(prices.close))])
+    opened = np.concatenate([[1000.0], close[:-1] * growth(prices.open)])
     reach = 0.4 * spec.index_volatility * np.exp(paths.index_log_volatility + 0.2 * paths.index_noise)
-    dollars = np.where(listed, tape.volume * tape.close, 0.0).sum(axis=1)
+    dollars = np.where(listed, prices.volume * prices.close, 0.0).sum(axis=1)
     return {
         "open": opened,
         "high": np.maximum(opened, close) * (1 + reach),

@@ -1,12 +1,12 @@
-"""Consolidations and the moves that follow them: a Markov chain of phases, and what it lets one expect.
+"""Consolidations and the moves that follow them: a Markov chain of regimes, and what it lets one expect.
 
 A symbol trades normally until a consolidation begins. While it lasts, the symbol's noise and volume shrink.
 It ends in a move of one of the classes K0 to K5: a drift over some sessions, then quiet ones until
 `AFTERMATH` sessions have passed, which is the span that the outcome of a pattern is judged over
 (definitions, "Consolidation patterns and outcomes"). Then the symbol trades normally again.
 
-The class is drawn when the consolidation begins. Before the move nothing tells it but the precursor that the
-consolidation shows, see `market.precursor`.
+The class is drawn when the consolidation begins. Before the move nothing tells it but the leading signal that the
+consolidation shows, see `market.leading_signal`.
 """
 
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ _VOLUME_MOVE = 1.15
 
 
 @dataclass(frozen=True)
-class PhaseChain:
+class RegimeChain:
     """The chain: its states, how one follows another, and what each does to a symbol's session.
 
     Attributes:
@@ -174,7 +174,7 @@ class PhaseChain:
         return ahead
 
 
-class Planting(NamedTuple):
+class PlantedEvent(NamedTuple):
     """A consolidation: sessions [start, breakout) of a symbol, and the class of the move that begins then.
 
     All are positions: of the sessions, the symbol and the class.
@@ -186,7 +186,7 @@ class Planting(NamedTuple):
     label: int
 
 
-def find_plantings(chain: PhaseChain, state: np.ndarray, listed: np.ndarray) -> list[Planting]:
+def find_planted_events(chain: RegimeChain, state: np.ndarray, listed: np.ndarray) -> list[PlantedEvent]:
     """The consolidations that a symbol completed while listed.
 
     Args:
@@ -195,12 +195,12 @@ def find_plantings(chain: PhaseChain, state: np.ndarray, listed: np.ndarray) -> 
         listed: whether the symbol trades; shape (session, symbol).
     """
     first_move = chain.moving(1, np.arange(len(CLASSES)))
-    found = []
+    events = []
     for t, i in np.argwhere(np.isin(state, first_move)).tolist():
         start = t
         while start > 0 and chain.remaining[state[start - 1, i]] > 0:
             start -= 1
         if start < t and listed[start : t + 1, i].all():
             label = int(np.flatnonzero(first_move == state[t, i])[0])
-            found.append(Planting(start, t, i, label))
-    return found
+            events.append(PlantedEvent(start, t, i, label))
+    return events

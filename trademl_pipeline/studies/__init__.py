@@ -5,10 +5,10 @@ from trademl_pipeline.studies.direction import DIRECTION
 from trademl_pipeline.studies.hybrid import HYBRID
 from trademl_pipeline.studies.mamba_forecast import MAMBA_FORECAST
 from trademl_pipeline.studies.pattern_confidence import PATTERN_CONFIDENCE
-from trademl_pipeline.studies.spec import FoldPlan, StudySpec, StudySpecError
+from trademl_pipeline.studies.spec import StudySpec, StudySpecError, WalkForwardConfig
 
 STUDIES: dict[str, StudySpec] = {
     study.name: study for study in (MAMBA_FORECAST, BREAKOUT, PATTERN_CONFIDENCE, DIRECTION, HYBRID)
 }
 
-__all__ = ["DIRECTION", "STUDIES", "FoldPlan", "StudySpec", "StudySpecError"]
+__all__ = ["DIRECTION", "STUDIES", "StudySpec", "StudySpecError", "WalkForwardConfig"]

@@ -1,12 +1,12 @@
-"""Which class of breakout follows a consolidation, by Mamba and attention on its snapshots."""
+"""Which class of breakout follows a consolidation, by Mamba and attention on its pattern observations."""
 
 from trademl_pipeline.portfolio.long_short import LongShortConfig
-from trademl_pipeline.studies.spec import FoldPlan, StudySpec
-from trademl_pipeline.training.members import Effort, MemberSpec
+from trademl_pipeline.studies.spec import StudySpec, WalkForwardConfig
+from trademl_pipeline.training.estimators import EstimatorSpec, TrainingPreset
 from trademl_pipeline.training.networks.schedule import Augmentation
-from trademl_pipeline.training.study import FitPlan
+from trademl_pipeline.training.study import TrainingConfig
 
-ROWS = {"small": Effort(max_rows=20_000), "base": Effort()}
+ROWS = {"small": TrainingPreset(max_rows=20_000), "base": TrainingPreset()}
 
 BREAKOUT = StudySpec(
     name="breakout",
@@ -15,22 +15,22 @@ BREAKOUT = StudySpec(
     target="breakout",
     universe="ALL",
     window=50,
-    decisions="snapshots",
-    book=LongShortConfig(holding=20),
-    folds=FoldPlan(min_train=252, window=None, embargo=5),
-    fit=FitPlan(
+    decisions="pattern_observations",
+    portfolio=LongShortConfig(holding=20),
+    folds=WalkForwardConfig(min_train=252, window=None, embargo=5),
+    training=TrainingConfig(
         task="breakout",
         calibrate=True,
         ensemble="mean",
-        members=(
-            MemberSpec(
+        estimators=(
+            EstimatorSpec(
                 "mamba_attention",
                 "mamba_attention",
                 {
-                    "small": Effort(
+                    "small": TrainingPreset(
                         "small", epochs=4, max_rows=6_000, training={"patience": 0, "keep": "last"}
                     ),
-                    "base": Effort("base", epochs=30, max_rows=200_000),
+                    "base": TrainingPreset("base", epochs=30, max_rows=200_000),
                 },
                 training={
                     "batch_size": 128,
@@ -41,7 +41,7 @@ BREAKOUT = StudySpec(
                 },
             ),
             # A pattern shows what it shows over weeks: the trees that vote also see means of the window.
-            MemberSpec(
+            EstimatorSpec(
                 "window_trees",
                 "lightgbm",
                 ROWS,
@@ -52,15 +52,15 @@ BREAKOUT = StudySpec(
                     "min_leaf": 20,
                     "feature_share": 0.3,
                 },
-                means=(10, 25, 50),
+                rolling_mean_windows=(10, 25, 50),
             ),
-            MemberSpec("lightgbm", "lightgbm", ROWS, settings={"class_weights": "none"}, baseline=True),
-            MemberSpec(
+            EstimatorSpec("lightgbm", "lightgbm", ROWS, settings={"class_weights": "none"}, benchmark=True),
+            EstimatorSpec(
                 "xgboost",
                 "xgboost",
                 ROWS,
                 settings={"class_weights": "none", "max_depth": 4},
-                baseline=True,
+                benchmark=True,
             ),
         ),
     ),

@@ -1,14 +1,14 @@
 """Buy, Hold or Sell over the next week, by trees and networks on daily indicators."""
 
-from trademl_pipeline.studies.spec import FoldPlan, StudySpec
-from trademl_pipeline.training.members import Effort, MemberSpec
-from trademl_pipeline.training.study import FitPlan
+from trademl_pipeline.studies.spec import StudySpec, WalkForwardConfig
+from trademl_pipeline.training.estimators import EstimatorSpec, TrainingPreset
+from trademl_pipeline.training.study import TrainingConfig
 from trademl_pipeline.training.tuning import Choice, Range
 
-TREES = {"small": Effort(max_rows=60_000, trials=2), "base": Effort(trials=20)}
-# A signal as faint as the market's is learned from many different rows, not from the same ones again: the small size
-# sees each row once, in a slim network.
-BASE = Effort("base", epochs=30, max_rows=200_000)
+TREES = {"small": TrainingPreset(max_rows=60_000, trials=2), "base": TrainingPreset(trials=20)}
+# A signal as faint as the market's is learned from many different rows, not from the same ones again: the small preset
+# sees each row once, in a small network.
+BASE = TrainingPreset("base", epochs=30, max_rows=200_000)
 LEARNING = {"batch_size": 256, "learning_rate": 2e-3, "patience": 5, "schedule": "cosine"}
 ONCE = {"batch_size": 64, "learning_rate": 4e-3}
 
@@ -19,12 +19,12 @@ DIRECTION = StudySpec(
     target="direction",
     universe="TIER_1",
     window=60,
-    folds=FoldPlan(min_train=252, window=None, embargo=5, refit="quarter"),
-    fit=FitPlan(
+    folds=WalkForwardConfig(min_train=252, window=None, embargo=5, refit="quarter"),
+    training=TrainingConfig(
         task="direction",
         ensemble="weighted",
-        members=(
-            MemberSpec(
+        estimators=(
+            EstimatorSpec(
                 "lightgbm",
                 "lightgbm",
                 TREES,
@@ -35,37 +35,37 @@ DIRECTION = StudySpec(
                     "min_leaf": 400,
                     "feature_share": 0.5,
                 },
-                apart=(),
+                demean_within=(),
                 space={
                     "num_leaves": Choice((4, 7, 15)),
                     "min_leaf": Range(200, 800, log=True),
                     "feature_share": Range(0.3, 0.7),
                 },
             ),
-            MemberSpec(
+            EstimatorSpec(
                 "xgboost",
                 "xgboost",
-                {"small": Effort(max_rows=60_000), "base": Effort(trials=20)},
+                {"small": TrainingPreset(max_rows=60_000), "base": TrainingPreset(trials=20)},
                 settings={
                     "class_weights": "none",
                     "max_rounds": 100,
                     "max_depth": 3,
                     "min_child_weight": 100.0,
                 },
-                apart=(),
+                demean_within=(),
                 space={"max_depth": Choice((2, 3, 4)), "min_child_weight": Range(20.0, 400.0, log=True)},
             ),
-            MemberSpec("linear", "linear", {"small": Effort(), "base": Effort()}),
-            MemberSpec(
+            EstimatorSpec("linear", "linear", {"small": TrainingPreset(), "base": TrainingPreset()}),
+            EstimatorSpec(
                 "lstm_attention",
                 "lstm_attention",
-                {"small": Effort("slim", epochs=1, max_rows=6_000, training=ONCE), "base": BASE},
+                {"small": TrainingPreset("small_16", epochs=1, max_rows=6_000, training=ONCE), "base": BASE},
                 training=LEARNING,
             ),
-            MemberSpec(
+            EstimatorSpec(
                 "transformer",
                 "transformer",
-                {"small": Effort("slim", epochs=1, max_rows=20_000, training=ONCE), "base": BASE},
+                {"small": TrainingPreset("small_32", epochs=1, max_rows=20_000, training=ONCE), "base": BASE},
                 training=LEARNING,
             ),
         ),

@@ -1,11 +1,11 @@
 """Six tasks at once by xLSTM and Transformer, and by two simpler forms of it, on the same folds."""
 
-from trademl_pipeline.studies.spec import FoldPlan, StudySpec
-from trademl_pipeline.studies.voters import RETURN_TREES
-from trademl_pipeline.training.members import Effort, MemberSpec
+from trademl_pipeline.studies.base_learners import RETURN_TREES
+from trademl_pipeline.studies.spec import StudySpec, WalkForwardConfig
+from trademl_pipeline.training.estimators import EstimatorSpec, TrainingPreset
 from trademl_pipeline.training.networks.schedule import Phase
 from trademl_pipeline.training.selection import SelectionPlan
-from trademl_pipeline.training.study import FitPlan
+from trademl_pipeline.training.study import TrainingConfig
 
 # Returns and direction first, then the tasks that build on them.
 CURRICULUM = (
@@ -26,17 +26,17 @@ CURRICULUM = (
 LEARNING = {"batch_size": 256, "learning_rate": 2e-3, "patience": 0, "curriculum": CURRICULUM}
 
 
-def _form(name: str, small: str, base: str) -> MemberSpec:
-    efforts = {
-        "small": Effort(
+def _form(name: str, small: str, base: str) -> EstimatorSpec:
+    presets = {
+        "small": TrainingPreset(
             small,
             epochs=3,
             max_rows=4_000,
             training={"batch_size": 64, "learning_rate": 4e-3, "keep": "last"},
         ),
-        "base": Effort(base, epochs=30, max_rows=200_000),
+        "base": TrainingPreset(base, epochs=30, max_rows=200_000),
     }
-    return MemberSpec(name, "hybrid", efforts, training=LEARNING)
+    return EstimatorSpec(name, "hybrid", presets, training=LEARNING)
 
 
 HYBRID = StudySpec(
@@ -46,12 +46,12 @@ HYBRID = StudySpec(
     target="hybrid",
     universe="TIER_1",
     window=60,
-    folds=FoldPlan(min_train=252, window=None, embargo=5, refit="quarter"),
-    fit=FitPlan(
+    folds=WalkForwardConfig(min_train=252, window=None, embargo=5, refit="quarter"),
+    training=TrainingConfig(
         task="hybrid",
         ensemble="weighted",
         select=SelectionPlan(),
-        members=(
+        estimators=(
             # Benchmarked beside each other, and forecast together: what one of them learns by luck the others do not.
             _form("efficient", "small", "efficient"),
             _form("single", "small_single", "single"),

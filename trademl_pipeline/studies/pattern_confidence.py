@@ -1,10 +1,10 @@
 """How far to trust technical patterns over the next week, by a shared LSTM backbone."""
 
 from trademl_pipeline.market.symbols import MAG7
-from trademl_pipeline.studies.spec import FoldPlan, StudySpec
+from trademl_pipeline.studies.spec import StudySpec, WalkForwardConfig
 from trademl_pipeline.training.cross_validation import GappedSplits
-from trademl_pipeline.training.members import Effort, MemberSpec
-from trademl_pipeline.training.study import FitPlan
+from trademl_pipeline.training.estimators import EstimatorSpec, TrainingPreset
+from trademl_pipeline.training.study import TrainingConfig
 
 PATTERN_CONFIDENCE = StudySpec(
     name="pattern_confidence",
@@ -14,27 +14,28 @@ PATTERN_CONFIDENCE = StudySpec(
     universe="PATTERN_34",
     window=20,
     train_stride=5,
-    folds=FoldPlan(min_train=252, window=None, embargo=5),
-    fit=FitPlan(
+    folds=WalkForwardConfig(min_train=252, window=None, embargo=5),
+    training=TrainingConfig(
         task="pattern",
         ensemble="weighted",
         fine_tune=MAG7,
         cross_validate=GappedSplits(
-            splits=3, gap=5, efforts={"small": Effort("base", epochs=3, max_rows=2_000)}
+            splits=3, gap=5, presets={"small": TrainingPreset("base", epochs=3, max_rows=2_000)}
         ),
-        members=(
-            MemberSpec(
+        estimators=(
+            EstimatorSpec(
                 "lstm_backbone",
                 "lstm_backbone",
                 {
-                    # The last epoch: validation rows are free to judge the voters, and few years are enough for them.
-                    "small": Effort(
+                    # The last epoch: validation rows are free to judge the base learners, and few years are enough for
+                    # them.
+                    "small": TrainingPreset(
                         "base",
                         epochs=12,
                         max_rows=6_000,
                         training={"patience": 0, "schedule": "cosine", "keep": "last"},
                     ),
-                    "base": Effort("base", epochs=80, max_rows=None),
+                    "base": TrainingPreset("base", epochs=80, max_rows=None),
                 },
                 training={
                     "batch_size": 128,
@@ -43,10 +44,10 @@ PATTERN_CONFIDENCE = StudySpec(
                     "schedule": "plateau",
                 },
             ),
-            MemberSpec(
+            EstimatorSpec(
                 "lightgbm",
                 "lightgbm",
-                {"small": Effort(), "base": Effort()},
+                {"small": TrainingPreset(), "base": TrainingPreset()},
                 settings={
                     "early_stopping": 0,
                     "max_rounds": 100,
@@ -55,9 +56,9 @@ PATTERN_CONFIDENCE = StudySpec(
                     "feature_share": 0.5,
                     "row_share": 0.7,
                 },
-                means=(5, 10, 20),
+                rolling_mean_windows=(5, 10, 20),
                 # Whether a move goes on or turns is told by the market for all that moved the same way.
-                apart=("return_7",),
+                demean_within=("return_7",),
             ),
         ),
     ),

@@ -9,8 +9,8 @@ from trademl_pipeline.lake.schema import TableSchema
 from trademl_pipeline.portfolio.long_short import LongShortConfig
 from trademl_pipeline.tables import (
     cross_validation_table,
+    estimator_prediction_table,
     feature_table,
-    member_table,
     model_table,
     prediction_table,
     sequence_table,
@@ -18,11 +18,11 @@ from trademl_pipeline.tables import (
 from trademl_pipeline.tasks.checks import TaskError, check_outcomes, check_task
 from trademl_pipeline.tasks.protocol import Task
 from trademl_pipeline.tasks.registry import TASKS
-from trademl_pipeline.training.members import BOOSTED, MemberSpec
-from trademl_pipeline.training.study import Ensemble, FitPlan
+from trademl_pipeline.training.estimators import BOOSTED, EstimatorSpec
+from trademl_pipeline.training.study import Ensemble, TrainingConfig
 
 STUDY_NAME_RULE = "lower-case letters, digits and underscores, starting with a letter"
-Decisions = Literal["sessions", "snapshots"]
+Decisions = Literal["sessions", "pattern_observations"]
 Refit = Literal["month", "quarter"]
 REFIT_MONTHS: dict[Refit, int] = {"month": 1, "quarter": 3}
 
@@ -32,7 +32,7 @@ class StudySpecError(ValueError):
 
 
 @dataclass(frozen=True)
-class FoldPlan:
+class WalkForwardConfig:
     """How a study walks forward.
 
     Attributes:
@@ -72,17 +72,17 @@ class StudySpec:
         title: one line for people.
         feature_set: name in `features.FEATURE_SETS`.
         target: name in `labels.TARGETS`.
-        fit: task, members, ensemble, selection and calibration.
+        training: task, members, ensemble, selection and calibration.
         window: sessions per input window.
         stride: sessions from one decision to the next, the same ones for all symbols.
         train_stride: every how many decisions of a symbol one trains; overlapping windows tell little new.
-        decisions: at every session, or at the snapshots of active consolidation patterns only.
+        decisions: at every session, or at the observations of active consolidation patterns only.
         universe: named universe of real data, see `market.universes`; the simulated market trades all it has.
         folds: the walk-forward plan.
-        judged_over: sessions of the label's `forward_return`, against which reports rank, where they are not the
+        evaluation_horizon: sessions of the label's `forward_return`, against which reports rank, where they are not the
             target's horizon.
-        book: decision rule and costs of the book that judges the study.
-        sizes: names that run config and the command line may choose from; the first is the default.
+        portfolio: decision rule and costs of the portfolio that judges the study.
+        presets: names that run config and the command line may choose from; the first is the default.
         validation_sessions: last sessions of a fold's training labels kept for early stopping.
         seed: seeds the models and every sample the gate draws.
     """
@@ -91,16 +91,16 @@ class StudySpec:
     title: str
     feature_set: str
     target: str
-    fit: FitPlan
+    training: TrainingConfig
     window: int
     stride: int = 1
     train_stride: int = 1
     decisions: Decisions = "sessions"
     universe: str = "ALL"
-    folds: FoldPlan = field(default_factory=FoldPlan)
-    judged_over: int | None = None
-    book: LongShortConfig | None = None
-    sizes: tuple[str, ...] = ("small", "base")
+    folds: WalkForwardConfig = field(default_factory=WalkForwardConfig)
+    evaluation_horizon: int | None = None
+    portfolio: LongShortConfig | None = None
+    presets: tuple[str, ...] = ("small", "base")
     validation_sessions: int = 63
     seed: int = 7
 
@@ -109,8 +109,8 @@ class StudySpec:
             raise StudySpecError(f"name is {self.name!r}; use {STUDY_NAME_RULE}")
         self._known("feature_set", self.feature_set, FEATURE_SETS)
         self._known("target", self.target, TARGETS)
-        self._known("fit.task", self.fit.task, TASKS)
-        self._known("fit.ensemble", self.fit.ensemble, get_args(Ensemble))
+        self._known("training.task", self.training.task, TASKS)
+        self._known("training.ensemble", self.training.ensemble, get_args(Ensemble))
         self._known("decisions", self.decisions, get_args(Decisions))
         for name in ("window", "stride", "train_stride", "validation_sessions"):
             if getattr(self, name) < 1:
@@ -121,7 +121,7 @@ class StudySpec:
                 f"({self.folds.min_train}); nothing would be left to train on"
             )
         self._abilities()
-        self._members()
+        self._check_estimators()
 
     def _abilities(self) -> None:
         """Refuse a plan that asks of the task what it does not declare."""
@@ -130,97 +130,109 @@ class StudySpec:
             check_task(task)
             check_outcomes(task, self.target, TARGETS[self.target].values)
         except TaskError as error:
-            raise StudySpecError(f"fit.task: {error}") from error
+            raise StudySpecError(f"training.task: {error}") from error
         unknown = sorted(set(task.context) - set(self.feature_names))
         if unknown:
             raise StudySpecError(
-                f"fit.task {task.name!r} reads {unknown} as its context, which feature_set {self.feature_set!r} does "
+                f"training.task {task.name!r} reads {unknown} as its context, which feature_set {self.feature_set!r} "
+                f"does "
                 "not have; choose a set that has them"
             )
-        if self.fit.select is not None and self.decisions == "snapshots":
+        if self.training.select is not None and self.decisions == "pattern_observations":
             raise StudySpecError(
-                "fit.select cannot be used on snapshots, whose windows hold the whole feature set"
+                "training.select cannot be used on pattern observations, whose windows hold the whole feature set"
             )
-        if self.fit.select is not None and task.selection_label is None:
+        if self.training.select is not None and task.selection_label is None:
             raise StudySpecError(
-                f"fit.select looks at classes, and task {task.name!r} has no selection_label; leave it out"
+                f"training.select looks at classes, and task {task.name!r} has no selection_label; leave it out"
             )
-        if self.fit.calibrate and task.class_label is None:
+        if self.training.calibrate and task.class_label is None:
             raise StudySpecError(
-                f"fit.calibrate fits frequencies of classes, and task {task.name!r} has no class_label; leave it out"
+                f"training.calibrate fits frequencies of classes, and task {task.name!r} has no class_label; leave it "
+                f"out"
             )
-        if self.fit.cross_validate is not None and task.binary_calls is None:
+        if self.training.cross_validate is not None and task.binary_calls is None:
             raise StudySpecError(
-                f"fit.cross_validate scores outcomes of 0 and 1, and task {task.name!r} has none (binary_calls); "
+                f"training.cross_validate scores outcomes of 0 and 1, and task {task.name!r} has none (binary_calls); "
                 "leave it out"
             )
 
-    def _members(self) -> None:
-        members = self.fit.members
-        names = [m.name for m in members]
-        if not self.fit.voters:
-            raise StudySpecError("fit.members has no member that is not a baseline; nothing would predict")
+    def _check_estimators(self) -> None:
+        estimators = self.training.estimators
+        names = [m.name for m in estimators]
+        if not self.training.base_learners:
+            raise StudySpecError(
+                "training.estimators has no estimator that is not a benchmark; nothing would predict"
+            )
         if len(set(names)) < len(names):
-            raise StudySpecError(f"fit.members names {names} are not unique")
-        if not self.sizes:
-            raise StudySpecError("sizes is empty; name at least one, such as 'small'")
-        for member in members:
-            lacking = [size for size in self.sizes if size not in member.efforts]
+            raise StudySpecError(f"training.estimators names {names} are not unique")
+        if not self.presets:
+            raise StudySpecError("presets is empty; name at least one, such as 'small'")
+        for estimator in estimators:
+            lacking = [size for size in self.presets if size not in estimator.presets]
             if lacking:
-                raise StudySpecError(f"fit.members {member.name}: efforts lacks the sizes {lacking}")
-            if not member.lags or min(member.lags) < 0 or max(member.lags) >= self.window:
+                raise StudySpecError(f"training.estimators {estimator.name}: presets lacks {lacking}")
+            if not estimator.lags or min(estimator.lags) < 0 or max(estimator.lags) >= self.window:
                 raise StudySpecError(
-                    f"fit.members {member.name}: lags is {member.lags}; give at least one lag, each from 0 to "
+                    f"training.estimators {estimator.name}: lags is {estimator.lags}; give at least one lag, each "
+                    f"from 0 to "
                     f"window - 1 ({self.window - 1})"
                 )
-            if any(not 2 <= span <= self.window for span in member.means):
+            if any(not 2 <= span <= self.window for span in estimator.rolling_mean_windows):
                 raise StudySpecError(
-                    f"fit.members {member.name}: means is {member.means}; each takes in from 2 sessions to the window "
+                    f"training.estimators {estimator.name}: rolling_mean_windows is {estimator.rolling_mean_windows}; "
+                    f"each takes in from 2 sessions to the window "
                     f"({self.window})"
                 )
-            self._learns(member)
-            unknown = set(member.apart or ()) - set(self.feature_names)
-            if unknown or (self.fit.select is not None and member.apart):
+            self._learns(estimator)
+            unknown = set(estimator.demean_within or ()) - set(self.feature_names)
+            if unknown or (self.training.select is not None and estimator.demean_within):
                 raise StudySpecError(
-                    f"fit.members {member.name}: apart names {sorted(unknown or member.apart or ())}; name features of "
-                    f"{self.feature_set!r}, and none where fit.select may leave it out"
+                    f"training.estimators {estimator.name}: demean_within names "
+                    f"{sorted(unknown or estimator.demean_within or ())}; name features of "
+                    f"{self.feature_set!r}, and none where training.select may leave it out"
                 )
-            if member.apart is not None and member.kind not in BOOSTED:
-                raise StudySpecError(f"fit.members {member.name}: apart is for trees; leave it out")
-            if member.space and self.task.class_label is None:
+            if estimator.demean_within is not None and estimator.kind not in BOOSTED:
                 raise StudySpecError(
-                    f"fit.members {member.name}: space is searched by the log loss of classes, and task "
-                    f"{self.fit.task!r} has none; set what suits it in settings"
+                    f"training.estimators {estimator.name}: demean_within is for trees; leave it out"
                 )
-        if len(self.fit.voters) > 1:
-            if self.fit.ensemble in ("weighted", "horizon") and not self._regressible:
+            if estimator.space and self.task.class_label is None:
                 raise StudySpecError(
-                    f"fit.ensemble is {self.fit.ensemble!r}, and task {self.fit.task!r} has neither class_label nor "
-                    "values to weight members by; use 'mean' or 'first'"
+                    f"training.estimators {estimator.name}: space is searched by the log loss of classes, and task "
+                    f"{self.training.task!r} has none; set what suits it in settings"
                 )
-            if self.fit.ensemble == "stacked" and self.task.class_label is None:
+        if len(self.training.base_learners) > 1:
+            if self.training.ensemble in ("weighted", "horizon") and not self._regressible:
                 raise StudySpecError(
-                    f"fit.ensemble is 'stacked', which learns classes, and task {self.fit.task!r} has none; use "
+                    f"training.ensemble is {self.training.ensemble!r}, and task {self.training.task!r} has neither "
+                    f"class_label nor "
+                    "values to weight estimators by; use 'mean' or 'first'"
+                )
+            if self.training.ensemble == "stacked" and self.task.class_label is None:
+                raise StudySpecError(
+                    f"training.ensemble is 'stacked', which learns classes, and task {self.training.task!r} has none; "
+                    f"use "
                     "'weighted' or 'mean'"
                 )
 
-    def _learns(self, member: MemberSpec) -> None:
-        """Refuse a member that cannot learn the task, and an epoch figure that the task does not measure."""
-        task, named = self.task, f"fit.members {member.name}"
-        if not member.is_network and not self._regressible:
+    def _learns(self, estimator: EstimatorSpec) -> None:
+        """Refuse an estimator that cannot learn the task, and an epoch figure that the task does not measure."""
+        task, named = self.task, f"training.estimators {estimator.name}"
+        if not estimator.is_network and not self._regressible:
             raise StudySpecError(
-                f"{named}: {member.kind} learns classes or values, and task {task.name!r} has neither class_label nor "
+                f"{named}: {estimator.kind} learns classes or values, and task {task.name!r} has neither class_label "
+                f"nor "
                 "values; use networks"
             )
-        if member.kind == "linear" and task.values is not None and task.values.probabilities:
+        if estimator.kind == "linear" and task.values is not None and task.values.probabilities:
             raise StudySpecError(
                 f"{named}: the linear model regresses on values, and task {task.name!r} has probabilities among "
                 "them; use trees or a network"
             )
-        training = [member.training, *(effort.training for effort in member.efforts.values())]
+        training = [estimator.training, *(preset.training for preset in estimator.presets.values())]
         monitors = {settings["monitor"] for settings in training if "monitor" in settings}
         unknown = sorted(monitors - {"loss", *task.epoch_metrics})
-        if member.is_network and unknown:
+        if estimator.is_network and unknown:
             raise StudySpecError(
                 f"{named}: training monitors {', '.join(unknown)}, and task {task.name!r} measures "
                 f"{', '.join(('loss', *task.epoch_metrics))}"
@@ -238,17 +250,17 @@ class StudySpec:
     @property
     def horizon(self) -> int:
         """Sessions that the outcome by which the study is judged reaches ahead."""
-        return self.judged_over or TARGETS[self.target].horizon
+        return self.evaluation_horizon or TARGETS[self.target].horizon
 
     @property
-    def settled_after(self) -> int:
+    def label_horizon(self) -> int:
         """Sessions after which every label is decided, whatever the outcome."""
         return TARGETS[self.target].horizon
 
     @property
     def task(self) -> Task:
         """Return what the models are asked."""
-        return TASKS[self.fit.task]
+        return TASKS[self.training.task]
 
     @property
     def features(self) -> TableSchema:
@@ -268,7 +280,7 @@ class StudySpec:
     @property
     def windows(self) -> TableSchema:
         """Table of the decisions and their windows."""
-        return sequence_table(self.name, snapshots=self.decisions == "snapshots")
+        return sequence_table(self.name, pattern_observations=self.decisions == "pattern_observations")
 
     @property
     def cross_validation(self) -> TableSchema:
@@ -283,15 +295,15 @@ class StudySpec:
     @property
     def predictions(self) -> TableSchema:
         """Table of the predictions."""
-        snapshots = self.decisions == "snapshots"
-        return prediction_table(self.name, self.task.published, may_be_empty=snapshots)
+        observations = self.decisions == "pattern_observations"
+        return prediction_table(self.name, self.task.output_schema, may_be_empty=observations)
 
     @property
-    def members(self) -> TableSchema:
-        """Table of every member's predictions."""
-        return member_table(self.name, self.task.published)
+    def estimator_predictions(self) -> TableSchema:
+        """Table of every estimator's predictions."""
+        return estimator_prediction_table(self.name, self.task.output_schema)
 
     @property
-    def networks(self) -> tuple[MemberSpec, ...]:
-        """Members that are networks."""
-        return tuple(m for m in self.fit.members if m.is_network)
+    def networks(self) -> tuple[EstimatorSpec, ...]:
+        """Estimators that are networks."""
+        return tuple(m for m in self.training.estimators if m.is_network)

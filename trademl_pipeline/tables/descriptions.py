@@ -54,10 +54,10 @@ MODELS = {
     "rows": "Training rows.",
     "sessions": "Sessions they are of.",
     "symbols": "Symbols they are of.",
-    "size": "Of the members: small, base.",
-    "parameters": "Trainable numbers, leaves and weights of the voters.",
+    "size": "Preset of the estimators: small, base.",
+    "parameters": "Trainable numbers, leaves and weights of the base learners.",
     "train_seconds": "Wall time of the fits; 0 where an earlier month's models go on.",
-    "best_iteration": "Rounds or epoch kept of the first voter.",
+    "best_iteration": "Rounds or epoch kept of the first base learner.",
     "validation_loss": "Its loss on the inner validation rows; none where nothing was chosen on them.",
     "snapshot": "Snapshot of the lake that the training rows were read at.",
     "model_run": "MLflow run of the fold.",
@@ -65,7 +65,7 @@ MODELS = {
     "artifact_sha256": "Digest of the card, which names the digest of every file.",
     "ledger_digest": "Digest of the fit ledger.",
     "only_symbols": "Symbols trained on, where the run named some; empty: all.",
-    "epochs": "Epochs that the run asked for; 0: as the size says.",
+    "epochs": "Epochs that the run asked for; 0: as the preset says.",
 }
 
 PREDICTIONS = {
@@ -81,14 +81,14 @@ CHAMPIONS = {
     "fold": "Month as of which the champion serves.",
     "champion": "Fold of the model that serves.",
     "before": "Fold of the model that served before.",
-    "challenger": "Fold of the model that stood the trial.",
+    "challenger": "Fold of the model that was evaluated.",
     "promoted": "The challenger took over.",
     "metric": "What both were compared by.",
-    "gain": "Challenger less champion on the decisions of the trial; none where there was no trial.",
+    "gain": "Challenger less champion on the decisions of the candidate period; none where there was no evaluation.",
     "low": "Lower end of its interval.",
     "high": "Upper end of its interval.",
-    "sessions": "Sessions of the trial whose outcome is settled.",
-    "rows": "Decisions of the trial.",
+    "sessions": "Sessions of the candidate period whose outcome has matured.",
+    "rows": "Decisions of the candidate period.",
     "reason": "Why it was decided so.",
 }
 

@@ -46,8 +46,8 @@ def prediction_table(
     )
 
 
-def member_table(study: str, values: Mapping[str, Any]) -> TableSchema:
-    """Table `members_<study>`: what each member of the ensemble predicted by itself, baselines included."""
+def estimator_prediction_table(study: str, values: Mapping[str, Any]) -> TableSchema:
+    """Table `members_<study>`: what each estimator of the ensemble predicted by itself, benchmark models included."""
     return TableSchema(
         name=f"members_{study}",
         columns={
@@ -60,7 +60,7 @@ def member_table(study: str, values: Mapping[str, Any]) -> TableSchema:
         key=(*_PANEL_KEY, "member"),
         month_column="session",
         may_be_empty=True,
-        description=f"Out-of-sample predictions of every member of the study {study!r}.",
+        description=f"Out-of-sample predictions of every estimator of the study {study!r}.",
     )
 
 
@@ -70,7 +70,7 @@ def model_table(study: str) -> TableSchema:
     fitted is the fold that was trained, an earlier one where models are not refitted every month; artifact is a path
     relative to the data set's state folder, artifact_sha256 the digest of that file, snapshot the lake snapshot the
     training set was read at, ledger_digest the digest of the fold's fit ledger. best_iteration and validation_loss are
-    the first member's. only_symbols names those it was trained on, where the run asked for some only.
+    the first estimator's. only_symbols names those it was trained on, where the run asked for some only.
     """
     return TableSchema(
         name=f"model_{study}",
@@ -137,7 +137,8 @@ def cross_validation_table(study: str) -> TableSchema:
 
 
 def champion_table(study: str) -> TableSchema:
-    """Table `champion_<study>`: as of each month, the fold whose model serves, and how the last contest ended."""
+    """Table `champion_<study>`: as of each month, the fold whose model serves, and how the last champion/challenger
+    evaluation ended."""
     return TableSchema(
         name=f"champion_{study}",
         columns={

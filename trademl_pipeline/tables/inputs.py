@@ -100,15 +100,19 @@ PATTERNS = TableSchema(
 )
 
 
-def sequence_table(study: str, *, snapshots: bool = False) -> TableSchema:
+def sequence_table(study: str, *, pattern_observations: bool = False) -> TableSchema:
     """Table `sequences_<study>`: one row per decision, saying which sessions its window spans.
 
     Args:
         study: name of the study.
-        snapshots: decisions are active sessions of consolidation patterns, whose start and activation the rows name;
-            a month may have none.
+        pattern_observations: decisions are active sessions of consolidation patterns, whose start and activation the
+            rows name; a month may have none.
     """
-    pattern = {"pattern": pl.String, "pattern_start": pl.Date, "activation": pl.Date} if snapshots else {}
+    pattern = (
+        {"pattern": pl.String, "pattern_start": pl.Date, "activation": pl.Date}
+        if pattern_observations
+        else {}
+    )
     return TableSchema(
         name=f"sequences_{study}",
         columns={
@@ -122,7 +126,7 @@ def sequence_table(study: str, *, snapshots: bool = False) -> TableSchema:
         },
         key=_PANEL_KEY,
         month_column="session",
-        may_be_empty=snapshots,
+        may_be_empty=pattern_observations,
         description=f"Windows of the study {study!r}: window_start is the session of the first of n_valid "
         "rows.",
     )

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from trademl_pipeline.evaluation.groups import apart, numbered
+from trademl_pipeline.evaluation.groups import cross_sectional_demean, numbered
 
 VOLATILITY_FLOOR = 1e-6
 
@@ -55,10 +55,10 @@ def demean_sessions(keys: pl.DataFrame, returns: np.ndarray) -> np.ndarray:
     Returns:
         (rows, horizons).
     """
-    together = numbered(keys.select(c for c in ("session", "label_end") if c in keys.columns))
+    groups = numbered(keys.select(c for c in ("session", "label_end") if c in keys.columns))
     demeaned = returns.copy()
     for one in demeaned.T:
         known = ~np.isnan(one)
         if known.any():
-            one[known] = apart(one[known], together[known])
+            one[known] = cross_sectional_demean(one[known], groups[known])
     return demeaned

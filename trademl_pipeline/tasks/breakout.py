@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PROBABILITIES = tuple(f"p_k{k}" for k in range(len(CLASSES)))
 VIEW = ClassView("", tuple(name.replace("_", " ").capitalize() for name in CLASSES), PROBABILITIES, "target")
 K4, K3_K4 = (4,), (3, 4)
-# Chance of a gain over its usual chance, from which on the gain is called.
+# Probability of a gain over its usual chance, from which on the gain is called.
 PLAINLY = 1.5
 LONG_SIGNALS = ("STRONG", "GOOD", "MODERATE")
 SIGNALS = (*LONG_SIGNALS, "NONE", "AVOID")
@@ -108,27 +108,27 @@ class Breakout(Task):
     """Classes K0 to K5 of a consolidation pattern. Score: the expected strategic value.
 
     The networks learn with the asymmetric loss, whose class weights are costs: their sigmoids scaled to sum to 1 say
-    what to call, not how often it happens. The study therefore calibrates them on rows that no member learned from.
+    what to call, not how often it happens. The study therefore calibrates them on rows that no estimator learned from.
     """
 
     name: str = "breakout"
     columns: tuple[str, ...] = PROBABILITIES
     labels: tuple[str, ...] = ("target",)
     class_label: str | None = "target"
-    published: Mapping[str, Any] = {
+    output_schema: Mapping[str, Any] = {
         **dict.fromkeys((*PROBABILITIES, "ev"), pl.Float64),
         "signal": pl.String,
         "score": pl.Float64,
     }
-    described: Mapping[str, str] = {
-        "p_k0": "Chance of K0: stagnant, neither a gain of 5 % nor a failure.",
-        "p_k1": "Chance of K1: minimal, a gain of 5 % above the upper boundary.",
-        "p_k2": "Chance of K2: quality, of 15 %.",
-        "p_k3": "Chance of K3: strong, of 35 %.",
-        "p_k4": "Chance of K4: exceptional, of 75 %.",
-        "p_k5": "Chance of K5: failed first, with no gain reached.",
+    column_docs: Mapping[str, str] = {
+        "p_k0": "Probability of K0: stagnant, neither a gain of 5 % nor a failure.",
+        "p_k1": "Probability of K1: minimal, a gain of 5 % above the upper boundary.",
+        "p_k2": "Probability of K2: quality, of 15 %.",
+        "p_k3": "Probability of K3: strong, of 35 %.",
+        "p_k4": "Probability of K4: exceptional, of 75 %.",
+        "p_k5": "Probability of K5: failed first, with no gain reached.",
         "ev": "Expected strategic value of the class.",
-        "signal": "STRONG, GOOD, MODERATE, NONE or AVOID, by the expected value and the chance of K5.",
+        "signal": "STRONG, GOOD, MODERATE, NONE or AVOID, by the expected value and the probability of K5.",
         "score": "The expected value.",
     }
     epoch_metrics: tuple[str, ...] = ("k4_recall", "ev_correlation", "both")
@@ -139,8 +139,8 @@ class Breakout(Task):
         primary_metric=_EV.name,
         directional=False,
         views=(VIEW,),
-        race=True,
-        members_lack=("ev", "signal"),
+        first_passage=True,
+        not_of_estimators=("ev", "signal"),
         yardsticks=(
             Yardstick("EV correlation", ev),
             *(Yardstick(measure.name, measure.of) for measure in _RECALLS),
@@ -149,8 +149,8 @@ class Breakout(Task):
         oracle_score=_EXPECTED_VALUE,
         weighting="sign",
         tradable=signals_to_buy,
-        unchosen="every snapshot",
-        portfolio_name="book of the signals",
+        unfiltered_portfolio="every snapshot",
+        portfolio_name="portfolio of the signals",
         portfolio_rule=f"long the signals {', '.join(LONG_SIGNALS)} in equal parts, nothing short",
     )
 
@@ -168,8 +168,8 @@ class Breakout(Task):
         """Recall of K4, correlation of expected and realised value, and their sum `both`; 0 where undefined."""
         p, y = self.from_network(outputs), windows.targets["target"]
         values = np.asarray(STRATEGIC_VALUES)
-        called, came = p.argmax(1) == 4, y == 4
-        recall = float(called[came].mean()) if came.any() else 0.0
+        called, outcome = p.argmax(1) == 4, y == 4
+        recall = float(called[outcome].mean()) if outcome.any() else 0.0
         expected, real = p @ values, values[y]
         varies = len(y) > 1 and expected.std() > 0 and real.std() > 0
         correlation = float(np.corrcoef(expected, real)[0, 1]) if varies else 0.0
@@ -180,7 +180,7 @@ class Breakout(Task):
         p = sigmoid(np.asarray(outputs["logits"], dtype=np.float64))
         return p / p.sum(axis=1, keepdims=True)
 
-    def publish(self, values: np.ndarray, context: pl.DataFrame) -> pl.DataFrame:
+    def to_predictions(self, values: np.ndarray, context: pl.DataFrame) -> pl.DataFrame:
         """Signals: AVOID below an expected value of 0 or where failure is likely, else by the expected value."""
         expected = pl.col("ev")
         signal = (

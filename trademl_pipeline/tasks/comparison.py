@@ -14,8 +14,8 @@ def log_likelihood(
     """Log of the probability that was given to the class that came, (rows,)."""
     if task.class_label is None:
         raise ValueError(f"task {task.name} has no class_label, whose likelihood could be compared")
-    came = outcomes[task.class_label].cast(pl.Int64).to_numpy()
-    return np.log(np.maximum(values[np.arange(len(came)), came], MIN_PROBABILITY))
+    outcome = outcomes[task.class_label].cast(pl.Int64).to_numpy()
+    return np.log(np.maximum(values[np.arange(len(outcome)), outcome], MIN_PROBABILITY))
 
 
 def score_times_outcome(
@@ -23,7 +23,7 @@ def score_times_outcome(
 ) -> np.ndarray:
     """Rank of the score among the session's, centred, times the sign of what came: larger numbers gain nothing."""
     ranked = outcomes.select("session", "forward_return").with_columns(
-        score=task.publish(values, context)["score"]
+        score=task.to_predictions(values, context)["score"]
     )
     share = (pl.col("score").rank("average") / (pl.len() + 1)).over("session") - 0.5
     return ranked.select(share * pl.col("forward_return").sign()).to_series().to_numpy()

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 SIDES = ("p_sell", "p_hold", "p_buy")
-SIDES_DESCRIBED = {"p_sell": "Chance of Sell.", "p_hold": "Chance of Hold.", "p_buy": "Chance of Buy."}
+SIDES_DESCRIBED = {
+    "p_sell": "Probability of Sell.",
+    "p_hold": "Probability of Hold.",
+    "p_buy": "Probability of Buy.",
+}
 SIDES_VIEW = ClassView("", ("Sell", "Hold", "Buy"), SIDES, "target")
 
 
@@ -28,8 +32,8 @@ class Direction(Task):
     columns: tuple[str, ...] = SIDES
     labels: tuple[str, ...] = ("target",)
     class_label: str | None = "target"
-    published: Mapping[str, Any] = dict.fromkeys((*SIDES, "score"), pl.Float64)
-    described: Mapping[str, str] = {**SIDES_DESCRIBED, "score": "P(buy) less P(sell)."}
+    output_schema: Mapping[str, Any] = dict.fromkeys((*SIDES, "score"), pl.Float64)
+    column_docs: Mapping[str, str] = {**SIDES_DESCRIBED, "score": "P(buy) less P(sell)."}
     epoch_metrics: tuple[str, ...] = ("accuracy",)
     comparison: Comparison = LOG_LIKELIHOOD
     report: ReportSpec = ReportSpec(
@@ -57,6 +61,6 @@ class Direction(Task):
         """See `Task.from_network`."""
         return softmax(np.asarray(outputs["logits"], dtype=np.float64))
 
-    def publish(self, values: np.ndarray, context: pl.DataFrame) -> pl.DataFrame:
-        """See `Task.publish`."""
+    def to_predictions(self, values: np.ndarray, context: pl.DataFrame) -> pl.DataFrame:
+        """See `Task.to_predictions`."""
         return frame_of(self.columns, values).with_columns(score=pl.col("p_buy") - pl.col("p_sell"))

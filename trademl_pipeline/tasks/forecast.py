@@ -40,8 +40,8 @@ class Forecast(Task):
     name: str = "forecast"
     columns: tuple[str, ...] = COLUMNS
     labels: tuple[str, ...] = LABELS
-    published: Mapping[str, Any] = dict.fromkeys((*COLUMNS, "score"), pl.Float64)
-    described: Mapping[str, str] = {
+    output_schema: Mapping[str, Any] = dict.fromkeys((*COLUMNS, "score"), pl.Float64)
+    column_docs: Mapping[str, str] = {
         "mean_1": "Log return of the next session, forecast.",
         "volatility_1": "Absolute size of it, forecast, as a volatility per session.",
         "mean_30": "Log return over the next 30 sessions, forecast.",
@@ -94,6 +94,6 @@ class Forecast(Task):
             np.float64
         )
 
-    def publish(self, values: np.ndarray, context: pl.DataFrame) -> pl.DataFrame:
-        """See `Task.publish`."""
+    def to_predictions(self, values: np.ndarray, context: pl.DataFrame) -> pl.DataFrame:
+        """See `Task.to_predictions`."""
         return frame_of(self.columns, values).with_columns(score=pl.col("mean_1"))

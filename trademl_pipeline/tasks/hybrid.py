@@ -31,7 +31,7 @@ COLUMNS = (*RETURNS, *SIDES, "position", "volatility", "risk", "confidence")
 _FLAT = (-0.25, 0.25)
 
 
-def _came(keys: pl.DataFrame) -> dict[str, np.ndarray]:
+def _outcomes(keys: pl.DataFrame) -> dict[str, np.ndarray]:
     price = np.column_stack([column(keys, name) for name in RETURNS])
     position = column(keys, "position")
     # The threshold of the label is half a volatility over 24 bars; here that of 4 bars is asked.
@@ -65,8 +65,8 @@ class Hybrid(Task):
     name: str = "hybrid"
     columns: tuple[str, ...] = COLUMNS
     labels: tuple[str, ...] = (*RETURNS, "threshold", "target", "position", "volatility_24", "drawdown_24")
-    published: Mapping[str, Any] = dict.fromkeys((*COLUMNS, "score"), pl.Float64)
-    described: Mapping[str, str] = {
+    output_schema: Mapping[str, Any] = dict.fromkeys((*COLUMNS, "score"), pl.Float64)
+    column_docs: Mapping[str, str] = {
         "return_1": "Log return over 1 bar, forecast.",
         "return_4": "Log return over 4 bars, forecast.",
         "return_24": "Log return over 24 bars, forecast.",
@@ -74,13 +74,13 @@ class Hybrid(Task):
         "position": "P(long) less P(short) over 24 bars, -1 to 1.",
         "volatility": "Root mean square of the log returns over 24 bars, forecast, per bar.",
         "risk": "Deepest loss on the way through 24 bars, forecast.",
-        "confidence": "Chance that the 4-bar return leaves half a volatility.",
+        "confidence": "Probability that the 4-bar return leaves half a volatility.",
         "score": "Return forecast for a session, mean over the three horizons.",
     }
     epoch_metrics: tuple[str, ...] = ("accuracy",)
     selection_label: str | None = "target"
     values: Values | None = Values(
-        lambda keys: _y(_came(keys)),
+        lambda keys: _y(_outcomes(keys)),
         _y,
         log_scale=("volatility",),
         probabilities=(*SIDES, "confidence"),
@@ -97,8 +97,8 @@ class Hybrid(Task):
 
     def targets(self, keys: pl.DataFrame) -> dict[str, np.ndarray]:
         """See the class; returns are learned apart from the market's moves, see `demean_sessions`."""
-        came = _came(keys)
-        return {**came, "price": demean_sessions(keys, came["price"])}
+        outcome = _outcomes(keys)
+        return {**outcome, "price": demean_sessions(keys, outcome["price"])}
 
     def loss(self, windows: Windows) -> "nn.Module":
         """The weighted sum of the tasks, returns in units of their typical size."""
@@ -129,7 +129,7 @@ class Hybrid(Task):
             ]
         )
 
-    def publish(self, values: np.ndarray, context: pl.DataFrame) -> pl.DataFrame:
-        """See `Task.publish`."""
+    def to_predictions(self, values: np.ndarray, context: pl.DataFrame) -> pl.DataFrame:
+        """See `Task.to_predictions`."""
         a_session = [values[:, i] / h for i, h in enumerate(HORIZONS)]
         return frame_of(self.columns, values).with_columns(score=pl.Series(np.mean(a_session, axis=0)))

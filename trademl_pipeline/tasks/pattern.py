@@ -35,9 +35,9 @@ def y_true(keys: pl.DataFrame) -> np.ndarray:
 
 def calls(values: np.ndarray, keys: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """(probability, outcome 0 or 1) of every pattern that fired on some row, one after another."""
-    came = y_true(keys)
-    known = ~np.isnan(came)
-    return values[known], came[known]
+    outcome = y_true(keys)
+    known = ~np.isnan(outcome)
+    return values[known], outcome[known]
 
 
 def pooled_auc(rows: pl.DataFrame, how: Measuring) -> Score | None:
@@ -72,7 +72,7 @@ class Pattern(Task):
     """Will a pattern resolve as it should within five sessions?
 
     The score is a meta-label. The technical signal is momentum, `direction`, the sign of the last seven sessions'
-    return; the model does not choose it, it says how far to trust it. Confidence is the chance that the signal is
+    return; the model does not choose it, it says how far to trust it. Confidence is the probability that the signal is
     right: the mean of 1 - P(it turns), turning being trend exhaustion and volume divergence alike, and of P(momentum
     persists), its odds taken against those of a coin: four of five sessions keep a sign by chance 6 times in 32 only,
     so that as it stands every signal would look wrong.
@@ -82,17 +82,18 @@ class Pattern(Task):
     columns: tuple[str, ...] = COLUMNS
     labels: tuple[str, ...] = PATTERNS
     context: tuple[str, ...] = ("return_7",)
-    published: Mapping[str, Any] = {
+    output_schema: Mapping[str, Any] = {
         **dict.fromkeys(COLUMNS, pl.Float64),
         "direction": pl.Int8,
         "confidence": pl.Float64,
         "score": pl.Float64,
     }
-    described: Mapping[str, str] = {
-        "p_momentum_persistence": "Chance that more than 60 % of the next five returns keep the sign of the drift.",
-        "p_volatility_regime": "Chance that volatility over five sessions is on the side the feature says.",
-        "p_trend_exhaustion": "Chance that the next five sessions go against the last ten.",
-        "p_volume_divergence": "Chance that the next five sessions go against the last five.",
+    column_docs: Mapping[str, str] = {
+        "p_momentum_persistence": "Probability that more than 60 % of the next five returns keep the sign of the "
+        "drift.",
+        "p_volatility_regime": "Probability that volatility over five sessions is on the side the feature says.",
+        "p_trend_exhaustion": "Probability that the next five sessions go against the last ten.",
+        "p_volume_divergence": "Probability that the next five sessions go against the last five.",
         "direction": "The technical signal: sign of the last seven sessions' return.",
         "confidence": "How far to trust it, 0 to 1; a half is a coin.",
         "score": "direction times confidence less a half.",
@@ -105,12 +106,12 @@ class Pattern(Task):
         measures=(_AUC, RANK_IC, DIRECTION),
         primary_metric=_AUC.name,
         views=VIEWS,
-        members_lack=("direction",),
+        not_of_estimators=("direction",),
         yardsticks=(Yardstick(_AUC.name, pooled_auc, "chance", short="AUC"),),
         weighting="sign",
         tradable=kept_signals,
-        unchosen="all signals",
-        portfolio_name="book of the kept signals",
+        unfiltered_portfolio="all signals",
+        portfolio_name="portfolio of the kept signals",
         portfolio_rule="long and short as the technical signals say, in equal parts, where the confidence is at least "
         "{confidence}",
         no_outcome_because="where no pattern's trigger fired",
@@ -152,8 +153,8 @@ class Pattern(Task):
         """See `Task.from_network`."""
         return sigmoid(np.asarray(outputs["confidence"], dtype=np.float64))
 
-    def publish(self, values: np.ndarray, context: pl.DataFrame) -> pl.DataFrame:
-        """See `Task.publish`; where the direction is not known it is 0, and so is the score."""
+    def to_predictions(self, values: np.ndarray, context: pl.DataFrame) -> pl.DataFrame:
+        """See `Task.to_predictions`; where the direction is not known it is 0, and so is the score."""
         turn = pl.mean_horizontal("p_trend_exhaustion", "p_volume_divergence")
         kept = pl.col("p_momentum_persistence")
         against = kept * (1 - KEPT_BY_CHANCE)

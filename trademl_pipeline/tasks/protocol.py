@@ -1,9 +1,10 @@
 """What a task is: everything that the rest of the package may ask of one.
 
 A task stands between tables and models. It turns label columns into the targets of a network or of trees, a model's
-outputs into one row of numbers a sample (so that members of an ensemble can be averaged), and that row into the columns
-that are published; and it declares what promotion and reports measure them by. A task derives from `Task` and fills in
-all that is abstract. What it may lack is an attribute that is None by default: an ability is declared, never probed.
+outputs into one row of numbers a sample (so that estimators of an ensemble can be averaged), and that row into the
+columns that are published; and it declares what promotion and reports measure them by. A task derives from `Task` and
+fills in all that is abstract. What it may lack is an attribute that is None by default: an ability is declared, never
+probed.
 
 Importing this module does not import torch.
 """
@@ -60,7 +61,8 @@ class Comparison:
     Attributes:
         name: for the record of the decision.
         scores: `scores(task, values, outcomes, context)`: (rows,), higher is better. values: (rows, columns of the
-            task); outcomes: session, forward_return and the task's labels; context: as for `Task.publish`; all aligned.
+            task); outcomes: session, forward_return and the task's labels; context: as for `Task.to_predictions`; all
+            aligned.
     """
 
     name: str
@@ -79,7 +81,7 @@ class Task(Protocol):
     @property
     @abstractmethod
     def columns(self) -> tuple[str, ...]:
-        """What a member predicts, in order; its predictions are (rows, len(columns))."""
+        """What an estimator predicts, in order; its predictions are (rows, len(columns))."""
         ...
 
     @property
@@ -90,13 +92,13 @@ class Task(Protocol):
 
     @property
     @abstractmethod
-    def published(self) -> Mapping[str, Any]:
+    def output_schema(self) -> Mapping[str, Any]:
         """Name -> Polars type of the columns of the predictions table, `score` last."""
         ...
 
     @property
     @abstractmethod
-    def described(self) -> Mapping[str, str]:
+    def column_docs(self) -> Mapping[str, str]:
         """What each published column is, with its unit, as the UI shows it."""
         ...
 
@@ -114,7 +116,7 @@ class Task(Protocol):
 
     @property
     def context(self) -> tuple[str, ...]:
-        """Features of the sample's own session that `publish` reads."""
+        """Features of the sample's own session that `to_predictions` reads."""
         return ()
 
     @property
@@ -149,12 +151,12 @@ class Task(Protocol):
     @property
     def predicted(self) -> tuple[str, ...]:
         """The published columns beside the score."""
-        return tuple(column for column in self.published if column != SCORE)
+        return tuple(column for column in self.output_schema if column != SCORE)
 
     @property
-    def of_members(self) -> tuple[str, ...]:
-        """Columns that a report reads of each member's predictions, beside its keys and score."""
-        return tuple(column for column in self.predicted if column not in self.report.members_lack)
+    def estimator_columns(self) -> tuple[str, ...]:
+        """Columns that a report reads of each estimator's predictions, beside its keys and score."""
+        return tuple(column for column in self.predicted if column not in self.report.not_of_estimators)
 
     @abstractmethod
     def targets(self, keys: pl.DataFrame) -> dict[str, np.ndarray]:
@@ -196,7 +198,7 @@ class Task(Protocol):
         ...
 
     @abstractmethod
-    def publish(self, values: np.ndarray, context: pl.DataFrame) -> pl.DataFrame:
+    def to_predictions(self, values: np.ndarray, context: pl.DataFrame) -> pl.DataFrame:
         """Turn a table of model values into the predictions that are published.
 
         Args:
@@ -204,6 +206,6 @@ class Task(Protocol):
             context: the `context` features of the same rows.
 
         Returns:
-            The `published` columns, derived ones and `score` included.
+            The `output_schema` columns, derived ones and `score` included.
         """
         ...

@@ -31,7 +31,7 @@ class Measuring(Protocol):
 
 @dataclass(frozen=True)
 class Measure:
-    """One figure as a function of rows, so that periods, symbols and members are judged by the same ones.
+    """One figure as a function of rows, so that periods, symbols and estimators are judged by the same ones.
 
     Attributes:
         name: what is measured.
@@ -65,8 +65,8 @@ class Yardstick:
     short: str = ""
 
     @property
-    def lead(self) -> str:
-        """What a share is of: the figure, or its lead over the floor."""
+    def excess_name(self) -> str:
+        """What a share is of: the figure, or its excess over the floor."""
         return f"lead in {self.short or self.name}" if self.floor else self.name
 
 
@@ -115,7 +115,7 @@ class ReportSpec:
 
     Attributes:
         outcomes: columns of the outcomes beside symbol and session.
-        measures: the figures by which periods and members are compared, weightiest first; those of a report that has
+        measures: the figures by which periods and estimators are compared, weightiest first; those of a report that has
             no pages of the task's own.
         primary_metric: the measure that sums the task up, by its name.
         optional_outcomes: further columns of the outcomes that are used where they are there.
@@ -123,15 +123,15 @@ class ReportSpec:
         horizon: sessions that this outcome reaches ahead; None where the study says it.
         directional: the sign of the score is a call on the sign of the outcome.
         views: class probabilities.
-        race: the outcome is a first passage, so that its median depends on where the barriers stand and ranks above
-            chance without any skill; such a rank IC neither shows an edge nor alarms.
-        members_lack: columns that the predictions have and a member's do not.
+        first_passage: the outcome is a first passage, so that its median depends on where the barriers stand and ranks
+            above chance without any skill; such a rank IC neither shows an edge nor alarms.
+        members_lack: columns that the predictions have and an estimator's do not.
         yardsticks: what the oracle of a simulated market is asked, weightiest first.
         oracle_score: the score that the oracle's probabilities make, of the views' columns; None: the model's.
         weighting: rule of the portfolio that is judged.
         tradable: `tradable(predictions, threshold)`: those that the portfolio acts on, with their score. threshold is
-            the least confidence of a kept signal; None: every signal that could have been acted on, alike in weight.
-        unchosen: the unfiltered benchmark portfolio, in words, for tasks that choose their trades; else "".
+            the minimal confidence of a kept signal; None: every signal that could have been acted on, alike in weight.
+        unfiltered_portfolio: the unfiltered benchmark portfolio, in words, for tasks that choose their trades; else "".
         portfolio_name: the judged portfolio, in words.
         portfolio_rule: how it weighs, in words, where that is the task's own; `{confidence}` stands for the threshold.
         no_outcome_because: why a prediction may never have an outcome, as the end of a sentence.
@@ -145,13 +145,13 @@ class ReportSpec:
     horizon: int | None = None
     directional: bool = True
     views: tuple[ClassView, ...] = ()
-    race: bool = False
-    members_lack: tuple[str, ...] = ()
+    first_passage: bool = False
+    not_of_estimators: tuple[str, ...] = ()
     yardsticks: tuple[Yardstick, ...] = ()
     oracle_score: pl.Expr | None = None
     weighting: Weighting = "quantile"
     tradable: Callable[[pl.DataFrame, float | None], pl.DataFrame] = all_predictions
-    unchosen: str = ""
+    unfiltered_portfolio: str = ""
     portfolio_name: str = "naive long/short"
     portfolio_rule: str = ""
     no_outcome_because: str = ""

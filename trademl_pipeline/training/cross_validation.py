@@ -1,8 +1,9 @@
-"""Gapped cross-validation of every symbol inside a fold's training rows, beside the walk-forward (seed 002).
+"""Gapped cross-validation of every symbol inside a fold's training rows, beside the walk-forward (the pattern
+confidence design).
 
 Each symbol's rows are split by scikit-learn's `TimeSeriesSplit` with a gap, and purged: no label that a model learns
-from reaches a row that it is tested on, of whichever symbol. Members share one backbone over all symbols, so the model
-of a split learns from all of them; symbols whose test rows begin in the same month share it.
+from reaches a row that it is tested on, of whichever symbol. Estimators share one backbone over all symbols, so the
+model of a split learns from all of them; symbols whose test rows begin in the same month share it.
 
 What it is for: to see on which symbols a model says something, and how much that hangs on the stretch of time. Models
 are not chosen by it, and only the walk-forward's figures are out of sample for the study as a whole.
@@ -19,12 +20,18 @@ import polars as pl
 from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.tables import CROSS_VALIDATION_COLUMNS
 from trademl_pipeline.tasks.protocol import Task
+from trademl_pipeline.training.estimators import (
+    EstimatorSpec,
+    FittedEstimator,
+    TrainingContext,
+    TrainingPreset,
+    fit_estimator,
+)
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.members import Effort, FittedMember, MemberSpec, Setting, fit_member
 
 # Sessions of training rows below which nothing is fitted.
-LEAST_SESSIONS = 30
+MIN_SESSIONS = 30
 
 
 @dataclass(frozen=True)
@@ -34,14 +41,15 @@ class GappedSplits:
     Attributes:
         splits: of each symbol.
         gap: sessions between the rows that are learned from and those that are tested on.
-        least: fewest rows of a symbol; one with fewer is left out.
-        efforts: of the first voter, by size of the study; a size that is missing costs what the member itself does.
+        min_rows: fewest rows of a symbol; one with fewer is left out.
+        efforts: of the first base learner, by preset of the study; a preset that is missing costs what the estimator
+            itself does.
     """
 
     splits: int = 3
     gap: int = 5
-    least: int = 60
-    efforts: Mapping[str, Effort] = field(default_factory=dict)
+    min_rows: int = 60
+    presets: Mapping[str, TrainingPreset] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,15 +84,15 @@ def gapped_splits(keys: pl.DataFrame, plan: GappedSplits) -> list[Split]:
     from sklearn.model_selection import TimeSeriesSplit
 
     splitter = TimeSeriesSplit(n_splits=plan.splits, gap=plan.gap)
-    found: list[Split] = []
+    splits: list[Split] = []
     numbered = keys.select("symbol", "session").with_row_index("position").sort("symbol", "session")
-    for (symbol,), own in numbered.group_by("symbol", maintain_order=True):
-        if own.height < plan.least:
+    for (symbol,), rows in numbered.group_by("symbol", maintain_order=True):
+        if rows.height < plan.min_rows:
             continue
-        position = own["position"].to_numpy().astype(np.int64)
+        position = rows["position"].to_numpy().astype(np.int64)
         for number, (_, test) in enumerate(splitter.split(position)):
-            found.append(Split(str(symbol), number, position[test], own["session"][int(test[0])]))
-    return found
+            splits.append(Split(str(symbol), number, position[test], rows["session"][int(test[0])]))
+    return splits
 
 
 def known_before(keys: pl.DataFrame, cut: date, gap: int) -> np.ndarray:
@@ -98,21 +106,21 @@ def known_before(keys: pl.DataFrame, cut: date, gap: int) -> np.ndarray:
 
 
 def cross_validate(
-    spec: MemberSpec,
+    spec: EstimatorSpec,
     task: Task,
     windows: Windows,
-    setting: Setting,
+    context: TrainingContext,
     plan: GappedSplits,
     *,
     ledger: FitLedger,
 ) -> tuple[pl.DataFrame, list[tuple[pl.DataFrame, pl.DataFrame]]]:
-    """Fit a member on every split and score it on each symbol's test rows.
+    """Fit an estimator on every split and score it on each symbol's test rows.
 
     Args:
-        spec: the member.
+        spec: the estimator.
         task: what it learns; its `binary_calls` say what is scored.
-        windows: the fold's training rows, as for `fit_member`, without targets.
-        setting: what the fold's members share.
+        windows: the fold's training rows, as for `fit_estimator`, without targets.
+        setting: what the fold's estimators share.
         plan: how to split.
         ledger: records every fit.
 
@@ -121,14 +129,14 @@ def cross_validate(
         learned from and those that it was tested on, for `leakage.audit_folds`.
 
     Raises:
-        FitError: the task has no such outcomes, or as the member's fit.
+        FitError: the task has no such outcomes, or as the estimator's fit.
     """
     calls = task.binary_calls
     if calls is None:
         raise FitError(f"task {task.name} has no outcomes of 0 and 1 to cross-validate on")
     windows = replace(windows, targets=task.targets(windows.keys))
-    effort = plan.efforts.get(setting.size, spec.efforts[setting.size])
-    spec = replace(spec, efforts={setting.size: effort})
+    preset = plan.presets.get(context.preset, spec.presets[context.preset])
+    spec = replace(spec, presets={context.preset: preset})
     rows: list[dict[str, Any]] = []
     evidence: list[tuple[pl.DataFrame, pl.DataFrame]] = []
     splits = gapped_splits(windows.keys, plan)
@@ -136,15 +144,15 @@ def cross_validate(
         train = windows.take(known_before(windows.keys, cut, plan.gap))
         # A fifth of what there is chooses the epoch: early splits are too short for the fold's own share.
         sessions = train.keys["session"].n_unique()
-        if sessions < LEAST_SESSIONS:
+        if sessions < MIN_SESSIONS:
             continue
-        inner = replace(setting, validation_sessions=min(setting.validation_sessions, sessions // 5))
+        inner = replace(context, validation_sessions=min(context.validation_sessions, sessions // 5))
 
-        def fit(_: pl.DataFrame, train: Windows = train, inner: Setting = inner) -> FittedMember:
-            return fit_member(spec, task, train, inner, ledger=FitLedger(ledger.fold))
+        def fit(_: pl.DataFrame, train: Windows = train, inner: TrainingContext = inner) -> FittedEstimator:
+            return fit_estimator(spec, task, train, inner, ledger=FitLedger(ledger.fold))
 
         name = f"{spec.name}/cross-validation {cut}"
-        member = ledger.fit(name, train.keys, fit, kind="cross_validation")
+        estimator = ledger.fit(name, train.keys, fit, kind="cross_validation")
         for split in (s for s in splits if s.cut == cut):
             test = windows.take(split.test)
             evidence.append((train.keys, test.keys.select("symbol", "session")))
@@ -156,23 +164,23 @@ def cross_validate(
                     "last_label_end": train.keys["label_end"].max(),
                     "test_start": split.start,
                     "test_end": test.keys["session"].max(),
-                    **_scores(*calls(member.predict(test, task), test.keys)),
+                    **_scores(*calls(estimator.predict(test, task), test.keys)),
                 }
             )
     return pl.DataFrame(rows, schema=CROSS_VALIDATION_COLUMNS).sort("symbol", "split"), evidence
 
 
-def _scores(p: np.ndarray, came: np.ndarray) -> dict[str, float | int | None]:
+def _scores(p: np.ndarray, outcome: np.ndarray) -> dict[str, float | int | None]:
     """Of probabilities (n,) and outcomes (n,) of 0 and 1; None where it takes both outcomes, or different calls."""
     from sklearn.metrics import roc_auc_score
 
-    n = len(came)
-    share = float(came.mean()) if n else 0.0
+    n = len(outcome)
+    share = float(outcome.mean()) if n else 0.0
     both, varies = 0 < share < 1, n > 1 and float(np.std(p)) > 0
     return {
         "rows": n,
-        "auc": float(roc_auc_score(came, p)) if both else None,
-        "accuracy": float(((p > 0.5) == (came > 0.5)).mean()) if n else None,
+        "auc": float(roc_auc_score(outcome, p)) if both else None,
+        "accuracy": float(((p > 0.5) == (outcome > 0.5)).mean()) if n else None,
         "majority": max(share, 1 - share) if n else None,
-        "correlation": float(np.corrcoef(p, came)[0, 1]) if both and varies else None,
+        "correlation": float(np.corrcoef(p, outcome)[0, 1]) if both and varies else None,
     }

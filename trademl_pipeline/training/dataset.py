@@ -17,7 +17,7 @@ def decisions(symbols: pl.Series, month: str, calendar: str) -> pl.DataFrame:
     return symbols.unique().sort().to_frame("symbol").join(sessions, how="cross")
 
 
-def settled_by(last: date, horizon: int, calendar: str) -> date:
+def last_matured_session(last: date, horizon: int, calendar: str) -> date:
     """The last session whose label, `horizon` sessions long, is decided by `last` whatever the outcome."""
     return offset(last, -horizon, calendar)
 
@@ -48,9 +48,9 @@ def training_rows(
         fold: the fold.
         stride: keep every so many-th session of a symbol; symbols start on different ones, so that every session
             trains on some of them.
-        horizon: sessions after which every label is decided. A race may be decided sooner by some outcomes than by
-            others, and the quick ones would seem too frequent among recent rows; every label is therefore taken to
-            reach as far as the longest.
+        horizon: sessions after which every label is decided. A first-passage label may be decided sooner by some
+            outcomes than by others, and the quick ones would seem too frequent among recent rows; every label is
+            therefore taken to reach as far as the longest.
 
     Returns:
         (train, test): symbol, session, n_valid, the label's columns, knowledge_time, sorted by key; the test side has
@@ -59,14 +59,14 @@ def training_rows(
     Raises:
         FoldError: no training row is left.
     """
-    own = [c for c in labels.columns if c not in (*KEY, "knowledge_time", "horizon", "last_price")]
+    label_columns = [c for c in labels.columns if c not in (*KEY, "knowledge_time", "horizon", "last_price")]
     decided = sequences.sort(KEY)
     if stride > 1:
         shift = {name: zlib.crc32(name.encode()) % stride for name in decided["symbol"].unique()}
         age = pl.int_range(pl.len()).over("symbol")
         decided = decided.filter((age + pl.col("symbol").replace_strict(shift)) % stride == 0)
     known = decided.select(*KEY, "n_valid", pl.col("knowledge_time").alias("input_time")).join(
-        labels.select(*KEY, *own, pl.col("knowledge_time").alias("label_time")), on=KEY, how="inner"
+        labels.select(*KEY, *label_columns, pl.col("knowledge_time").alias("label_time")), on=KEY, how="inner"
     )
     joined = (
         known.with_columns(pl.max_horizontal("input_time", "label_time").alias("knowledge_time"))

@@ -39,7 +39,7 @@ def inner_folds(keys: pl.DataFrame, *, folds: int, validation_sessions: int, emb
     if folds < 1:
         raise ValueError(f"folds must be at least 1, got {folds}")
     sessions = keys["session"].unique().sort()
-    found = []
+    splits = []
     for number in range(folds):
         end = len(sessions) - (folds - 1 - number) * validation_sessions
         if end <= validation_sessions:
@@ -49,5 +49,5 @@ def inner_folds(keys: pl.DataFrame, *, folds: int, validation_sessions: int, emb
             )
         known = np.flatnonzero((keys["session"] <= sessions[end - 1]).to_numpy())
         split = inner_split(keys[known], validation_sessions=validation_sessions, embargo=embargo)
-        found.append(InnerFold(number, known[split.train], known[split.validation]))
-    return found
+        splits.append(InnerFold(number, known[split.train], known[split.validation]))
+    return splits

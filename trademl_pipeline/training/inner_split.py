@@ -62,7 +62,7 @@ def inner_split(keys: pl.DataFrame, *, validation_sessions: int, embargo: int) -
         )
     first_validation = sessions[first]
     overall = sessions[first - embargo]
-    own = (
+    cutoffs = (
         keys.select("symbol", "session")
         .unique()
         .filter(pl.col("session") < first_validation)
@@ -70,7 +70,7 @@ def inner_split(keys: pl.DataFrame, *, validation_sessions: int, embargo: int) -
         .filter(pl.col("back") == max(embargo, 1))
         .select("symbol", own="session")
     )
-    marked = keys.join(own, on="symbol", how="left", maintain_order="left")
+    marked = keys.join(cutoffs, on="symbol", how="left", maintain_order="left")
     validation = (marked["session"] >= first_validation).to_numpy()
     if embargo:
         # A symbol with fewer sessions than the embargo before validation has no own cut-off, and no such row.

@@ -14,8 +14,8 @@ import torch  # noqa: TID253
 from trademl_pipeline.models.prepared import Prepared
 from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.tasks.registry import TASKS
+from trademl_pipeline.training.estimators import TrainingContext, subsampled
 from trademl_pipeline.training.inner_split import inner_split
-from trademl_pipeline.training.members import Setting, drawn
 from trademl_pipeline.training.networks.predict import PREDICT_BATCH, Outputs, tensors
 from trademl_pipeline.training.saved import NETWORK
 from trademl_pipeline.training.study import FittedStudy
@@ -112,9 +112,9 @@ def permutation_importance(
 
 
 def study_importance(
-    fitted: FittedStudy, windows: Windows, setting: Setting, *, rows: int = 200
+    fitted: FittedStudy, windows: Windows, context: TrainingContext, *, rows: int = 200
 ) -> dict[str, float]:
-    """How much the study's first voter uses each feature, as shares, largest first.
+    """How much the study's first base learner uses each feature, as shares, largest first.
 
     Trees: share of the gain. Networks: share of the rise in loss on inner validation rows when the feature's
     whole path is swapped between windows; a fall counts as 0. Empty for the linear model, and where no swap
@@ -122,28 +122,30 @@ def study_importance(
 
     Args:
         fitted: the fold's models.
-        windows: the fold's training windows over `setting.names`, keys with the labels.
+        windows: the fold's training windows over `context.names`, keys with the labels.
         setting: what the fold was fitted with.
         rows: most validation rows to judge on, drawn.
     """
-    member = fitted.members[fitted.voters[0]]
-    if member.saved.kind != NETWORK:
-        return dict(sorted(member.importance.items(), key=lambda item: -item[1]))
+    estimator = fitted.estimators[fitted.base_learners[0]]
+    if estimator.saved.kind != NETWORK:
+        return dict(sorted(estimator.importance.items(), key=lambda item: -item[1]))
     split = inner_split(
-        windows.keys, validation_sessions=setting.validation_sessions, embargo=setting.embargo
+        windows.keys, validation_sessions=context.validation_sessions, embargo=context.embargo
     )
-    held = drawn(windows.take(split.validation), rows, setting.seed)
-    task, columns = TASKS[fitted.task], [setting.names.index(name) for name in fitted.names]
-    held = replace(held, matrix=held.matrix[:, columns], targets=task.targets(held.keys))
-    loss = task.loss(held)
-    targets = {name: torch.tensor(values) for name, values in held.targets.items()}
+    validation = subsampled(windows.take(split.validation), rows, context.seed)
+    task, columns = TASKS[fitted.task], [context.names.index(name) for name in fitted.names]
+    validation = replace(
+        validation, matrix=validation.matrix[:, columns], targets=task.targets(validation.keys)
+    )
+    loss = task.loss(validation)
+    targets = {name: torch.tensor(values) for name, values in validation.targets.items()}
 
     def score(outputs: Outputs, _: Windows) -> float:
         with torch.no_grad():
             return -float(loss({name: torch.from_numpy(v) for name, v in outputs.items()}, targets))
 
     table = permutation_importance(
-        member.saved.model, held, score, fitted.names, seed=setting.seed, repeats=1
+        estimator.saved.model, validation, score, fitted.names, seed=context.seed, repeats=1
     )
     rise = table.filter(pl.col("importance") > 0)
     return dict(zip(rise["feature"], (rise["importance"] / rise["importance"].sum()).to_list(), strict=True))

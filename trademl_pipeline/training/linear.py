@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from trademl_pipeline.evaluation.groups import less_group_means
+from trademl_pipeline.evaluation.groups import demean_within
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.scaling import fit_robust_scaling
 
 _CLIP = 5.0
-_LEAST_SHARE = 0.01
+_MIN_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -20,33 +20,33 @@ class LinearModel:
 
     Attributes:
         columns: names of the predicted columns.
-        logs: columns regressed as logarithms, and predicted above 0.
+        log_scale: columns regressed as logarithms, and predicted above 0.
         centre, scale: (features,) robust scaling of the inputs; a missing value counts as the centre.
         weights: (columns, features).
         intercept: (columns,).
-        units: column -> the column in units of which it was regressed, a return -> its volatility.
+        volatility_scaled: column -> the column in units of which it was regressed, a return -> its volatility.
         shares: the columns are probabilities, kept above 0 and scaled to sum to 1.
     """
 
     columns: tuple[str, ...]
-    logs: frozenset[str]
+    log_scale: frozenset[str]
     centre: np.ndarray
     scale: np.ndarray
     weights: np.ndarray
     intercept: np.ndarray
-    units: Mapping[str, str] = field(default_factory=dict)
+    volatility_scaled: Mapping[str, str] = field(default_factory=dict)
     shares: bool = False
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """(rows, features) -> (rows, columns)."""
         values = _prepared(x, self.centre, self.scale) @ self.weights.T + self.intercept
         for i, name in enumerate(self.columns):
-            if name in self.logs:
+            if name in self.log_scale:
                 values[:, i] = np.exp(values[:, i])
-        for name, unit in self.units.items():
+        for name, unit in self.volatility_scaled.items():
             values[:, self.columns.index(name)] *= values[:, self.columns.index(unit)]
         if self.shares:
-            values = np.clip(values, _LEAST_SHARE, None)
+            values = np.clip(values, _MIN_SHARE, None)
             values /= values.sum(axis=1, keepdims=True)
         return values
 
@@ -55,8 +55,8 @@ class LinearModel:
         return json.dumps(
             {
                 "columns": self.columns,
-                "logs": sorted(self.logs),
-                "units": dict(self.units),
+                "logs": sorted(self.log_scale),
+                "units": dict(self.volatility_scaled),
                 "shares": self.shares,
                 **{n: getattr(self, n).tolist() for n in ("centre", "scale", "weights", "intercept")},
             }
@@ -70,7 +70,7 @@ class LinearModel:
         return LinearModel(
             tuple(data["columns"]),
             frozenset(data["logs"]),
-            units=data["units"],
+            volatility_scaled=data["units"],
             shares=data["shares"],
             **arrays,
         )
@@ -82,8 +82,8 @@ def fit_linear(
     columns: Sequence[str],
     sessions: np.ndarray,
     *,
-    logs: Sequence[str] = (),
-    units: Mapping[str, str] | None = None,
+    log_scale: Sequence[str] = (),
+    volatility_scaled: Mapping[str, str] | None = None,
     shares: bool = False,
     penalty: float = 1000.0,
 ) -> LinearModel:
@@ -95,11 +95,11 @@ def fit_linear(
 
     Args:
         x: (rows, features), NaN where missing.
-        y: (rows, columns), NaN where there is no label; columns in `logs` above 0.
+        y: (rows, columns), NaN where there is no label; columns in `log_scale` above 0.
         columns: names of the columns of `y`.
         sessions: (rows,) session of each row.
-        logs: columns to regress as logarithms.
-        units: column -> one of `logs` that gives its unit.
+        log_scale: columns to regress as logarithms.
+        volatility_scaled: column -> one of `log_scale` that gives its unit.
         shares: the columns are classes, 1 in the one that came and 0 in the others.
         penalty: L2 penalty of the weights of scaled features.
 
@@ -108,33 +108,40 @@ def fit_linear(
     """
     from sklearn.linear_model import Ridge
 
-    units, names = dict(units or {}), list(columns)
+    volatility_scaled, names = dict(volatility_scaled or {}), list(columns)
     scaling = fit_robust_scaling(x)
     inputs = _prepared(x, scaling.centre, scaling.scale)
     weights, intercept = np.zeros((len(names), x.shape[1])), np.zeros(len(names))
-    for name in sorted(names, key=lambda n: n in units):  # units before what is measured in them
+    for name in sorted(names, key=lambda n: n in volatility_scaled):  # units before what is measured in them
         i = names.index(name)
-        value = np.log(np.maximum(y[:, i], 1e-6)) if name in logs else y[:, i]
+        value = np.log(np.maximum(y[:, i], 1e-6)) if name in log_scale else y[:, i]
         known = np.isfinite(value)
         if not known.any():
             raise FitError(f"no training row has a value of {name}; check the labels of this fold")
         features, value = inputs[known], value[known]
-        if name in units:
-            j = names.index(units[name])
+        if name in volatility_scaled:
+            j = names.index(volatility_scaled[name])
             value = value / np.exp(features @ weights[j] + intercept[j])
             widest = _CLIP * value.std()
             value = np.clip(value, -widest, widest)
-        if shares or name in units:
-            apart = Ridge(alpha=penalty, fit_intercept=False)
-            own = sessions[known]
-            apart.fit(less_group_means(features, own), less_group_means(value, own))
-            weights[i] = apart.coef_
+        if shares or name in volatility_scaled:
+            within = Ridge(alpha=penalty, fit_intercept=False)
+            known_sessions = sessions[known]
+            within.fit(demean_within(features, known_sessions), demean_within(value, known_sessions))
+            weights[i] = within.coef_
             intercept[i] = value.mean() - features.mean(axis=0) @ weights[i]
         else:
             ridge = Ridge(alpha=penalty).fit(features, value)
             weights[i], intercept[i] = ridge.coef_, ridge.intercept_
     return LinearModel(
-        tuple(names), frozenset(logs), scaling.centre, scaling.scale, weights, intercept, units, shares
+        tuple(names),
+        frozenset(log_scale),
+        scaling.centre,
+        scaling.scale,
+        weights,
+        intercept,
+        volatility_scaled,
+        shares,
     )
 
 

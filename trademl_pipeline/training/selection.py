@@ -1,6 +1,6 @@
 """Which features a fold's models see: chosen on the fold's training rows alone, on the record of its fit ledger.
 
-The default (seed 004) goes from 60 indicators to 35-40: of features that say the same (|correlation| above
+The default (the hybrid design) goes from 60 indicators to 35-40: of features that say the same (|correlation| above
 0.8) the most important one stays, then the least important go. The other way is PCA: 25 components instead
 of features.
 """
@@ -40,16 +40,16 @@ class SelectionPlan:
 
     Attributes:
         max_correlation: of two kept features, |Pearson correlation| on the training rows.
-        least, most: number of features kept. Correlation alone may leave fewer than `least`: then the most
-            important of those it dropped come back.
+        min_features, max_features: number of features kept. Correlation alone may leave fewer than `min_features`:
+            then the most important of those it dropped come back.
         rounds: boosted trees that the importance is taken from.
         max_rows: rows that the importance is fitted on, drawn with the seed where there are more.
         seed: of the draw and of the trees.
     """
 
     max_correlation: float = 0.8
-    least: int = 35
-    most: int = 40
+    min_features: int = 35
+    max_features: int = 40
     rounds: int = 100
     max_rows: int = 200_000
     seed: int = 7
@@ -57,8 +57,10 @@ class SelectionPlan:
     def __post_init__(self) -> None:
         if not 0 < self.max_correlation <= 1:
             raise SelectionError(f"max_correlation is {self.max_correlation}; it must lie in (0, 1]")
-        if not 1 <= self.least <= self.most:
-            raise SelectionError(f"least is {self.least} and most {self.most}; need 1 <= least <= most")
+        if not 1 <= self.min_features <= self.max_features:
+            raise SelectionError(
+                f"least is {self.min_features} and most {self.max_features}; need 1 <= least <= most"
+            )
 
 
 @dataclass(frozen=True)
@@ -172,24 +174,24 @@ def _choose(
 ) -> Selection:
     # Of equally important features the first declared one goes first, so that a choice can be repeated.
     ranked = [i for i in np.argsort(-gain, kind="stable") if i not in constant]
-    kept: list[int] = []
+    chosen: list[int] = []
     dropped = {names[i]: "constant" for i in constant}
     doubles: list[int] = []
     for i in ranked:
-        twin = max(kept, key=lambda k: related[i, k], default=None)
+        twin = max(chosen, key=lambda k: related[i, k], default=None)
         if twin is not None and related[i, twin] > plan.max_correlation:
             dropped[names[i]] = f"same as {names[twin]} ({related[i, twin]:.2f})"
             doubles.append(i)
         else:
-            kept.append(i)
-    for i in kept[plan.most :]:
+            chosen.append(i)
+    for i in chosen[plan.max_features :]:
         dropped[names[i]] = "unimportant"
-    kept = kept[: plan.most]
-    for i in doubles[: max(0, plan.least - len(kept))]:
-        kept.append(i)
+    chosen = chosen[: plan.max_features]
+    for i in doubles[: max(0, plan.min_features - len(chosen))]:
+        chosen.append(i)
         del dropped[names[i]]
     return Selection(
-        names=tuple(names[i] for i in sorted(kept)),
+        names=tuple(names[i] for i in sorted(chosen)),
         importance={n: float(g) for n, g in zip(names, gain, strict=True)},
         dropped=dropped,
     )

@@ -51,10 +51,10 @@ class Trial:
 
 
 class TrialLedger:
-    """Trials in a file; `told` is called with each one that is added, e.g. to log it to MLflow."""
+    """Trials in a file; `on_trial` is called with each one that is added, e.g. to log it to MLflow."""
 
-    def __init__(self, path: Path, told: Callable[[Trial], None] | None = None):
-        self.path, self.told = path, told
+    def __init__(self, path: Path, on_trial: Callable[[Trial], None] | None = None):
+        self.path, self.on_trial = path, on_trial
 
     def add(self, trial: Trial) -> None:
         """Append a trial, on disk when this returns."""
@@ -64,8 +64,8 @@ class TrialLedger:
         with open(self.path, "ab", buffering=0) as file:
             file.write(line.encode() + b"\n")
             os.fsync(file.fileno())
-        if self.told is not None:
-            self.told(trial)
+        if self.on_trial is not None:
+            self.on_trial(trial)
 
     def to_frame(self) -> pl.DataFrame:
         """All trials in the order they were added; params as JSON text."""

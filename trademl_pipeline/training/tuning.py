@@ -156,9 +156,9 @@ def tune(
             study.optimize(run, n_trials=left, catch=(FitError,))
         best = study.best_trials if any(t.values for t in study.trials) else []
         if not best:
-            told = trials.to_frame().filter(pl.col("study") == name, pl.col("detail") != "")["detail"]
+            details = trials.to_frame().filter(pl.col("study") == name, pl.col("detail") != "")["detail"]
             raise FitError(
-                f"no trial of {name} completed; the last said: {told[-1] if len(told) else 'nothing'}"
+                f"no trial of {name} completed; the last said: {details[-1] if len(details) else 'nothing'}"
             )
         front = sorted(((t.params, t.values[0], _seconds(t)) for t in best), key=lambda entry: -entry[1])
         return Tuned(front[0][0], front[0][1], tuple(front), len(study.trials))

@@ -91,9 +91,9 @@ def test_a_refusal_among_the_inputs_shows():
 
 def test_the_same_data_at_another_snapshot_keep_the_certificate():
     earlier = made()
-    assert made(data_snapshot=12).settled([earlier]) is earlier
+    assert made(data_snapshot=12).or_earlier_equivalent([earlier]) is earlier
     other = made(data_snapshot=12, values="bb" * 16)
-    assert other.settled([earlier]) is other
+    assert other.or_earlier_equivalent([earlier]) is other
 
 
 def test_more_cutoffs_of_the_same_probes_keep_the_certificate_and_a_refusal_does_not():
@@ -103,9 +103,9 @@ def test_more_cutoffs_of_the_same_probes_keep_the_certificate_and_a_refusal_does
         return made(audits=audits(*(("features_f", month, probe, passed, 5, tested) for month in months)))
 
     earlier = made()
-    assert later(True).settled([earlier]) is earlier
-    assert later(False).settled([earlier]) is not earlier
-    assert later(True, "perturbation").settled([earlier]) is not earlier
+    assert later(True).or_earlier_equivalent([earlier]) is earlier
+    assert later(False).or_earlier_equivalent([earlier]) is not earlier
+    assert later(True, "perturbation").or_earlier_equivalent([earlier]) is not earlier
 
 
 def test_evidence_takes_the_latest_audit_of_each_month_and_adds_up_what_was_tested():

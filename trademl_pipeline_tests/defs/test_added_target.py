@@ -8,7 +8,7 @@ from functools import partial
 import polars as pl
 import pytest
 
-from trademl_pipeline.defs.partitions import ONE_RUN_APART
+from trademl_pipeline.defs.partitions import SINGLE_RUN_OF_DERIVED
 from trademl_pipeline.defs.stage import stage_assets
 from trademl_pipeline.features import operators as op
 from trademl_pipeline.features.engine import evaluate
@@ -60,7 +60,7 @@ def test_the_target_of_the_page_is_published_under_the_month_in_which_it_became_
     assert month["target"].mean() == pytest.approx(0.5, abs=0.2)
     assert ((month["forward_return"] > 0) == (month["target"] == 1)).all()
     assert stage.audit(month, frames, MONTH, SAMPLE).passed
-    asset, checks = stage_assets(partial(label_stage, rise), ONE_RUN_APART)
+    asset, checks = stage_assets(partial(label_stage, rise), SINGLE_RUN_OF_DERIVED)
     assert asset.key.to_user_string() == "labels_rise"  # pyright: ignore[reportAttributeAccessIssue]
     assert {k.name for k in checks.check_keys} == {"truncation", "incremental", "knowledge"}
     columns = asset.metadata_by_key[asset.key]["dagster/column_schema"].columns  # pyright: ignore[reportAttributeAccessIssue]

@@ -16,7 +16,7 @@ from trademl_pipeline.pipeline.artifacts import Artifacts
 from trademl_pipeline.pipeline.fold import calendar_of
 from trademl_pipeline.pipeline.report import report_inputs
 from trademl_pipeline.pipeline.workspace import Workspace
-from trademl_pipeline.reports.books import judged_book
+from trademl_pipeline.reports.portfolios import evaluated_portfolio
 from trademl_pipeline.studies import DIRECTION
 from trademl_pipeline.tables import AUDITS, RAW_BARS
 from trademl_pipeline_tests.defs.conftest import Workplace
@@ -89,13 +89,13 @@ def test_the_report_trades_on_every_day_and_its_year_has_365(crypto: Workplace) 
     assert made is not None
     inputs, config = made
     assert config.sessions_a_year == 365
-    book = judged_book(inputs, config)
+    book = evaluated_portfolio(inputs, config)
     assert book is not None
     # The next day opens at the moment of the close, before anybody has decided: the fill is a day later.
-    wait = book.book.fills.select((pl.col("fill_session") - pl.col("session")).dt.total_days())
+    wait = book.portfolio.fills.select((pl.col("fill_session") - pl.col("session")).dt.total_days())
     assert wait.min().item() == 2
-    assert set(book.book.equity["session"].dt.weekday()) == set(range(1, 8))
-    daily = book.book.equity["net_return"]
+    assert set(book.portfolio.equity["session"].dt.weekday()) == set(range(1, 8))
+    daily = book.portfolio.equity["net_return"]
     assert book.net.annual_return.value == pytest.approx(daily.mean() * 365)  # pyright: ignore
     report = crypto.home / "reports" / "direction" / AS_OF[:7] / "summary.json"
     assert json.loads(report.read_text())["verdict"]["headline"]

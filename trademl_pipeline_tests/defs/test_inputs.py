@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from trademl_pipeline.defs.partitions import ONE_RUN, ONE_RUN_APART
+from trademl_pipeline.defs.partitions import SINGLE_RUN, SINGLE_RUN_OF_DERIVED
 from trademl_pipeline.defs.resources import resources
 from trademl_pipeline.defs.stage import stage_assets
 from trademl_pipeline.market.calendar import month_expr, month_range
@@ -60,7 +60,7 @@ def definitions() -> dg.Definitions:
     parts = [
         part
         for name, make in MAKERS.items()
-        for part in stage_assets(make, ONE_RUN if name in WINDOWS else ONE_RUN_APART)
+        for part in stage_assets(make, SINGLE_RUN if name in WINDOWS else SINGLE_RUN_OF_DERIVED)
     ]
     checks = [p for p in parts if isinstance(p, dg.AssetChecksDefinition)]
     return dg.Definitions(

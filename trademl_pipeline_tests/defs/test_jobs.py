@@ -30,7 +30,7 @@ def test_quick_and_production_jobs_train_with_their_own_settings(definitions: dg
             study.models.name
         ]["config"]
         assert {k: config[k] for k in settings} == settings
-        assert TrainSettings(**settings).options().size_of(study) == settings["size"]
+        assert TrainSettings(**settings).options().preset_of(study) == settings["size"]
         assets = {key.to_user_string() for key in made.asset_layer.selected_asset_keys}
         assert {study.models.name, study.predictions.name} <= assets
 

@@ -43,7 +43,9 @@ def twice(workplace: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Twi
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("table", [STUDY.predictions, STUDY.members, STUDY.models], ids=lambda t: t.name)
+@pytest.mark.parametrize(
+    "table", [STUDY.predictions, STUDY.estimator_predictions, STUDY.models], ids=lambda t: t.name
+)
 def test_the_loop_publishes_what_the_dagster_run_published(twice: Twice, table):
     made, again = (store.read(table, months=(LAST, LAST)) for store in (twice.made, twice.again))
     assert made.height > 0

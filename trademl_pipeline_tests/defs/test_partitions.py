@@ -13,7 +13,7 @@ from trademl_pipeline.defs.partitions import (
     MONTHS,
     mapping_of,
     months_of,
-    one_run,
+    single_run_policy,
 )
 from trademl_pipeline.market.calendar import month_key, month_sessions, offset_month
 from trademl_pipeline.pipeline.lookback import ALL_BEFORE, SAME_MONTH, sessions_back
@@ -86,7 +86,7 @@ def test_neighbours_of_range_runs_have_different_policies():
 
 
 def test_every_turn_is_a_policy_of_its_own_that_holds_all_history():
-    policies = [one_run(turn) for turn in range(4)]
+    policies = [single_run_policy(turn) for turn in range(4)]
     assert len(set(policies)) == 4
     assert all(p.max_partitions_per_run is None or p.max_partitions_per_run >= ALL_HISTORY for p in policies)
 

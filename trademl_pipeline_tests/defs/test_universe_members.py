@@ -14,7 +14,7 @@ from trademl_pipeline.defs.universes import UniverseResource
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.pipeline import universe_members as step
 from trademl_pipeline.tables import UNIVERSE_MEMBERS
-from trademl_pipeline_tests.pipeline.test_universe_members import MONTH, SPELLS, with_bars
+from trademl_pipeline_tests.pipeline.test_universe_members import MEMBERSHIP_INTERVALS, MONTH, with_bars
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("TRADEML_HOME", str(tmp_path))
     for name in ("TRADEML_UNIVERSE", "TRADEML_MEMBERSHIP"):
         monkeypatch.delenv(name, raising=False)
-    (tmp_path / "spells.csv").write_text(SPELLS)
+    (tmp_path / "spells.csv").write_text(MEMBERSHIP_INTERVALS)
     with_bars(tmp_path)
     return Run(UniverseResource(name="SP500", membership=str(tmp_path / "spells.csv")))
 
@@ -58,7 +58,7 @@ def test_members_are_those_of_the_resources_universe_and_their_checks_pass(run: 
 def test_a_month_that_the_gate_refuses_fails_the_step(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = step.members_with_bars
 
-    def everyone(spells: pl.DataFrame, bars: pl.DataFrame, name: str) -> pl.DataFrame:
+    def everyone(membership_intervals: pl.DataFrame, bars: pl.DataFrame, name: str) -> pl.DataFrame:
         return honest(None, bars, "ALL")
 
     monkeypatch.setattr(step, "members_with_bars", everyone)

@@ -1,4 +1,4 @@
-"""Record runs of made-up months of real assets, then wait to be terminated: `python -m ... <study>`."""
+"""Record runs of synthetic months of real assets, then wait to be terminated: `python -m ... <study>`."""
 
 import sys
 import time

@@ -55,7 +55,7 @@ def test_infinite_until_there_is_enough_to_go_by_and_null_without_an_outcome():
     frame = history(sessions=60, symbols=2).with_columns(
         actual=pl.when(pl.int_range(pl.len()) >= 116).then(None).otherwise(pl.col("actual"))
     )
-    out = conformal_intervals(frame, AdaptiveConformal(fewest=50))
+    out = conformal_intervals(frame, AdaptiveConformal(min_errors=50))
     assert np.isinf(out["upper"].to_numpy()[:50]).all()
     assert np.isfinite(out["upper"].to_numpy()[-20:]).all()
     assert out["covered"].null_count() == 4
@@ -71,7 +71,7 @@ def test_scale_widens_the_intervals_row_by_row():
 
 
 def test_half_width_is_the_conformal_quantile_by_hand():
-    state = AdaptiveConformal(miscoverage=0.2, rate=0.0, window=9, fewest=1)
+    state = AdaptiveConformal(miscoverage=0.2, rate=0.0, window=9, min_errors=1)
     state.observe(np.arange(1.0, 10.0), np.zeros(9, dtype=bool))
     assert state.half_width() == 8.0  # ceil(0.8 * 10) = the 8th of 9
     state.observe(np.array([100.0]), np.array([True]))

@@ -53,8 +53,8 @@ def test_error_over_the_last_price_is_zero_for_no_change_and_minus_all_for_the_t
 def test_qlike_prefers_the_truth_and_ties_with_itself(rows):
     rng = np.random.default_rng(4)
     true = np.exp(rng.standard_normal(rows.height) * 0.5 - 4)
-    came = np.abs(true * rng.standard_normal(rows.height))
-    made = rows.with_columns(true=pl.Series(true), came=pl.Series(came), flat=pl.lit(float(true.mean())))
+    outcome = np.abs(true * rng.standard_normal(rows.height))
+    made = rows.with_columns(true=pl.Series(true), came=pl.Series(outcome), flat=pl.lit(float(true.mean())))
     assert qlike_difference(made, None, predicted="true", baseline="true", outcome="came").value == 0
     better = qlike_difference(made, BOOT, predicted="true", baseline="flat", outcome="came")
     assert better.high < 0

@@ -173,9 +173,9 @@ def test_k4_and_k3_k4_recall_by_hand():
 def test_recall_of_all_or_none_is_no_more_certain_than_the_waves_it_was_seen_in(right):
     """Three waves of hits in 300 sessions are three trials, whatever the number of rows."""
     sessions = [FIRST + timedelta(days=i) for i in range(300) for _ in range(4)]
-    came = [4 if i % 100 < 8 and j < 2 else 0 for i in range(300) for j in range(4)]
-    called = [k if right else 0 for k in came]
-    frame = pl.DataFrame({"session": sessions, "predicted": called, "target": came})
+    outcome = [4 if i % 100 < 8 and j < 2 else 0 for i in range(300) for j in range(4)]
+    called = [k if right else 0 for k in outcome]
+    frame = pl.DataFrame({"session": sessions, "predicted": called, "target": outcome})
     got = metrics.recall(frame, Bootstrap(seed=0, horizon=5, block=50), classes=(4,))
     assert (got.value, got.n) == (float(right), 48)
     exact = 0.025 ** (1 / 3)
@@ -191,10 +191,10 @@ def test_ev_correlation_is_pearson_over_all_rows():
     rng = np.random.default_rng(0)
     days = [FIRST + timedelta(days=int(i)) for i in np.repeat(np.arange(40), 5)]
     ev = rng.standard_normal(200) + 5
-    came = rng.choice([-10.0, -2, -0.2, 1, 3, 10], 200) + ev
-    frame = pl.DataFrame({"session": days, "expected_value": ev, "realised_value": came})
+    outcome = rng.choice([-10.0, -2, -0.2, 1, 3, 10], 200) + ev
+    frame = pl.DataFrame({"session": days, "expected_value": ev, "realised_value": outcome})
     got = metrics.ev_correlation(frame, Bootstrap(seed=0))
-    assert got.value == pytest.approx(np.corrcoef(ev, came)[0, 1])
+    assert got.value == pytest.approx(np.corrcoef(ev, outcome)[0, 1])
     assert got.low < got.value < got.high
     constant = frame.with_columns(expected_value=pl.lit(0.3))
     assert metrics.ev_correlation(constant, None).value is None

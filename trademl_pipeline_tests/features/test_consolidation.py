@@ -9,7 +9,7 @@ import pytest
 
 from trademl_pipeline.features import compute
 from trademl_pipeline.features.consolidation import PATTERN_FEATURES
-from trademl_pipeline.features.patterns import consolidations, pattern_view, snapshots
+from trademl_pipeline.features.patterns import consolidations, pattern_observations, pattern_view
 from trademl_pipeline.features.prepare import prepare
 from trademl_pipeline.features.rules import PatternRules
 from trademl_pipeline_tests.features.panels import random_bars, sleeping_bars
@@ -142,7 +142,7 @@ def test_patterns_and_their_features_equal_the_slow_reference(bars: pl.DataFrame
 def test_a_window_sees_the_boundaries_on_the_qualifying_sessions(bars: pl.DataFrame) -> None:
     panel = prepare(bars)
     features, view = compute(bars, "breakout"), pattern_view(panel)
-    marked = snapshots(panel)
+    marked = pattern_observations(panel)
     start = marked.filter(pl.col("days_since_activation") == 0)["start_row"].to_numpy()
     assert len(start) >= 30
     causal, seen = features.select(NAMES).to_numpy(), view.select(NAMES).to_numpy()

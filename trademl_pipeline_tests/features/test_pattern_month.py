@@ -1,4 +1,4 @@
-"""A month of the table of patterns: the snapshots of the full history, as prices of the session."""
+"""A month of the table of patterns: the pattern observations of the full history, as prices of the session."""
 
 from datetime import date, timedelta
 
@@ -8,7 +8,7 @@ import pytest
 from trademl_pipeline.features import FEATURE_SETS, compute
 from trademl_pipeline.features.consolidation import RULES
 from trademl_pipeline.features.pattern_month import bars_start, pattern_month
-from trademl_pipeline.features.patterns import consolidations, snapshots
+from trademl_pipeline.features.patterns import consolidations, pattern_observations
 from trademl_pipeline.features.prepare import prepare
 from trademl_pipeline.market.calendar import month_range, month_sessions
 from trademl_pipeline.simulation import SimulatedMarket
@@ -49,7 +49,7 @@ def test_the_columns_are_those_of_the_table(alone: pl.DataFrame) -> None:
 
 
 def test_snapshots_are_those_that_labels_are_made_for(bars: pl.DataFrame, alone: pl.DataFrame) -> None:
-    marked = snapshots(prepare(bars)).filter(pl.col("session") >= month_sessions(MONTHS[0])[0])
+    marked = pattern_observations(prepare(bars)).filter(pl.col("session") >= month_sessions(MONTHS[0])[0])
     key = ["symbol", "session", "days_since_activation"]
     assert alone.sort(key).select(key).equals(marked.sort(key).select(key))
 

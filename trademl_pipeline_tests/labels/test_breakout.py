@@ -1,4 +1,4 @@
-"""K0-K5: the race of every snapshot, against a reference that runs it bar by bar."""
+"""K0-K5: the first-passage label of every snapshot, against a reference that runs it bar by bar."""
 
 from pathlib import Path
 
@@ -6,17 +6,17 @@ import numpy as np
 import polars as pl
 import pytest
 
-from trademl_pipeline.features.patterns import snapshots
+from trademl_pipeline.features.patterns import pattern_observations
 from trademl_pipeline.features.prepare import prepare
-from trademl_pipeline.labels import CLASSES, STRATEGIC_VALUES, RaceRules, breakout_labels
+from trademl_pipeline.labels import CLASSES, STRATEGIC_VALUES, FirstPassageRules, breakout_labels
 from trademl_pipeline_tests.features.panels import random_bars, sleeping_bars
 
 
-def slow_race(bars: pl.DataFrame, horizon: int = 100) -> dict[tuple, tuple]:
+def slow_first_passage(bars: pl.DataFrame, horizon: int = 100) -> dict[tuple, tuple]:
     """(symbol, session) -> (class, label_end, last_price), by the definition."""
     calendar = bars["session"].unique().sort().to_list()
     number = {s: i for i, s in enumerate(calendar)}
-    marked = snapshots(prepare(bars))
+    marked = pattern_observations(prepare(bars))
     found = {}
     for (symbol,), own in bars.group_by("symbol", maintain_order=True):
         rows = own.rows(named=True)
@@ -58,13 +58,13 @@ def as_dict(labels: pl.DataFrame) -> dict[tuple, tuple]:
 
 def test_the_race_equals_the_slow_reference(bars: pl.DataFrame) -> None:
     got = as_dict(breakout_labels(bars))
-    assert got == slow_race(bars)
+    assert got == slow_first_passage(bars)
     assert {v[0] for v in got.values()} >= {0, 1, 2, 5}
 
 
 def test_prices_after_the_snapshot_decide(bars: pl.DataFrame) -> None:
-    """Send the market up or down after a snapshot."""
-    snap = snapshots(prepare(bars)).filter(pl.col("symbol") == "S001").row(0, named=True)
+    """Send the market up or down after an observation."""
+    snap = pattern_observations(prepare(bars)).filter(pl.col("symbol") == "S001").row(0, named=True)
     at = pl.col("session").rank("dense")
     first = bars.filter(pl.col("session") <= snap["session"])["session"].n_unique()
     for path, want in (
@@ -87,12 +87,12 @@ def test_prices_after_the_snapshot_decide(bars: pl.DataFrame) -> None:
             assert row is not None
             assert row[0] == want
         else:
-            assert row is None, "the race is not over and the history is"
+            assert row is None, "the first-passage label is not over and the history is"
 
 
 def test_on_one_bar_failure_comes_first() -> None:
     bars = random_bars(14, 900, seed=5)
-    snap = snapshots(prepare(bars)).row(0, named=True)
+    snap = pattern_observations(prepare(bars)).row(0, named=True)
     later = bars.filter(pl.col("session") > snap["session"])["session"].min()
     wild = (pl.col("session") == later) & (pl.col("symbol") == snap["symbol"])
     moved = bars.with_columns(
@@ -114,7 +114,7 @@ def test_a_sleeping_market_stagnates() -> None:
 
 
 def test_the_race_is_configuration(bars: pl.DataFrame) -> None:
-    short = breakout_labels(bars, race=RaceRules(horizon=10, gains=(0.5,)))
+    short = breakout_labels(bars, first_passage=FirstPassageRules(horizon=10, gains=(0.5,)))
     assert set(short["target"]) <= {0, 1, 5}
     assert short["target"].eq(0).mean() > breakout_labels(bars)["target"].eq(0).mean()
 

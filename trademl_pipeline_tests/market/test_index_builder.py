@@ -162,10 +162,10 @@ def test_weights_are_of_the_bar_before() -> None:
 
 def test_constituents_are_those_of_the_day() -> None:
     frame = bars(2, 20)
-    spells = pl.DataFrame(
+    membership_intervals = pl.DataFrame(
         {"symbol": ["S0", "S1"], "start_date": [DAYS[0], DAYS[5]], "end_date": [DAYS[10], None]}
     )
-    got = build_index(frame, IndexSpec("equal"), spells=spells)
+    got = build_index(frame, IndexSpec("equal"), membership_intervals=membership_intervals)
     assert dict(got.select("session", "members").rows()) == {
         day: (1 if at < 5 or at >= 10 else 2) for at, day in enumerate(DAYS[:20]) if at
     }
@@ -232,13 +232,15 @@ def test_an_index_of_real_names_moves_with_spy(real_data) -> None:
     close = close_utc(equities["session"])
     frame = equities.with_columns(close.alias("event_time"), close.alias("knowledge_time"), adjusted=True)
     frame = frame.drop_nulls("event_time").with_columns(pl.col("volume").cast(pl.Float64))
-    spells = members(
+    membership_intervals = members(
         "SP500", date(2014, 1, 1), date(2015, 12, 31), membership=real_data / "sp500_membership.csv"
     )
     spy = pl.read_parquet(real_data / "etf_index_daily.parquet").filter(pl.col("symbol") == "SPY")
     found = {}
     for weighting in WEIGHTINGS:
-        got = build_index(frame, IndexSpec(weighting), spells=spells).select("session", "close")
+        got = build_index(frame, IndexSpec(weighting), membership_intervals=membership_intervals).select(
+            "session", "close"
+        )
         both = got.join(spy.select(session="date", spy="close"), on="session").sort("session")
         returns = both.select(pl.col("close", "spy").pct_change()).drop_nulls()
         found[weighting] = round(returns.select(pl.corr("close", "spy")).item(), 2)

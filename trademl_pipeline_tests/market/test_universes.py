@@ -14,7 +14,7 @@ from trademl_pipeline.market.universes import (
     universe_names,
 )
 
-SPELLS = """symbol,start_date,end_date
+MEMBERSHIP_INTERVALS = """symbol,start_date,end_date
 OLD,1996-01-02,2010-03-01
 BACK,1996-01-02,2001-05-01
 BACK,2005-06-01,
@@ -23,9 +23,9 @@ NEW,2012-09-04,
 
 
 @pytest.fixture(scope="module")
-def spells(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def membership_intervals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("members") / "members.csv"
-    path.write_text(SPELLS)
+    path.write_text(MEMBERSHIP_INTERVALS)
     return path
 
 
@@ -59,22 +59,23 @@ def test_a_fixed_list_has_no_name_before_it_traded() -> None:
         universe("CRYPTO_8", as_of=date(2017, 8, 16))
 
 
-def test_membership_is_that_of_the_day(spells: Path) -> None:
+def test_membership_is_that_of_the_day(membership_intervals: Path) -> None:
     asked = {
-        day: universe("SP500", as_of=day, membership=spells) for day in (date(2000, 1, 3), date(2003, 1, 2))
+        day: universe("SP500", as_of=day, membership=membership_intervals)
+        for day in (date(2000, 1, 3), date(2003, 1, 2))
     }
     assert asked == {date(2000, 1, 3): ["BACK", "OLD"], date(2003, 1, 2): ["OLD"]}
     # The end is the first day on which a name no longer belongs.
-    assert "OLD" in universe("SP500", as_of=date(2010, 2, 28), membership=spells)
-    assert "OLD" not in universe("SP500", as_of=date(2010, 3, 1), membership=spells)
-    assert universe("SP500", membership=spells) == ["BACK", "NEW", "OLD"]
+    assert "OLD" in universe("SP500", as_of=date(2010, 2, 28), membership=membership_intervals)
+    assert "OLD" not in universe("SP500", as_of=date(2010, 3, 1), membership=membership_intervals)
+    assert universe("SP500", membership=membership_intervals) == ["BACK", "NEW", "OLD"]
 
 
-def test_members_know_no_end_that_lies_ahead(spells: Path) -> None:
-    early = members("SP500", date(2000, 1, 1), date(2000, 12, 31), membership=spells)
+def test_members_know_no_end_that_lies_ahead(membership_intervals: Path) -> None:
+    early = members("SP500", date(2000, 1, 1), date(2000, 12, 31), membership=membership_intervals)
     assert early["symbol"].to_list() == ["BACK", "OLD"]
     assert early["end_date"].to_list() == [None, None]
-    later = members("SP500", date(2001, 1, 1), date(2010, 12, 31), membership=spells)
+    later = members("SP500", date(2001, 1, 1), date(2010, 12, 31), membership=membership_intervals)
     assert later.rows() == [
         ("BACK", date(1996, 1, 2), date(2001, 5, 1)),
         ("BACK", date(2005, 6, 1), None),
@@ -84,22 +85,24 @@ def test_members_know_no_end_that_lies_ahead(spells: Path) -> None:
 
 @given(st.dates(date(1995, 1, 1), date(2020, 1, 1)), st.integers(0, 3000), st.integers(0, 3000))
 def test_members_of_a_range_are_those_of_its_days_whenever_it_is_asked(
-    spells: Path, day: date, before: int, after: int
+    membership_intervals: Path, day: date, before: int, after: int
 ) -> None:
     start = date.fromordinal(day.toordinal() - before)
     end = date.fromordinal(day.toordinal() + after)
-    on_the_day = members_on(members("SP500", start, end, membership=spells), [day])["symbol"].to_list()
+    on_the_day = members_on(members("SP500", start, end, membership=membership_intervals), [day])[
+        "symbol"
+    ].to_list()
     try:
-        alone = universe("SP500", as_of=day, membership=spells)
+        alone = universe("SP500", as_of=day, membership=membership_intervals)
     except UniverseError:
         alone = []
     assert on_the_day == alone
 
 
-def test_sp500_says_what_to_set(spells: Path, tmp_path: Path) -> None:
+def test_sp500_says_what_to_set(membership_intervals: Path, tmp_path: Path) -> None:
     with pytest.raises(UniverseError, match=r"set universe\.membership in trademl\.yaml.* to a CSV"):
         universe("SP500")
-    assert universe("SP500", as_of=date(2015, 1, 2), membership=spells) == ["BACK", "NEW"]
+    assert universe("SP500", as_of=date(2015, 1, 2), membership=membership_intervals) == ["BACK", "NEW"]
     with pytest.raises(UniverseError, match=r"no membership file .*none\.csv"):
         universe("SP500", membership=tmp_path / "none.csv")
 
@@ -113,15 +116,15 @@ def test_lists_of_ones_own(tmp_path: Path) -> None:
     assert universe(str(plain)) == ["AAPL", "ZM"]
     assert universe(str(plain), as_of=date(2018, 1, 2)) == ["AAPL"]
     dated = tmp_path / "mine.csv"
-    dated.write_text(SPELLS)
+    dated.write_text(MEMBERSHIP_INTERVALS)
     assert universe(str(dated), as_of=date(2011, 1, 3)) == ["BACK"]
 
 
-def test_universes_and_symbols_can_be_put_together(spells: Path) -> None:
+def test_universes_and_symbols_can_be_put_together(membership_intervals: Path) -> None:
     both = universe("MAG7, ZM,REFERENCES,AAPL")
     assert both[:8] == [*universe("MAG7"), "ZM"]
     assert both[8:] == universe("REFERENCES")
-    later = universe("SP500,ZM", as_of=date(2003, 1, 2), membership=spells)
+    later = universe("SP500,ZM", as_of=date(2003, 1, 2), membership=membership_intervals)
     assert later == ["OLD"]
 
 

@@ -87,7 +87,9 @@ def test_a_window_of_padding_only_gives_finite_outputs(name, changes):
 def test_every_preset_of_every_network_builds_and_tells_its_size():
     sizes = {(n, s): count_parameters(build(n, 60, s)) for n in NETWORKS for s in presets(n)}
     assert (
-        sizes["mamba_forecast", "old"] < sizes["mamba_forecast", "new"] < sizes["mamba_forecast", "stretch"]
+        sizes["mamba_forecast", "baseline_64"]
+        < sizes["mamba_forecast", "base_128"]
+        < sizes["mamba_forecast", "large_256"]
     )
     assert (
         sizes["mamba_attention", "small"]
@@ -104,7 +106,7 @@ def test_every_preset_of_every_network_builds_and_tells_its_size():
     ("call", "message"),
     [
         (lambda: build("rnn", 3), "unknown network 'rnn'; choose one of mamba_forecast"),
-        (lambda: config("xlstm", 3, "huge"), "xlstm has no size 'huge'; choose one of base, small"),
+        (lambda: config("xlstm", 3, "huge"), "xlstm has no preset 'huge'; choose one of base, small"),
         (lambda: config("xlstm", 3, width=3), "xlstm has no setting width"),
         (lambda: build("xlstm", 3, layers=("m", "x")), r"unknown xLSTM blocks \['x'\]"),
         (lambda: build("hybrid", 3, form="triple"), "unknown form 'triple'"),

@@ -33,8 +33,8 @@ SECTOR_OF = sector_map(SimulatedMarket(seed=SEED, n_symbols=SYMBOLS))
 
 def shortened(study: StudySpec, window: int) -> StudySpec:
     """The study over a shorter window, its trees without the means that are longer."""
-    members = tuple(replace(member, means=()) for member in study.fit.members)
-    return replace(study, window=window, fit=replace(study.fit, members=members))
+    members = tuple(replace(estimator, rolling_mean_windows=()) for estimator in study.training.estimators)
+    return replace(study, window=window, training=replace(study.training, estimators=members))
 
 
 SNAPSHOTS = shortened(STUDIES["breakout"], 10)

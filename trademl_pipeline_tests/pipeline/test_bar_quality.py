@@ -65,11 +65,13 @@ def test_a_second_source_and_a_membership_are_looked_at(lake: Lake, tmp_path: Pa
     second = bars.with_columns(pl.when(off).then(pl.col("close") * 1.5).otherwise("close").alias("close"))
     second = second.with_columns(pl.max_horizontal("high", "close").alias("high"))
     second.write_parquet(tmp_path / "second.parquet")
-    spells = tmp_path / "spells.csv"
-    spells.write_text("symbol,start_date,end_date\nSIM000,2000-01-03,\nGONE,2000-01-03,2013-03-01\n")
+    membership_intervals = tmp_path / "spells.csv"
+    membership_intervals.write_text(
+        "symbol,start_date,end_date\nSIM000,2000-01-03,\nGONE,2000-01-03,2013-03-01\n"
+    )
     settings = {
         "second": str(tmp_path / "second.parquet"),
-        "membership": str(spells),
+        "membership": str(membership_intervals),
         "rules": '{"vendor_disagreement": {"limit": 0.0}}',
     }
     results = checked_bars(Quality(**settings), lake, MONTHS, DEFAULT_CALENDAR, DEFAULT_RULES)

@@ -22,7 +22,7 @@ from trademl_pipeline.pipeline.report import cross_validation
 from trademl_pipeline.studies import STUDIES, StudySpec
 from trademl_pipeline.tables import AUDITS
 from trademl_pipeline.tasks.pattern import PATTERNS
-from trademl_pipeline.training.members import Effort
+from trademl_pipeline.training.estimators import TrainingPreset
 from trademl_pipeline_tests.pipeline.runs import done, lake_in, new_run
 
 pytestmark = pytest.mark.slow
@@ -35,15 +35,15 @@ TABLE = "cross_validation_pattern_confidence"
 def small_patterns() -> StudySpec:
     """The pattern study with little training, refitted by the quarter."""
     study = STUDIES["pattern_confidence"]
-    assert study.fit.cross_validate is not None
-    little = {"small": Effort("small", epochs=1, max_rows=200)}
+    assert study.training.cross_validate is not None
+    little = {"small": TrainingPreset("small", epochs=1, max_rows=200)}
     fit = replace(
-        study.fit,
-        members=tuple(replace(m, efforts=little) for m in study.fit.members),
-        cross_validate=replace(study.fit.cross_validate, least=60, efforts={}),
+        study.training,
+        estimators=tuple(replace(m, presets=little) for m in study.training.estimators),
+        cross_validate=replace(study.training.cross_validate, min_rows=60, presets={}),
     )
     folds = replace(study.folds, min_train=60, refit="quarter")
-    return replace(study, folds=folds, fit=fit, validation_sessions=21, sizes=("small",))
+    return replace(study, folds=folds, training=fit, validation_sessions=21, presets=("small",))
 
 
 def months_of(lake: Lake, schema: TableSchema, rows: pl.DataFrame, column: str) -> None:
@@ -89,8 +89,8 @@ def filled(home: Path) -> tuple[StudySpec, Lake]:
     months_of(lake, study.features, values, "session")
     months_of(lake, study.windows, rows, "session")
     known = pl.lit(datetime.combine(days[0], time(), UTC))
-    settled = rows.filter(pl.col("label_end") <= days[-1])
-    months_of(lake, study.labels, settled.with_columns(knowledge_time=known), "label_end")
+    matured = rows.filter(pl.col("label_end") <= days[-1])
+    months_of(lake, study.labels, matured.with_columns(knowledge_time=known), "label_end")
     for month in (FOLD, NEXT):
         told = pl.DataFrame({**record, "fold": month, "snapshot": lake.snapshot()})
         lake.publish(

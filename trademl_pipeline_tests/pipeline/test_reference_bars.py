@@ -144,9 +144,11 @@ def test_series_of_a_file_and_what_is_wrong_in_them(run: Run, tmp_path: Path) ->
 
 
 def test_constituents_of_a_universe_as_of_the_day(run: Run, tmp_path: Path) -> None:
-    spells = tmp_path / "spells.csv"
-    spells.write_text("symbol,start_date,end_date\nSIM000,2000-01-03,2013-02-01\nSIM001,2013-02-01,\n")
-    settings = {"universe": "SP500", "membership": str(spells), "weighting": "equal"}
+    membership_intervals = tmp_path / "spells.csv"
+    membership_intervals.write_text(
+        "symbol,start_date,end_date\nSIM000,2000-01-03,2013-02-01\nSIM001,2013-02-01,\n"
+    )
+    settings = {"universe": "SP500", "membership": str(membership_intervals), "weighting": "equal"}
     run = replace(run, references=References(**settings))
     run(FIRST, "2013-02-01")
     index = run.lake().read(REFERENCE_BARS, symbols=["^INDEX"])

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def frames_of(bars: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Keys and clocks of the rows that the month's windows span, everyone with a bar a member."""
+    """Keys and clocks of the rows that the month's windows span, everyone with a bar an estimator."""
     rows = bars.select("symbol", "session", pl.col("event_time").alias("decision_time"), "knowledge_time")
     return {
         "rows": rows.filter(pl.col("session") >= date(2013, 11, 1)),

@@ -34,6 +34,8 @@ def test_a_number_of_symbols_is_drawn_by_name_alone(published: Lake):
 
 
 def test_a_size_that_the_study_has_not_is_named() -> None:
-    assert TrainOptions().size_of(STUDY) == STUDY.sizes[0]
-    with pytest.raises(StepError, match=f"{STUDY.name} has no size 'huge'; it has {', '.join(STUDY.sizes)}"):
-        TrainOptions(size="huge").size_of(STUDY)
+    assert TrainOptions().preset_of(STUDY) == STUDY.presets[0]
+    with pytest.raises(
+        StepError, match=f"{STUDY.name} has no preset 'huge'; it has {', '.join(STUDY.presets)}"
+    ):
+        TrainOptions(size="huge").preset_of(STUDY)

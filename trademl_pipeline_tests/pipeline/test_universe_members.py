@@ -17,7 +17,7 @@ from trademl_pipeline.tables import RAW_BARS, UNIVERSE_MEMBERS
 from trademl_pipeline_tests.pipeline.runs import done, lake_in, new_run, refused
 
 MONTH = "2013-02-01"
-SPELLS = """symbol,start_date,end_date
+MEMBERSHIP_INTERVALS = """symbol,start_date,end_date
 SIM000,2000-01-03,2013-02-15
 SIM001,2013-02-11,
 SIM002,2013-03-01,
@@ -39,14 +39,14 @@ def lake(tmp_path: Path) -> Lake:
 
 
 @pytest.fixture
-def of_spells(tmp_path: Path) -> Universe:
-    """Members as of the day, from a file of spells."""
-    (tmp_path / "spells.csv").write_text(SPELLS)
+def of_intervals(tmp_path: Path) -> Universe:
+    """Estimators as of the day, from a file of membership intervals."""
+    (tmp_path / "spells.csv").write_text(MEMBERSHIP_INTERVALS)
     return Universe("SP500", str(tmp_path / "spells.csv"))
 
 
 def publish(lake: Lake, universe: Universe) -> None:
-    """The members of the month, published."""
+    """The estimators of the month, published."""
     done("universe_members", [MONTH], step.universe_members_months(universe, lake, new_run()))
 
 
@@ -66,8 +66,8 @@ def test_nobody_decides_on_the_vix(lake: Lake) -> None:
     step.audit_universe_month(Universe(), lake, MONTH).assert_clean()
 
 
-def test_members_are_those_of_the_day(lake: Lake, of_spells: Universe) -> None:
-    publish(lake, of_spells)
+def test_members_are_those_of_the_day(lake: Lake, of_intervals: Universe) -> None:
+    publish(lake, of_intervals)
     held = lake.read(UNIVERSE_MEMBERS)
     by_symbol = held.group_by("symbol").agg(
         pl.col("session").min().alias("a"), pl.col("session").max().alias("b")
@@ -79,9 +79,9 @@ def test_members_are_those_of_the_day(lake: Lake, of_spells: Universe) -> None:
 
 
 def test_windows_are_made_of_members_only_and_reach_back_before_they_joined(
-    lake: Lake, of_spells: Universe
+    lake: Lake, of_intervals: Universe
 ) -> None:
-    publish(lake, of_spells)
+    publish(lake, of_intervals)
     rows = lake.read(RAW_BARS).select(
         "symbol", "session", pl.col("event_time").alias("decision_time"), "knowledge_time"
     )
@@ -92,19 +92,19 @@ def test_windows_are_made_of_members_only_and_reach_back_before_they_joined(
 
 
 def test_todays_members_in_the_past_are_refused(
-    lake: Lake, of_spells: Universe, monkeypatch: pytest.MonkeyPatch
+    lake: Lake, of_intervals: Universe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The leak that this is about: membership of the end, used all the way back."""
     honest = step.members_with_bars
 
-    def of_the_end(spells: pl.DataFrame, bars: pl.DataFrame, name: str) -> pl.DataFrame:
-        always = spells.filter(pl.col("end_date").is_null()).with_columns(
+    def of_the_end(membership_intervals: pl.DataFrame, bars: pl.DataFrame, name: str) -> pl.DataFrame:
+        always = membership_intervals.filter(pl.col("end_date").is_null()).with_columns(
             pl.lit(date(1990, 1, 1)).alias("start_date")
         )
         return honest(always, bars, name)
 
     monkeypatch.setattr(step, "members_with_bars", of_the_end)
-    event = refused("universe_members", MONTH, step.universe_members_months(of_spells, lake, new_run()))
+    event = refused("universe_members", MONTH, step.universe_members_months(of_intervals, lake, new_run()))
     assert "refused by the leakage gate" in event.reason
     assert UNIVERSE_MEMBERS.name not in lake.tables()
 
@@ -114,7 +114,7 @@ def test_todays_members_in_the_past_are_refused(
     [
         (Universe("SP500"), ["TRADEML_MEMBERSHIP"]),
         (Universe("TIER1"), ["did you mean TIER_1"]),
-        (Universe("MAG7"), ["no member of MAG7", "SIM000"]),
+        (Universe("MAG7"), ["no estimator of MAG7", "SIM000"]),
     ],
 )
 def test_a_universe_that_cannot_be_is_named(lake: Lake, universe: Universe, words: list[str]) -> None:

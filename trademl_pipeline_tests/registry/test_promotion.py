@@ -6,9 +6,9 @@ import pytest
 
 from trademl_pipeline.evaluation.intervals import Bootstrap
 from trademl_pipeline.registry.promotion import PromotionRule, decide, decision_tags, write_mlflow_model
+from trademl_pipeline.training.estimators import EstimatorSpec, TrainingContext, TrainingPreset
 from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.members import Effort, MemberSpec, Setting
-from trademl_pipeline.training.study import FitPlan, fit_study
+from trademl_pipeline.training.study import TrainingConfig, fit_study
 from trademl_pipeline_tests.training.planted import direction_problem
 
 RULE = PromotionRule("hit")
@@ -59,21 +59,23 @@ def test_a_saved_fold_is_served_by_mlflow_from_raw_features(tmp_path, own_heads)
         pl.col("label_end").cast(pl.Datetime("us", "UTC")).alias("knowledge_time"),
     )
     rows = replace(windows, keys=keys, targets={})
-    trees = MemberSpec("trees", "lightgbm", {"small": Effort()}, settings={"max_rounds": 10}, lags=(0, 1))
-    network = MemberSpec(
+    trees = EstimatorSpec(
+        "trees", "lightgbm", {"small": TrainingPreset()}, settings={"max_rounds": 10}, lags=(0, 1)
+    )
+    network = EstimatorSpec(
         "network",
         "transformer",
-        {"small": Effort(epochs=1)},
+        {"small": TrainingPreset(epochs=1)},
         settings={"d_model": 16, "heads": 2, "layers": 1},
     )
-    plan = FitPlan("direction", (network, trees), "weighted", fine_tune=own_heads)
-    setting = Setting(("a", "b", "c", "d"), "small", validation_sessions=15, embargo=2, seed=0)
+    plan = TrainingConfig("direction", (network, trees), "weighted", fine_tune=own_heads)
+    setting = TrainingContext(("a", "b", "c", "d"), "small", validation_sessions=15, embargo=2, seed=0)
     fitted = fit_study(plan, rows, setting, ledger=FitLedger("2020-06-01"))
     fitted.save(tmp_path / "study")
     # rows 1 and 2 have padding; a missing value is told as NaN
     rows.matrix[300, 2] = np.nan
     some = rows.take(np.array([1, 2, 200, 300]))
-    assert tuple(fitted.tuned) == own_heads
+    assert tuple(fitted.fine_tuned) == own_heads
     write_mlflow_model(tmp_path / "study", tmp_path / "model", some, {"fold": "2020-06-01", "snapshot": 7})
     served = mlflow.pyfunc.load_model(str(tmp_path / "model"))
     example = served.input_example

@@ -47,16 +47,16 @@ def forecast_frames(made, skill, rng):
     frames = {}
     keys, outcomes = made.keys, made.keys
     for h in (1, 30):
-        came = returns_ahead(made, h)
-        known = np.nan_to_num(came)
+        outcome = returns_ahead(made, h)
+        known = np.nan_to_num(outcome)
         sigma = 0.011 * np.sqrt(h)
-        mean = 0.3 * sigma * (skill * known / sigma + rng.standard_normal(len(came)))
+        mean = 0.3 * sigma * (skill * known / sigma + rng.standard_normal(len(outcome)))
         keys = keys.with_columns(
-            pl.Series(f"mean_{h}", mean), pl.Series(f"volatility_{h}", np.full(len(came), 0.011))
+            pl.Series(f"mean_{h}", mean), pl.Series(f"volatility_{h}", np.full(len(outcome), 0.011))
         )
         outcomes = outcomes.with_columns(
-            pl.Series(f"return_{h}", came).fill_nan(None),
-            pl.Series(f"volatility_{h}", np.abs(came) / np.sqrt(h)).fill_nan(None),
+            pl.Series(f"return_{h}", outcome).fill_nan(None),
+            pl.Series(f"volatility_{h}", np.abs(outcome) / np.sqrt(h)).fill_nan(None),
         )
     frames["predictions"] = keys.with_columns(score=pl.col("mean_1") / pl.col("volatility_1"))
     frames["outcomes"] = outcomes.with_columns(forward_return=pl.col("return_1"))
@@ -95,13 +95,13 @@ def pattern_frames(made, skill, rng):
     right = (drift * forward > 0).astype(float)
     predictions, outcomes = made.keys, made.keys.with_columns(forward_return=forward)
     for pattern in PATTERNS:
-        came = (rng.random(n) < 0.55).astype(np.int8)
-        said = 1 / (1 + np.exp(-(skill * (2 * came - 1) + 0.5 * rng.standard_normal(n))))
+        outcome = (rng.random(n) < 0.55).astype(np.int8)
+        said = 1 / (1 + np.exp(-(skill * (2 * outcome - 1) + 0.5 * rng.standard_normal(n))))
         predictions = predictions.with_columns(pl.Series(f"p_{pattern}", said))
         blank = rng.random(n) < 0.7
         outcomes = outcomes.with_columns(
             pl.Series(
-                pattern, [None if b else int(c) for b, c in zip(blank, came, strict=True)], dtype=pl.Int8
+                pattern, [None if b else int(c) for b, c in zip(blank, outcome, strict=True)], dtype=pl.Int8
             )
         )
     confidence = 1 / (1 + np.exp(-(skill * (2 * right - 1) + rng.standard_normal(n))))
@@ -119,8 +119,8 @@ def hybrid_frames(made, skill, rng):
     outcomes = base.outcomes
     predictions = base.predictions.select("symbol", "session", "p_sell", "p_hold", "p_buy")
     for h in (1, 4, 24):
-        came = returns_ahead(made, h)
-        outcomes = outcomes.with_columns(pl.Series(f"return_{h}", np.nan_to_num(came)))
+        outcome = returns_ahead(made, h)
+        outcomes = outcomes.with_columns(pl.Series(f"return_{h}", np.nan_to_num(outcome)))
         predictions = predictions.with_columns(
             pl.Series(f"return_{h}", 0.01 * np.sqrt(h) * score + 0.002 * rng.standard_normal(n))
         )
@@ -157,9 +157,9 @@ def members_of(predictions, task, rng, names=("lightgbm", "xgboost", "mamba_atte
     parts = []
     for k, name in enumerate(names):
         noise = k * 0.5 * predictions["score"].std() * rng.standard_normal(predictions.height)
-        part = predictions.select("symbol", "session", "fold", "score", *TASKS[task].of_members).with_columns(
-            member=pl.lit(name)
-        )
+        part = predictions.select(
+            "symbol", "session", "fold", "score", *TASKS[task].estimator_columns
+        ).with_columns(member=pl.lit(name))
         parts.append(part.with_columns(pl.col("score") + pl.Series(noise)))
     return pl.concat(parts)
 
@@ -194,7 +194,7 @@ def extras(inputs, task):
         validation_loss=pl.Series(0.65 + 0.02 * rng.random(len(months))),
     )
     return {
-        "members": members,
+        "estimator_predictions": members,
         "training": training,
         "attention": attention_of(inputs.predictions),
         "folds": folds,

@@ -99,7 +99,7 @@ def test_breakout_without_a_signal_has_no_book_but_a_report(made, config):
     inputs = task_inputs(made, "breakout")
     silent = replace(inputs, predictions=inputs.predictions.with_columns(signal=pl.lit("AVOID")))
     report = build_report(silent, replace(config, task="breakout"))
-    assert report.evaluation.judged is None
+    assert report.evaluation.portfolio is None
     assert "no prediction calls for a trade" in " ".join(report.verdict.reasons)
     assert "there is no book" in report.to_markdown()
     assert "equity" not in figures(report.evaluation)
@@ -110,7 +110,7 @@ def test_breakout_book_is_long_the_signals_only(made, config):
     book = build_report(
         task_inputs(made, "breakout", 1.0), replace(config, task="breakout")
     ).evaluation.judged
-    assert (book.book.signals["weight"] > 0).all()
+    assert (book.portfolio.signals["weight"] > 0).all()
 
 
 def test_certificates_are_told_by_fold_and_their_lack_as_well(made, config):
@@ -156,11 +156,13 @@ def test_scores_have_names_that_a_tracker_takes_and_none_hides_another(report):
 def test_chosen_trades_are_read_beside_the_same_book_without_the_choice(report):
     e = report.evaluation
     line = next(x for x in report.summary()["lines"] if x["name"] == "Sharpe ratio after costs")
-    if not e.config.kind.unchosen:
+    if not e.config.kind.unfiltered_portfolio:
         assert line["baselines"] == "0 by chance"
         return
-    assert line["baselines"].endswith(e.config.kind.unchosen)
-    both = e.judged.book.equity.join(e.other.book.equity, on="session", suffix="_other")
+    assert line["baselines"].endswith(e.config.kind.unfiltered_portfolio)
+    both = e.portfolio.portfolio.equity.join(
+        e.benchmark_portfolio.portfolio.equity, on="session", suffix="_other"
+    )
     gap = 252 * (both["net_return"] - both["net_return_other"]).mean()
-    assert e.lead.value == pytest.approx(gap)
-    assert "Against that the judged book leads by" in report.to_markdown()
+    assert e.excess.value == pytest.approx(gap)
+    assert "Against that the evaluated portfolio earns more by" in report.to_markdown()

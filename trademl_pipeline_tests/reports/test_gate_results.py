@@ -18,7 +18,7 @@ def test_latest_audit_of_a_month_counts_and_the_refusal_is_healed():
             audit_row("features_x", "2019-02-01", "truncation", False, at=1, detail="moves"),
         )
     )
-    assert got.standing == [("features_x", "2019-02-01")]
+    assert got.latest_refusals == [("features_x", "2019-02-01")]
     assert got.cells.select("month", "passed").rows() == [("2019-01-01", True), ("2019-02-01", False)]
     by_month = {r["month"]: r["standing"] for r in got.refusals.iter_rows(named=True)}
     assert by_month == {"2019-01-01": False, "2019-02-01": True}
@@ -31,7 +31,7 @@ def test_later_audit_of_one_probe_leaves_the_others_standing():
             audit_row("f", "2019-01-01", "truncation", at=2),
         )
     )
-    assert got.standing == [("f", "2019-01-01")]
+    assert got.latest_refusals == [("f", "2019-01-01")]
     assert got.cells.height == 2
 
 
@@ -58,4 +58,4 @@ def test_no_ledger_is_no_evidence():
     for nothing in (None, ledger(audit_row("f", "2019-01-01", "truncation")).clear()):
         got = gate_results(nothing)
         assert got.cells.is_empty()
-        assert got.standing == []
+        assert got.latest_refusals == []

@@ -65,6 +65,6 @@ def test_symbols_are_counted_against_their_own_baseline(made, config):
 def test_few_symbols_are_all_shown_and_one_is_not_compared(made, config, symbols):
     inputs = made.inputs()
     few = replace(inputs, predictions=inputs.predictions.filter(pl.col("symbol").is_in(symbols)))
-    book = replace(config.book, weighting="sign")
+    book = replace(config.portfolio_config, weighting="sign")
     got = part(build_report(few, replace(config, portfolio=book)))
     assert len(got["tables"]) == (2 if len(symbols) == 1 else 3)

@@ -197,7 +197,7 @@ def test_equity_figure_ends_where_the_book_ends(skilled):
     last = lines["held 5 sessions, after costs"]["y"][-1]
     assert last == pytest.approx(e.net.total_return + 1, rel=1e-5)
     assert lines["held 1 session, before costs"]["y"][-1] == pytest.approx(
-        e.quick.gross.total_return + 1, rel=1e-5
+        e.one_session_portfolio.gross.total_return + 1, rel=1e-5
     )
 
 
@@ -333,7 +333,7 @@ def test_worthless_forecasts_rarely_look_like_an_edge(made, config):
         noise = np.random.default_rng(1000 + seed).standard_normal(len(made.noise))
         report = build_report(replace(made, noise=noise).inputs(), config)
         edges += report.verdict.kind != "no edge"
-    # Two looks at 2.5 %; the 99.9 % point of a binomial of 60 at 5 % is 9.
+    # Two primary tests at 2.5 %; the 99.9 % point of a binomial of 60 at 5 % is 9.
     assert edges <= 9
 
 

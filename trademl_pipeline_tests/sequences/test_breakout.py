@@ -1,4 +1,5 @@
-"""Windows of snapshots: the boundaries known at the snapshot, on the steps of its own pattern and on no other."""
+"""Windows of pattern observations: the boundaries known at the observation, on the steps of its own pattern and on no
+other."""
 
 import numpy as np
 import polars as pl

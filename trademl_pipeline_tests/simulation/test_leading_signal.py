@@ -1,4 +1,4 @@
-"""Precursors: shown by the bars before the move, of the strength that was declared, and no more than that."""
+"""Leading signals: shown by the bars before the move, of the strength that was declared, and no more than that."""
 
 from datetime import date
 
@@ -24,14 +24,14 @@ def drawn(shares: np.ndarray, clarity: float, n: int = 100_000) -> tuple[np.ndar
 
 def test_the_posterior_is_the_frequency_of_the_classes():
     label, shown = drawn(SHARES, CLARITY)
-    chances = posterior(shown, SHARES, CLARITY)
+    probabilities = posterior(shown, SHARES, CLARITY)
     for k in range(len(CLASSES)):
-        said = chances[:, k]
+        said = probabilities[:, k]
         for low, high in ((0.02, 0.2), (0.2, 0.5), (0.5, 0.8), (0.8, 1.0)):
             inside = (said > low) & (said <= high)
             if inside.sum() >= 100:
-                came, error = (label[inside] == k).mean(), np.sqrt(0.25 / inside.sum())
-                assert abs(came - said[inside].mean()) < 4 * error, (CLASSES[k], low)
+                outcome, error = (label[inside] == k).mean(), np.sqrt(0.25 / inside.sum())
+                assert abs(outcome - said[inside].mean()) < 4 * error, (CLASSES[k], low)
 
 
 def test_the_precursor_tells_much_and_not_all():
@@ -49,7 +49,7 @@ def test_a_consolidation_shows_its_class_in_volume_and_range_before_the_move():
     settings = {"seed": 4, "n_symbols": 40, "end": date(2016, 12, 30), "class_frequencies": equal}
     told, silent = (SimulatedMarket(**settings, spec=MarketSpec(clarity=c)) for c in (CLARITY, 0.0))
     for market, low, high in ((told, 50.0, 400.0), (silent, 0.6, 1.6)):
-        plants = market.plantings().select("symbol", "class", session="end")
+        plants = market.planted_events().select("symbol", "class", session="end")
         bars = market.bars.with_columns(usual=pl.col("volume").rolling_median(250).over("symbol"))
         ends = plants.join(bars, on=KEY).with_columns(
             volume=pl.col("volume") / pl.col("usual"), width=pl.col("high") / pl.col("low") - 1
@@ -61,11 +61,11 @@ def test_a_consolidation_shows_its_class_in_volume_and_range_before_the_move():
         assert low < typical["K4"][0] / typical["K5"][0] < high
         tight = typical["K4"][1] / typical["K5"][1]
         assert (tight < 0.4) if market is told else (0.7 < tight < 1.45), tight
-    # Classes, phases and returns are the same whether they are shown or not.
+    # Classes, regimes and returns are the same whether they are shown or not.
     assert (
-        told.plantings()
+        told.planted_events()
         .select("symbol", "start", "class")
-        .equals(silent.plantings().select("symbol", "start", "class"))
+        .equals(silent.planted_events().select("symbol", "start", "class"))
     )
     assert told.realized(1).equals(silent.realized(1))
 
@@ -77,9 +77,9 @@ def test_outside_of_consolidations_nothing_shows():
     changed = both.filter(
         (pl.col("volume") != pl.col("volume_silent")) | (pl.col("high") != pl.col("high_silent"))
     )
-    inside = told.plantings()
+    inside = told.planted_events()
     assert inside.height > 10
-    # One that a delisting cut short is not among the plantings.
+    # One that a delisting cut short is not among the planted events.
     lost = changed.join_where(
         inside.select(pl.col("symbol").alias("of"), "start", "end"),
         pl.col("symbol") == pl.col("of"),
@@ -95,11 +95,11 @@ def test_what_is_shown_grows_and_factors_are_one_without_it():
     paths, chain = market._paths, market.spec.chain()
     inside = chain.remaining[paths.state] > 0
     assert not paths.shown[~inside].any()
-    assert (np.abs(paths.shown) <= np.abs(paths.precursor)).all()
+    assert (np.abs(paths.shown) <= np.abs(paths.leading_signal)).all()
     # The last session of a consolidation shows all of it: none is shorter than the ramp.
     last = chain.remaining[paths.state] == 1
     assert last.any()
-    assert paths.shown[last] == pytest.approx(paths.precursor[last])
+    assert paths.shown[last] == pytest.approx(paths.leading_signal[last])
 
 
 def test_clarity_below_zero_is_refused():

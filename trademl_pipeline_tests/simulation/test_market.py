@@ -122,7 +122,7 @@ def test_a_split_divides_the_quote_and_multiplies_the_volume(eventful: Simulated
     assert {1.5, 2.0, 3.0} <= set(splits["split_factor"].unique())
     quote = (splits["close_before"] / splits["close"] / splits["split_factor"]).log()
     assert quote.abs().max() < 0.2
-    # What is left of the volume's change, the signal aside, is a little noise and the odd change of phase.
+    # What is left of the volume's change, the signal aside, is a little noise and the odd change of regime.
     signal = eventful.signal().with_columns(before=pl.col("signal").shift(1).over("symbol"))
     splits = splits.join(signal, on=KEY)
     volume = (splits["volume"] / splits["volume_before"] / splits["split_factor"]).log()

@@ -125,11 +125,13 @@ def test_without_a_precursor_the_oracle_does_not_know_the_class_before_the_move(
     market = SimulatedMarket(
         seed=6, n_symbols=40, end=date(2014, 12, 31), spec=MarketSpec(clarity=0.0), class_frequencies=equal
     )
-    plants = market.plantings().select("symbol", "class", session="end")
+    plants = market.planted_events().select("symbol", "class", session="end")
     view = market.oracle(1).join(plants, on=KEY)
     means = view.group_by("class").agg((pl.col("expected_return") - pl.col("signal_return")).mean())
     assert means["expected_return"].max() - means["expected_return"].min() < 1e-4
-    begun = market.oracle(1).join(market.plantings().select("symbol", "class", session="breakout"), on=KEY)
+    begun = market.oracle(1).join(
+        market.planted_events().select("symbol", "class", session="breakout"), on=KEY
+    )
     means = begun.group_by("class").agg(pl.col("expected_return").mean())
     assert means["expected_return"].max() - means["expected_return"].min() > 0.01
 

@@ -1,4 +1,4 @@
-"""Chances by drawn futures: those that came, and those that have a closed form."""
+"""Probabilities by drawn simulated paths: those that came, and those that have a closed form."""
 
 from datetime import date
 
@@ -7,12 +7,12 @@ import polars as pl
 import pytest
 
 from trademl_pipeline.labels import TARGETS
-from trademl_pipeline.labels.breakout import STRATEGIC_VALUES, RaceRules
+from trademl_pipeline.labels.breakout import STRATEGIC_VALUES, FirstPassageRules
 from trademl_pipeline.labels.validation import FEATURE_OF
 from trademl_pipeline.simulation import SimulatedMarket
-from trademl_pipeline.simulation.futures import Futures
 from trademl_pipeline.simulation.paths import MarketSpec
-from trademl_pipeline.simulation.planted_labels import _winner, breakout_chances, pattern_chances
+from trademl_pipeline.simulation.planted_labels import _winner, breakout_probabilities, pattern_probabilities
+from trademl_pipeline.simulation.simulated_paths import SimulatedPaths
 
 KEY = ["symbol", "session"]
 CLASS_CHANCES = [f"p_k{k}" for k in range(6)]
@@ -20,28 +20,29 @@ CLASS_CHANCES = [f"p_k{k}" for k in range(6)]
 
 @pytest.fixture(scope="module")
 def market() -> SimulatedMarket:
-    """Without index and sector moves, so that races of different symbols are nearly independent draws."""
+    """Without index and sector moves, so that first-passage labels of different symbols are nearly independent
+    draws."""
     spec = MarketSpec(index_volatility=1e-9, sector_volatility=1e-9)
     return SimulatedMarket(seed=21, n_symbols=50, end=date(2016, 12, 30), spec=spec)
 
 
 @pytest.fixture(scope="module")
-def snapshots(market: SimulatedMarket) -> pl.DataFrame:
-    """Labels and chances of snapshots, some of each pattern."""
+def pattern_observations(market: SimulatedMarket) -> pl.DataFrame:
+    """Labels and probabilities of pattern observations, some of each pattern."""
     labels = TARGETS["breakout"].compute(market.bars, None)
     labels = labels.filter(pl.col("session") <= date(2016, 6, 30)).gather_every(5)
-    chances = breakout_chances(market, market.bars, labels.select(KEY), draws=60)
-    assert chances.select(KEY).equals(labels.select(KEY))
-    return labels.hstack(chances.drop(KEY))
+    probabilities = breakout_probabilities(market, market.bars, labels.select(KEY), draws=60)
+    assert probabilities.select(KEY).equals(labels.select(KEY))
+    return labels.hstack(probabilities.drop(KEY))
 
 
 def test_class_chances_are_the_frequencies_of_the_classes(snapshots: pl.DataFrame):
     assert snapshots.select(pl.sum_horizontal(CLASS_CHANCES)).to_series().to_numpy() == pytest.approx(1.0)
     for k in (0, 1, 2, 5):
-        came = (snapshots["target"] == k).to_numpy().astype(float)
+        outcome = (snapshots["target"] == k).to_numpy().astype(float)
         said = snapshots[f"p_k{k}"].to_numpy()
-        slope = np.cov(said, came)[0, 1] / said.var()
-        assert came.mean() == pytest.approx(said.mean(), abs=0.06)
+        slope = np.cov(said, outcome)[0, 1] / said.var()
+        assert outcome.mean() == pytest.approx(said.mean(), abs=0.06)
         # Below 1 by what so few draws err.
         if k in (0, 5):
             assert slope == pytest.approx(0.95, abs=0.25), k
@@ -61,7 +62,13 @@ def test_the_race_of_a_future_is_that_of_the_labels():
     high[2, 3], low[2, 3] = 2.0, 0.85  # a bar that fails and gains fails first
     high[3, 0] = 1.8
     upper, lower = np.full((5, 1), 1.02), np.full((5, 1), 0.98)
-    assert _winner(Futures(flat * 0, high, low), upper, lower, RaceRules()).tolist() == [5, 2, 5, 4, 0]
+    assert _winner(SimulatedPaths(flat * 0, high, low), upper, lower, FirstPassageRules()).tolist() == [
+        5,
+        2,
+        5,
+        4,
+        0,
+    ]
 
 
 @pytest.mark.slow
@@ -70,14 +77,14 @@ def test_chances_of_patterns_agree_with_the_closed_form_and_with_what_came(marke
     labels = (
         TARGETS["pattern"].compute(bars, None).filter(pl.col("session") >= date(2013, 1, 1)).gather_every(3)
     )
-    chances = pattern_chances(market, bars, labels.select(KEY), draws=200)
-    rows = labels.join(chances, on=KEY, maintain_order="left")
+    probabilities = pattern_probabilities(market, bars, labels.select(KEY), draws=200)
+    rows = labels.join(probabilities, on=KEY, maintain_order="left")
     for name in FEATURE_OF:
         known = rows.drop_nulls(name)
-        said, came = known[f"p_{name}"].to_numpy(), known[name].cast(pl.Float64).to_numpy()
+        said, outcome = known[f"p_{name}"].to_numpy(), known[name].cast(pl.Float64).to_numpy()
         assert known.height > 800
-        assert came.mean() == pytest.approx(said.mean(), abs=0.03), name
-        slope = np.cov(said, came)[0, 1] / said.var()
+        assert outcome.mean() == pytest.approx(said.mean(), abs=0.03), name
+        slope = np.cov(said, outcome)[0, 1] / said.var()
         assert slope == pytest.approx(0.95, abs=0.25), name
     # That the return turns against that of ten sessions is p_up, or 1 - p_up.
     closed = rows.join(market.oracle(5), on=KEY, maintain_order="left").drop_nulls("trend_exhaustion")

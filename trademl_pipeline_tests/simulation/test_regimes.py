@@ -15,7 +15,7 @@ from trademl_pipeline.simulation.regimes import (
     DEFAULT_FREQUENCIES,
     LONGEST,
     SHORTEST,
-    PhaseChain,
+    RegimeChain,
 )
 
 EQUAL = dict.fromkeys(CLASSES, 1 / 6)
@@ -28,7 +28,7 @@ def breakouts() -> SimulatedMarket:
 
 
 def outcome(after: pl.DataFrame, upper: float, lower: float) -> str:
-    """Class of a pattern by the race over the sessions after it (definitions, seed 001)."""
+    """Class of a pattern by the first-passage label over the sessions after it (the breakout design)."""
     best = 0
     for high, low in after.select("high", "low").iter_rows():
         if low <= 0.9 * lower:
@@ -43,7 +43,7 @@ def outcomes(breakouts: SimulatedMarket) -> pl.DataFrame:
     bars = bars.with_columns(pl.col("high", "low") * pl.col("owned"))
     by_symbol = {name[0]: part for name, part in bars.partition_by("symbol", as_dict=True).items()}
     rows = []
-    for plant in breakouts.plantings().iter_rows(named=True):
+    for plant in breakouts.planted_events().iter_rows(named=True):
         own = by_symbol[plant["symbol"]]
         after = own.filter(pl.col("session") >= plant["breakout"]).head(AFTERMATH)
         owned = own.filter(pl.col("session") == plant["end"])["owned"].item()
@@ -67,7 +67,7 @@ def test_planted_classes_are_never_their_opposite(outcomes: pl.DataFrame):
 
 
 def test_consolidations_are_quiet_and_thinly_traded():
-    spec = MarketSpec(clarity=0.0)  # what a precursor does to volume is another matter
+    spec = MarketSpec(clarity=0.0)  # what a leading signal does to volume is another matter
     breakouts = SimulatedMarket(seed=2, n_symbols=60, end=date(2019, 12, 31), spec=spec)
     sizes = (
         breakouts.realized(1)
@@ -78,14 +78,14 @@ def test_consolidations_are_quiet_and_thinly_traded():
         usual=pl.col("size").rolling_median(250).over("symbol"),
         usual_volume=pl.col("volume").rolling_median(250).over("symbol"),
     ).drop_nulls()
-    ends = breakouts.plantings().select("symbol", session="end").join(sizes, on=["symbol", "session"])
+    ends = breakouts.planted_events().select("symbol", session="end").join(sizes, on=["symbol", "session"])
     assert ends.height > 100
     assert ends.select((pl.col("size") / pl.col("usual")).median()).item() < 0.6
     assert ends.select((pl.col("volume") / pl.col("usual_volume")).median()).item() < 0.85
 
 
 def test_plantings_record_consolidations_of_listed_symbols(breakouts: SimulatedMarket):
-    plants = breakouts.plantings()
+    plants = breakouts.planted_events()
     assert plants.columns == ["symbol", "start", "end", "breakout", "class", "upper", "lower"]
     for row in plants.head(50).iter_rows(named=True):
         assert SHORTEST <= count_between(row["start"], row["end"]) + 1 <= LONGEST
@@ -105,12 +105,12 @@ def test_plantings_record_consolidations_of_listed_symbols(breakouts: SimulatedM
 def test_class_frequencies_are_tunable():
     rare = {**dict.fromkeys(("K0", "K1", "K2", "K3", "K5"), 0.996 / 5), "K4": 0.004}
     spec = MarketSpec(start_probability=0.05)
-    plants = SimulatedMarket(seed=1, n_symbols=200, spec=spec, class_frequencies=rare).plantings()
+    plants = SimulatedMarket(seed=1, n_symbols=200, spec=spec, class_frequencies=rare).planted_events()
     assert plants.height > 3000
     assert (plants["class"] == "K4").mean() == pytest.approx(0.004, abs=0.003)
     assert (plants["class"] == "K1").mean() == pytest.approx(0.2, abs=0.03)
     none = SimulatedMarket(seed=1, n_symbols=20, spec=MarketSpec(start_probability=0.0))
-    assert none.plantings().is_empty()
+    assert none.planted_events().is_empty()
 
 
 def test_default_frequencies_are_the_seeds():
@@ -119,7 +119,7 @@ def test_default_frequencies_are_the_seeds():
 
 
 def test_a_consolidation_runs_down_into_its_move_and_back_to_normal():
-    chain = PhaseChain(EQUAL)
+    chain = RegimeChain(EQUAL)
     never = np.full((1, 3), 0.999999)
     for label in range(len(CLASSES)):
         state = chain.consolidating(SHORTEST, label)[None]
@@ -131,7 +131,7 @@ def test_a_consolidation_runs_down_into_its_move_and_back_to_normal():
 
 
 def test_expectations_of_the_chain_agree_with_its_draws():
-    chain = PhaseChain(EQUAL, start_probability=0.2)
+    chain = RegimeChain(EQUAL, start_probability=0.2)
     rng = np.random.default_rng(0)
     start = np.concatenate([np.zeros(20_000, dtype=np.int64), np.full(20_000, chain.consolidating(5, 5))])
     expected = chain.expected(chain.noise, 40)

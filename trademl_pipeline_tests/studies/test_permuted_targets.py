@@ -1,7 +1,7 @@
 """Targets permuted within each session teach a study nothing: from bars to scores no other way leads to them.
 
-Every study as it is declared (features, labels, windows, its voting members, selection, ensemble, calibration), at a
-small effort, on one fold of a simulated market. The control is the same fold with the targets that came, on a market
+Every study as it is declared (features, labels, windows, its voting estimators, selection, ensemble, calibration), at a
+small preset, on one fold of a simulated market. The control is the same fold with the targets that came, on a market
 with a strong signal. Breakouts cannot be foretold there: their control has the class written into a feature, which is
 what a leak would be, and is read by the study's trees, since its network takes longer to learn anything than a test
 may last.
@@ -24,10 +24,10 @@ from trademl_pipeline.sequences.windows import Windows, windows_for
 from trademl_pipeline.simulation import SimulatedMarket
 from trademl_pipeline.simulation.paths import MarketSpec
 from trademl_pipeline.studies import STUDIES, StudySpec
+from trademl_pipeline.training.estimators import EstimatorSpec, TrainingContext, TrainingPreset
 from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.members import Effort, MemberSpec, Setting
-from trademl_pipeline.training.snapshot_windows import snapshot_windows
-from trademl_pipeline.training.study import FitPlan, fit_study
+from trademl_pipeline.training.observation_windows import observation_windows
+from trademl_pipeline.training.study import TrainingConfig, fit_study
 
 pytestmark = pytest.mark.slow
 
@@ -39,8 +39,8 @@ FOLD = "2014-01-01"
 SYMBOLS = {"sessions": 30, "snapshots": 300}
 # Epochs of the networks and training rows; as little as the others need teaches the shared backbone nothing.
 EFFORT = {"pattern_confidence": (8, 3_000)}
-USUAL_EFFORT = (2, 1_000)
-# The feature that carries the class in the control of the breakouts, and the member that reads it.
+DEFAULT_PRESET = (2, 1_000)
+# The feature that carries the class in the control of the breakouts, and the estimator that reads it.
 CARRIER, READER = "rsi_14", "lightgbm"
 
 
@@ -69,7 +69,9 @@ def labels_of(study: StudySpec) -> pl.DataFrame:
     if study.target == "breakout":
         outcome = pl.Series(np.array(STRATEGIC_VALUES, dtype=np.float64)[labels["target"].to_numpy()])
     else:
-        outcome = labels[f"return_{study.judged_over}" if study.judged_over else "forward_return"]
+        outcome = labels[
+            f"return_{study.evaluation_horizon}" if study.evaluation_horizon else "forward_return"
+        ]
     return labels.with_columns(outcome.alias("outcome")).sort("session", "symbol")
 
 
@@ -80,38 +82,44 @@ def permuted(labels: pl.DataFrame, study: StudySpec) -> pl.DataFrame:
     return labels.with_columns(order).with_columns(pl.col(values).sort_by("order").over("session"))
 
 
-def quick(study: StudySpec, member: str | None = None) -> FitPlan:
-    """The study's plan at a small effort with its voters alone, or with one member alone."""
-    epochs, rows = EFFORT.get(study.name, USUAL_EFFORT)
+def quick(study: StudySpec, estimator: str | None = None) -> TrainingConfig:
+    """The study's plan at a small preset with its base learners alone, or with one estimator alone."""
+    epochs, rows = EFFORT.get(study.name, DEFAULT_PRESET)
 
-    def small(spec: MemberSpec) -> MemberSpec:
-        effort = Effort(spec.efforts["small"].preset, epochs, rows)
-        return replace(spec, space={}, baseline=False, efforts={"small": effort})
+    def small(spec: EstimatorSpec) -> EstimatorSpec:
+        preset = TrainingPreset(spec.presets["small"].network_preset, epochs, rows)
+        return replace(spec, space={}, benchmark=False, presets={"small": preset})
 
-    chosen = study.fit.voters if member is None else [m for m in study.fit.members if m.name == member]
+    chosen = (
+        study.training.base_learners
+        if estimator is None
+        else [m for m in study.training.estimators if m.name == estimator]
+    )
     # Trees by themselves say frequencies as they are.
-    calibrate = study.fit.calibrate and any(m.is_network for m in chosen)
-    return replace(study.fit, members=tuple(map(small, chosen)), calibrate=calibrate)
+    calibrate = study.training.calibrate and any(m.is_network for m in chosen)
+    return replace(study.training, estimators=tuple(map(small, chosen)), calibrate=calibrate)
 
 
 def windows_of(study: StudySpec, keys: pl.DataFrame, features: pl.DataFrame) -> Windows:
-    if study.decisions == "snapshots":
-        return snapshot_windows(keys, features, study.feature_names, bars_of(study.decisions), study.window)
+    if study.decisions == "pattern_observations":
+        return observation_windows(
+            keys, features, study.feature_names, bars_of(study.decisions), study.window
+        )
     return windows_for(keys, features, study.feature_names, study.window)
 
 
 def daily_ic(
-    study: StudySpec, labels: pl.DataFrame, features: pl.DataFrame, member: str | None = None
+    study: StudySpec, labels: pl.DataFrame, features: pl.DataFrame, estimator: str | None = None
 ) -> Score:
     """Mean daily rank IC of one fold's scores with the outcomes, and its interval."""
     keys = labels.with_columns(knowledge_time=pl.col("label_end").cast(pl.Datetime("us", "UTC")))
     train = keys.filter(pl.col("session").is_between(*TRAIN), pl.col("label_end") < TEST[0])
     test = keys.filter(pl.col("session").is_between(*TEST))
-    setting = Setting(
+    setting = TrainingContext(
         study.feature_names, "small", study.validation_sessions, study.folds.embargo, study.seed
     )
     ledger = FitLedger(FOLD)
-    fitted = fit_study(quick(study, member), windows_of(study, train, features), setting, ledger=ledger)
+    fitted = fit_study(quick(study, estimator), windows_of(study, train, features), setting, ledger=ledger)
     scores, _ = predicted(study, fitted, windows_of(study, test, features), FOLD)
     rows = scores.select("symbol", "session", "score").hstack(test.select("outcome")).drop_nulls()
     # Permutations of two sessions have nothing to do with each other, however far their labels reach.

@@ -16,11 +16,11 @@ from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.features.prepare import prepare
 from trademl_pipeline.labels import TARGETS, Target
 from trademl_pipeline.labels.horizon import Sessions, at_horizon
-from trademl_pipeline.pipeline.promote import contest
+from trademl_pipeline.pipeline.promote import champion_challenger_scores
 from trademl_pipeline.reports import build_comparison
 from trademl_pipeline.reports.tasks.pages import PAGES
 from trademl_pipeline.settings import ROOT
-from trademl_pipeline.studies import FoldPlan, StudySpec
+from trademl_pipeline.studies import StudySpec, WalkForwardConfig
 from trademl_pipeline.tasks import TASKS
 from trademl_pipeline.tasks.checks import checked
 
@@ -51,7 +51,9 @@ def added() -> dict[str, Any]:
 
 def short(study: StudySpec) -> StudySpec:
     """The study with a fold after few months."""
-    return replace(study, folds=FoldPlan(min_train=40, embargo=5), validation_sessions=21, sizes=("small",))
+    return replace(
+        study, folds=WalkForwardConfig(min_train=40, embargo=5), validation_sessions=21, presets=("small",)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +94,7 @@ def written(
             json.loads((folder / "summary.json").read_text()),
             (folder / "report.md").read_text(),
             lake.read("predictions_rising", months=(FOLD, LAST)),
-            contest(lake, study, LAST, FOLD, LAST),
+            champion_challenger_scores(lake, study, LAST, FOLD, LAST),
         )
 
 

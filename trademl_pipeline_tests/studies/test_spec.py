@@ -4,11 +4,11 @@ import pytest
 
 from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.labels import TARGETS
-from trademl_pipeline.studies import DIRECTION, STUDIES, FoldPlan, StudySpecError
+from trademl_pipeline.studies import DIRECTION, STUDIES, StudySpecError, WalkForwardConfig
 from trademl_pipeline.tasks import TASKS
-from trademl_pipeline.training.members import Effort
+from trademl_pipeline.training.estimators import TrainingPreset
 
-TREES = DIRECTION.fit.members[0]
+TREES = DIRECTION.training.estimators[0]
 
 
 def test_the_five_studies_are_there():
@@ -20,20 +20,25 @@ def test_a_study_names_features_targets_and_sizes_that_exist(study):
     assert study.feature_set in FEATURE_SETS
     assert set(study.task.labels) <= set(TARGETS[study.target].values)
     assert study.folds.min_train >= 252
-    for member in study.fit.members:
-        assert set(study.sizes) <= set(member.efforts)
+    for estimator in study.training.estimators:
+        assert set(study.presets) <= set(estimator.presets)
 
 
 @pytest.mark.parametrize("study", STUDIES.values(), ids=lambda study: study.name)
 def test_every_network_and_its_settings_can_be_built(study):
     from trademl_pipeline.models.registry import build
-    from trademl_pipeline.training.networks.schedule import TrainConfig
+    from trademl_pipeline.training.networks.schedule import NetworkTrainingConfig
 
-    for member in study.networks:
-        TrainConfig(**member.training)
-        for effort in member.efforts.values():
-            if effort.preset in ("small", "old", "base", "small_single", "small_ensemble"):
-                build(member.kind, len(FEATURE_SETS[study.feature_set]), effort.preset, **member.settings)
+    for estimator in study.networks:
+        NetworkTrainingConfig(**estimator.training)
+        for preset in estimator.presets.values():
+            if preset.network_preset in ("small", "baseline_64", "base", "small_single", "small_ensemble"):
+                build(
+                    estimator.kind,
+                    len(FEATURE_SETS[study.feature_set]),
+                    preset.network_preset,
+                    **estimator.settings,
+                )
 
 
 @pytest.mark.parametrize(
@@ -43,22 +48,39 @@ def test_every_network_and_its_settings_can_be_built(study):
         ({"name": "1st"}, "name"),
         ({"feature_set": "nothing"}, "feature_set"),
         ({"target": "nothing"}, "target"),
-        ({"target": "pattern"}, "fit.task"),
+        ({"target": "pattern"}, "training.task"),
         ({"decisions": "never"}, "decisions"),
         ({"window": 0}, "window"),
         ({"stride": 0}, "stride"),
-        ({"sizes": ()}, "sizes"),
-        ({"sizes": ("huge",)}, "efforts"),
+        ({"presets": ()}, "presets"),
+        ({"presets": ("huge",)}, "presets"),
         ({"validation_sessions": 252}, "validation_sessions"),
-        ({"fit": replace(DIRECTION.fit, task="nothing")}, "fit.task"),
-        ({"fit": replace(DIRECTION.fit, ensemble="nothing")}, "fit.ensemble"),
-        ({"fit": replace(DIRECTION.fit, members=())}, "fit.members"),
-        ({"fit": replace(DIRECTION.fit, members=(TREES, TREES))}, "fit.members"),
-        ({"fit": replace(DIRECTION.fit, members=(replace(TREES, lags=()),))}, "lags"),
-        ({"fit": replace(DIRECTION.fit, members=(replace(TREES, lags=(60,)),))}, "lags"),
-        ({"fit": replace(DIRECTION.fit, members=(replace(TREES, means=(1,)),))}, "means"),
-        ({"fit": replace(DIRECTION.fit, members=(replace(TREES, means=(20, 61)),))}, "means"),
-        ({"fit": replace(DIRECTION.fit, members=(replace(TREES, baseline=True),))}, "fit.members"),
+        ({"training": replace(DIRECTION.training, task="nothing")}, "training.task"),
+        ({"training": replace(DIRECTION.training, ensemble="nothing")}, "training.ensemble"),
+        ({"training": replace(DIRECTION.training, estimators=())}, "training.estimators"),
+        ({"training": replace(DIRECTION.training, estimators=(TREES, TREES))}, "training.estimators"),
+        ({"training": replace(DIRECTION.training, estimators=(replace(TREES, lags=()),))}, "lags"),
+        ({"training": replace(DIRECTION.training, estimators=(replace(TREES, lags=(60,)),))}, "lags"),
+        (
+            {
+                "training": replace(
+                    DIRECTION.training, estimators=(replace(TREES, rolling_mean_windows=(1,)),)
+                )
+            },
+            "rolling_mean_windows",
+        ),
+        (
+            {
+                "training": replace(
+                    DIRECTION.training, estimators=(replace(TREES, rolling_mean_windows=(20, 61)),)
+                )
+            },
+            "rolling_mean_windows",
+        ),
+        (
+            {"training": replace(DIRECTION.training, estimators=(replace(TREES, benchmark=True),))},
+            "training.estimators",
+        ),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_by_its_field(changes, named):
@@ -82,40 +104,40 @@ def test_trees_are_refused_where_nothing_says_what_came(silent):
         StudySpecError,
         match="lightgbm learns classes or values, and task 'hybrid' has neither class_label nor values",
     ):
-        replace(study, fit=replace(study.fit, ensemble="mean"))
+        replace(study, training=replace(study.training, ensemble="mean"))
 
 
 @pytest.mark.parametrize("ensemble", ["weighted", "horizon"])
 def test_members_are_not_weighted_where_nothing_says_what_came(silent, ensemble):
     study = STUDIES["hybrid"]
     networks = tuple(study.networks)
-    with pytest.raises(StudySpecError, match="neither class_label nor values to weight members by"):
-        replace(study, fit=replace(study.fit, members=networks, ensemble=ensemble))
-    replace(study, fit=replace(study.fit, members=networks, ensemble="mean"))
+    with pytest.raises(StudySpecError, match="neither class_label nor values to weight estimators by"):
+        replace(study, training=replace(study.training, estimators=networks, ensemble=ensemble))
+    replace(study, training=replace(study.training, estimators=networks, ensemble="mean"))
 
 
 @pytest.mark.parametrize(
     ("name", "changes", "named"),
     [
-        ("pattern_confidence", {"apart": ("nothing",)}, "apart names"),
-        ("hybrid", {"apart": ("return_7",)}, "fit.select may leave it out"),
-        ("direction", {"kind": "linear", "space": {}, "apart": ()}, "apart is for trees"),
+        ("pattern_confidence", {"demean_within": ("nothing",)}, "demean_within names"),
+        ("hybrid", {"demean_within": ("return_7",)}, "training.select may leave it out"),
+        ("direction", {"kind": "linear", "space": {}, "demean_within": ()}, "demean_within is for trees"),
     ],
 )
 def test_rows_are_taken_together_by_features_that_are_there(name, changes, named):
     study = STUDIES[name]
-    members = [replace(m, **changes) if m.kind == "lightgbm" else m for m in study.fit.members]
+    estimators = [replace(m, **changes) if m.kind == "lightgbm" else m for m in study.training.estimators]
     with pytest.raises(StudySpecError, match=named):
-        replace(study, fit=replace(study.fit, members=tuple(members)))
+        replace(study, training=replace(study.training, estimators=tuple(estimators)))
 
 
 def test_a_task_without_classes_has_no_second_level_and_no_search():
     study = STUDIES["hybrid"]
     with pytest.raises(StudySpecError, match="'stacked', which learns classes"):
-        replace(study, fit=replace(study.fit, ensemble="stacked"))
-    searched = replace(TREES, efforts=dict.fromkeys(study.sizes, Effort(trials=2)))
+        replace(study, training=replace(study.training, ensemble="stacked"))
+    searched = replace(TREES, presets=dict.fromkeys(study.presets, TrainingPreset(trials=2)))
     with pytest.raises(StudySpecError, match="space is searched by the log loss of classes"):
-        replace(study, fit=replace(study.fit, members=(*study.networks, searched)))
+        replace(study, training=replace(study.training, estimators=(*study.networks, searched)))
 
 
 @pytest.mark.parametrize(
@@ -129,4 +151,4 @@ def test_a_task_without_classes_has_no_second_level_and_no_search():
 )
 def test_a_fold_plan_that_cannot_work_is_refused_by_its_field(arguments, named):
     with pytest.raises(StudySpecError, match=named):
-        FoldPlan(**arguments)
+        WalkForwardConfig(**arguments)

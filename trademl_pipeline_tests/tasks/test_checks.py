@@ -38,7 +38,7 @@ def test_what_a_task_must_have_and_leaves_out_is_named() -> None:
             return {}
 
     with pytest.raises(
-        TaskError, match=r"^task Half has no comparison, described, from_network, loss, metric"
+        TaskError, match=r"^task Half has no comparison, column_docs, from_network, loss, metric"
     ):
         checked(Half)
 
@@ -51,14 +51,14 @@ def test_what_a_task_must_have_and_leaves_out_is_named() -> None:
             r"'direction': published ends with \['p_buy'\]; its last column must be 'score'",
         ),
         (
-            changed(Direction, published={**Direction.published, "score": pl.String}),
+            changed(Direction, output_schema={**Direction.output_schema, "score": pl.String}),
             "published says that score is String",
         ),
         (
-            changed(Direction, described={k: v for k, v in Direction.described.items() if k != "p_buy"}),
-            "'direction': described lacks p_buy",
+            changed(Direction, column_docs={k: v for k, v in Direction.column_docs.items() if k != "p_buy"}),
+            "'direction': column_docs lacks p_buy",
         ),
-        (changed(Direction, described={**Direction.described, "p": "?"}), "described names p; it may name"),
+        (changed(Direction, column_docs={**Direction.column_docs, "p": "?"}), "column_docs names p; it may name"),
         (changed(Direction, class_label="class"), "'direction': class_label names class; it may name target"),
         (
             changed(Direction, values=Forecast.values),
@@ -82,7 +82,7 @@ def test_what_a_task_must_have_and_leaves_out_is_named() -> None:
             "'direction': report.outcome names return_9; it may name forward_return, target",
         ),
         (
-            changed(Direction, report=replace(REPORT, members_lack=("ev",))),
+            changed(Direction, report=replace(REPORT, not_of_estimators=("ev",))),
             "'direction': report.members_lack names ev",
         ),
         (
@@ -117,7 +117,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Task], None]:
 
     def ask(task: Task, **plan: object) -> None:
         monkeypatch.setitem(TASKS, "changed", task)
-        replace(DIRECTION, fit=replace(DIRECTION.fit, task="changed", **plan))
+        replace(DIRECTION, training=replace(DIRECTION.training, task="changed", **plan))
 
     return ask
 
@@ -149,11 +149,11 @@ def test_a_study_refuses_a_context_that_its_features_lack(asked: Callable) -> No
             "fit.calibrate fits frequencies of classes, and task 'mute' has no class_label",
         ),
         (
-            {"select": STUDIES["hybrid"].fit.select},
+            {"select": STUDIES["hybrid"].training.select},
             "fit.select looks at classes, and task 'mute' has no selection_label",
         ),
         (
-            {"cross_validate": STUDIES["pattern_confidence"].fit.cross_validate},
+            {"cross_validate": STUDIES["pattern_confidence"].training.cross_validate},
             r"task 'mute' has none \(binary_calls\)",
         ),
         ({}, "lightgbm learns classes or values, and task 'mute' has neither class_label nor values"),
@@ -168,7 +168,9 @@ def test_what_a_task_does_not_declare_cannot_be_asked_of_it(
 
 def test_a_linear_model_is_refused_where_values_are_probabilities_too(asked: Callable) -> None:
     values = Values(lambda keys: keys.to_numpy(), lambda targets: targets["target"], probabilities=("p_buy",))
-    members = tuple(replace(m, kind="linear", apart=None, space={}) for m in DIRECTION.fit.members[:1])
+    members = tuple(
+        replace(m, kind="linear", demean_within=None, space={}) for m in DIRECTION.training.estimators[:1]
+    )
     with pytest.raises(StudySpecError, match="linear model regresses on values, and task 'both' has probab"):
         asked(
             changed(Direction, name="both", class_label=None, values=values), members=members, ensemble="mean"
@@ -176,7 +178,7 @@ def test_a_linear_model_is_refused_where_values_are_probabilities_too(asked: Cal
 
 
 def test_an_epoch_is_not_chosen_by_a_figure_that_the_task_does_not_measure(asked: Callable) -> None:
-    network = next(m for m in DIRECTION.fit.members if m.is_network)
+    network = next(m for m in DIRECTION.training.estimators if m.is_network)
     members = (replace(network, training={**network.training, "monitor": "sharpe"}),)
     with pytest.raises(
         StudySpecError, match="training monitors sharpe, and task 'direction' measures loss, accuracy"

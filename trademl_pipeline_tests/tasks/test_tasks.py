@@ -39,14 +39,14 @@ def hybrid_keys(symbols: int, sessions: int, seed: int = 0, market: float = 0.05
 def test_returns_are_learned_apart_from_the_moves_of_the_market():
     keys = hybrid_keys(20, 60)
     price = TASKS["hybrid"].targets(keys)["price"]
-    came = keys.select("return_1", "return_4", "return_24").to_numpy()
+    outcome = keys.select("return_1", "return_4", "return_24").to_numpy()
     daily = keys.select("session").with_columns(pl.Series("x", price[:, 0])).group_by("session").mean()["x"]
-    assert daily.to_numpy() == pytest.approx(came[:, 0].mean())
+    assert daily.to_numpy() == pytest.approx(outcome[:, 0].mean())
     for i in range(3):
-        own = keys.select("session").with_columns(pl.Series("x", price[:, i]), pl.Series("y", came[:, i]))
+        own = keys.select("session").with_columns(pl.Series("x", price[:, i]), pl.Series("y", outcome[:, i]))
         ranks = own.group_by("session").agg(pl.corr("x", "y", method="spearman"))["x"]
         assert ranks.to_numpy() == pytest.approx(1.0)
-    assert price[:, 0].std() < 0.3 * came[:, 0].std()
+    assert price[:, 0].std() < 0.3 * outcome[:, 0].std()
 
 
 def test_only_the_returns_are_changed():
@@ -107,7 +107,7 @@ def test_a_forecast_learns_its_returns_apart_and_is_judged_by_what_came():
 
 def test_the_score_of_a_forecast_ranks_by_the_mean_and_not_by_its_risk():
     values = np.array([[0.01, 0.05, 0.0, 0.1], [0.005, 0.01, 0.0, 0.1]])
-    assert TASKS["forecast"].publish(values, pl.DataFrame())["score"].to_list() == [0.01, 0.005]
+    assert TASKS["forecast"].to_predictions(values, pl.DataFrame())["score"].to_list() == [0.01, 0.005]
 
 
 @pytest.mark.parametrize("name", ["hybrid"])

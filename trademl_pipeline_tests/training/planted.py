@@ -48,7 +48,7 @@ _CLARITY = np.array([1.5, 1.5, 1.8, 1.8, 1.8, 2.2])
 
 
 def breakout_problem(symbols=60, sessions=250, length=20, seed=0):
-    """A breakout market: six classes at the seed's frequencies, K4 in exactly 0.4 % of the rows.
+    """A breakout market: six classes at the design's frequencies, K4 in exactly 0.4 % of the rows.
 
     Each class has a feature that drifts up over the last ten steps before its snapshot; the other features
     are noise. ``_CLARITY`` is the distance between the class's and the others' best statistic (the matched

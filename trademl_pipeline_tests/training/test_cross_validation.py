@@ -21,19 +21,19 @@ from trademl_pipeline.training.cross_validation import (
     gapped_splits,
     known_before,
 )
+from trademl_pipeline.training.estimators import EstimatorSpec, TrainingContext, TrainingPreset
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.members import Effort, MemberSpec, Setting
 from trademl_pipeline_tests.training.planted import windows_of
 
 HORIZON, SYMBOLS, LATE = 5, 6, 130
 DAYS = sessions(date(2013, 1, 1), date(2014, 4, 30))
-PLAN = GappedSplits(least=100)
-SETTING = Setting(("a", "b"), "small", validation_sessions=60, embargo=2, seed=3)
-NETWORK = MemberSpec(
+PLAN = GappedSplits(min_rows=100)
+SETTING = TrainingContext(("a", "b"), "small", validation_sessions=60, embargo=2, seed=3)
+NETWORK = EstimatorSpec(
     "lstm_backbone",
     "lstm_backbone",
-    {"small": Effort("small", epochs=8, max_rows=1_000)},
+    {"small": TrainingPreset("small", epochs=8, max_rows=1_000)},
     settings={"dropout": 0.0, "dense_dropout": 0.0, "recurrent_dropout": 0.0, "l2": 0.0},
     training={"batch_size": 64, "learning_rate": 1e-2},
 )
@@ -55,10 +55,10 @@ def rows() -> Windows:
     matrix = rng.normal(size=(keys.height, 2))
     told = matrix[:, 0] + 0.5 * rng.normal(size=keys.height) > 0
     chance = rng.random(keys.height) < 0.5
-    came = np.where(keys["symbol"].is_in(["S0", "S1", "S2"]).to_numpy(), told, chance)
+    outcome = np.where(keys["symbol"].is_in(["S0", "S1", "S2"]).to_numpy(), told, chance)
     for name in PATTERNS:
         fired = rng.random(keys.height) < 0.7
-        keys = keys.with_columns(pl.Series(name, np.where(fired, came.astype(float), np.nan)))
+        keys = keys.with_columns(pl.Series(name, np.where(fired, outcome.astype(float), np.nan)))
     return windows_of(matrix, keys, np.concatenate(age), 4, {})
 
 
@@ -79,8 +79,8 @@ def test_test_rows_are_those_of_the_library_and_lie_a_gap_behind_what_is_known(r
 
 def test_a_symbol_with_few_rows_is_left_out(rows):
     listed = len(DAYS) - LATE
-    assert "S5" in {s.symbol for s in gapped_splits(rows.keys, replace(PLAN, least=listed))}
-    assert "S5" not in {s.symbol for s in gapped_splits(rows.keys, replace(PLAN, least=listed + 1))}
+    assert "S5" in {s.symbol for s in gapped_splits(rows.keys, replace(PLAN, min_rows=listed))}
+    assert "S5" not in {s.symbol for s in gapped_splits(rows.keys, replace(PLAN, min_rows=listed + 1))}
 
 
 @pytest.fixture(scope="module")
@@ -125,4 +125,4 @@ def test_a_task_without_calls_is_refused(rows):
         cross_validate(NETWORK, TASKS["forecast"], rows, SETTING, PLAN, ledger=FitLedger("2014-06-01"))
     study = STUDIES["direction"]
     with pytest.raises(StudySpecError, match=r"fit\.cross_validate scores outcomes"):
-        replace(study, fit=replace(study.fit, cross_validate=PLAN))
+        replace(study, training=replace(study.training, cross_validate=PLAN))

@@ -5,7 +5,7 @@ import pytest
 
 from trademl_pipeline.folds import WalkForward
 from trademl_pipeline.market.calendar import month_sessions, sessions
-from trademl_pipeline.training.dataset import decisions, settled_by, training_rows
+from trademl_pipeline.training.dataset import decisions, last_matured_session, training_rows
 
 SESSIONS = sessions(date(2015, 1, 2), date(2015, 6, 30))
 
@@ -66,7 +66,7 @@ def test_races_that_were_decided_early_do_not_train_before_the_slow_ones():
     quick = labels(horizon=1)
     rows = training_rows(panel(), quick, plan, fold, horizon=20)[0]
     assert (rows["label_end"] > rows["session"]).all()
-    assert rows["session"].max() == settled_by(fold.train_end, 20, plan.calendar)
+    assert rows["session"].max() == last_matured_session(fold.train_end, 20, plan.calendar)
     assert rows["label_end"].max() == fold.train_end
 
 

@@ -7,6 +7,7 @@ import torch
 
 from trademl_pipeline.models.losses import CrossEntropyLoss
 from trademl_pipeline.models.registry import build
+from trademl_pipeline.training.estimators import EstimatorSpec, TrainingContext, TrainingPreset
 from trademl_pipeline.training.interpret import (
     attention_by_window,
     attention_over_time,
@@ -15,13 +16,14 @@ from trademl_pipeline.training.interpret import (
     study_importance,
 )
 from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.members import Effort, MemberSpec, Setting
 from trademl_pipeline.training.networks.loop import fit_network
-from trademl_pipeline.training.networks.schedule import TrainConfig
-from trademl_pipeline.training.study import FitPlan, fit_study
+from trademl_pipeline.training.networks.schedule import NetworkTrainingConfig
+from trademl_pipeline.training.study import TrainingConfig, fit_study
 from trademl_pipeline_tests.training.planted import direction_problem
 
-CONFIG = TrainConfig(epochs=8, batch_size=128, learning_rate=5e-3, validation_sessions=15, embargo=2)
+CONFIG = NetworkTrainingConfig(
+    epochs=8, batch_size=128, learning_rate=5e-3, validation_sessions=15, embargo=2
+)
 
 
 @pytest.fixture(scope="module")
@@ -95,14 +97,17 @@ def test_integrated_gradients_add_up_and_point_at_the_planted_steps(trained):
 
 @pytest.mark.parametrize("first", ["network", "trees"])
 def test_a_study_tells_what_its_first_voter_uses(first):
-    members = {
-        "trees": MemberSpec(
-            "trees", "lightgbm", {"small": Effort()}, settings={"max_rounds": 30, "class_weights": "none"}
+    estimators = {
+        "trees": EstimatorSpec(
+            "trees",
+            "lightgbm",
+            {"small": TrainingPreset()},
+            settings={"max_rounds": 30, "class_weights": "none"},
         ),
-        "network": MemberSpec(
+        "network": EstimatorSpec(
             "network",
             "transformer",
-            {"small": Effort(epochs=6)},
+            {"small": TrainingPreset(epochs=6)},
             settings={"d_model": 16, "heads": 4, "layers": 1, "dropout": 0.0},
             training={"batch_size": 128, "learning_rate": 5e-3},
         ),
@@ -113,12 +118,12 @@ def test_a_study_tells_what_its_first_voter_uses(first):
         pl.col("label_end").cast(pl.Datetime("us", "UTC")).alias("knowledge_time"),
     )
     rows = replace(windows, keys=keys, targets={})
-    setting = Setting(tuple("abcde"), "small", validation_sessions=15, embargo=2, seed=0)
-    plan = FitPlan("direction", (members[first],))
-    fitted = fit_study(plan, rows, setting, ledger=FitLedger("2020-06-01"))
-    shares = study_importance(fitted, rows, setting)
+    context = TrainingContext(tuple("abcde"), "small", validation_sessions=15, embargo=2, seed=0)
+    plan = TrainingConfig("direction", (estimators[first],))
+    fitted = fit_study(plan, rows, context, ledger=FitLedger("2020-06-01"))
+    shares = study_importance(fitted, rows, context)
     assert sum(shares.values()) == pytest.approx(1)
     assert set(list(shares)[:2]) == {"a", "b"}
     assert shares["a"] + shares["b"] > 0.6
     assert list(shares.values()) == sorted(shares.values(), reverse=True)
-    assert study_importance(fitted, rows, setting) == shares
+    assert study_importance(fitted, rows, context) == shares

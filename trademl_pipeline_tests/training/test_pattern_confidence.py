@@ -12,7 +12,7 @@ CONTEXT = pl.DataFrame({"return_7": [0.03, -0.02]})
 
 def published(**chances: float) -> pl.DataFrame:
     values = dict.fromkeys(PATTERNS, 0.5) | {"momentum_persistence": 6 / 32} | chances
-    return TASKS["pattern"].publish(np.array([[values[name] for name in PATTERNS]] * 2), CONTEXT)
+    return TASKS["pattern"].to_predictions(np.array([[values[name] for name in PATTERNS]] * 2), CONTEXT)
 
 
 def test_knowing_no_more_than_a_coin_is_a_confidence_of_a_half():

@@ -14,10 +14,10 @@ from trademl_pipeline.evaluation.metrics import Bootstrap, MetricsError, correla
 
 def frame(rng, sessions=120, rows=10, skill=0.5):
     n = sessions * rows
-    came = (rng.random(n) < 0.3).astype(int)
+    outcome = (rng.random(n) < 0.3).astype(int)
     days = [date(2020, 1, 1) + timedelta(days=i // rows) for i in range(n)]
-    score = np.round(skill * came + rng.standard_normal(n), 1)
-    return pl.DataFrame({"session": days, "score": score, "target": came})
+    score = np.round(skill * outcome + rng.standard_normal(n), 1)
+    return pl.DataFrame({"session": days, "score": score, "target": outcome})
 
 
 def test_area_is_that_of_sklearn_ties_included():
@@ -51,12 +51,12 @@ def test_interval_of_the_area_is_as_wide_as_drawing_sessions_and_measuring_anew(
 def test_within_groups_the_frequency_of_a_group_counts_for_nothing():
     rng = np.random.default_rng(6)
     often = rng.random(4000) < 0.5
-    came = (rng.random(4000) < np.where(often, 0.8, 0.2)).astype(int)
+    outcome = (rng.random(4000) < np.where(often, 0.8, 0.2)).astype(int)
     days = [date(2020, 1, 1) + timedelta(days=i // 10) for i in range(4000)]
-    rows = pl.DataFrame({"session": days, "score": often * 1.0, "target": came, "group": often})
+    rows = pl.DataFrame({"session": days, "score": often * 1.0, "target": outcome, "group": often})
     assert roc_auc(rows, None).value == pytest.approx(0.8, abs=0.03)
     assert roc_auc(rows, None, within="group").value == 0.5
-    told = rows.with_columns(score=pl.Series(often + came + rng.standard_normal(4000)))
+    told = rows.with_columns(score=pl.Series(often + outcome + rng.standard_normal(4000)))
     apart = [
         (len(g), roc_auc_score(g["target"], g["score"]), g["target"].mean())
         for g in told.partition_by("group")

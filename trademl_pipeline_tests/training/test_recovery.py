@@ -15,7 +15,7 @@ from trademl_pipeline.models.losses import (
 from trademl_pipeline.models.registry import build
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.networks.loop import fit_network
-from trademl_pipeline.training.networks.schedule import Augmentation, TrainConfig
+from trademl_pipeline.training.networks.schedule import Augmentation, NetworkTrainingConfig
 from trademl_pipeline.training.trees.classes import LightGBMConfig, XGBoostConfig, fit_lightgbm, fit_xgboost
 from trademl_pipeline_tests.training.planted import (
     BREAKOUT_VALUES,
@@ -130,7 +130,7 @@ def split_by_time(windows, sessions):
     return windows.take(before), windows.take(~before), ~before
 
 
-CONFIG = TrainConfig(
+CONFIG = NetworkTrainingConfig(
     epochs=8, batch_size=128, learning_rate=5e-3, validation_sessions=20, embargo=2, patience=0, seed=2
 )
 
@@ -187,21 +187,21 @@ def test_forecasters_recover_the_planted_signal(name):
     fitted = fit_network(net, train, LOSSES[kind], CONFIG, ledger=FitLedger("2020-06-01"))
     out = fitted.predict(test)
     if kind == "lstm_backbone":
-        truth, score = test.targets["confidence"][:, 0], out["confidence"][:, 0]
-        got = ((score > 0) == (truth > 0.5)).mean()
-        best = ((oracle[held] > 0) == (truth > 0.5)).mean()
-        assert recovered(got, best, max(truth.mean(), 1 - truth.mean())) >= 0.9
+        y_true, score = test.targets["confidence"][:, 0], out["confidence"][:, 0]
+        got = ((score > 0) == (y_true > 0.5)).mean()
+        best = ((oracle[held] > 0) == (y_true > 0.5)).mean()
+        assert recovered(got, best, max(y_true.mean(), 1 - y_true.mean())) >= 0.9
     else:
         key = {"mamba_forecast": ("mean", "forward_return"), "hybrid": ("price", "price")}[kind]
         for horizon in range(out[key[0]].shape[1]):
-            truth = test.targets[key[1]][:, horizon]
-            got = rank_correlation(out[key[0]][:, horizon], truth)
-            assert recovered(got, rank_correlation(oracle[held], truth), 0.0) >= 0.9
+            y_true = test.targets[key[1]][:, horizon]
+            got = rank_correlation(out[key[0]][:, horizon], y_true)
+            assert recovered(got, rank_correlation(oracle[held], y_true), 0.0) >= 0.9
     if kind == "hybrid":
-        truth = test.targets["direction"]
-        got = (out["direction"].argmax(1) == truth).mean()
-        best = (np.digitize(oracle[held], [-0.8, 0.8]) == truth).mean()
-        assert recovered(got, best, np.bincount(truth.astype(int)).max() / len(truth)) >= 0.9
+        y_true = test.targets["direction"]
+        got = (out["direction"].argmax(1) == y_true).mean()
+        best = (np.digitize(oracle[held], [-0.8, 0.8]) == y_true).mean()
+        assert recovered(got, best, np.bincount(y_true.astype(int)).max() / len(y_true)) >= 0.9
 
 
 def breakout_figures(loss, probabilities, seed, **changes):
@@ -219,7 +219,7 @@ def breakout_figures(loss, probabilities, seed, **changes):
     shape = {"d_model": 16, "heads": 4, "dense": (16,), "layers": 1, "dropout": 0.1}
     settings = {"epochs": 4, "batch_size": 256, "learning_rate": 5e-3, "weight_decay": 1e-2, "patience": 0}
     settings |= {"validation_sessions": 40, "embargo": 2, "seed": seed}
-    config = TrainConfig(**(settings | changes))
+    config = NetworkTrainingConfig(**(settings | changes))
     net = build("mamba_attention", 6, seed=seed, **shape)
     fitted = fit_network(net, windows, loss, config, ledger=FitLedger("2020-06-01"), metric=figures)
     share = (test.targets["target"] == 4).mean()

@@ -9,13 +9,13 @@ from trademl_pipeline.models.registry import build
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.networks.loop import fit_network
-from trademl_pipeline.training.networks.schedule import TrainConfig
+from trademl_pipeline.training.networks.schedule import NetworkTrainingConfig
 from trademl_pipeline.training.saved import TREES, SavedModel, load_model, saved_network
 from trademl_pipeline.training.trees.classes import LightGBMConfig, fit_lightgbm
 from trademl_pipeline_tests.training.planted import direction_problem
 
 NAMES = tuple("abcde")
-CONFIG = TrainConfig(epochs=1, validation_sessions=15, embargo=2)
+CONFIG = NetworkTrainingConfig(epochs=1, validation_sessions=15, embargo=2)
 
 
 @pytest.fixture(scope="module")

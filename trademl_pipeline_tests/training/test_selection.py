@@ -52,7 +52,7 @@ def test_doubles_go_and_sixty_become_thirty_five_to_forty() -> None:
 
 
 def test_correlation_alone_keeps_one_of_each_pair() -> None:
-    plan = SelectionPlan(least=1, most=60, rounds=10)
+    plan = SelectionPlan(min_features=1, max_features=60, rounds=10)
     chosen = select_features(rows(), NAMES, "target", ledger=FitLedger("2020-01-01"), plan=plan)
     assert len(chosen.names) == 30
     assert {int(n[1:]) // 2 for n in chosen.names} == set(range(30))
@@ -63,7 +63,7 @@ def test_correlation_alone_keeps_one_of_each_pair() -> None:
 
 
 def test_the_least_important_go_when_nothing_correlates() -> None:
-    plan = SelectionPlan(max_correlation=1.0, least=5, most=10, rounds=10)
+    plan = SelectionPlan(max_correlation=1.0, min_features=5, max_features=10, rounds=10)
     chosen = select_features(rows(), NAMES, "score", ledger=FitLedger("2020-01-01"), plan=plan)
     assert len(chosen.names) == 10
     worst = min(chosen.importance[n] for n in chosen.names)
@@ -146,6 +146,6 @@ def test_wrong_input_is_refused() -> None:
     with pytest.raises(SelectionError, match="61 components of 60 features"):
         fit_projection(rows(50), NAMES, ledger=FitLedger("m"), components=61)
     with pytest.raises(SelectionError, match="need 1 <= least <= most"):
-        SelectionPlan(least=50, most=40)
+        SelectionPlan(min_features=50, max_features=40)
     with pytest.raises(SelectionError, match="max_correlation is 0"):
         SelectionPlan(max_correlation=0)

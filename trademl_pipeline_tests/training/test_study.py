@@ -1,4 +1,4 @@
-"""A study's fold: members, ensemble, selection, calibration, and the folder it is kept in."""
+"""A study's fold: estimators, ensemble, selection, calibration, and the folder it is kept in."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -8,30 +8,30 @@ import polars as pl
 import pytest
 
 from trademl_pipeline.tasks import TASKS
+from trademl_pipeline.training.estimators import EstimatorSpec, TrainingContext, TrainingPreset, subsampled
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.members import Effort, MemberSpec, Setting, drawn
 from trademl_pipeline.training.selection import SelectionPlan
-from trademl_pipeline.training.study import FitPlan, fit_study, load_study
+from trademl_pipeline.training.study import TrainingConfig, fit_study, load_study
 from trademl_pipeline.training.trials import TrialLedger
 from trademl_pipeline.training.tuning import Choice
 from trademl_pipeline_tests.training.planted import direction_problem, panel, windows_of
 
 FOLD = "2020-06-01"
 NAMES = ("a", "b", "c", "d")
-SETTING = Setting(NAMES, "small", validation_sessions=15, embargo=2, seed=3)
-TREES = MemberSpec(
+SETTING = TrainingContext(NAMES, "small", validation_sessions=15, embargo=2, seed=3)
+TREES = EstimatorSpec(
     "trees",
     "lightgbm",
-    {"small": Effort(trials=2)},
+    {"small": TrainingPreset(trials=2)},
     settings={"max_rounds": 30, "early_stopping": 5, "class_weights": "none"},
     lags=(0, 1, 2),
     space={"num_leaves": Choice((4, 8))},
 )
-NETWORK = MemberSpec(
+NETWORK = EstimatorSpec(
     "network",
     "transformer",
-    {"small": Effort(epochs=2, max_rows=600)},
+    {"small": TrainingPreset(epochs=2, max_rows=600)},
     settings={"d_model": 16, "heads": 2, "layers": 1, "dropout": 0.0},
     training={"batch_size": 64, "learning_rate": 5e-3},
 )
@@ -64,13 +64,15 @@ def fitted(plan, rows, trials, ledger=None):
 @pytest.fixture(scope="module")
 def weighted(rows, trials):
     ledger = FitLedger(FOLD)
-    plan = FitPlan("direction", (TREES, NETWORK, replace(NETWORK, name="beside", baseline=True)), "weighted")
+    plan = TrainingConfig(
+        "direction", (TREES, NETWORK, replace(NETWORK, name="beside", benchmark=True)), "weighted"
+    )
     return fitted(plan, rows, trials, ledger), ledger
 
 
 def test_a_weighted_ensemble_is_made_of_its_voters(weighted, rows):
     study, _ = weighted
-    values = study.member_values(rows.take(np.arange(20)))
+    values = study.estimator_values(rows.take(np.arange(20)))
     assert set(values) == {"trees", "network", "beside"}
     assert set(study.weights[""]) == {"trees", "network"}
     total = sum(study.weights[""].values())
@@ -87,7 +89,7 @@ def test_everything_that_was_fitted_is_on_record(weighted, rows):
 
 def test_the_search_is_counted(weighted, trials):
     study, _ = weighted
-    assert study.members["trees"].chosen["num_leaves"] in (4, 8)
+    assert study.estimators["trees"].chosen["num_leaves"] in (4, 8)
     assert trials.count("direction/trees") == 2
 
 
@@ -99,13 +101,15 @@ def test_a_saved_fold_predicts_the_same_and_a_fold_trained_again_is_the_same(
     some = rows.take(np.arange(30))
     loaded = load_study(tmp_path / "one")
     assert np.array_equal(
-        loaded.combine(loaded.member_values(some)), study.combine(study.member_values(some))
+        loaded.combine(loaded.estimator_values(some)), study.combine(study.estimator_values(some))
     )
-    assert {n: (m.lags, m.parameters, m.rows) for n, m in loaded.members.items()} == {
-        n: (m.lags, m.parameters, m.rows) for n, m in study.members.items()
+    assert {n: (m.lags, m.parameters, m.rows) for n, m in loaded.estimators.items()} == {
+        n: (m.lags, m.parameters, m.rows) for n, m in study.estimators.items()
     }
     again = fitted(
-        FitPlan("direction", (TREES, NETWORK, replace(NETWORK, name="beside", baseline=True)), "weighted"),
+        TrainingConfig(
+            "direction", (TREES, NETWORK, replace(NETWORK, name="beside", benchmark=True)), "weighted"
+        ),
         rows,
         TrialLedger(tmp_path / "trials.jsonl"),
     )
@@ -122,23 +126,25 @@ def test_a_file_that_was_changed_is_refused(weighted, tmp_path):
 
 def test_each_voter_is_calibrated_out_of_fold_before_they_are_combined(rows, trials, tmp_path):
     ledger = FitLedger(FOLD)
-    trees = replace(TREES, space={}, means=(3, 6))
+    trees = replace(TREES, space={}, rolling_mean_windows=(3, 6))
     last = replace(NETWORK, training={**NETWORK.training, "patience": 0, "keep": "last"})
-    plan = FitPlan("direction", (last, trees, replace(trees, name="beside", baseline=True)), "weighted")
+    plan = TrainingConfig(
+        "direction", (last, trees, replace(trees, name="beside", benchmark=True)), "weighted"
+    )
     study = fitted(replace(plan, calibrate=True), rows, trials, ledger)
     assert set(study.calibrators) == {"network", "trees"}
     some = rows.take(np.arange(0, len(rows), 5))
-    values = study.member_values(some)
+    values = study.estimator_values(some)
     mixed = sum(w * study.calibrators[m].apply(values[m]) for m, w in study.weights[""].items())
     np.testing.assert_allclose(study.combine(values), mixed / sum(study.weights[""].values()))
     # The network kept its last epoch, so it is not trained again to be judged; the trees are.
     fits = [r for r in ledger.records(FOLD) if r.kind == "stacking"]
     assert len(fits) == 2
-    assert study.members["network"].saw_no_validation
-    assert not study.members["trees"].saw_no_validation
+    assert study.estimators["network"].saw_no_validation
+    assert not study.estimators["trees"].saw_no_validation
     study.save(tmp_path / "study")
     loaded = load_study(tmp_path / "study")
-    np.testing.assert_array_equal(loaded.combine(loaded.member_values(some)), study.combine(values))
+    np.testing.assert_array_equal(loaded.combine(loaded.estimator_values(some)), study.combine(values))
     raw = fitted(plan, rows, trials)
     assert raw.calibrators == {}
 
@@ -146,72 +152,84 @@ def test_each_voter_is_calibrated_out_of_fold_before_they_are_combined(rows, tri
 def test_voters_may_count_alike(rows, trials):
     ledger = FitLedger(FOLD)
     trees = replace(TREES, space={})
-    voters = (trees, replace(trees, name="other", lags=(0,)), replace(trees, name="beside", baseline=True))
-    study = fitted(FitPlan("direction", voters, "mean"), rows, trials, ledger)
-    values = study.member_values(rows.take(np.arange(10)))
+    base_learners = (
+        trees,
+        replace(trees, name="other", lags=(0,)),
+        replace(trees, name="beside", benchmark=True),
+    )
+    study = fitted(TrainingConfig("direction", base_learners, "mean"), rows, trials, ledger)
+    values = study.estimator_values(rows.take(np.arange(10)))
     np.testing.assert_allclose(study.combine(values), (values["trees"] + values["other"]) / 2)
     assert not [r for r in ledger.records(FOLD) if r.kind == "stacking"]
-    network = replace(NETWORK, efforts={"small": Effort(epochs=1, max_rows=300)})
-    study = fitted(FitPlan("direction", (network, *voters), "mean", calibrate=True), rows, trials, ledger)
+    network = replace(NETWORK, presets={"small": TrainingPreset(epochs=1, max_rows=300)})
+    study = fitted(
+        TrainingConfig("direction", (network, *base_learners), "mean", calibrate=True), rows, trials, ledger
+    )
     assert set(study.calibrators) == {"network"}
     assert not [r for r in ledger.records(FOLD) if r.kind == "stacking"]
 
 
 def test_trees_alone_cannot_be_calibrated_on_rows_that_they_learned_from(rows, trials):
     with pytest.raises(FitError, match="no network is among them"):
-        fitted(FitPlan("direction", (replace(TREES, space={}),), calibrate=True), rows, trials)
+        fitted(TrainingConfig("direction", (replace(TREES, space={}),), calibrate=True), rows, trials)
 
 
 def test_a_second_level_is_fitted_on_what_no_member_saw(rows, trials):
     plain = replace(TREES, space={})
     study = fitted(
-        FitPlan("direction", (plain, replace(plain, name="more", lags=(0,))), "stacked"), rows, trials
+        TrainingConfig("direction", (plain, replace(plain, name="more", lags=(0,))), "stacked"), rows, trials
     )
     assert study.stacked is not None
-    p = study.combine(study.member_values(rows.take(np.arange(10))))
+    p = study.combine(study.estimator_values(rows.take(np.arange(10))))
     assert np.allclose(p.sum(1), 1.0)
 
 
 def test_selected_features_are_the_ones_that_are_read(rows, trials):
-    plan = FitPlan("direction", (replace(TREES, space={}),), select=SelectionPlan(least=2, most=2, rounds=10))
+    plan = TrainingConfig(
+        "direction",
+        (replace(TREES, space={}),),
+        select=SelectionPlan(min_features=2, max_features=2, rounds=10),
+    )
     study = fitted(plan, rows, trials)
     assert set(study.names) == {"a", "b"}
     assert set(study.dropped) == {"c", "d"}
     narrow = replace(rows, matrix=rows.matrix[:, :2]).take(np.arange(5))
-    assert study.combine(study.member_values(narrow)).shape == (5, 3)
+    assert study.combine(study.estimator_values(narrow)).shape == (5, 3)
 
 
 def test_shuffled_targets_teach_nothing(rows, trials):
     rng = np.random.default_rng(5)
     shuffled = rows.keys.with_columns(pl.col("target").shuffle(seed=int(rng.integers(1000))).over("session"))
-    study = fitted(FitPlan("direction", (replace(TREES, space={}),)), replace(rows, keys=shuffled), trials)
+    study = fitted(
+        TrainingConfig("direction", (replace(TREES, space={}),)), replace(rows, keys=shuffled), trials
+    )
     test = direction_rows(seed=1)
     y = test.keys["target"].to_numpy()
-    accuracy = (study.combine(study.member_values(test)).argmax(1) == y).mean()
+    accuracy = (study.combine(study.estimator_values(test)).argmax(1) == y).mean()
     baseline = np.bincount(y).max() / len(y)
     assert accuracy < baseline + 2 * np.sqrt(0.25 / len(y)) + 0.02
-    real = fitted(FitPlan("direction", (replace(TREES, space={}),)), rows, trials)
-    assert (real.combine(real.member_values(test)).argmax(1) == y).mean() > baseline + 0.15
+    real = fitted(TrainingConfig("direction", (replace(TREES, space={}),)), rows, trials)
+    assert (real.combine(real.estimator_values(test)).argmax(1) == y).mean() > baseline + 0.15
 
 
 def test_heads_of_a_symbols_own_serve_that_symbol_alone(rows, trials, tmp_path):
-    twice = replace(NETWORK, efforts={"small": Effort(epochs=1, max_rows=300)})
+    twice = replace(NETWORK, presets={"small": TrainingPreset(epochs=1, max_rows=300)})
     many = replace(rows, keys=rows.keys.with_columns(pl.col("symbol").replace("S001", "S000")))
-    plan = FitPlan("direction", (twice,), fine_tune=("S002", "nobody"))
+    plan = TrainingConfig("direction", (twice,), fine_tune=("S002", "nobody"))
     study = fitted(plan, rows, trials)
-    assert study.tuned == {}
+    assert study.fine_tuned == {}
     plan = replace(plan, fine_tune=("S000",))
     own = many.keys.filter(pl.col("symbol") == "S000").height
     assert own >= 100
     study = fitted(plan, many, trials)
-    assert set(study.tuned) == {"S000"}
+    assert set(study.fine_tuned) == {"S000"}
     some = many.take(np.arange(0, len(many), 7))
-    values = study.member_values(some)["network"]
-    shared = replace(study, tuned={}).member_values(some)["network"]
+    values = study.estimator_values(some)["network"]
+    shared = replace(study, fine_tuned={}).estimator_values(some)["network"]
     tuned = (some.keys["symbol"] == "S000").to_numpy()
     assert np.array_equal(values[~tuned], shared[~tuned])
     study.save(tmp_path / "study")
-    assert np.array_equal(load_study(tmp_path / "study").member_values(some)["network"], values)
+    assert np.array_equal(load_study(tmp_path / "study").estimator_values(some)["network"], values)
 
 
 def forecast_rows():
@@ -230,16 +248,16 @@ def forecast_rows():
 
 def test_members_of_a_forecast_are_weighted_horizon_by_horizon(trials):
     rows, signal = forecast_rows()
-    mamba = MemberSpec(
+    mamba = EstimatorSpec(
         "mamba_forecast",
         "mamba_forecast",
-        {"small": Effort(epochs=1, max_rows=300)},
+        {"small": TrainingPreset(epochs=1, max_rows=300)},
         settings={"d_model": 8, "d_state": 4, "d_conv": 2, "expand": 1, "layers": 1},
     )
-    linear = MemberSpec("linear", "linear", {"small": Effort()})
-    study = fitted(FitPlan("forecast", (mamba, linear), "horizon"), rows, trials)
+    linear = EstimatorSpec("linear", "linear", {"small": TrainingPreset()})
+    study = fitted(TrainingConfig("forecast", (mamba, linear), "horizon"), rows, trials)
     assert set(study.weights) == set(TASKS["forecast"].columns)
-    values = study.combine(study.member_values(rows))
+    values = study.combine(study.estimator_values(rows))
     assert np.corrcoef(values[:, 0], signal)[0, 1] > 0.9
     assert (values[:, [1, 3]] > 0).all()
 
@@ -249,21 +267,28 @@ def test_trees_of_values_vote_and_are_kept(trials, tmp_path):
     settings = {"max_rounds": 40, "early_stopping": 0, "min_leaf": 20}
     kinds = ("lightgbm", "xgboost")
     trees = [
-        MemberSpec(kind, kind, {"small": Effort(max_rows=900)}, settings=chosen, lags=(0, 1), means=(3,))
+        EstimatorSpec(
+            kind,
+            kind,
+            {"small": TrainingPreset(max_rows=900)},
+            settings=chosen,
+            lags=(0, 1),
+            rolling_mean_windows=(3,),
+        )
         for kind, chosen in zip(kinds, (settings, {"max_rounds": 40, "early_stopping": 0}), strict=True)
     ]
     ledger = FitLedger(FOLD)
-    study = fitted(FitPlan("forecast", tuple(trees), "weighted"), rows, trials, ledger)
+    study = fitted(TrainingConfig("forecast", tuple(trees), "weighted"), rows, trials, ledger)
     assert {r.kind for r in ledger.records()} == {"model", "stacking", "ensemble_weights"}
-    values = study.member_values(rows)
+    values = study.estimator_values(rows)
     for kind in kinds:
         assert np.corrcoef(values[kind][:, 0], signal)[0, 1] > 0.8
-        assert max(study.members[kind].importance, key=study.members[kind].importance.get) == "a"
-        assert study.members[kind].parameters > 0
-        assert study.members[kind].rows == 900
+        assert max(study.estimators[kind].importance, key=study.estimators[kind].importance.get) == "a"
+        assert study.estimators[kind].parameters > 0
+        assert study.estimators[kind].rows == 900
     study.save(tmp_path / "fold")
     assert np.array_equal(load_study(tmp_path / "fold").combine(values), study.combine(values))
-    again = load_study(tmp_path / "fold").member_values(rows)
+    again = load_study(tmp_path / "fold").estimator_values(rows)
     assert all(np.array_equal(again[kind], values[kind]) for kind in kinds)
 
 
@@ -288,19 +313,19 @@ def hybrid_rows():
 def test_weights_of_their_own_leave_classes_that_sum_to_one(trials):
     rows, signal = hybrid_rows()
     trees = [
-        MemberSpec(
+        EstimatorSpec(
             name,
             "lightgbm",
-            {"small": Effort()},
+            {"small": TrainingPreset()},
             settings={"max_rounds": n, "early_stopping": 0, "min_leaf": 20},
         )
         for name, n in (("few", 5), ("many", 40))
     ]
-    study = fitted(FitPlan("hybrid", tuple(trees), "weighted"), rows, trials)
+    study = fitted(TrainingConfig("hybrid", tuple(trees), "weighted"), rows, trials)
     columns = list(TASKS["hybrid"].columns)
     own = [columns.index(c) for c in ("p_sell", "p_hold", "p_buy")]
     assert len({study.weights[c]["few"] for c in ("p_sell", "p_hold", "p_buy")}) > 1
-    values = study.combine(study.member_values(rows))
+    values = study.combine(study.estimator_values(rows))
     assert np.allclose(values[:, own].sum(axis=1), 1)
     for column, sign in (("return_1", 1), ("p_buy", 1), ("p_sell", -1), ("position", 1), ("risk", 1)):
         assert sign * np.corrcoef(values[:, columns.index(column)], signal)[0, 1] > 0.7
@@ -312,12 +337,15 @@ def test_weights_of_their_own_leave_classes_that_sum_to_one(trials):
     ("plan", "named"),
     [
         (
-            FitPlan("hybrid", (MemberSpec("linear", "linear", {"small": Effort()}),)),
-            "has chances beside them",
+            TrainingConfig("hybrid", (EstimatorSpec("linear", "linear", {"small": TrainingPreset()}),)),
+            "has probabilities beside them",
         ),
-        (FitPlan("forecast", (TREES,)), "searches hyper-parameters"),
-        (FitPlan("direction", (replace(TREES, baseline=True),)), "baselines"),
-        (FitPlan("direction", (replace(TREES, efforts={"base": Effort()}),)), "no size 'small'"),
+        (TrainingConfig("forecast", (TREES,)), "searches hyper-parameters"),
+        (TrainingConfig("direction", (replace(TREES, benchmark=True),)), "benchmarks"),
+        (
+            TrainingConfig("direction", (replace(TREES, presets={"base": TrainingPreset()}),)),
+            "no preset 'small'",
+        ),
     ],
 )
 def test_a_plan_that_cannot_work_says_why(plan, named, rows, trials):
@@ -327,13 +355,13 @@ def test_a_plan_that_cannot_work_says_why(plan, named, rows, trials):
 
 
 def test_a_linear_member_votes_on_classes(rows, trials):
-    plan = FitPlan(
+    plan = TrainingConfig(
         "direction",
-        (replace(TREES, space={}), MemberSpec("linear", "linear", {"small": Effort()})),
+        (replace(TREES, space={}), EstimatorSpec("linear", "linear", {"small": TrainingPreset()})),
         "weighted",
     )
     study = fitted(plan, rows, trials)
-    values = study.member_values(rows)["linear"]
+    values = study.estimator_values(rows)["linear"]
     assert np.allclose(values.sum(axis=1), 1)
     right = (values.argmax(axis=1) == rows.keys["target"].to_numpy()).mean()
     assert right > 0.45
@@ -341,7 +369,7 @@ def test_a_linear_member_votes_on_classes(rows, trials):
 
 
 def test_rows_are_drawn_without_repetition_and_in_order(rows):
-    some = drawn(rows, 100, seed=1)
+    some = subsampled(rows, 100, seed=1)
     assert len(some) == 100
     assert (np.diff(some.row) > 0).all()
-    assert drawn(rows, None, seed=1) is rows
+    assert subsampled(rows, None, seed=1) is rows

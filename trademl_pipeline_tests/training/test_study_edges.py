@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from trademl_pipeline.training.estimators import EstimatorSpec, TrainingPreset
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.members import Effort, MemberSpec
 from trademl_pipeline.training.selection import SelectionPlan
-from trademl_pipeline.training.study import FitPlan, fit_study
+from trademl_pipeline.training.study import TrainingConfig, fit_study
 from trademl_pipeline.training.trials import TrialLedger
 from trademl_pipeline_tests.training.test_study import (
     FOLD,
@@ -23,14 +23,16 @@ from trademl_pipeline_tests.training.test_study import (
 
 PLAIN = replace(TREES, space={})
 PLANS = {
-    "trees": FitPlan("direction", (PLAIN,)),
-    "network": FitPlan("direction", (NETWORK,)),
-    "weighted": FitPlan("direction", (PLAIN, NETWORK), "weighted"),
-    "stacked": FitPlan("direction", (PLAIN, NETWORK), "stacked"),
-    "calibrated": FitPlan("direction", (NETWORK,), calibrate=True),
-    "selected": FitPlan("direction", (NETWORK,), select=SelectionPlan(least=2, most=3, rounds=10)),
-    "searched": FitPlan("direction", (TREES,)),
-    "linear": FitPlan("forecast", (MemberSpec("linear", "linear", {"small": Effort()}),)),
+    "trees": TrainingConfig("direction", (PLAIN,)),
+    "network": TrainingConfig("direction", (NETWORK,)),
+    "weighted": TrainingConfig("direction", (PLAIN, NETWORK), "weighted"),
+    "stacked": TrainingConfig("direction", (PLAIN, NETWORK), "stacked"),
+    "calibrated": TrainingConfig("direction", (NETWORK,), calibrate=True),
+    "selected": TrainingConfig(
+        "direction", (NETWORK,), select=SelectionPlan(min_features=2, max_features=3, rounds=10)
+    ),
+    "searched": TrainingConfig("direction", (TREES,)),
+    "linear": TrainingConfig("forecast", (EstimatorSpec("linear", "linear", {"small": TrainingPreset()}),)),
 }
 
 
@@ -102,9 +104,9 @@ def test_fewer_rows_than_a_batch_train_a_network_and_are_too_few_for_trees(tmp_p
     rows = direction_rows()
     few = rows.take((rows.keys["symbol"] == "S000").to_numpy())
     config = replace(NETWORK, training={**NETWORK.training, "batch_size": 4096})
-    plan = FitPlan("direction", (config,))
+    plan = TrainingConfig("direction", (config,))
     study = fit_study(plan, few, SETTING, ledger=FitLedger(FOLD))
-    assert np.isfinite(study.combine(study.member_values(few))).all()
+    assert np.isfinite(study.combine(study.estimator_values(few))).all()
     with pytest.raises(FitError, match="90 training rows, fewer than min_rows=200"):
         fitted("trees", few, tmp_path)
     with pytest.raises(FitError, match="12 training sessions leave nothing before 15 validation sessions"):

@@ -4,7 +4,7 @@ from functools import partial
 
 import dagster as dg
 
-from trademl_pipeline.defs.partitions import ONE_RUN_APART
+from trademl_pipeline.defs.partitions import SINGLE_RUN_OF_DERIVED
 from trademl_pipeline.defs.stage import stage_assets
 from trademl_pipeline.defs.workspace import definitions_of
 from trademl_pipeline.labels import TARGETS
@@ -16,5 +16,5 @@ def definitions() -> dg.Definitions:
     return definitions_of(
         part
         for target in TARGETS.values()
-        for part in stage_assets(partial(label_stage, target), ONE_RUN_APART)
+        for part in stage_assets(partial(label_stage, target), SINGLE_RUN_OF_DERIVED)
     )

@@ -7,7 +7,7 @@ import dagster as dg
 from trademl_pipeline.defs.calendars import data_calendar
 from trademl_pipeline.defs.gate import check_result, checked_months, each_month, failing, run_info
 from trademl_pipeline.defs.metadata import OWNERS, TABLE_KINDS, table_metadata
-from trademl_pipeline.defs.partitions import MONTHS, ONE_RUN_BESIDE
+from trademl_pipeline.defs.partitions import MONTHS, SINGLE_RUN_OF_REFERENCES
 from trademl_pipeline.defs.quality import QualityResource
 from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.defs.stage import deps_of
@@ -20,7 +20,7 @@ from trademl_pipeline.tables.descriptions import QUALITY
 @dg.asset(
     description=step.__doc__,
     partitions_def=MONTHS,
-    backfill_policy=ONE_RUN_BESIDE,
+    backfill_policy=SINGLE_RUN_OF_REFERENCES,
     deps=deps_of(step.READS),
     group_name="market",
     kinds=TABLE_KINDS,

@@ -5,7 +5,7 @@ import dagster as dg
 from trademl_pipeline.defs.bars import BarsResource
 from trademl_pipeline.defs.gate import each_month, failing, gate_checks, run_info
 from trademl_pipeline.defs.metadata import OWNERS, TABLE_KINDS, table_metadata
-from trademl_pipeline.defs.partitions import MONTHS, ONE_RUN
+from trademl_pipeline.defs.partitions import MONTHS, SINGLE_RUN
 from trademl_pipeline.defs.resources import DataSetResource, LakeResource
 from trademl_pipeline.defs.workspace import definitions_of, workspace_of
 from trademl_pipeline.market.errors import MarketError
@@ -26,7 +26,7 @@ def bars_assets(timeframe: str) -> list[dg.AssetsDefinition | dg.AssetChecksDefi
         name=name,
         description=step.__doc__,
         partitions_def=MONTHS,
-        backfill_policy=ONE_RUN,
+        backfill_policy=SINGLE_RUN,
         group_name="market",
         kinds=TABLE_KINDS,
         owners=OWNERS,

@@ -15,7 +15,7 @@ from trademl_pipeline.tables.descriptions import CROSS_VALIDATION
 
 def cross_validation_assets(study: StudySpec) -> list[dg.AssetsDefinition]:
     """Return the asset of a study that is cross-validated by symbol; none of another."""
-    if study.fit.cross_validate is None:
+    if study.training.cross_validate is None:
         return []
     schema = study.cross_validation
 

@@ -26,8 +26,8 @@ GPU_TAGS = {
 class TrainSettings(dg.Config):
     """Overrides of one run; left empty, the settings of the data set and of the study hold."""
 
-    size: str = Field(default="", description="size of the study's members, e.g. small or base")
-    epochs: int = Field(default=0, description="epochs of every network; 0: as the size says")
+    size: str = Field(default="", description="preset of the study's estimators, e.g. small or base")
+    epochs: int = Field(default=0, description="epochs of every network; 0: as the preset says")
     symbols: str = Field(
         default="",
         description="comma-separated symbols to train on, or a number: so many, drawn by a hash of the name; "
@@ -54,7 +54,8 @@ def model_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetChecksD
 
     @dg.asset(
         name=schema.name,
-        description=f"{study.title}: {', '.join(m.name for m in study.fit.members)}, trained for one month on what "
+        description=f"{study.title}: {', '.join(m.name for m in study.training.estimators)}, trained for one month on "
+        f"what "
         f"was known before it.\n\nTraining labels end {study.folds.embargo} sessions before the month's first decision "
         f"(at least {study.folds.min_train} sessions of them); everything fitted goes through the fit ledger.",
         partitions_def=MONTHS,

@@ -5,16 +5,16 @@ The property tested: **the value at (symbol, session) is a function of what was 
 - truncation: everything later than a cut-off is deleted, rows and keys, in all sources. What was computed for
   the cut-off and before must come out the same. Finds whatever the published values did take from the future,
   key-derived knowledge (how long a symbol will trade, who survives) included.
-- perturbation: later values are replaced by made-up ones, keys stay. Finds peeks that the real future did not
+- perturbation: later values are replaced by synthetic ones, keys stay. Finds peeks that the real future did not
   happen to trigger, such as a filter on crashes.
-- adjustment: all history is restated for a made-up later split. Features that move know price levels, and
+- adjustment: all history is restated for a synthetic later split. Features that move know price levels, and
   today's price level of an adjusted history knows every later split.
 - incremental: each month is computed alone from its declared warm-up. Finds undeclared look-back and state
   that is carried from one call to the next.
 
 What it deliberately does not catch: knowledge that is already in a value of the bars at its own session (a
 column of later restated prices, a constant fitted on the whole sample before the extractor was built), files
-and databases that the extractor opens itself, and an unrealized peek that no made-up future triggers.
+and databases that the extractor opens itself, and an unrealized peek that no synthetic future triggers.
 """
 
 from bisect import bisect_right
@@ -28,7 +28,7 @@ import polars as pl
 from trademl_pipeline.leakage.errors import AuditInputError
 from trademl_pipeline.leakage.feature_audit.compare import Tolerance
 from trademl_pipeline.leakage.feature_audit.extractor import Extractor
-from trademl_pipeline.leakage.feature_audit.input_sensitivity import alive_or_why_not
+from trademl_pipeline.leakage.feature_audit.input_sensitivity import input_sensitivity_or_reason
 from trademl_pipeline.leakage.feature_audit.probes import FeatureAudit, Progress
 from trademl_pipeline.leakage.feature_audit.views import Panel, session_window
 from trademl_pipeline.leakage.report import AuditReport
@@ -66,7 +66,7 @@ def audit_features(
             and `volume` are restated by the adjustment probe; `knowledge_time` and `event_time` (UTC) are
             respected: a bar known later than usual is not there until then. Further columns travel along.
         sources: further frames by name. A row is visible once its `session` (or `date`, `event_time`, …) is
-            reached and its `knowledge_time`, if any, has passed. In frames of spells (`start_date`,
+            reached and its `knowledge_time`, if any, has passed. In frames of membership intervals (`start_date`,
             `end_date`) an end that lies ahead is unknown. Frames without any time cannot be cut and are named
             in the coverage.
         probes: any of "truncation", "perturbation", "adjustment", "incremental".
@@ -98,7 +98,7 @@ def audit_features(
         ExtractorOutputError: it returned no frame, no rows, foreign or duplicate rows, or columns of other
             types.
         NonDeterministicExtractorError: two calls on the same bars differ.
-        OutsideDataError: the output does not come from the bars and sources, see `liveness`.
+        OutsideDataError: the output does not come from the bars and sources, see `input sensitivity`.
     """
     probes = _checked_probes(probes, warmup)
     panel = Panel(check_bars(bars), sources)
@@ -108,11 +108,11 @@ def audit_features(
     try:
         base, same = extractor.base(panel, rtol, atol, published)
         tolerance = Tolerance.of(base, rtol, atol)
-        alive = alive_or_why_not(extractor, panel, base, window, tolerance, seed)
+        input_sensitivity = input_sensitivity_or_reason(extractor, panel, base, window, tolerance, seed)
         audit = FeatureAudit(
             panel, extractor, base, window, chosen, exhaustive, warmup, rtol, atol, seed, progress
         )
-        audit.alive = alive
+        audit.input_sensitivity = input_sensitivity
         audit.take_turns = sessions is None
         run = {
             "truncation": audit.truncation,

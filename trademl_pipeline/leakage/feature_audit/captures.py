@@ -55,63 +55,63 @@ class Captures:
 
 def captures(fn: Any) -> Captures:
     """Find what a callable holds besides its arguments."""
-    found = Captures()
-    _walk(fn, getattr(fn, "__name__", type(fn).__name__), found, set(), DEPTH)
-    return found
+    captured = Captures()
+    _walk(fn, getattr(fn, "__name__", type(fn).__name__), captured, set(), DEPTH)
+    return captured
 
 
-def _walk(obj: Any, label: str, found: Captures, seen: set[int], depth: int) -> None:
+def _walk(obj: Any, label: str, captured: Captures, seen: set[int], depth: int) -> None:
     if id(obj) in seen or depth < 0:
         return
     seen.add(id(obj))
     if isinstance(obj, functools.partial):
         bound = cast(functools.partial[Any], obj)
-        _walk(bound.func, label, found, seen, depth)
-        _partial(bound, label, found, seen, depth)
+        _walk(bound.func, label, captured, seen, depth)
+        _partial(bound, label, captured, seen, depth)
     elif isinstance(obj, types.MethodType):
-        _walk(obj.__func__, label, found, seen, depth)
-        _walk(obj.__self__, type(obj.__self__).__name__, found, seen, depth)
+        _walk(obj.__func__, label, captured, seen, depth)
+        _walk(obj.__self__, type(obj.__self__).__name__, captured, seen, depth)
     elif isinstance(obj, types.FunctionType):
         if not _is_library(obj):
             for binding in _function(obj):
-                _bind(binding, found, seen, depth)
+                _bind(binding, captured, seen, depth)
     elif hasattr(obj, "cache_clear") and hasattr(obj, "__wrapped__"):
-        found.caches[label] = obj
-        _walk(obj.__wrapped__, label, found, seen, depth)
+        captured.caches[label] = obj
+        _walk(obj.__wrapped__, label, captured, seen, depth)
     elif isinstance(obj, dict):
-        found.contents[label] = obj
+        captured.contents[label] = obj
         for key in cast(dict[Any, Any], obj):
-            _bind(_item(obj, key, f"{label}[{key!r}]"), found, seen, depth - 1)
+            _bind(_item(obj, key, f"{label}[{key!r}]"), captured, seen, depth - 1)
     elif isinstance(obj, list):
-        found.contents[label] = obj
+        captured.contents[label] = obj
         for key in range(min(len(cast(list[Any], obj)), 1000)):
-            _bind(_item(obj, key, f"{label}[{key}]"), found, seen, depth - 1)
+            _bind(_item(obj, key, f"{label}[{key}]"), captured, seen, depth - 1)
     elif isinstance(obj, _PLAIN):
-        found.contents[label] = obj
+        captured.contents[label] = obj
     elif isinstance(obj, pl.Expr):
         # A plan, not data: nothing in it can change, and every name would be walked for nothing.
         return
     elif _is_instance(obj):
         if not _is_constant(obj):
-            found.contents[label] = obj
+            captured.contents[label] = obj
         attributes = cast(dict[str, Any], vars(obj))
         for key in list(attributes):
-            _bind(_item(attributes, key, f"{label}.{key}"), found, seen, depth - 1)
+            _bind(_item(attributes, key, f"{label}.{key}"), captured, seen, depth - 1)
         kind = cast(type[Any], type(obj))
         if isinstance(vars(kind).get("__call__"), types.FunctionType):
-            _walk(vars(kind)["__call__"], label, found, seen, depth)
+            _walk(vars(kind)["__call__"], label, captured, seen, depth)
 
 
-def _bind(binding: Binding, found: Captures, seen: set[int], depth: int) -> None:
+def _bind(binding: Binding, captured: Captures, seen: set[int], depth: int) -> None:
     value = binding.get()
     if isinstance(value, types.ModuleType | type):
         return
     if isinstance(value, pl.DataFrame):
-        found.frames.append(binding)
+        captured.frames.append(binding)
         return
     if not callable(value) or _is_instance(value):
-        found.bindings.append(binding)
-    _walk(value, binding.label, found, seen, depth - 1)
+        captured.bindings.append(binding)
+    _walk(value, binding.label, captured, seen, depth - 1)
 
 
 def _function(fn: types.FunctionType) -> Iterator[Binding]:
@@ -135,9 +135,9 @@ def _function(fn: types.FunctionType) -> Iterator[Binding]:
         yield _item(fn.__kwdefaults__ or {}, name, name)
 
 
-def _partial(obj: functools.partial[Any], label: str, found: Captures, seen: set[int], depth: int) -> None:
+def _partial(obj: functools.partial[Any], label: str, captured: Captures, seen: set[int], depth: int) -> None:
     for name in obj.keywords:
-        _bind(_item(obj.keywords, name, name), found, seen, depth)
+        _bind(_item(obj.keywords, name, name), captured, seen, depth)
     for number, _ in enumerate(obj.args):
 
         def put(value: Any, number: int = number) -> None:
@@ -145,7 +145,7 @@ def _partial(obj: functools.partial[Any], label: str, found: Captures, seen: set
             state = (obj.func, _with(obj.args, number, value), obj.keywords, vars(obj) or None)
             getattr(obj, "__setstate__")(state)  # noqa: B009
 
-        _bind(Binding(f"{label} argument {number}", lambda n=number: obj.args[n], put), found, seen, depth)
+        _bind(Binding(f"{label} argument {number}", lambda n=number: obj.args[n], put), captured, seen, depth)
 
 
 def _item(holder: Any, key: Any, label: str) -> Binding:
@@ -189,13 +189,13 @@ def _is_constant(obj: Any) -> bool:
 class State:
     """The state that an extractor keeps, as it was before its first call."""
 
-    def __init__(self, held: Captures) -> None:
-        self._held = held
-        self._bound = [(b, b.get()) for b in held.bindings]
+    def __init__(self, captured: Captures) -> None:
+        self._captured = captured
+        self._bound = [(b, b.get()) for b in captured.bindings]
         self._inside = {
-            label: frozen for label, obj in held.contents.items() if (frozen := _frozen(obj)) is not None
+            label: frozen for label, obj in captured.contents.items() if (frozen := _frozen(obj)) is not None
         }
-        self._sizes = {label: fn.cache_info().currsize for label, fn in held.caches.items()}
+        self._sizes = {label: fn.cache_info().currsize for label, fn in captured.caches.items()}
         self.changed: list[str] = []
 
     def watch(self) -> list[str]:
@@ -204,16 +204,16 @@ class State:
             if binding.get() is not value and binding.label not in self.changed:
                 self.changed.append(binding.label)
         for label, before in self._inside.items():
-            if label not in self.changed and not before.same(_frozen(self._held.contents[label])):
+            if label not in self.changed and not before.same(_frozen(self._captured.contents[label])):
                 self.changed.append(label)
-        for label, fn in self._held.caches.items():
+        for label, fn in self._captured.caches.items():
             if label not in self.changed and fn.cache_info().currsize != self._sizes[label]:
                 self.changed.append(label)
         return self.changed
 
     def ignore(self) -> None:
         """Leave what changed as it is, for good: it makes no difference to any result."""
-        self._held = Captures()
+        self._captured = Captures()
         self._bound, self._inside, self._sizes, self.changed = [], {}, {}, []
 
     def restore(self) -> None:
@@ -225,9 +225,9 @@ class State:
                 binding.put(value)
         for label in self.changed:
             if label in self._inside:
-                _refill(self._held.contents[label], self._inside[label])
-            if label in self._held.caches:
-                self._held.caches[label].cache_clear()
+                _refill(self._captured.contents[label], self._inside[label])
+            if label in self._captured.caches:
+                self._captured.caches[label].cache_clear()
 
 
 @dataclass(frozen=True)
@@ -251,20 +251,20 @@ def _contents(obj: Any) -> Any:
 def _frozen(obj: Any) -> _Frozen | None:
     """None where the contents cannot be kept (locks, handles, too large)."""
     contents = _contents(obj)
-    kept: dict[Any, Any] = {}
+    references: dict[Any, Any] = {}
     if isinstance(contents, dict):
         items = cast(dict[Any, Any], contents)
-        kept = {
+        references = {
             k: v
             for k, v in items.items()
             if isinstance(v, pl.DataFrame | types.ModuleType) or _is_constant(v)
         }
-        contents = {k: v for k, v in items.items() if k not in kept}
+        contents = {k: v for k, v in items.items() if k not in references}
     try:
         data = pickle.dumps(contents)
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError, ValueError, NotImplementedError):
         return None
-    return _Frozen(data, kept) if len(data) <= MAX_STATE_BYTES else None
+    return _Frozen(data, references) if len(data) <= MAX_STATE_BYTES else None
 
 
 def _refill(obj: Any, before: _Frozen) -> None:

@@ -62,17 +62,19 @@ def load_extractor(target: str) -> Callable[..., Any]:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise AuditInputError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
-    found: Any = module
+    extractor: Any = module
     for part in name.split("."):
-        if not hasattr(found, part):
+        if not hasattr(extractor, part):
             functions = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
             raise AuditInputError(
                 f"{file} has no {name!r}; it has {', '.join(sorted(functions)) or 'no function'}"
             )
-        found = getattr(found, part)
-    if not callable(found):
-        raise AuditInputError(f"{name!r} in {file} is {type(found).__name__}; give a function of the bars")
-    return found
+        extractor = getattr(extractor, part)
+    if not callable(extractor):
+        raise AuditInputError(
+            f"{name!r} in {file} is {type(extractor).__name__}; give a function of the bars"
+        )
+    return extractor
 
 
 def read_frame(path: Path, columns: Mapping[str, str] | None = None) -> pl.DataFrame:
@@ -98,10 +100,12 @@ def taking_pandas(extract: Callable[..., Any]) -> Callable[..., pl.DataFrame]:
     """A function of pandas frames as one of Polars frames."""
 
     def converted(bars: pl.DataFrame, **sources: pl.DataFrame) -> pl.DataFrame:
-        made: Any = extract(bars.to_pandas(), **{name: frame.to_pandas() for name, frame in sources.items()})
-        if isinstance(made, pl.DataFrame):
-            return made
-        frame = cast(pl.DataFrame, pl.from_pandas(made))
+        output: Any = extract(
+            bars.to_pandas(), **{name: frame.to_pandas() for name, frame in sources.items()}
+        )
+        if isinstance(output, pl.DataFrame):
+            return output
+        frame = cast(pl.DataFrame, pl.from_pandas(output))
         return frame.with_columns(pl.col("session").cast(bars.schema["session"]))
 
     return converted
@@ -159,10 +163,10 @@ def run_audit(
                 progress=progress,
             )
     except AuditError as error:
-        said = Text.assemble(
+        message = Text.assemble(
             ("NOTHING TESTED  ", "bold yellow"), f"{type(error).__name__}: {error}{_raised_at(error)}"
         )
-        Console(stderr=True).print(said, soft_wrap=True)
+        Console(stderr=True).print(message, soft_wrap=True)
         return WRONG_USE
     except Exception:
         # An exit code of 1 would say that there is a leak.
@@ -202,12 +206,12 @@ def verdict(report: AuditReport, title: str) -> RenderableType:
     """Render what was tested and what was found, as something that rich can print."""
     leaks = len({v.column for v in report.violations})
     if report.violations:
-        colour, said = "red", f"LEAK  {leaks} column{'s' * (leaks != 1)} knew the future"
+        colour, headline = "red", f"LEAK  {leaks} column{'s' * (leaks != 1)} knew the future"
     elif report.passed:
-        colour, said = "green", f"CLEAN  {VERDICT}"
+        colour, headline = "green", f"CLEAN  {VERDICT}"
     else:
-        colour, said = "yellow", "NOTHING TESTED  so nothing passed"
-    parts: list[RenderableType] = [Text(said, style=f"bold {colour}"), Text(), _tested(report)]
+        colour, headline = "yellow", "NOTHING TESTED  so nothing passed"
+    parts: list[RenderableType] = [Text(headline, style=f"bold {colour}"), Text(), _tested(report)]
     if report.violations:
         parts += [Text(), _found(report.violations)]
         traced = next((v for v in report.violations if v.trace is not None), None)
@@ -225,19 +229,19 @@ def _tested(report: AuditReport) -> Table:
         if "skipped" in coverage:
             table.add_row(probe, "[yellow]not run[/]", str(coverage["skipped"]))
             continue
-        said = (
+        remarks = (
             [f"{coverage['columns']} columns, {coverage['symbols']} symbols"] if "columns" in coverage else []
         )
         if "cutoffs" in coverage:
-            said.append(
+            remarks.append(
                 f"{coverage['cutoffs']:,} cut-offs ({coverage['mode']}), {coverage['from']} to {coverage['to']}"
             )
-        said += [f"{coverage['months']} months"] if "months" in coverage else []
-        said += [f"{coverage[k]:,} {k.replace('_', ' ')}" for k in ("cells", "calls") if k in coverage]
+        remarks += [f"{coverage['months']} months"] if "months" in coverage else []
+        remarks += [f"{coverage[k]:,} {k.replace('_', ' ')}" for k in ("cells", "calls") if k in coverage]
         for key in ("empty_columns", "ignored_columns", "static_sources", "held_frames_without_time"):
             if coverage.get(key):
-                said.append(f"{key.replace('_', ' ')}: {', '.join(coverage[key])}")
-        table.add_row(probe, f"[red]{count:,} found[/]" if count else "[green]passed[/]", "; ".join(said))
+                remarks.append(f"{key.replace('_', ' ')}: {', '.join(coverage[key])}")
+        table.add_row(probe, f"[red]{count:,} found[/]" if count else "[green]passed[/]", "; ".join(remarks))
     return table
 
 
@@ -287,12 +291,12 @@ def _bar(visible: bool):
     console = Console(stderr=True)
     with Progress(
         *columns, console=console, transient=True, disable=not (visible and console.is_terminal)
-    ) as shown:
+    ) as bar:
         tasks: dict[str, Any] = {}
 
         def step(probe: str, done: int, total: int) -> None:
             if probe not in tasks:
-                tasks[probe] = shown.add_task(probe, total=total)
-            shown.update(tasks[probe], completed=done, total=total)
+                tasks[probe] = bar.add_task(probe, total=total)
+            bar.update(tasks[probe], completed=done, total=total)
 
         yield step

@@ -113,12 +113,12 @@ def difference(first: Table, second: Table, tolerance: Tolerance) -> Difference:
             first = first.take(~np.isin(first.keys, missing, assume_unique=True))
         if len(extra):
             second = second.take(~np.isin(second.keys, extra, assume_unique=True))
-    found = [
+    moves = [
         _moved(first, second, tolerance, slice(j, j + width))
         for width in [max(BLOCK_CELLS // max(len(first.keys), 1), 1)]
         for j in range(0, len(first.columns), width)
     ]
-    rows, columns, delta = (np.concatenate(part) for part in zip(*found, strict=True))
+    rows, columns, delta = (np.concatenate(part) for part in zip(*moves, strict=True))
     order = np.argsort(rows, kind="stable")
     rows, columns, delta = rows[order], columns[order], delta[order]
     return Difference(

@@ -1,6 +1,6 @@
-"""Made-up futures and made-up splits.
+"""Synthetic futures and synthetic splits.
 
-A corruption changes values and keeps keys. Made-up bars are still bars, with the high on top, so that an
+A corruption changes values and keeps keys. Synthetic bars are still bars, with the high on top, so that an
 extractor that checks its input is not refused for the wrong reason; but level, shape and volume of each are
 new, so that a ratio within one bar moves too. Several styles are needed: a peek that fires on a crash only is
 not seen by noise, and one that drops outliers is not seen by a crash.
@@ -133,11 +133,11 @@ def _factors(
     rng: np.random.Generator,
 ) -> np.ndarray:
     """(len(rows),) price factor of each corrupted row."""
-    own = symbols[rows]
+    row_symbols = symbols[rows]
     n = int(symbols.max()) + 1
     first = np.full(n, -1)
-    first[own[::-1]] = np.arange(len(rows))[::-1]
-    step = np.arange(len(rows)) - first[own]
+    first[row_symbols[::-1]] = np.arange(len(rows))[::-1]
+    step = np.arange(len(rows)) - first[row_symbols]
     price = next((c for c in bars.columns if c.lower() in ("close", "adj_close", "price")), None)
     close = anchor = np.ones(len(rows))
     if price is not None:
@@ -146,7 +146,7 @@ def _factors(
         past = np.flatnonzero(~future)
         last = np.full(n, -1)
         last[symbols[past]] = past
-        at = np.where(last[own] >= 0, last[own], rows[first[own]])
+        at = np.where(last[row_symbols] >= 0, last[row_symbols], rows[first[row_symbols]])
         anchor = every[at]
     z = rng.standard_normal(len(rows))
     factor = np.ones(len(rows))
@@ -198,7 +198,7 @@ def split_adjusted(bars: pl.DataFrame, power: np.ndarray) -> pl.DataFrame:
     return bars.with_columns(updates)
 
 
-def last_bit(bars: pl.DataFrame) -> pl.DataFrame:
+def ulp_noise(bars: pl.DataFrame) -> pl.DataFrame:
     """Bars whose prices took a rounding error of one last bit here and there; equal prices stay equal.
 
     A cell that moves under this is decided by rounding, not by data, and is no evidence of anything.

@@ -23,7 +23,7 @@ from trademl_pipeline.leakage.probes.published import audit_published
 from trademl_pipeline.leakage.report import AuditReport
 from trademl_pipeline.leakage.tables import KEY, Axis, Table, feature_table
 
-HELD = "held:"
+CAPTURED = "held:"
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,9 @@ class Extractor:
         self._fn = fn
         self._names = list(panel.sources)
         self._keyword = _takes(fn, self._names)
-        held = captures(fn)
-        self._state = State(held)
-        self._held = dict(self._place(held, panel))
+        captured = captures(fn)
+        self._state = State(captured)
+        self._captured = dict(self._place(captured, panel))
 
     @property
     def stateful(self) -> list[str]:
@@ -102,9 +102,9 @@ class Extractor:
         return self._state.changed
 
     @property
-    def held(self) -> list[str]:
+    def captured(self) -> list[str]:
         """Labels of the frames that the extractor holds and that are cut with the bars."""
-        return [name.removeprefix(HELD) for name in self._held]
+        return [name.removeprefix(CAPTURED) for name in self._captured]
 
     def __call__(
         self, view: View, where: str, *, fresh: bool = True, sessions: tuple[int, int] | None = None
@@ -129,15 +129,15 @@ class Extractor:
             self._state.restore()
         self.calls += 1
         self.rows += view.bars.height
-        own = {n: view.sources[n] for n in self._names}
+        sources = {n: view.sources[n] for n in self._names}
         with self._showing(view):
             try:
-                if not own:
+                if not sources:
                     output = self._fn(view.bars)
                 elif self._keyword:
-                    output = self._fn(view.bars, **own)
+                    output = self._fn(view.bars, **sources)
                 else:
-                    output = self._fn(view.bars, own)
+                    output = self._fn(view.bars, sources)
             except AuditError:
                 raise
             except Exception as error:
@@ -209,12 +209,12 @@ class Extractor:
         if same and set(alone.columns) == set(after.columns):
             self._state.ignore()
 
-    def _place(self, held: Captures, panel: Panel) -> Iterator[tuple[str, Any]]:
-        for binding in held.frames:
+    def _place(self, captured: Captures, panel: Panel) -> Iterator[tuple[str, Any]]:
+        for binding in captured.frames:
             frame = binding.get()
             if _is_calendar(frame):
                 continue
-            name = HELD + binding.label
+            name = CAPTURED + binding.label
             try:
                 timed = panel.timed(binding.label, frame)
             except AuditInputError:
@@ -229,14 +229,14 @@ class Extractor:
     @contextmanager
     def _showing(self, view: View) -> Generator[None]:
         """Let the frames that the extractor holds be those of the view while it runs."""
-        before = {name: binding.get() for name, binding in self._held.items()}
+        before = {name: binding.get() for name, binding in self._captured.items()}
         try:
-            for name, binding in self._held.items():
+            for name, binding in self._captured.items():
                 binding.put(view.sources[name])
             yield
         finally:
             for name, frame in before.items():
-                self._held[name].put(frame)
+                self._captured[name].put(frame)
 
     def close(self) -> None:
         """Leave the extractor as it was before the audit."""

@@ -3,7 +3,7 @@
 Features that were computed beforehand and are only looked up (in a frame that the extractor holds, a file, an
 array) come out the same whatever is deleted or made up, and would pass every probe. So, once per audit, all
 values are made up and both ends of the bars are deleted. A column that does not move by one cell, in none of a
-few made-up histories, comes from elsewhere, unless it is such as a calendar or a list of sectors gives: the same
+few synthetic histories, comes from elsewhere, unless it is such as a calendar or a list of sectors gives: the same
 for all symbols of a session, or for all sessions of a symbol.
 """
 
@@ -15,7 +15,7 @@ import polars as pl
 from trademl_pipeline.leakage.errors import ExtractorError, OutsideDataError
 from trademl_pipeline.leakage.feature_audit.compare import Tolerance, moved_columns
 from trademl_pipeline.leakage.feature_audit.corrupt import corrupt_future, corrupt_source
-from trademl_pipeline.leakage.feature_audit.extractor import HELD, Extractor, View
+from trademl_pipeline.leakage.feature_audit.extractor import CAPTURED, Extractor, View
 from trademl_pipeline.leakage.feature_audit.views import Panel, Timed
 from trademl_pipeline.leakage.tables import Table
 
@@ -29,7 +29,7 @@ ENOUGH_BARS = 50_000
 CLOCKS = frozenset(("session", "event_time", "knowledge_time", "decision_time", "ingested_at"))
 
 
-def alive_or_why_not(
+def input_sensitivity_or_reason(
     extractor: Extractor,
     panel: Panel,
     base: Table,
@@ -37,7 +37,7 @@ def alive_or_why_not(
     tolerance: Tolerance,
     seed: int,
 ) -> str | None:
-    """Check what the module says, unless the extractor refuses made-up bars with gaps; then return its refusal.
+    """Check what the module says, unless the extractor refuses synthetic bars with gaps; then return its refusal.
 
     Args:
         extractor: under audit.
@@ -45,23 +45,23 @@ def alive_or_why_not(
         base: its output on that.
         window: first and last session index of the audited window, both inclusive.
         tolerance: within which two values are equal.
-        seed: of the made-up values.
+        seed: of the synthetic values.
 
     Returns:
         None where the output moves with its input, else why that was not tested.
 
     Raises:
-        OutsideDataError: as `check_alive`.
+        OutsideDataError: as `check_input_sensitivity`.
     """
     try:
-        extractor.settle(made_up(panel, window, seed), base, tolerance)
-        check_alive(extractor, panel, base, window, tolerance, seed)
+        extractor.settle(synthetic_view(panel, window, seed), base, tolerance)
+        check_input_sensitivity(extractor, panel, base, window, tolerance, seed)
     except ExtractorError as refusal:
         return f"not tested: {refusal}"
     return None
 
 
-def check_alive(
+def check_input_sensitivity(
     extractor: Extractor, panel: Panel, base: Table, window: tuple[int, int], tolerance: Tolerance, seed: int
 ) -> None:
     """Refuse an extractor whose output does not come from its input. Panels of few sessions are not tested.
@@ -72,7 +72,7 @@ def check_alive(
         base: its output on that.
         window: first and last session index of the audited window, both inclusive.
         tolerance: within which two values are equal.
-        seed: of the made-up values.
+        seed: of the synthetic values.
 
     Raises:
         OutsideDataError: a column comes from elsewhere, or only from a frame that the extractor holds, as it
@@ -84,28 +84,29 @@ def check_alive(
     dead = [c for c, varies in still.items() if varies]
     if dead:
         raise OutsideDataError(
-            f"{_names(dead)} did not move when all values were made up and both ends of the bars were "
+            f"{_names(dead)} did not move when all values were replaced by synthetic ones and both ends of the bars "
+            f"were "
             "deleted. What is computed elsewhere and only looked up cannot be audited: compute it from the "
             "bars, or pass what it reads with sources="
         )
-    if not extractor.held:
+    if not extractor.captured:
         return
     still = _still(extractor, panel, base, window, tolerance, seed, everything=False)
     dead = [c for c, varies in still.items() if varies]
-    held = ", ".join(extractor.held)
+    captured = ", ".join(extractor.captured)
     if dead and len(dead) == len(base.columns):
         raise OutsideDataError(
             "the output does not depend on the bars that the extractor is given, but on what it holds "
-            f"itself ({held}). Compute it from the bars, or pass what it reads with sources="
+            f"itself ({captured}). Compute it from the bars, or pass what it reads with sources="
         )
     copied = [
         c
         for c in still
-        if any(_copies(base, c, panel, s) for n, s in panel.sources.items() if n.startswith(HELD))
+        if any(_copies(base, c, panel, s) for n, s in panel.sources.items() if n.startswith(CAPTURED))
     ]
     if copied:
         raise OutsideDataError(
-            f"{_names(copied)} is copied from a frame that the extractor holds ({held}), so what it was "
+            f"{_names(copied)} is copied from a frame that the extractor holds ({captured}), so what it was "
             "computed from cannot be audited. If it is data, pass it with sources="
         )
 
@@ -126,8 +127,8 @@ def _still(
     """
     still: dict[str, bool] = {}
     for draw in range(DRAWS):
-        view = made_up(panel, window, seed + draw, everything=everything)
-        other = extractor(view, "with all values made up").arranged(base.columns)
+        view = synthetic_view(panel, window, seed + draw, everything=everything)
+        other = extractor(view, "with synthetic values").arranged(base.columns)
         inside = base.take(np.isin(base.keys, other.keys, assume_unique=True))
         moved = {base.columns[j] for j in moved_columns(inside, other, tolerance)}
         if draw:
@@ -144,8 +145,8 @@ def _still(
     return still
 
 
-def made_up(panel: Panel, window: tuple[int, int], seed: int, *, everything: bool = True) -> View:
-    """Return the panel with all values made up, both ends deleted, and one bar in five deleted in between.
+def synthetic_view(panel: Panel, window: tuple[int, int], seed: int, *, everything: bool = True) -> View:
+    """Return the panel with synthetic values, both ends deleted, and one bar in five deleted in between.
 
     The later end is that of the audited window, so that some of it is left.
 
@@ -174,18 +175,18 @@ def made_up(panel: Panel, window: tuple[int, int], seed: int, *, everything: boo
 def _sources(
     sources: Mapping[str, Timed], rng: np.random.Generator, everything: bool
 ) -> dict[str, pl.DataFrame]:
-    """Sources with made-up numbers and half of their rows.
+    """Sources with synthetic numbers and half of their rows.
 
     Those that the extractor holds itself stay as they are without `everything`.
     """
-    shown: dict[str, pl.DataFrame] = {}
+    synthetic: dict[str, pl.DataFrame] = {}
     for name, source in sources.items():
-        if name.startswith(HELD) and not everything:
-            shown[name] = source.frame
+        if name.startswith(CAPTURED) and not everything:
+            synthetic[name] = source.frame
             continue
         half = source.frame.filter(pl.Series(rng.random(source.frame.height) < 0.5))
-        shown[name] = corrupt_source(half, np.ones(half.height, dtype=bool), rng)
-    return shown
+        synthetic[name] = corrupt_source(half, np.ones(half.height, dtype=bool), rng)
+    return synthetic
 
 
 def _varies(table: Table, column: int, panel: Panel) -> bool:

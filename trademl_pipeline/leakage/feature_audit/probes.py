@@ -15,8 +15,8 @@ from trademl_pipeline.leakage.feature_audit.corrupt import (
     VOLUMES,
     corrupt_future,
     corrupt_source,
-    last_bit,
     split_adjusted,
+    ulp_noise,
 )
 from trademl_pipeline.leakage.feature_audit.extractor import Extractor, View, alone, as_of, whole
 from trademl_pipeline.leakage.feature_audit.findings import Findings
@@ -37,7 +37,7 @@ WARMUP_RTOL = 4e-6
 # far more.
 ADJUSTMENT_RTOL = 1e-4
 
-# Sessions of made-up future shown at each cut-off of the exhaustive perturbation; the full future is shown at
+# Sessions of synthetic future shown at each cut-off of the exhaustive perturbation; the full future is shown at
 # a few.
 PERTURBED_AHEAD = 5
 SPREAD = 8
@@ -72,11 +72,11 @@ class FeatureAudit:
         self.warmup = warmup
         self.seed = seed
         self.progress: Progress = progress or (lambda probe, done, total: None)
-        self.strict = Tolerance.of(base, rtol, atol)
-        self.loose = Tolerance.of(base, max(rtol, WARMUP_RTOL), atol, scaled=True)
+        self.exact = Tolerance.of(base, rtol, atol)
+        self.approximate = Tolerance.of(base, max(rtol, WARMUP_RTOL), atol, scaled=True)
         self.restated = Tolerance.of(base, max(rtol, ADJUSTMENT_RTOL), atol, scaled=True)
         self.missing = _has_gaps(panel.bars.frame)
-        self.alive: str | None = None
+        self.input_sensitivity: str | None = None
         self.take_turns = True
 
     @property
@@ -111,25 +111,29 @@ class FeatureAudit:
         if self.exhaustive:
             spread = [self.cutoffs[int(i)] for i in np.linspace(0, len(self.cutoffs) - 1, SPREAD)]
         for number, t in enumerate(dict.fromkeys(spread), 1):
-            self._whole_cutoff(findings, self._made_up(self.panel, t), t, "with a made-up future after")
+            self._whole_cutoff(
+                findings, self._synthetic_future(self.panel, t), t, "with a synthetic future after"
+            )
             if not self.exhaustive:
                 self.progress("perturbation", number, len(spread))
         if self.exhaustive and not findings.exhausted(1):
             sweep = self._sweep(
                 findings,
-                lambda panel, t, low: self._made_up(panel, t, low, min(t + PERTURBED_AHEAD, self.panel.last)),
-                lambda t: self._made_up(self.panel, t),
-                "with a made-up future after",
+                lambda panel, t, low: self._synthetic_future(
+                    panel, t, low, min(t + PERTURBED_AHEAD, self.panel.last)
+                ),
+                lambda t: self._synthetic_future(self.panel, t),
+                "with a synthetic future after",
                 exact=PERTURBATION_EXACT_ROWS,
                 budget=max(PERTURBATION_BUDGET_ROWS, PERTURBATION_BUDGET_TIMES * len(self.panel)),
                 always_confirm=True,
             )
             sweep.run(self.cutoffs)
-        return report_of(self, findings, before, sweep, lambda t: self._made_up(self.panel, t))
+        return report_of(self, findings, before, sweep, lambda t: self._synthetic_future(self.panel, t))
 
     def adjustment(self) -> AuditReport:
         """Restate all history for later splits."""
-        findings = Findings("adjustment", self.panel.axis, self.base.columns, "after a made-up later split")
+        findings = Findings("adjustment", self.panel.axis, self.base.columns, "after a synthetic later split")
         before = self.extractor.calls, self.extractor.rows
         bars = self.panel.bars.frame
         if not any(c.lower() in PRICES for c in bars.columns):
@@ -156,9 +160,9 @@ class FeatureAudit:
             diff = self.cells.compare(table, -1, self.panel.last, self.restated)
             diff = diff.only(~np.isin(diff.columns, exempt))
             if len(diff.keys):
-                steady = self._steady(diff.keys, diff.columns, diff.delta)
-                unstable += int((~steady).sum())
-                diff = diff.only(steady)
+                rounding_stable = self._rounding_stable(diff.keys, diff.columns, diff.delta)
+                unstable += int((~rounding_stable).sum())
+                diff = diff.only(rounding_stable)
             findings.columns_changed(self.base, table, None)
             findings.add(diff, None)
             self.progress("adjustment", list(powers).index(what) + 1, len(powers))
@@ -195,11 +199,11 @@ class FeatureAudit:
             view = alone(self.panel, first, last, self.warmup)
             days = self.panel.axis.sessions
             table = self.extractor(view, f"on {days[first]} to {days[last]} with its warm-up alone")
-            diff = self.cells.compare(table, first - 1, last, self.loose)
+            diff = self.cells.compare(table, first - 1, last, self.approximate)
             if len(diff.keys):
-                steady = self._steady(diff.keys, diff.columns, diff.delta)
-                unstable += int((~steady).sum())
-                diff = diff.only(steady)
+                rounding_stable = self._rounding_stable(diff.keys, diff.columns, diff.delta)
+                unstable += int((~rounding_stable).sum())
+                diff = diff.only(rounding_stable)
             findings.columns_changed(self.base, table, last)
             findings.add(diff, last)
             if self.extractor.stateful:
@@ -220,7 +224,7 @@ class FeatureAudit:
         """Effect of state that is kept between calls on a view that is computed after everything else."""
         self.extractor(whole(self.panel), "on all bars")
         again = self.extractor(view, "after a call on all bars", fresh=False)
-        return difference(table.arranged(self.base.columns), again.arranged(self.base.columns), self.strict)
+        return difference(table.arranged(self.base.columns), again.arranged(self.base.columns), self.exact)
 
     def _whole_cutoff(self, findings: Findings, view: View, cutoff: int, what: str) -> None:
         """Compare all audited rows up to a cut-off."""
@@ -231,16 +235,22 @@ class FeatureAudit:
                 raise
             return
         findings.columns_changed(self.base, table, cutoff)
-        findings.add(self.cells.compare(table, -1, cutoff, self.strict), cutoff)
+        findings.add(self.cells.compare(table, -1, cutoff, self.exact), cutoff)
 
     def _sweep(
-        self, findings: Findings, make: Make, sure: Callable[[int], View], what: str, **options: Any
+        self, findings: Findings, make: Make, full: Callable[[int], View], what: str, **options: Any
     ) -> Sweep:
         limits = {k: options[k] for k in ("exact", "budget") if k in options}
         if not self.take_turns:
             limits["budget"] = sys.maxsize
         plan = make_plan(
-            self.extractor, self.panel, self.cutoffs, self.loose, warmup=self.warmup, seed=self.seed, **limits
+            self.extractor,
+            self.panel,
+            self.cutoffs,
+            self.approximate,
+            warmup=self.warmup,
+            seed=self.seed,
+            **limits,
         )
         return Sweep(
             self.extractor,
@@ -248,24 +258,24 @@ class FeatureAudit:
             self.cells,
             findings,
             make,
-            sure,
+            full,
             what,
-            self.strict,
-            self.loose,
+            self.exact,
+            self.approximate,
             plan,
             self.seed,
             options.get("always_confirm", False),
             progress=lambda done, total: self.progress(findings.probe, done, total),
         )
 
-    def _made_up(self, panel: Panel, cutoff: int, low: int = 0, high: int | None = None) -> View:
-        """The panel with made-up values after a cut-off, keys kept, up to session index `high`."""
+    def _synthetic_future(self, panel: Panel, cutoff: int, low: int = 0, high: int | None = None) -> View:
+        """The panel with synthetic values after a cut-off, keys kept, up to session index `high`."""
         rng = np.random.default_rng([self.seed, 5, cutoff])
         keep = panel.bars.index >= low
         if high is not None:
             keep &= panel.bars.index <= high
         bars, keys = panel.bars.frame.filter(pl.Series(keep)), panel.keys[keep]
-        made = corrupt_future(
+        bars_view = corrupt_future(
             bars, panel.bars.visible[keep] > cutoff, panel.axis.symbol_of(keys), rng, missing=self.missing
         )
         sources: dict[str, pl.DataFrame] = {}
@@ -277,23 +287,25 @@ class FeatureAudit:
                 rows &= source.index <= high
             part = source.take(rows)
             sources[name] = corrupt_source(part.frame, part.visible > cutoff, rng)
-        return View(made, keys, sources)
+        return View(bars_view, keys, sources)
 
     def _restated(self, bars: pl.DataFrame) -> View:
         return View(bars, self.panel.keys, whole(self.panel).sources)
 
-    def _steady(self, keys: np.ndarray, columns: np.ndarray, delta: np.ndarray) -> np.ndarray:
-        """Which of some moved cells are decided by data and not by rounding, see `corrupt.last_bit`."""
-        noisy = self.extractor(self._restated(last_bit(self.panel.bars.frame)), "on bars with rounding noise")
+    def _rounding_stable(self, keys: np.ndarray, columns: np.ndarray, delta: np.ndarray) -> np.ndarray:
+        """Which of some moved cells are decided by data and not by rounding, see `corrupt.ulp_noise`."""
+        noisy = self.extractor(
+            self._restated(ulp_noise(self.panel.bars.frame)), "on bars with rounding noise"
+        )
         noisy = noisy.arranged(self.base.columns)
         at = np.minimum(np.searchsorted(noisy.keys, keys), len(noisy.keys) - 1)
         was = np.searchsorted(self.base.keys, keys)
-        found = noisy.keys[at] == keys
+        present = noisy.keys[at] == keys
         a, b = noisy.values[at, columns], self.base.values[was, columns]
         with np.errstate(invalid="ignore"):
             noise = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
         noise = np.where(np.isnan(noise), np.inf, noise)
-        return ~(found & (noise > 0) & (noise >= 0.01 * delta))
+        return ~(present & (noise > 0) & (noise >= 0.01 * delta))
 
     def _months(self) -> list[tuple[int, int]]:
         """First and last session index of the audited months that hold a cut-off."""
@@ -302,8 +314,8 @@ class FeatureAudit:
         for i in range(self.window[0], self.window[1] + 1):
             months.setdefault((days[i].year, days[i].month), []).append(i)
         if not self.exhaustive:
-            wanted = {(days[t].year, days[t].month) for t in self.cutoffs}
-            months = {m: rows for m, rows in months.items() if m in wanted}
+            sampled = {(days[t].year, days[t].month) for t in self.cutoffs}
+            months = {m: rows for m, rows in months.items() if m in sampled}
         return [(rows[0], rows[-1]) for rows in months.values()]
 
 

@@ -24,7 +24,7 @@ class AuditedFeatures(Protocol):
     extractor: Extractor
     cutoffs: list[int]
     exhaustive: bool
-    alive: str | None
+    input_sensitivity: str | None
 
     @property
     def base(self) -> Table:
@@ -79,15 +79,15 @@ def report_of(
         ],
         "ignored_columns": sorted(audit.extractor.ignored),
         "symbols_without_output": _left_out(audit),
-        "alive": audit.alive,
+        "alive": audit.input_sensitivity,
         "static_sources": audit.panel.static,
-        "held_frames": audit.extractor.held,
+        "held_frames": audit.extractor.captured,
         "held_frames_without_time": audit.extractor.uncut,
         "state_put_back": audit.extractor.stateful,
         **more,
     }
-    kept = {k: v for k, v in coverage.items() if v not in (None, [])}
-    return AuditReport(_traced(audit, findings.violations(), view), {findings.probe: kept})
+    known_coverage = {k: v for k, v in coverage.items() if v not in (None, [])}
+    return AuditReport(_traced(audit, findings.violations(), view), {findings.probe: known_coverage})
 
 
 def _traced(

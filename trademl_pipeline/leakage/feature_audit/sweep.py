@@ -114,7 +114,7 @@ def make_plan(
     extractor: Extractor,
     panel: Panel,
     cutoffs: Sequence[int],
-    loose: Tolerance,
+    approximate: Tolerance,
     *,
     warmup: int | None,
     exact: int | None = None,
@@ -128,7 +128,7 @@ def make_plan(
             separable.
         panel: everything.
         cutoffs: session indices to be swept.
-        loose: tolerance for computations that start later than the base.
+        approximate: tolerance for computations that start later than the base.
         warmup: declared sessions of history that a value needs; None to look for it.
         exact: bars in all up to which full history is used; None for `EXACT_ROWS`.
         budget: bars in all up to which symbols are not split into groups; None for the module's.
@@ -143,12 +143,12 @@ def make_plan(
     total = int(up_to[at].sum())
     if total <= exact:
         return Plan()
-    window = warmup if warmup is not None else _window(extractor, panel, cutoffs, loose)
+    window = warmup if warmup is not None else _window(extractor, panel, cutoffs, approximate)
     if window is not None and window < panel.last // 2:
         total = int((up_to[at] - np.where(at > window, up_to[at - window - 1], 0)).sum())
     else:
         window = None
-    if total <= budget or not separable(extractor, panel, cutoffs, loose, window, seed):
+    if total <= budget or not separable(extractor, panel, cutoffs, approximate, window, seed):
         return Plan(window)
     return Plan(window, min(math.ceil(total / budget), len(panel.axis.symbols), len(cutoffs)))
 
@@ -157,7 +157,7 @@ def _samples(cutoffs: Sequence[int]) -> list[int]:
     return sorted({cutoffs[int(len(cutoffs) * share)] for share in (0.5, 0.75, 0.97)})
 
 
-def _window(extractor: Extractor, panel: Panel, cutoffs: Sequence[int], loose: Tolerance) -> int | None:
+def _window(extractor: Extractor, panel: Panel, cutoffs: Sequence[int], approximate: Tolerance) -> int | None:
     """The shortest history among `WINDOWS` from which the last row comes out as from all of it."""
     truth = {t: extractor(as_of(panel, t), _where(panel, t), sessions=(t, t)) for t in _samples(cutoffs)}
     for window in WINDOWS:
@@ -166,7 +166,7 @@ def _window(extractor: Extractor, panel: Panel, cutoffs: Sequence[int], loose: T
         for t, table in truth.items():
             view = as_of(panel, t, max(t - window, 0))
             short = extractor(view, _where(panel, t, window), sessions=(t, t))
-            if difference(table, short.arranged(table.columns), loose):
+            if difference(table, short.arranged(table.columns), approximate):
                 break
         else:
             return window
@@ -177,7 +177,7 @@ def separable(
     extractor: Extractor,
     panel: Panel,
     cutoffs: Sequence[int],
-    loose: Tolerance,
+    approximate: Tolerance,
     window: int | None,
     seed: int,
 ) -> bool:
@@ -189,7 +189,7 @@ def separable(
         extractor: under audit.
         panel: everything.
         cutoffs: session indices to sample from.
-        loose: tolerance for computations that start later than the base.
+        approximate: tolerance for computations that start later than the base.
         window: sessions of history handed over; None for all.
         seed: of the choice of symbols.
     """
@@ -204,7 +204,7 @@ def separable(
         if not len(group.rows_at(t, low)):
             continue
         alone = extractor(as_of(group, t, low), _where(panel, t), sessions=(t, t))
-        if difference(among, alone.arranged(among.columns), loose):
+        if difference(among, alone.arranged(among.columns), approximate):
             return False
     return True
 
@@ -220,10 +220,10 @@ class Sweep:
 
     Attributes:
         make: (panel, cutoff, low) -> the view to compute cheaply.
-        sure: (panel, cutoff) -> the view that can refuse.
+        full: (panel, cutoff) -> the view that can refuse.
         what: of the input, for messages, such as "on the bars up to".
-        strict, loose: tolerances for the sure computation, and for one that starts later.
-        always_confirm: the cheap view is not the sure one even with full history.
+        exact, approximate: tolerances for the full computation, and for one that starts later.
+        always_confirm: the cheap view is not the full one even with full history.
         progress: told the number of cut-offs done and of all, after each.
         too_short: cut-offs at which the extractor refused so short a history, and had published nothing for
             it.
@@ -234,10 +234,10 @@ class Sweep:
     cells: Cells
     findings: Findings
     make: Make
-    sure: Callable[[int], View]
+    full: Callable[[int], View]
     what: str
-    strict: Tolerance
-    loose: Tolerance
+    exact: Tolerance
+    approximate: Tolerance
     plan: Plan
     seed: int = 0
     always_confirm: bool = False
@@ -280,23 +280,23 @@ class Sweep:
                 self._confirm(after, cutoff)
             return
         where = f"{self.what} {self.panel.axis.sessions[cutoff]}"
-        exact = low == 0 and symbols is None and not self.always_confirm
+        is_exact = low == 0 and symbols is None and not self.always_confirm
         try:
             table = self.extractor(self.make(part, cutoff, low), where, sessions=(after + 1, cutoff))
         except ExtractorError:
             if self.cells.silent_until(cutoff):
                 self.too_short += 1
-            elif exact:
+            elif is_exact:
                 raise
             else:
                 self._confirm(after, cutoff)
             return
-        diff = self.cells.compare(table, after, cutoff, self.strict if low == 0 else self.loose, symbols)
+        diff = self.cells.compare(table, after, cutoff, self.exact if low == 0 else self.approximate, symbols)
         changed = set(table.columns) ^ set(self.cells.base.columns)
         if not diff and not changed:
             self.findings.compared += diff.compared
             return
-        if exact:
+        if is_exact:
             self._refuse(table, diff, cutoff)
         elif not changed and self.findings.proven(diff, PROOFS):
             self.findings.suspect(diff)
@@ -306,8 +306,8 @@ class Sweep:
     def _confirm(self, after: int, cutoff: int) -> None:
         """Let the computation with everything known decide; if it agrees with the base, be less cheap from now on."""
         where = f"{self.what} {self.panel.axis.sessions[cutoff]}"
-        table = self.extractor(self.sure(cutoff), where, sessions=(after + 1, cutoff))
-        diff = self.cells.compare(table, after, cutoff, self.strict)
+        table = self.extractor(self.full(cutoff), where, sessions=(after + 1, cutoff))
+        diff = self.cells.compare(table, after, cutoff, self.exact)
         if diff or set(table.columns) != set(self.cells.base.columns):
             self._refuse(table, diff, cutoff)
             return

@@ -19,7 +19,7 @@ from trademl_pipeline.leakage.errors import AuditInputError
 from trademl_pipeline.leakage.tables import Axis
 
 TIME_COLUMNS = ("session", "date", "event_time", "timestamp", "datetime", "time")
-SPELLS = (
+INTERVAL_COLUMNS = (
     ("start_date", "end_date"),
     ("start", "end"),
     ("list_date", "delist_date"),
@@ -32,11 +32,11 @@ SPELLS = (
 )
 
 # Columns of bars that tell when a symbol will end; unknown while that lies ahead.
-ENDS = frozenset(end for _, end in SPELLS) | {"last_trade_date", "last_trading_day"}
+ENDS = frozenset(end for _, end in INTERVAL_COLUMNS) | {"last_trade_date", "last_trading_day"}
 DAY_US = 86_400_000_000
 
 # A source with a row for at least this share of the sessions is a series, of which a month reads the warm-up
-# only. Others, such as quarterly reports or membership spells, are read back to their beginning.
+# only. Others, such as quarterly reports or membership intervals, are read back to their beginning.
 DENSE = 0.5
 
 
@@ -169,26 +169,26 @@ class Panel:
         if not isinstance(frame, pl.DataFrame):
             raise AuditInputError(f"source {name!r} is {type(frame).__name__}; give a pl.DataFrame")
         temporal = [c for c, t in frame.schema.items() if isinstance(t, pl.Date | pl.Datetime)]
-        spell = next((s for s in SPELLS if set(s) <= set(temporal)), None)
+        interval = next((s for s in INTERVAL_COLUMNS if set(s) <= set(temporal)), None)
         known = "knowledge_time" if "knowledge_time" in temporal else None
-        own = spell[0] if spell else next((c for c in TIME_COLUMNS if c in temporal), None)
-        if own is None:
+        time_column = interval[0] if interval else next((c for c in TIME_COLUMNS if c in temporal), None)
+        if time_column is None:
             rest = [c for c in temporal if c != known]
             if len(rest) > 1 and known is None:
                 raise AuditInputError(
                     f"source {name!r} has the time columns {', '.join(rest)}; name the one that says when a "
                     "row became known `session` or `knowledge_time`"
                 )
-            own = rest[0] if len(rest) == 1 and known is None else None
+            time_column = rest[0] if len(rest) == 1 and known is None else None
         index = np.full(frame.height, -1, dtype=np.int64)
-        if own is not None:
-            index = self._from(frame[own])
+        if time_column is not None:
+            index = self._from(frame[time_column])
         visible = index if known is None else np.maximum(index, self._known(frame[known]))
-        if own is None and known is not None:
+        if time_column is None and known is not None:
             index = visible
         inside = np.unique(index[(index >= 0) & (index <= self.last)])
-        dense = spell is None and len(inside) >= DENSE * len(self.axis.sessions)
-        return Timed(frame, visible, index, dense, (spell[1],) if spell else ())
+        dense = interval is None and len(inside) >= DENSE * len(self.axis.sessions)
+        return Timed(frame, visible, index, dense, (interval[1],) if interval else ())
 
     def _from(self, times: pl.Series) -> np.ndarray:
         """(rows,) first session index at which a row with that own time exists; null: always."""

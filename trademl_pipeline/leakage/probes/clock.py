@@ -41,19 +41,21 @@ def audit_knowledge(
     """
     frame = _checked(frame, decision_time, knowledge_time, calendar)
     known, decided = pl.col(knowledge_time), pl.col(decision_time)
-    found = [_late(frame, known > decided, knowledge_time, known - decided, f"known after {decision_time}")]
+    violations = [
+        _late(frame, known > decided, knowledge_time, known - decided, f"known after {decision_time}")
+    ]
     coverage: dict[str, Any] = {"rows": frame.height, "clock": f"{knowledge_time} <= {decision_time}"}
     if "event_time" in frame.columns and "event_time" not in (decision_time, knowledge_time):
         _check_time(frame, "event_time", knowledge_time)
         event = pl.col("event_time")
-        found.append(
+        violations.append(
             _late(frame, known < event, "event_time", event - known, "claims to be known before it happened")
         )
         coverage["events"] = f"event_time <= {knowledge_time}"
     if calendar is not None:
         coverage["calendar"] = calendar
-        found += _against_calendar(frame, knowledge_time, calendar)
-    return AuditReport(tuple(v for v in found if v is not None), {KNOWLEDGE: coverage})
+        violations += _against_calendar(frame, knowledge_time, calendar)
+    return AuditReport(tuple(v for v in violations if v is not None), {KNOWLEDGE: coverage})
 
 
 def _against_calendar(frame: pl.DataFrame, knowledge_time: str, calendar: str) -> list[Violation | None]:

@@ -101,38 +101,38 @@ def audit_fit_ledger(
             f"the ledger has no fit of fold {fold.month}, so nothing can be said; it has "
             f"{', '.join(known) or 'no fold'}"
         )
-    found: list[Violation] = []
-    own = None if train is None else key_hashes(train)
+    violations: list[Violation] = []
+    training_keys = None if train is None else key_hashes(train)
     unchecked = 0
     for record in fits:
-        found += _window(record, fold)
-        if own is not None and train is not None:
-            missing = _foreign(record, own, train)
+        violations += _window(record, fold)
+        if training_keys is not None and train is not None:
+            missing = _foreign(record, training_keys, train)
             unchecked += missing is None
             if missing:
                 detail = (
                     f"{record.name} has seen {missing:,} of {record.n_rows:,} rows that are not training rows"
                 )
-                found.append(_violation(record, fold, detail, count=missing))
+                violations.append(_violation(record, fold, detail, count=missing))
         elif record.kind in LABELLED and record.label_end_max is None:
             detail = (
                 f"{record.name} learns from labels, but the record does not say where they end (no label_end)"
             )
-            found.append(_violation(record, fold, detail))
+            violations.append(_violation(record, fold, detail))
     for name in expected:
         if not any(r.name == name for r in fits):
             detail = f"{name} was not fitted through the ledger, so it may have seen anything"
-            found.append(Violation(FIT_LEDGER, name, None, fold.test_start, None, None, detail))
+            violations.append(Violation(FIT_LEDGER, name, None, fold.test_start, None, None, detail))
     coverage: dict[str, Any] = {
         "fold": fold.month,
         "fits": len(fits),
         "objects": sorted({r.name for r in fits}),
         "rows": sum(r.n_rows for r in fits),
-        "rows_compared_with_training_set": own is not None,
+        "rows_compared_with_training_set": training_keys is not None,
         "fits_not_compared_row_by_row": unchecked or None,
         "digest": ledger.digest(fold.month),
     }
-    return AuditReport(tuple(found), {FIT_LEDGER: {k: v for k, v in coverage.items() if v is not None}})
+    return AuditReport(tuple(violations), {FIT_LEDGER: {k: v for k, v in coverage.items() if v is not None}})
 
 
 def audit_access(ledger: FitLedger | pl.DataFrame, fold: FoldLike | str | None = None) -> AuditReport:
@@ -150,7 +150,7 @@ def audit_access(ledger: FitLedger | pl.DataFrame, fold: FoldLike | str | None =
     records = ledger.records(month)
     if not records:
         raise AuditInputError(f"the ledger has no record{'' if month is None else f' of fold {month}'}")
-    found: list[Violation] = []
+    violations: list[Violation] = []
     reads = 0
     for name in dict.fromkeys(r.fold for r in records):
         events = [r for r in records if r.fold == name]
@@ -172,15 +172,17 @@ def audit_access(ledger: FitLedger | pl.DataFrame, fold: FoldLike | str | None =
                 seen.add(r.row_hash)
                 reads += 1
             if what is not None:
-                found.append(
+                violations.append(
                     Violation(ACCESS, r.name, None, _day(name), r.session_min, None, what, max(r.n_rows, 1))
                 )
     folds = len({r.fold for r in records})
-    return AuditReport(tuple(found), {ACCESS: {"folds": folds, "events": len(records), "test_reads": reads}})
+    return AuditReport(
+        tuple(violations), {ACCESS: {"folds": folds, "events": len(records), "test_reads": reads}}
+    )
 
 
 def _window(record: LedgerRecord, fold: FoldLike) -> list[Violation]:
-    found: list[Violation] = []
+    violations: list[Violation] = []
     for what, value, limit in (
         ("rows of", record.session_max, fold.train_end),
         ("labels that end on", record.label_end_max, fold.train_end),
@@ -190,26 +192,28 @@ def _window(record: LedgerRecord, fold: FoldLike) -> list[Violation]:
                 f"{record.name} has seen {what} {value}; training ends on {limit}, the test starts "
                 f"{fold.test_start}"
             )
-            found.append(_violation(record, fold, detail, first=value, delta=float((value - limit).days)))
+            violations.append(
+                _violation(record, fold, detail, first=value, delta=float((value - limit).days))
+            )
     if record.session_min is not None and record.session_min < fold.train_start:
         detail = (
             f"{record.name} has seen rows of {record.session_min}; the training window starts on "
             f"{fold.train_start}"
         )
-        found.append(_violation(record, fold, detail, first=record.session_min))
+        violations.append(_violation(record, fold, detail, first=record.session_min))
     opening = datetime.combine(fold.test_start, time.min, UTC)
     if record.knowledge_max is not None and record.knowledge_max >= opening:
         detail = f"{record.name} has seen what became known {record.knowledge_max}, when the test had begun"
-        found.append(_violation(record, fold, detail, first=record.knowledge_max.date()))
-    return found
+        violations.append(_violation(record, fold, detail, first=record.knowledge_max.date()))
+    return violations
 
 
-def _foreign(record: LedgerRecord, own: np.ndarray, train: pl.DataFrame) -> int | None:
+def _foreign(record: LedgerRecord, training_keys: np.ndarray, train: pl.DataFrame) -> int | None:
     """Number of fitted rows that are no training rows; None where the record cannot tell."""
     if record.rows is not None:
         # Both are sorted, which makes this a tenth of what looking up unsorted keys costs.
-        at = np.minimum(np.searchsorted(own, record.rows), len(own) - 1)
-        return int((own[at] != record.rows).sum())
+        at = np.minimum(np.searchsorted(training_keys, record.rows), len(training_keys) - 1)
+        return int((training_keys[at] != record.rows).sum())
     if record.n_rows > train.height:
         return record.n_rows - train.height
     if record.n_rows == train.height:

@@ -59,7 +59,7 @@ def audit_folds(
     ends = np.searchsorted(sessions, _days(train["label_end"]), side="right") - 1
     gap = decision - ends - 1
     reach = np.where(_days(train["label_end"]) >= np.datetime64(start), -1, gap)
-    found = [
+    violations = [
         _violation(
             train,
             reach < embargo,
@@ -102,7 +102,7 @@ def audit_folds(
         "embargo": embargo,
         "sessions_between": int(reach.min()),
     }
-    return AuditReport(tuple(v for v in found if v is not None), {FOLDS: coverage})
+    return AuditReport(tuple(v for v in violations if v is not None), {FOLDS: coverage})
 
 
 def _shared(train: pl.DataFrame, test: pl.DataFrame, start: date) -> Violation | None:
@@ -125,9 +125,9 @@ def _understated(train: pl.DataFrame, sessions: np.ndarray, start: date) -> Viol
         raise AuditInputError(
             "column 'horizon' of the training rows must be a number of sessions without nulls"
         )
-    own = np.searchsorted(sessions, _days(train["session"]), side="right") - 1
+    starts = np.searchsorted(sessions, _days(train["session"]), side="right") - 1
     ends = np.searchsorted(sessions, _days(train["label_end"]), side="right") - 1
-    short = train["horizon"].to_numpy() - (ends - own)
+    short = train["horizon"].to_numpy() - (ends - starts)
     return _violation(
         train,
         short > 0,
@@ -148,7 +148,7 @@ def _violation(
     column: str,
     start: date,
     size: np.ndarray | None,
-    tell: Callable[[dict[str, Any], int], str],
+    describe: Callable[[dict[str, Any], int], str],
     number: np.ndarray | None = None,
 ) -> Violation | None:
     """One violation for all bad rows, told by the one that is worst (or else first)."""
@@ -159,7 +159,7 @@ def _violation(
     row = rows.row(worst, named=True)
     first = rows["session"].gather(at).min()
     symbols = rows["symbol"].gather(at).n_unique()
-    detail = tell(row, number[worst] if number is not None else 0)
+    detail = describe(row, number[worst] if number is not None else 0)
     detail += f"; {len(at):,} of {rows.height:,} rows in {symbols:,} symbols"
     largest = float(size[worst]) if size is not None else None
     return Violation(FOLDS, column, str(row["symbol"]), start, first, largest, detail, len(at))  # pyright: ignore[reportArgumentType]

@@ -45,7 +45,7 @@ def audit_model(
         mask: (batch, time) bool, true on steps that exist, or None where all do.
         causal: whether an output at a step may depend on that step and earlier ones only.
         rtol, atol: an output moved if |a - b| > rtol * max(|a|, |b|, std of that output) + atol.
-        seed: of the made-up values.
+        seed: of the synthetic values.
 
     Raises:
         AuditInputError: shapes do not fit, or outputs are not finite.
@@ -53,9 +53,9 @@ def audit_model(
         ExtractorError: the model raised.
     """
     probe = _Probe(model, batch, mask, rtol, atol, seed)
-    found = [*probe.padding(), *probe.other_rows()]
+    violations = [*probe.padding(), *probe.other_rows()]
     if causal:
-        found += probe.later_steps()
+        violations += probe.later_steps()
     coverage = {
         "outputs": list(probe.base),
         "rows": len(probe.x),
@@ -66,7 +66,7 @@ def audit_model(
         "training_mode": bool(getattr(model, "training", False)),
         "calls": probe.calls,
     }
-    return AuditReport(tuple(found), {MODEL: coverage})
+    return AuditReport(tuple(violations), {MODEL: coverage})
 
 
 class _Probe:
@@ -150,43 +150,43 @@ class _Probe:
         """Change what stands in padded steps."""
         if self.mask.all():
             return []
-        found: list[Violation] = []
+        violations: list[Violation] = []
         for noise in (self.noise(3.0), np.full_like(self.x, 10.0), np.zeros_like(self.x)):
             other = self.run(np.where(self.mask[..., None], self.x, noise), self.mask)
-            found += self.compare(
+            violations += self.compare(
                 other, self.mask, "padding", "when padded steps changed; mask them before every mix"
             )
-        return _first_of_each(found)
+        return _first_of_each(violations)
 
     def other_rows(self) -> list[Violation]:
         """Change all rows of the batch but one, or leave them out."""
-        found: list[Violation] = []
+        violations: list[Violation] = []
         what = "when other rows of the batch changed; look for batch statistics or a mixed axis"
         for row in self.rng.permutation(len(self.x))[:ROWS_TRIED]:
             alone = np.zeros_like(self.mask)
             alone[row] = self.mask[row]
             x = self.noise(3.0)
             x[row] = self.x[row]
-            found += self.compare(self.run(x, self.mask), alone, "other rows", what)
-        if not found:
+            violations += self.compare(self.run(x, self.mask), alone, "other rows", what)
+        if not violations:
             half = max(len(self.x) // 2, 1)
             part = self.run(self.x[:half], self.mask[:half])
             full = {n: np.concatenate([part[n], self.base[n][half:]]) for n in self.base}
-            found += self.compare(full, self.mask, "other rows", what)
-        return _first_of_each(found)
+            violations += self.compare(full, self.mask, "other rows", what)
+        return _first_of_each(violations)
 
     def later_steps(self) -> list[Violation]:
         """Change, and then mask, every step after a step."""
-        found: list[Violation] = []
+        violations: list[Violation] = []
         if not any(self.by_step(v) for v in self.base.values()):
-            return found
+            return violations
         length = int(self.x.shape[1])
         tried = np.linspace(0, length - 2, STEPS_TRIED)
         for step in sorted({int(t) for t in tried}):
             later = np.arange(length) > step
             until = self.mask & ~later
             noise = np.where(later[None, :, None], self.noise(3.0), self.x)
-            found += self.compare(
+            violations += self.compare(
                 self.run(noise, self.mask),
                 until,
                 "later steps",
@@ -198,18 +198,18 @@ class _Probe:
             if self.mask_like is not None and some.any():
                 cut = np.where(some[:, None], until, self.mask)
                 what = f"when steps after step {step} were masked"
-                found += self.compare(self.run(self.x, cut), until, "later steps", what, steps_only=True)
-        return _first_of_each(found)
+                violations += self.compare(self.run(self.x, cut), until, "later steps", what, steps_only=True)
+        return _first_of_each(violations)
 
     def noise(self, size: float) -> np.ndarray:
-        """(batch, time, feature) made-up values."""
+        """(batch, time, feature) synthetic values."""
         return (size * self.rng.standard_normal(self.x.shape)).astype(self.x.dtype)
 
     def compare(
         self, other: Outputs, steps: np.ndarray, kind: str, what: str, *, steps_only: bool = False
     ) -> list[Violation]:
         """Violations for outputs that moved at some steps (bool mask), or in the rows of those steps."""
-        found: list[Violation] = []
+        violations: list[Violation] = []
         for name, before in self.base.items():
             if self.by_step(before):
                 where = steps
@@ -228,15 +228,15 @@ class _Probe:
                 detail = (
                     f"{kind}: {name} went from {a[at]:.6g} to {b[at]:.6g} {what}; {int(rows.sum())} {unit}"
                 )
-                found.append(
+                violations.append(
                     Violation(MODEL, name, None, None, None, float(delta[at]), detail, int(rows.sum()))
                 )
-        return found
+        return violations
 
 
-def _first_of_each(found: list[Violation]) -> list[Violation]:
+def _first_of_each(violations: list[Violation]) -> list[Violation]:
     worst: dict[str | None, Violation] = {}
-    for v in found:
+    for v in violations:
         if v.column not in worst or (v.max_delta or 0.0) > (worst[v.column].max_delta or 0.0):
             worst[v.column] = v
     return list(worst.values())

@@ -76,8 +76,8 @@ def audit_published(
         row = bad.row(0, named=True)
         delta = None
         if schema[column].is_numeric():
-            found = bad.select((pl.col(column) - pl.col(f"{column}@new")).abs().max()).item()
-            delta = float("inf") if found is None else float(found)
+            largest = bad.select((pl.col(column) - pl.col(f"{column}@new")).abs().max()).item()
+            delta = float("inf") if largest is None else float(largest)
         violations.append(
             Violation(
                 PROBE,

@@ -74,7 +74,7 @@ def audit_statistics(
         "standard_error": round(error, 5),
         "ceiling": ceiling,
     }
-    found: list[Violation] = []
+    violations: list[Violation] = []
     if abs(mean) > ceiling and abs(mean) > SIGMAS * error:
         worst = daily.row(int(np.argmax(np.abs(ic))), named=True)["session"]
         detail = (
@@ -82,12 +82,12 @@ def audit_statistics(
             f"ceiling of {ceiling}: an alarm, not a success. Look for targets or later prices among the "
             "inputs"
         )
-        found.append(Violation(STATISTICS, score, None, None, worst, abs(mean), detail, daily.height))
+        violations.append(Violation(STATISTICS, score, None, None, worst, abs(mean), detail, daily.height))
     perfect = daily.filter((pl.col("ic").abs() > PERFECT) & (pl.col("n") >= 4 * min_symbols))
     if perfect.height:
         first = perfect.row(0, named=True)
         detail = f"on {perfect.height} sessions the scores rank the outcomes almost perfectly, first {first['ic']:+.3f}"
-        found.append(
+        violations.append(
             Violation(
                 STATISTICS, score, None, None, first["session"], abs(first["ic"]), detail, perfect.height
             )
@@ -96,12 +96,12 @@ def audit_statistics(
         coverage["refits"] = 2 * repeats
         rng = np.random.default_rng(seed)
         for _ in range(repeats):
-            for what, moved, least in (
+            for what, moved, floor in (
                 ("permuted within each session", _permuted(targets, outcome, rng), 0.0),
                 (f"of {shift} sessions further ahead", _shifted(targets, outcome, shift), ceiling),
             ):
-                found += _chance(refit, moved, score, outcome, min_symbols, what, least)
-    return AuditReport(tuple(found), {STATISTICS: coverage})
+                violations += _chance(refit, moved, score, outcome, min_symbols, what, floor)
+    return AuditReport(tuple(violations), {STATISTICS: coverage})
 
 
 def _chance(
@@ -111,7 +111,7 @@ def _chance(
     outcome: str,
     min_symbols: int,
     what: str,
-    least: float,
+    floor: float,
 ) -> list[Violation]:
     try:
         predictions = refit(targets)
@@ -122,7 +122,7 @@ def _chance(
     ic = daily["ic"].to_numpy()
     mean = float(ic.mean())
     # Slow features may foresee a little of what comes later; what is permuted nothing can foresee.
-    bound = max(CHANCE_SIGMAS * _error(daily), least)
+    bound = max(CHANCE_SIGMAS * _error(daily), floor)
     if abs(mean) <= bound:
         return []
     detail = (

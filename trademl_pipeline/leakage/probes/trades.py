@@ -54,9 +54,9 @@ def audit_trades(
             raise AuditInputError(
                 f"{name} have several rows for one {', '.join(key)}; name the key of a trade with on="
             )
-    own = ["symbol"] if "symbol" in fills.columns and "symbol" not in key else []
+    extra_columns = ["symbol"] if "symbol" in fills.columns and "symbol" not in key else []
     joined = (
-        fills.select(*key, *own, pl.col(clocks["fills"]).alias("_fill"))
+        fills.select(*key, *extra_columns, pl.col(clocks["fills"]).alias("_fill"))
         .join(
             orders.select(*key, pl.col(clocks["orders"]).alias("_order")), on=key, how="full", coalesce=True
         )
@@ -67,7 +67,7 @@ def audit_trades(
     fill, order, signal = pl.col("_fill"), pl.col("_order"), pl.col("_signal")
     # Of whole days nothing is known but their order: an order may be given on the day of its signal.
     early, soon = (order < signal, fill < order) if daily else (order <= signal, fill <= order)
-    found = [
+    violations = [
         _violation(joined, order.is_null(), "order_time", None, "filled without an order"),
         _violation(joined, signal.is_null(), "signal_time", None, "ordered or filled without a signal"),
         _violation(joined, early, "order_time", signal - order, "ordered at or before the signal"),
@@ -77,7 +77,7 @@ def audit_trades(
     if "knowledge_time" in signals.columns:
         known = signals.select(*key, pl.col("knowledge_time"), pl.col(clocks["signals"]).alias("_signal"))
         late = pl.col("knowledge_time") > pl.col("_signal")
-        found.append(
+        violations.append(
             _violation(
                 known,
                 late,
@@ -93,7 +93,7 @@ def audit_trades(
         "unfilled_orders": joined["_fill"].null_count(),
         "key": key,
     }
-    return AuditReport(tuple(v for v in found if v is not None), {EXECUTION: coverage})
+    return AuditReport(tuple(v for v in violations if v is not None), {EXECUTION: coverage})
 
 
 def _violation(

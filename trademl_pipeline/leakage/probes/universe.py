@@ -20,24 +20,25 @@ SIGNIFICANCE = 0.01
 def audit_universe(
     members: pl.DataFrame,
     prices: pl.DataFrame,
-    spells: pl.DataFrame,
+    membership_intervals: pl.DataFrame,
     *,
     complete: bool = True,
     max_gap: float = 0.1,
 ) -> AuditReport:
-    """Audit the members that a pipeline used against the true spells of membership.
+    """Audit the members that a pipeline used against the true membership intervals.
 
     Args:
         members: `symbol`, `session` (Date): who was in the universe on which session.
         prices: `symbol`, `session` of the bars there are.
-        spells: `symbol`, `start_date`, `end_date` (Date; null while a member). On the day of the end itself a
+        membership intervals: `symbol`, `start_date`, `end_date` (Date; null while a member). On the day of the end
+        itself a
             name may be in the universe or not, since sources differ. A `known_date`, where present, is the
             day on which the start was known, if later than the start.
         complete: whether the universe claims to hold every member with a price; false for a chosen part of
             it.
         max_gap: how much larger the share with prices may be among members that are still there at the end of
-            `spells` than among those that left, before it is an alarm (if also significant at 1 %, Fisher's
-            exact test).
+            `membership_intervals` than among those that left, before it is an alarm (if also significant at 1 %,
+            Fisher's exact test).
 
     Raises:
         AuditInputError: a frame is empty, or a column is missing, null or mistyped.
@@ -45,22 +46,24 @@ def audit_universe(
     for name, frame, columns in (
         ("members", members, ("symbol", "session")),
         ("prices", prices, ("symbol", "session")),
-        ("spells", spells, ("symbol", "start_date", "end_date")),
+        ("membership_intervals", membership_intervals, ("symbol", "start_date", "end_date")),
     ):
         _check(name, frame, columns)
     start = (
         pl.max_horizontal("start_date", "known_date")
-        if "known_date" in spells.columns
+        if "known_date" in membership_intervals.columns
         else pl.col("start_date")
     )
-    spells = spells.select("symbol", start.alias("start"), pl.col("end_date").alias("end"))
-    found = [_strangers(members, spells)]
+    membership_intervals = membership_intervals.select(
+        "symbol", start.alias("start"), pl.col("end_date").alias("end")
+    )
+    violations = [_strangers(members, membership_intervals)]
     days = members.select(pl.col("session").unique())
     priced = prices.select("symbol", "session").unique().join(days, on="session", how="semi")
     if complete:
-        found.append(_missing(members, priced, spells))
-    gap, coverage = _survivors(priced, spells, days, max_gap)
-    found.append(gap)
+        violations.append(_missing(members, priced, membership_intervals))
+    gap, coverage = _survivors(priced, membership_intervals, days, max_gap)
+    violations.append(gap)
     coverage = {
         "member_rows": members.height,
         "symbols": members["symbol"].n_unique(),
@@ -68,27 +71,27 @@ def audit_universe(
         "complete": complete,
         **coverage,
     }
-    return AuditReport(tuple(v for v in found if v is not None), {UNIVERSE: coverage})
+    return AuditReport(tuple(v for v in violations if v is not None), {UNIVERSE: coverage})
 
 
-def _inside(rows: pl.DataFrame, spells: pl.DataFrame, *, last_day: bool) -> pl.DataFrame:
-    """The (symbol, session) rows that lie within a spell, with or without the day of its end."""
+def _inside(rows: pl.DataFrame, membership_intervals: pl.DataFrame, *, last_day: bool) -> pl.DataFrame:
+    """The (symbol, session) rows that lie within an interval, with or without the day of its end."""
     day, end = pl.col("session"), pl.col("end")
-    held = (pl.col("start") <= day) & (end.is_null() | (day < end) | (pl.lit(last_day) & (day == end)))
-    return rows.join(spells, on="symbol").filter(held).select("symbol", "session").unique()
+    within = (pl.col("start") <= day) & (end.is_null() | (day < end) | (pl.lit(last_day) & (day == end)))
+    return rows.join(membership_intervals, on="symbol").filter(within).select("symbol", "session").unique()
 
 
-def _strangers(members: pl.DataFrame, spells: pl.DataFrame) -> Violation | None:
+def _strangers(members: pl.DataFrame, membership_intervals: pl.DataFrame) -> Violation | None:
     keys = members.select("symbol", "session")
-    outside = keys.join(_inside(keys, spells, last_day=True), on=["symbol", "session"], how="anti").sort(
-        "session", "symbol"
-    )
+    outside = keys.join(
+        _inside(keys, membership_intervals, last_day=True), on=["symbol", "session"], how="anti"
+    ).sort("session", "symbol")
     if outside.is_empty():
         return None
     row = outside.row(0, named=True)
-    later = spells.filter((pl.col("symbol") == row["symbol"]) & (pl.col("start") > row["session"]))[
-        "start"
-    ].min()
+    later = membership_intervals.filter(
+        (pl.col("symbol") == row["symbol"]) & (pl.col("start") > row["session"])
+    )["start"].min()
     why = f", becomes one on {later}" if later is not None else ""
     detail = (
         f"{row['symbol']} is in the universe on {row['session']} and no member then{why}; "
@@ -99,16 +102,18 @@ def _strangers(members: pl.DataFrame, spells: pl.DataFrame) -> Violation | None:
     )
 
 
-def _missing(members: pl.DataFrame, priced: pl.DataFrame, spells: pl.DataFrame) -> Violation | None:
+def _missing(
+    members: pl.DataFrame, priced: pl.DataFrame, membership_intervals: pl.DataFrame
+) -> Violation | None:
     absent = (
-        _inside(priced, spells, last_day=False)
+        _inside(priced, membership_intervals, last_day=False)
         .join(members, on=["symbol", "session"], how="anti")
         .sort("session", "symbol")
     )
     if absent.is_empty():
         return None
     row = absent.row(0, named=True)
-    gone = absent.join(spells.filter(pl.col("end").is_not_null()), on="symbol", how="semi")[
+    gone = absent.join(membership_intervals.filter(pl.col("end").is_not_null()), on="symbol", how="semi")[
         "symbol"
     ].n_unique()
     detail = (
@@ -122,7 +127,7 @@ def _missing(members: pl.DataFrame, priced: pl.DataFrame, spells: pl.DataFrame) 
 
 
 def _survivors(
-    priced: pl.DataFrame, spells: pl.DataFrame, days: pl.DataFrame, max_gap: float
+    priced: pl.DataFrame, membership_intervals: pl.DataFrame, days: pl.DataFrame, max_gap: float
 ) -> tuple[Violation | None, dict[str, Any]]:
     """Compare the share of members with prices among those that stayed and those that left."""
     # scipy takes a while to import, and only this test needs it.
@@ -130,7 +135,9 @@ def _survivors(
 
     first: Any = days["session"].min()
     last: Any = days["session"].max()
-    during = spells.filter((pl.col("start") <= last) & (pl.col("end").is_null() | (pl.col("end") > first)))
+    during = membership_intervals.filter(
+        (pl.col("start") <= last) & (pl.col("end").is_null() | (pl.col("end") > first))
+    )
     ever = during.group_by("symbol").agg(stayed=(pl.col("end").is_null() | (pl.col("end") > last)).any())
     ever = ever.with_columns(has=pl.col("symbol").is_in(priced["symbol"].unique().to_list()))
     counts = {

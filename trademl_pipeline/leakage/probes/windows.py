@@ -62,12 +62,12 @@ def audit_windows(index: pl.DataFrame, features: pl.DataFrame, *, length: int) -
         checks["window_start is not the session of the first row"] = (
             index["window_start"] != first_session
         ).to_numpy()
-    found: list[Violation] = []
+    violations: list[Violation] = []
     for what, bad in checks.items():
         if bad.any():
             example = index.row(int(np.argmax(bad)), named=True)
             detail = f"{what}; {int(bad.sum()):,} of {index.height:,} windows"
-            found.append(
+            violations.append(
                 Violation(
                     WINDOWS,
                     "<rows>",
@@ -80,4 +80,4 @@ def audit_windows(index: pl.DataFrame, features: pl.DataFrame, *, length: int) -
                 )
             )
     coverage = {"windows": index.height, "rows": features.height, "length": length}
-    return AuditReport(tuple(found), {WINDOWS: coverage})
+    return AuditReport(tuple(violations), {WINDOWS: coverage})

@@ -70,11 +70,11 @@ def recognise(schema: Mapping[str, pl.DataType], given: Mapping[str, str], where
                 raise MissingColumnsError(f"{where}, asked for {given[ours]!r},", [ours], list(schema))
             names[ours] = given[ours]
             continue
-        found = next(
+        column = next(
             (plain[_plain(alias)] for alias in (ours, *_ALIASES[ours]) if _plain(alias) in plain), None
         )
-        if found is not None:
-            names[ours] = found
+        if column is not None:
+            names[ours] = column
     missing = [ours for ours in REQUIRED if ours not in names]
     if missing:
         raise MissingColumnsError(where, missing, list(schema))
@@ -103,8 +103,8 @@ def expressions(layout: Layout, calendar: str, where: str) -> list[pl.Expr]:
             if not dtype.is_temporal():
                 defects.append(_unread(raw, dtype, value, "not_a_date", ours))
         elif ours == "adjusted":
-            said = raw.str.strip_chars().str.to_lowercase().is_in(["true", "t", "yes", "1"])
-            columns.append((said if dtype == pl.String else raw.cast(pl.Boolean)).alias(ours))
+            flag = raw.str.strip_chars().str.to_lowercase().is_in(["true", "t", "yes", "1"])
+            columns.append((flag if dtype == pl.String else raw.cast(pl.Boolean)).alias(ours))
         else:
             if not (dtype.is_numeric() or dtype in (pl.String, pl.Null)):
                 raise BarsSchemaError(
@@ -120,8 +120,8 @@ def expressions(layout: Layout, calendar: str, where: str) -> list[pl.Expr]:
             elif ours == "dividend":
                 value = value.fill_null(0.0)
             columns.append(value.alias(ours))
-    said = pl.concat_str(defects, separator="; ", ignore_nulls=True) if defects else pl.lit("")
-    return [*columns, pl.when(said != "").then(said).otherwise(pl.lit(None, pl.String)).alias(DEFECT)]
+    flag = pl.concat_str(defects, separator="; ", ignore_nulls=True) if defects else pl.lit("")
+    return [*columns, pl.when(flag != "").then(flag).otherwise(pl.lit(None, pl.String)).alias(DEFECT)]
 
 
 def _unread(raw: pl.Expr, dtype: pl.DataType, value: pl.Expr, code: str, ours: str) -> pl.Expr:

@@ -169,13 +169,13 @@ class FileSource:
             MissingColumnsError: a file lacks a needed column.
             SourceFileError: a file cannot be read.
         """
-        wanted = self._wanted(symbols)
+        selected = self._wanted(symbols)
         low, high = max(start, self._start), min(end, self._end)
         strays = low <= self.span()[0] <= high
-        frames = collect([self._read(part, low, high, strays, wanted) for part in self._parts], self.path)
+        frames = collect([self._read(part, low, high, strays, selected) for part in self._parts], self.path)
         frame = pl.concat(frames, how="diagonal_relaxed")
         if frame.is_empty():
-            note = f", {len(wanted)} symbols" if wanted is not None else ""
+            note = f", {len(selected)} symbols" if selected is not None else ""
             raise EmptyMonthError(self.name, start, end, self.span(), note)
         self._refuse_unreadable(frame)
         self._refuse_intraday(frame)
@@ -205,19 +205,19 @@ class FileSource:
 
     @cached_property
     def _coverage(self) -> pl.DataFrame:
-        held = []
+        spans = []
         for part in self._parts:
             day = session(part.layout, self.calendar, str(part.path))
             name = pl.col(part.layout.names["symbol"]).cast(pl.String).str.strip_chars()
             rows = part.rows.select(symbol=name, session=day)
             rows = rows.filter(pl.col("session").is_between(self._start, self._end))
-            held.append(
+            spans.append(
                 rows.filter(pl.col("symbol") != "")
                 .group_by("symbol")
                 .agg(first=pl.col("session").min(), last=pl.col("session").max(), rows=pl.len())
             )
         return (
-            pl.concat(collect(held, self.path))
+            pl.concat(collect(spans, self.path))
             .group_by("symbol")
             .agg(pl.col("first").min(), pl.col("last").max(), pl.col("rows").sum())
             .sort("symbol")
@@ -240,8 +240,8 @@ class FileSource:
 
     @cached_property
     def _span(self) -> tuple[date, date] | None:
-        held = self._coverage.filter(pl.col("symbol").is_in(self._selection))
-        first, last = held.select(pl.col("first").min(), pl.col("last").max()).row(0)
+        selected = self._coverage.filter(pl.col("symbol").is_in(self._selection))
+        first, last = selected.select(pl.col("first").min(), pl.col("last").max()).row(0)
         return (first, last) if first is not None else None
 
     def _wanted(self, symbols: Sequence[str] | None) -> list[str] | None:
@@ -253,14 +253,14 @@ class FileSource:
         return list(symbols)
 
     def _read(
-        self, part: _Part, low: date, high: date, strays: bool, wanted: list[str] | None
+        self, part: _Part, low: date, high: date, strays: bool, selected: list[str] | None
     ) -> pl.LazyFrame:
         where = str(part.path)
         due = in_range(part.layout, self.calendar, where, low, high)
         rows = part.rows.filter((due | undated(part.layout, self.calendar, where)) if strays else due)
-        if wanted is not None:
+        if selected is not None:
             name = pl.col(part.layout.names["symbol"]).cast(pl.String).str.strip_chars()
-            rows = rows.filter(name.is_in(wanted) | name.is_null() | (name == ""))
+            rows = rows.filter(name.is_in(selected) | name.is_null() | (name == ""))
         columns = [(pl.col(FILE_ROW).cast(pl.Int64) + part.offset).alias(ROW)]
         stamp = stamps(part.layout)
         if stamp is not None:

@@ -38,17 +38,17 @@ def find_files(path: Path) -> list[Path]:
         SourceFileError: nothing is there, or it cannot be told how to read it.
     """
     if any(sign in str(path) for sign in "*?["):
-        found = [Path(p) for p in glob(str(path), recursive=True)]
+        candidates = [Path(p) for p in glob(str(path), recursive=True)]
     elif path.is_dir():
-        found = [p for p in path.rglob("*") if p.name.lower().endswith(PARQUET_SUFFIXES + CSV_SUFFIXES)]
-        found = [p for p in found if not p.name.startswith((".", "_"))]
+        candidates = [p for p in path.rglob("*") if p.name.lower().endswith(PARQUET_SUFFIXES + CSV_SUFFIXES)]
+        candidates = [p for p in candidates if not p.name.startswith((".", "_"))]
     elif path.exists():
-        found = [path]
+        candidates = [path]
     else:
         raise SourceFileError(
             f"there is no file or folder {path}; give a Parquet or CSV file or a folder of them"
         )
-    files = sorted(p for p in found if p.is_file())
+    files = sorted(p for p in candidates if p.is_file())
     if not files:
         raise SourceFileError(
             f"{path} holds no bars: no file ends in {', '.join(PARQUET_SUFFIXES + CSV_SUFFIXES)}"
@@ -109,7 +109,7 @@ def converted(path: Path, columns: Mapping[str, str], calendar: str, cache: Path
         MissingColumnsError: it lacks a needed column.
     """
     about = path.stat()
-    said = (
+    cache_key = (
         path.resolve(),
         about.st_size,
         about.st_mtime_ns,
@@ -117,7 +117,7 @@ def converted(path: Path, columns: Mapping[str, str], calendar: str, cache: Path
         calendar,
         _CACHE_VERSION,
     )
-    stored = cache / f"{hashlib.sha256(repr(said).encode()).hexdigest()[:32]}.parquet"
+    stored = cache / f"{hashlib.sha256(repr(cache_key).encode()).hexdigest()[:32]}.parquet"
     if stored.exists():
         return stored
     cache.mkdir(parents=True, exist_ok=True)

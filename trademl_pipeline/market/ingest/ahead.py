@@ -57,7 +57,7 @@ class Ahead:
         bounds = [month_bounds(month) for month in months]
         blocks = [bounds[i : i + MONTHS] for i in range(0, len(bounds), MONTHS)]
         self._block_of = {month: (block[0][0], block[-1][1]) for block in blocks for month in block}
-        self._held: tuple[tuple[date, date], pl.DataFrame] | None = None
+        self._prefetched: tuple[tuple[date, date], pl.DataFrame] | None = None
 
     def symbols(self) -> list[str]:
         """The source's symbols."""
@@ -76,20 +76,20 @@ class Ahead:
         block = self._block_of.get((start, end))
         if symbols is not None or block is None:
             return self._source.fetch(symbols, start, end)
-        if self._held is None or self._held[0] != block:
+        if self._prefetched is None or self._prefetched[0] != block:
             try:
-                self._held = block, self._source.fetch(None, *block)
+                self._prefetched = block, self._source.fetch(None, *block)
             except MarketError:
                 # One month of the block may be at fault: let each answer for itself.
-                self._held = None
+                self._prefetched = None
                 return self._source.fetch(None, start, end)
-        frame = self._held[1]
+        frame = self._prefetched[1]
         mine = pl.col("session").is_between(start, end)
         if start <= self._source.span()[0] <= end:
             # Rows that belong to no month come with the source's first.
             mine = mine | ~pl.col("session").is_between(*block)
             mine = mine | pl.col("session").is_null()
-        found = frame.filter(mine.fill_null(False))
-        if found.is_empty():
+        rows = frame.filter(mine.fill_null(False))
+        if rows.is_empty():
             raise EmptyMonthError(self.name, start, end, self.span())
-        return found
+        return rows

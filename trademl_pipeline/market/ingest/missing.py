@@ -14,13 +14,13 @@ OVERLAP = 5
 
 
 def missing(
-    source: BarSource, held: pl.DataFrame, month: str, moment: datetime, overlap: int = OVERLAP
+    source: BarSource, stored: pl.DataFrame, month: str, moment: datetime, overlap: int = OVERLAP
 ) -> list[Scope]:
     """The fetches that complete a month.
 
     Args:
         source: where bars come from.
-        held: the month's bars as the lake holds them.
+        stored: the month's bars as the lake holds them.
         month: partition key, `YYYY-MM-01`.
         moment: until when bars are due, with time zone.
         overlap: sessions before the first missing one to fetch again.
@@ -35,7 +35,7 @@ def missing(
     sessions = days.filter(pl.col(due) + source.delay <= moment)["session"].to_list()
     if not sessions:
         return []
-    latest = dict(held.group_by("symbol").agg(pl.col("session").max()).iter_rows())
+    latest = dict(stored.group_by("symbol").agg(pl.col("session").max()).iter_rows())
     starts: dict = {}
     open_ended = source.timeframe != DAILY and moment < datetime.combine(
         last + timedelta(days=2), datetime.min.time(), tzinfo=moment.tzinfo

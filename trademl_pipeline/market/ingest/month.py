@@ -51,9 +51,9 @@ def fetch(
         MarketError: as the source's fetch.
     """
     first, last = month_bounds(month)
-    held = month_of(store, tables.bars, month) if only_missing and source.remote else tables.bars.empty()
+    stored = month_of(store, tables.bars, month) if only_missing and source.remote else tables.bars.empty()
     if only_missing and source.remote:
-        scopes = missing(source, held, month, ingested_at)
+        scopes = missing(source, stored, month, ingested_at)
     else:
         selection = source.selection()
         scopes = [Scope(tuple(selection) if selection is not None else None, first, last)]
@@ -63,9 +63,9 @@ def fetch(
             frames.append(source.fetch(scope.symbols, scope.start, scope.end))
         except EmptyMonthError as error:
             nothing = error
-    if not frames and held.is_empty():
+    if not frames and stored.is_empty():
         raise nothing or EmptyMonthError(source.name, first, last, None, ", nothing is due yet")
-    frame = pl.concat(frames, how="diagonal_relaxed") if frames else held.select(SOURCE_COLUMNS).clear()
+    frame = pl.concat(frames, how="diagonal_relaxed") if frames else stored.select(SOURCE_COLUMNS).clear()
     split = judged(frame, source, tables, ingested_at)
     return Fetched(split, tuple(scopes) if frames else ())
 

@@ -1,8 +1,8 @@
-"""Downloads that resume: a range of a vendor's bars, in pieces on disk until they are published.
+"""Downloads that resume: a range of a vendor's bars, in chunks on disk until they are published.
 
-A piece is a batch of symbols over a window of time, written beside and renamed into place, so that a download that
-was broken off goes on with the first piece that is missing. Months are then served from the pieces; once they are
-published the pieces go.
+A chunk is a batch of symbols over a window of time, written beside and renamed into place, so that a download that
+was broken off goes on with the first chunk that is missing. Months are then served from the chunks; once they are
+published the chunks go.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from trademl_pipeline.market.schema import BAR_DTYPES, SOURCE_COLUMNS
 from trademl_pipeline.market.sources import BarSource
 from trademl_pipeline.tables.bar_tables import DAILY
 
-# Months in one piece: about as many rows for every time frame.
+# Months in one chunk: about as many rows for every time frame.
 _WINDOWS = {DAILY: None, "4h": None, "1h": 12, "1min": 1}
 _WAIT_SECONDS = 60
 
@@ -30,7 +30,7 @@ Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
-class Piece:
+class Chunk:
     """A batch of symbols over [start, end], both inclusive."""
 
     symbols: list[str]
@@ -43,7 +43,7 @@ class Piece:
         return hashlib.sha256(",".join(self.symbols).encode()).hexdigest()[:16]
 
     def file(self, folder: Path) -> Path:
-        """Return the piece's path in a folder."""
+        """Return the chunk's path in a folder."""
         return folder / f"{self.batch}_{self.start}_{self.end}.parquet"
 
 
@@ -86,20 +86,20 @@ class Staged:
 
     def absent(self) -> list[str]:
         """Symbols without one row in the range."""
-        held = self._scan().select(pl.col("symbol").unique()).collect()["symbol"].to_list()
-        return sorted(set(self.symbols()) - set(held))
+        present = self._scan().select(pl.col("symbol").unique()).collect()["symbol"].to_list()
+        return sorted(set(self.symbols()) - set(present))
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep other runs out of the pieces.
+    def lock(self) -> Iterator[None]:
+        """Keep other runs out of the chunks.
 
         Raises:
             MarketError: another run is at work on them.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self._folder.with_suffix(".lock"), timeout=_WAIT_SECONDS)
+        file_lock = FileLock(self._folder.with_suffix(".lock"), timeout=_WAIT_SECONDS)
         try:
-            lock.acquire()
+            file_lock.acquire()
         except Timeout:
             raise MarketError(
                 f"another run is downloading {self.name} bars into {self._folder}; wait for it, or stop it, and run "
@@ -108,34 +108,34 @@ class Staged:
         try:
             yield
         finally:
-            lock.release()
+            file_lock.release()
 
     def download(self, progress: Progress | None = None) -> int:
-        """Fetch the pieces that are not there yet.
+        """Fetch the chunks that are not there yet.
 
         Args:
-            progress: called with pieces there, pieces in all, and what is being fetched.
+            progress: called with chunks there, chunks in all, and what is being fetched.
 
         Returns:
             How many were fetched.
 
         Raises:
-            MarketError: as the source's fetch; the pieces so far stay.
+            MarketError: as the source's fetch; the chunks so far stay.
         """
-        pieces, files = self._pieces(), self._files()
-        missing = [piece for piece in pieces if _covering(piece, files) is None]
-        done = len(pieces) - len(missing)
-        for piece in missing:
+        chunks, files = self._chunks(), self._files()
+        missing = [chunk for chunk in chunks if _covering(chunk, files) is None]
+        done = len(chunks) - len(missing)
+        for chunk in missing:
             if progress:
-                progress(done, len(pieces), _named(piece))
-            self._store(piece)
+                progress(done, len(chunks), _named(chunk))
+            self._store(chunk)
             done += 1
         if progress:
-            progress(done, len(pieces), "")
+            progress(done, len(chunks), "")
         return len(missing)
 
     def fetch(self, symbols: Sequence[str] | None, start: date, end: date) -> pl.DataFrame:
-        """Bars in [start, end] from the pieces, downloading those that are missing.
+        """Bars in [start, end] from the chunks, downloading those that are missing.
 
         Raises:
             EmptyMonthError: there is no row.
@@ -151,14 +151,14 @@ class Staged:
         return frame.unique(subset=["symbol", "event_time"], keep="last", maintain_order=True)
 
     def discard(self) -> None:
-        """Let the pieces go."""
+        """Let the chunks go."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _pieces(self) -> list[Piece]:
+    def _chunks(self) -> list[Chunk]:
         size = max(1, int(getattr(self._source, "batch", 1)))
         names = self.symbols()
         batches = [names[i : i + size] for i in range(0, len(names), size)]
-        return [Piece(batch, *window) for window in self._windows() for batch in batches]
+        return [Chunk(batch, *window) for window in self._windows() for batch in batches]
 
     def _windows(self) -> list[tuple[date, date]]:
         months = _WINDOWS[self.timeframe]
@@ -180,31 +180,31 @@ class Staged:
             files.setdefault(batch, []).append((date.fromisoformat(start), date.fromisoformat(end), file))
         return files
 
-    def _store(self, piece: Piece) -> None:
+    def _store(self, chunk: Chunk) -> None:
         try:
-            frame = self._source.fetch(piece.symbols, piece.start, piece.end)
+            frame = self._source.fetch(chunk.symbols, chunk.start, chunk.end)
         except EmptyMonthError:
             frame = _no_rows()
-        file = piece.file(self._folder)
+        file = chunk.file(self._folder)
         self._folder.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(".partial")
         frame.select(SOURCE_COLUMNS).write_parquet(partial)
         partial.replace(file)
 
     def _scan(self, start: date | None = None, end: date | None = None) -> pl.LazyFrame:
-        """Rows of the pieces that touch [start, end], by default of the whole range."""
+        """Rows of the chunks that touch [start, end], by default of the whole range."""
         low, high = max(start or self._start, self._start), min(end or self._end, self._end)
-        touched = [piece for piece in self._pieces() if piece.start <= high and piece.end >= low]
+        touched = [chunk for chunk in self._chunks() if chunk.start <= high and chunk.end >= low]
         files = self._files()
-        found = {file for piece in touched if (file := _covering(piece, files)) is not None}
-        rows = pl.scan_parquet(sorted(found)) if found else _no_rows().lazy()
+        covering_files = {file for chunk in touched if (file := _covering(chunk, files)) is not None}
+        rows = pl.scan_parquet(sorted(covering_files)) if covering_files else _no_rows().lazy()
         return rows.filter(pl.col("session").is_between(low, high))
 
 
-def _covering(piece: Piece, files: dict[str, list[tuple[date, date, Path]]]) -> Path | None:
-    """The file that holds the piece, perhaps as part of a longer window."""
-    for start, end, file in files.get(piece.batch, []):
-        if start <= piece.start and end >= piece.end:
+def _covering(chunk: Chunk, files: dict[str, list[tuple[date, date, Path]]]) -> Path | None:
+    """The file that holds the chunk, perhaps as part of a longer window."""
+    for start, end, file in files.get(chunk.batch, []):
+        if start <= chunk.start and end >= chunk.end:
             return file
     return None
 
@@ -213,6 +213,6 @@ def _no_rows() -> pl.DataFrame:
     return pl.DataFrame(schema={name: BAR_DTYPES[name] for name in SOURCE_COLUMNS})
 
 
-def _named(piece: Piece) -> str:
-    more = f" and {len(piece.symbols) - 1} more" if len(piece.symbols) > 1 else ""
-    return f"{piece.symbols[0]}{more}, {piece.start:%Y-%m} to {piece.end:%Y-%m}"
+def _named(chunk: Chunk) -> str:
+    more = f" and {len(chunk.symbols) - 1} more" if len(chunk.symbols) > 1 else ""
+    return f"{chunk.symbols[0]}{more}, {chunk.start:%Y-%m} to {chunk.end:%Y-%m}"

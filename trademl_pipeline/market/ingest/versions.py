@@ -52,8 +52,8 @@ class Scope:
 
     def covers(self) -> pl.Expr:
         """Return the condition that a row lies in what was asked for."""
-        asked = pl.col("session").is_between(self.start, self.end)
-        return asked if self.symbols is None else asked & pl.col("symbol").is_in(list(self.symbols))
+        in_range = pl.col("session").is_between(self.start, self.end)
+        return in_range if self.symbols is None else in_range & pl.col("symbol").is_in(list(self.symbols))
 
 
 @dataclass(frozen=True)
@@ -109,10 +109,10 @@ def merge(
         fetch says nothing new.
     """
     key, clock = list(tables.key), tables.key[1]
-    held, adopted = _held(stored, ledger, tables, month)
-    heads = held.group_by("symbol").agg(pl.col(clock).max().alias("_head"))
+    versions, adopted = _latest_versions(stored, ledger, tables, month)
+    heads = versions.group_by("symbol").agg(pl.col(clock).max().alias("_head"))
     pairs = (
-        good.join(held.select(*key, *_theirs(), "version", "withdrawn", "_known"), on=key, how="left")
+        good.join(versions.select(*key, *_theirs(), "version", "withdrawn", "_known"), on=key, how="left")
         .join(heads, on="symbol", how="left")
         .with_columns(seen=pl.col("version").is_not_null())
         .with_columns(
@@ -132,7 +132,7 @@ def merge(
         pl.lit(month).alias(MONTH),
     )
     covered = pl.any_horizontal(pl.lit(False), *(scope.covers() for scope in scopes))
-    gone = _gone(held, good, refused, covered, key, revisions).with_columns(
+    gone = _gone(versions, good, refused, covered, key, revisions).with_columns(
         pl.max_horizontal("_known", moment).alias("knowledge_time"),
         moment.alias("ingested_at"),
         (pl.col("version") + 1).cast(pl.Int32),
@@ -140,8 +140,8 @@ def merge(
     )
     columns = list(tables.versions.columns)
     if revisions == "first":
-        kept = pairs.filter(~pl.col("seen") & ~pl.col("late"))
-        bars = pl.concat([stored, kept.select(stored.columns)])
+        additions = pairs.filter(~pl.col("seen") & ~pl.col("late"))
+        bars = pl.concat([stored, additions.select(stored.columns)])
     else:
         bars = _latest(good, stored, covered, key)
     return Merged(
@@ -169,7 +169,7 @@ def _differs() -> pl.Expr:
     return (figures | (pl.col("adjusted") != pl.col("adjusted_held"))).fill_null(False)
 
 
-def _held(
+def _latest_versions(
     stored: pl.DataFrame, ledger: pl.DataFrame, tables: BarTables, month: str
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The last version of each bar, and the bars that were published before there was a ledger."""
@@ -179,12 +179,12 @@ def _held(
     )
     adopted = adopted.select(list(tables.versions.columns))
     last = ledger.sort(*key, "version").unique(subset=key, keep="last", maintain_order=True)
-    held = pl.concat([last.select(adopted.columns), adopted])
-    return held.with_columns(pl.col("knowledge_time").alias("_known")), adopted
+    versions = pl.concat([last.select(adopted.columns), adopted])
+    return versions.with_columns(pl.col("knowledge_time").alias("_known")), adopted
 
 
 def _gone(
-    held: pl.DataFrame,
+    versions: pl.DataFrame,
     good: pl.DataFrame,
     refused: pl.DataFrame,
     covered: pl.Expr,
@@ -196,7 +196,7 @@ def _gone(
     A vendor that knows nothing of a symbol any more has delisted it, which does not undo its history; a file is the
     whole statement of its owner.
     """
-    gone = held.filter(~pl.col("withdrawn") & covered).join(good, on=key, how="anti")
+    gone = versions.filter(~pl.col("withdrawn") & covered).join(good, on=key, how="anti")
     if revisions == "latest":
         return gone
     return gone.join(good, on="symbol", how="semi").join(refused, on=key, how="anti")
@@ -208,8 +208,8 @@ def _latest(good: pl.DataFrame, stored: pl.DataFrame, covered: pl.Expr, key: lis
     pairs = good.join(before, on=key, how="left")
     same = pl.col("open_held").is_not_null() & ~_differs() & (pl.col("knowledge_time") == pl.col("_known"))
     replaced = pairs.filter(~same.fill_null(False)).select(stored.columns)
-    kept = stored.join(pairs.filter(same.fill_null(False)), on=key, how="semi")
-    return pl.concat([stored.filter(~covered), kept, replaced])
+    unchanged = stored.join(pairs.filter(same.fill_null(False)), on=key, how="semi")
+    return pl.concat([stored.filter(~covered), unchanged, replaced])
 
 
 def bars(

@@ -167,8 +167,8 @@ def interpolated_bars(seen: Window) -> pl.DataFrame:
     line = (four & moved & four.shift(1) & together).over("symbol").fill_null(False)
     # A line goes on; it is found once, where it has become one.
     begins = line & ~line.shift(1).over("symbol").fill_null(False)
-    said = pl.all_horizontal(pl.col(c) == pl.col(c).shift(1) for c in (*PRICES, "volume"))
-    again = (said & (pl.col("volume") > 0) & (pl.col("gap") == 0)).over("symbol").fill_null(False)
+    same = pl.all_horizontal(pl.col(c) == pl.col(c).shift(1) for c in (*PRICES, "volume"))
+    again = (same & (pl.col("volume") > 0) & (pl.col("gap") == 0)).over("symbol").fill_null(False)
     rows = seen.rows.with_columns(begins.alias("_line"), again.alias("_again")).filter(
         pl.col("_line") | pl.col("_again")
     )
@@ -195,8 +195,8 @@ def vendor_disagreement(seen: Window, other: Window, tolerance: float = 0.01) ->
         other.rows.filter(pl.col("gap") == 0).select(*keys, pl.col("growth").alias("_theirs")), on=keys
     )
     rows = rows.filter((pl.col("growth") - pl.col("_theirs")).abs() > tolerance)
-    shown = (pl.col(c).exp().sub(1).mul(100).round(2) for c in ("growth", "_theirs"))
-    return _findings(rows, pl.format("returned {} % here, {} % there", *shown))
+    percentages = (pl.col(c).exp().sub(1).mul(100).round(2) for c in ("growth", "_theirs"))
+    return _findings(rows, pl.format("returned {} % here, {} % there", *percentages))
 
 
 def _findings(rows: pl.DataFrame, detail: pl.Expr, count: pl.Expr | None = None) -> pl.DataFrame:

@@ -143,7 +143,7 @@ def quality_of_months(
     *,
     rules: Mapping[str, Rule] | None = None,
     other: pl.DataFrame | None = None,
-    spells: pl.DataFrame | None = None,
+    membership_intervals: pl.DataFrame | None = None,
     calendar: str = DEFAULT_CALENDAR,
 ) -> dict[str, pl.DataFrame]:
     """By month one row per check. A month is the same, whichever others are asked for with it.
@@ -155,7 +155,7 @@ def quality_of_months(
         months: "YYYY-MM-01", without holes.
         rules: None is `DEFAULT_RULES`.
         other: bars of a second source over the same sessions; without it vendors are not compared.
-        spells: symbol, start_date, end_date of the universe; without it its members are not looked for.
+        membership intervals: symbol, start_date, end_date of the universe; without it its members are not looked for.
         calendar: that the sessions are on.
 
     Returns:
@@ -164,22 +164,26 @@ def quality_of_months(
     """
     rules = rules or DEFAULT_RULES
     seen = window(bars, calendar)
-    found = {name: check(seen) for name, check in CHECKS.items()}
+    findings_of = {name: check(seen) for name, check in CHECKS.items()}
     if other is not None:
-        found["vendor_disagreement"] = vendor_disagreement(seen, window(other, calendar))
+        findings_of["vendor_disagreement"] = vendor_disagreement(seen, window(other, calendar))
     refused = _dated(quarantined)
-    found |= _refused(refused)
+    findings_of |= _refused(refused)
     reports = {}
     for month in months:
         inside = pl.col("session").is_between(*month_bounds(month))
         rows = seen.rows.filter(inside)
-        own = {check: findings.filter(inside) for check, findings in found.items()}
-        looked_at = dict.fromkeys(own, rows.height)
+        month_findings = {check: findings.filter(inside) for check, findings in findings_of.items()}
+        looked_at = dict.fromkeys(month_findings, rows.height)
         looked_at |= dict.fromkeys(_OF_QUARANTINE, rows.height + refused.filter(inside).height)
-        if spells is not None:
-            own["members_without_prices"], looked_at["members_without_prices"] = _unpriced(spells, rows)
+        if membership_intervals is not None:
+            month_findings["members_without_prices"], looked_at["members_without_prices"] = _unpriced(
+                membership_intervals, rows
+            )
         summary = [
-            _line(check, rule, own[check], looked_at[check]) for check, rule in rules.items() if check in own
+            _line(check, rule, month_findings[check], looked_at[check])
+            for check, rule in rules.items()
+            if check in month_findings
         ]
         reports[month] = pl.DataFrame(summary, schema=quality_table("raw_bars").polars_schema, orient="row")
     return reports
@@ -211,14 +215,14 @@ def _dated(quarantined: pl.DataFrame) -> pl.DataFrame:
     """The refused rows, those whose date says nothing on the first day of the month that they came with."""
     if "month" not in quarantined.columns:
         return quarantined
-    own = pl.col("session").dt.strftime("%Y-%m-01") == pl.col("month")
+    in_month = pl.col("session").dt.strftime("%Y-%m-01") == pl.col("month")
     first = pl.col("month").str.to_date("%Y-%m-%d")
-    return quarantined.with_columns(pl.when(own).then("session").otherwise(first).alias("session"))
+    return quarantined.with_columns(pl.when(in_month).then("session").otherwise(first).alias("session"))
 
 
-def _unpriced(spells: pl.DataFrame, bars: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+def _unpriced(membership_intervals: pl.DataFrame, bars: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     """Members of the bars' sessions that have no bar on them, and how many members there are to look for."""
-    there = members_on(spells, bars["session"].unique().to_list())
+    there = members_on(membership_intervals, bars["session"].unique().to_list())
     absent = there.join(bars, on=["symbol", "session"], how="anti")
     detail, count = pl.lit("a member without a bar").alias("detail"), pl.lit(1, pl.Int64).alias("count")
     return absent.select("symbol", "session", count, detail), there.height
@@ -242,12 +246,12 @@ def _refused(quarantined: pl.DataFrame) -> dict[str, pl.DataFrame]:
     }
 
 
-def _line(check: str, rule: Rule, found: pl.DataFrame, rows: int) -> tuple:
-    count = int(found["count"].sum())
+def _line(check: str, rule: Rule, findings: pl.DataFrame, rows: int) -> tuple:
+    count = int(findings["count"].sum())
     share = count / rows if rows else float(count > 0)
-    largest = found.sort("count", "session", "symbol", descending=[True, False, False]).head(EXAMPLES)
+    largest = findings.sort("count", "session", "symbol", descending=[True, False, False]).head(EXAMPLES)
     examples = "; ".join(
         f"{symbol} {session}: {detail}" for symbol, session, _, detail in largest.iter_rows()
     )
-    symbols = int(found["symbol"].n_unique())
+    symbols = int(findings["symbol"].n_unique())
     return (check, rule.severity, rows, count, symbols, share, rule.limit, share <= rule.limit, examples)

@@ -157,8 +157,8 @@ def _rules(calendar: str | None, volume_required: bool) -> list[tuple[pl.Expr, p
 
 
 def _reason(rules: list[tuple[pl.Expr, pl.Expr]]) -> pl.Expr:
-    said = [pl.when(condition).then(text) for condition, text in rules]
-    return pl.concat_str(said, separator="; ", ignore_nulls=True)
+    reasons = [pl.when(condition).then(text) for condition, text in rules]
+    return pl.concat_str(reasons, separator="; ", ignore_nulls=True)
 
 
 def _split_duplicates(bars: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -188,7 +188,7 @@ def _split_duplicates(bars: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
             ignore_nulls=True,
         ),
     )
-    kept = groups.filter((pl.col("differing") == "") & (pl.col(ROW) == pl.col("first_row")))
+    first_rows = groups.filter((pl.col("differing") == "") & (pl.col(ROW) == pl.col("first_row")))
     refused = groups.filter((pl.col("differing") != "") | (pl.col(ROW) != pl.col("first_row"))).with_columns(
         pl.when(pl.col("differing") == "")
         .then(pl.format("duplicate: says the same as row {}", pl.col("first_row")))
@@ -196,7 +196,9 @@ def _split_duplicates(bars: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         .alias("reason")
     )
     helpers = ["first_row", "rows", "differing", "_doubled"]
-    good = pl.concat([bars.filter(~pl.col("_doubled")).drop("_doubled"), kept.drop(helpers)]).sort(*_KEY)
+    good = pl.concat([bars.filter(~pl.col("_doubled")).drop("_doubled"), first_rows.drop(helpers)]).sort(
+        *_KEY
+    )
     return good, refused.drop(helpers)
 
 

@@ -24,7 +24,7 @@ from trademl_pipeline.market.errors import (
     VendorRefusedError,
 )
 from trademl_pipeline.market.vendors.http import mount, redactor
-from trademl_pipeline.market.vendors.patience import PATIENT, Patience, TokenBucket
+from trademl_pipeline.market.vendors.retry import DEFAULT_RETRY_POLICY, RetryPolicy, TokenBucket
 from trademl_pipeline.market.vendors.vendor import VendorSource, require, with_actions
 from trademl_pipeline.tables.bar_tables import DAILY
 
@@ -70,7 +70,7 @@ class AlpacaSource(VendorSource):
         delay: timedelta = timedelta(0),
         now: datetime | None = None,
         url: str | None = None,
-        patience: Patience = PATIENT,
+        retry_policy: RetryPolicy = DEFAULT_RETRY_POLICY,
     ) -> None:
         require(self.name, "alpaca", "alpaca-py")
         pairs = [s for s in symbols if "/" in s]
@@ -88,7 +88,7 @@ class AlpacaSource(VendorSource):
         absent = [name for name, value in zip(KEY_VARIABLES, (key_id, secret), strict=True) if not value]
         if absent and not self.crypto:
             raise MissingKeyError(self.name, absent, "keys are free, at https://app.alpaca.markets")
-        self.feed, self._url, self._patience = feed, url, patience
+        self.feed, self._url, self._retry_policy = feed, url, retry_policy
         self._key_id, self._secret = key_id or None, secret or None
         self._redact = redactor([key_id, secret])
         self._bucket = TokenBucket(_REQUESTS_A_SECOND, burst=10)
@@ -99,7 +99,7 @@ class AlpacaSource(VendorSource):
         Raises:
             UnknownSymbolError: a symbol is none of this source's. One that Alpaca does not have gives no rows.
             EmptyMonthError: there is no complete bar in the range.
-            VendorError: Alpaca is busy, cannot be reached, refuses, or answers in another format.
+            VendorError: Alpaca is busy, cannot be reached, refuses, or responds in another format.
         """
         chosen = self.chosen(symbols)
         bars = self._bars(chosen, start, end)
@@ -119,22 +119,22 @@ class AlpacaSource(VendorSource):
 
         theirs = {self._ticker(symbol): symbol for symbol in symbols}
         zone = time_zone(self.calendar)
-        asked: dict[str, Any] = {
+        arguments: dict[str, Any] = {
             "symbol_or_symbols": list(theirs),
             "timeframe": _timeframe(self.timeframe),
             "start": _midnight(start, zone),
             "end": min(_midnight(end + timedelta(days=1), zone) - timedelta(microseconds=1), self.moment()),
         }
-        if asked["end"] <= asked["start"]:
+        if arguments["end"] <= arguments["start"]:
             return _frame({}, theirs)
         if self.crypto:
             client = self._client("CryptoHistoricalDataClient")
-            answer = self._ask(lambda: client.get_crypto_bars(CryptoBarsRequest(**asked)))
+            response = self._ask(lambda: client.get_crypto_bars(CryptoBarsRequest(**arguments)))
         else:
             client = self._client("StockHistoricalDataClient")
-            request = StockBarsRequest(**asked, adjustment=Adjustment.RAW, feed=DataFeed(self.feed))
-            answer = self._ask(lambda: client.get_stock_bars(request))
-        return _frame(answer, theirs)
+            request = StockBarsRequest(**arguments, adjustment=Adjustment.RAW, feed=DataFeed(self.feed))
+            response = self._ask(lambda: client.get_stock_bars(request))
+        return _frame(response, theirs)
 
     def _actions(self, symbols: list[str], start: date, end: date) -> pl.DataFrame:
         """symbol, session (the ex-date), split_factor, dividend; one row for each symbol and ex-date."""
@@ -161,10 +161,12 @@ class AlpacaSource(VendorSource):
         from alpaca.data import historical
         from alpaca.data.historical.corporate_actions import CorporateActionsClient
 
-        made = CorporateActionsClient if kind == "CorporateActionsClient" else getattr(historical, kind)
-        client = made(self._key_id, self._secret, raw_data=True, url_override=self._url)
+        client_class = (
+            CorporateActionsClient if kind == "CorporateActionsClient" else getattr(historical, kind)
+        )
+        client = client_class(self._key_id, self._secret, raw_data=True, url_override=self._url)
         secrets = [self._key_id or "", self._secret or ""]
-        mount(client._session, self.name, self._patience, self._bucket, secrets)
+        mount(client._session, self.name, self._retry_policy, self._bucket, secrets)
         return client
 
     def _ask(self, call: Any) -> Mapping[str, Any]:
@@ -172,33 +174,34 @@ class AlpacaSource(VendorSource):
         from alpaca.common.exceptions import APIError
 
         try:
-            answer = call()
+            response = call()
         except APIError as error:
             raise VendorRefusedError(self._refusal(error)) from None
         except (json.JSONDecodeError, ValueError, TypeError, AttributeError, KeyError) as error:
             text = self._redact(f"{type(error).__name__}: {error}")
             raise VendorFormatError(
-                f"alpaca's answer is not what its interface promises ({text[:200]}); nothing was taken"
+                f"alpaca's response is not what its interface promises ({text[:200]}); nothing was taken"
             ) from None
-        if not isinstance(answer, Mapping):
+        if not isinstance(response, Mapping):
             raise VendorFormatError(
-                "alpaca's answer names no symbols; its interface has changed, nothing was taken"
+                "alpaca's response names no symbols; its interface has changed, nothing was taken"
             )
-        return answer
+        return response
 
     def _refusal(self, error: Any) -> str:
-        status, said = error.status_code, self._redact(str(error))[:300]
-        if status in (401, 403) and "subscription" in said:
+        status, message = error.status_code, self._redact(str(error))[:300]
+        if status in (401, 403) and "subscription" in message:
             return (
-                f"alpaca: the account may not have this data (HTTP {status}: {said}). Set vendors.alpaca_feed to iex, "
+                f"alpaca: the account may not have this data (HTTP {status}: {message}). Set vendors.alpaca_feed to "
+                f"iex, "
                 "or ask for months that lie further back"
             )
         if status in (401, 403):
             return (
-                f"alpaca does not accept the keys (HTTP {status}: {said}). Check {' and '.join(KEY_VARIABLES)}: "
+                f"alpaca does not accept the keys (HTTP {status}: {message}). Check {' and '.join(KEY_VARIABLES)}: "
                 "both from one account, and not revoked"
             )
-        return f"alpaca refuses the request: HTTP {status} {said}"
+        return f"alpaca refuses the request: HTTP {status} {message}"
 
 
 def _timeframe(timeframe: str) -> Any:
@@ -218,10 +221,10 @@ def _midnight(day: date, zone: str) -> datetime:
     return datetime.combine(day, time(), tzinfo=ZoneInfo(zone)).astimezone(UTC)
 
 
-def _frame(answer: Mapping[str, Any], theirs: Mapping[str, str]) -> pl.DataFrame:
+def _frame(response: Mapping[str, Any], theirs: Mapping[str, str]) -> pl.DataFrame:
     """Bars by ticker as rows: symbol, start (UTC), open, high, low, close, volume."""
     rows = []
-    for ticker, bars in answer.items():
+    for ticker, bars in response.items():
         if ticker not in theirs:
             raise VendorFormatError(
                 f"alpaca sent bars of {ticker!r}, which were not asked for; nothing was taken"
@@ -244,10 +247,10 @@ def _frame(answer: Mapping[str, Any], theirs: Mapping[str, str]) -> pl.DataFrame
         ) from error
 
 
-def _action_frame(answer: Mapping[str, Any], theirs: Mapping[str, str]) -> pl.DataFrame:
+def _action_frame(response: Mapping[str, Any], theirs: Mapping[str, str]) -> pl.DataFrame:
     rows = []
     try:
-        for kind, actions in answer.items():
+        for kind, actions in response.items():
             for action in actions:
                 if kind in ("forward_splits", "reverse_splits"):
                     figures = (float(action["new_rate"]) / float(action["old_rate"]), 0.0)

@@ -16,7 +16,7 @@ import polars as pl
 
 from trademl_pipeline.market.bar_times import AROUND_THE_CLOCK
 from trademl_pipeline.market.errors import VendorFormatError, VendorRefusedError
-from trademl_pipeline.market.vendors.patience import PATIENT, Patience, TokenBucket
+from trademl_pipeline.market.vendors.retry import DEFAULT_RETRY_POLICY, RetryPolicy, TokenBucket
 from trademl_pipeline.market.vendors.vendor import LENGTHS, VendorSource
 from trademl_pipeline.tables.bar_tables import DAILY
 
@@ -49,10 +49,10 @@ class BinanceSource(VendorSource):
         delay: timedelta = timedelta(0),
         now: datetime | None = None,
         url: str = URL,
-        patience: Patience = PATIENT,
+        retry_policy: RetryPolicy = DEFAULT_RETRY_POLICY,
     ) -> None:
         super().__init__(symbols, timeframe=timeframe, delay=delay, calendar=AROUND_THE_CLOCK, now=now)
-        self._url, self._patience = url.rstrip("/"), patience
+        self._url, self._retry_policy = url.rstrip("/"), retry_policy
         self._bucket = TokenBucket(_REQUESTS_A_SECOND, burst=10)
 
     def fetch(self, symbols: Sequence[str] | None, start: date, end: date) -> pl.DataFrame:
@@ -61,14 +61,14 @@ class BinanceSource(VendorSource):
         Raises:
             UnknownSymbolError: a symbol is none of this source's.
             EmptyMonthError: there is no complete bar in the range.
-            VendorError: Binance is busy, cannot be reached, refuses, or answers in another format.
+            VendorError: Binance is busy, cannot be reached, refuses, or responds in another format.
         """
         import requests
 
         from trademl_pipeline.market.vendors.http import mount
 
         with requests.Session() as session:
-            mount(session, self.name, self._patience, self._bucket)
+            mount(session, self.name, self._retry_policy, self._bucket)
             frames = [self._pages(session, symbol, start, end) for symbol in self.chosen(symbols)]
         frame = self.stamped(pl.concat(frames), cut=False)
         return self.dressed(frame, start, end)
@@ -102,14 +102,14 @@ class BinanceSource(VendorSource):
         except ValueError:
             page = None
         if response.status_code != 200:
-            said = page if isinstance(page, dict) else {}
-            if said.get("code") == _INVALID_SYMBOL:
+            error = page if isinstance(page, dict) else {}
+            if error.get("code") == _INVALID_SYMBOL:
                 raise VendorRefusedError(
                     f"binance does not know the pair {symbol!r}; it writes pairs like BTCUSDT, base before quote"
                 )
             raise VendorRefusedError(
                 f"binance refuses klines of {symbol}: HTTP {response.status_code} "
-                f"{said.get('msg') or response.text[:200]}"
+                f"{error.get('msg') or response.text[:200]}"
             )
         if not isinstance(page, list) or not all(isinstance(row, list) and len(row) >= 6 for row in page):
             raise VendorFormatError(

@@ -1,4 +1,4 @@
-"""A requests session that asks a vendor patiently, for our own calls and under a vendor's client library."""
+"""A requests session that asks a vendor by a retry policy, for our own calls and under a vendor's client library."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.exceptions import ChunkedEncodingError, ConnectionError, ContentDecodingError, Timeout
 
-from trademl_pipeline.market.vendors.patience import Patience, TokenBucket, patiently
+from trademl_pipeline.market.vendors.retry import RetryPolicy, TokenBucket, send_with_retry
 
 
 def redactor(secrets: Sequence[str]) -> Callable[[str], str]:
@@ -22,29 +22,29 @@ def redactor(secrets: Sequence[str]) -> Callable[[str], str]:
     return redact
 
 
-class PatientAdapter(HTTPAdapter):
-    """Transport that waits its turn, has time-outs, reads the whole answer, and asks again where that may help."""
+class RetryAdapter(HTTPAdapter):
+    """Transport that waits its turn, has time-outs, reads the whole response, and asks again where that may help."""
 
     def __init__(
-        self, vendor: str, patience: Patience, bucket: TokenBucket, redact: Callable[[str], str]
+        self, vendor: str, retry_policy: RetryPolicy, bucket: TokenBucket, redact: Callable[[str], str]
     ) -> None:
         super().__init__()
-        self._vendor, self._patience, self._bucket, self._redact = vendor, patience, bucket, redact
+        self._vendor, self._retry_policy, self._bucket, self._redact = vendor, retry_policy, bucket, redact
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]
-        """Send one request; raises what `patiently` raises."""
-        options["timeout"] = (self._patience.connect, self._patience.read)
+        """Send one request; raises what `send_with_retry` raises."""
+        options["timeout"] = (self._retry_policy.connect, self._retry_policy.read)
 
         def once() -> requests.Response:
-            response = super(PatientAdapter, self).send(request, **options)
-            # Read here, so that an answer that breaks off counts as a failed attempt.
+            response = super(RetryAdapter, self).send(request, **options)
+            # Read here, so that an response that breaks off counts as a failed attempt.
             _ = response.content
             return response
 
-        return patiently(
+        return send_with_retry(
             once,
             vendor=self._vendor,
-            patience=self._patience,
+            retry_policy=self._retry_policy,
             bucket=self._bucket,
             transient=(ConnectionError, Timeout, ChunkedEncodingError, ContentDecodingError),
             redact=self._redact,
@@ -54,11 +54,11 @@ class PatientAdapter(HTTPAdapter):
 def mount(
     session: requests.Session,
     vendor: str,
-    patience: Patience,
+    retry_policy: RetryPolicy,
     bucket: TokenBucket,
     secrets: Sequence[str] = (),
 ) -> requests.Session:
-    """Let a session ask patiently, wherever it goes.
+    """Let a session ask by a retry policy, wherever it goes.
 
     Args:
         session: gets an adapter for https and http.
@@ -70,7 +70,7 @@ def mount(
     Returns:
         The session.
     """
-    adapter = PatientAdapter(vendor, patience, bucket, redactor(secrets))
+    adapter = RetryAdapter(vendor, retry_policy, bucket, redactor(secrets))
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session

@@ -63,15 +63,15 @@ class VendorSource:
             raise VendorRefusedError(
                 f"source {self.name!r} has no time frame {timeframe!r}; use one of {', '.join(TIMEFRAMES)}"
             )
-        wanted = list(dict.fromkeys(s.strip() for s in symbols if s.strip()))
-        if not wanted:
+        unique = list(dict.fromkeys(s.strip() for s in symbols if s.strip()))
+        if not unique:
             raise VendorRefusedError(
                 f"source {self.name!r} needs to know what to fetch: give a universe (--universe TIER_1) or "
                 "symbols (--symbols AAPL,MSFT), or set data.symbols"
             )
         if delay < timedelta(0):
             raise VendorRefusedError(f"nothing is known before a bar ends: delay is {delay}")
-        self._symbols, self.timeframe, self.delay, self.calendar = wanted, timeframe, delay, calendar
+        self._symbols, self.timeframe, self.delay, self.calendar = unique, timeframe, delay, calendar
         self._now = now
 
     def __repr__(self) -> str:

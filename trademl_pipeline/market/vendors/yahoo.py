@@ -20,12 +20,17 @@ import polars as pl
 
 from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, time_zone
 from trademl_pipeline.market.errors import (
-    VendorBusyError,
     VendorError,
     VendorFormatError,
+    VendorRateLimitedError,
     VendorUnavailableError,
 )
-from trademl_pipeline.market.vendors.patience import PATIENT, Patience, TokenBucket, patiently
+from trademl_pipeline.market.vendors.retry import (
+    DEFAULT_RETRY_POLICY,
+    RetryPolicy,
+    TokenBucket,
+    send_with_retry,
+)
 from trademl_pipeline.market.vendors.vendor import VendorSource, require, with_actions
 from trademl_pipeline.tables.bar_tables import DAILY
 
@@ -62,12 +67,12 @@ class YahooSource(VendorSource):
         calendar: str = DEFAULT_CALENDAR,
         now: datetime | None = None,
         cache: Path | None = None,
-        patience: Patience = PATIENT,
+        retry_policy: RetryPolicy = DEFAULT_RETRY_POLICY,
     ) -> None:
         require(self.name, "yfinance", "yfinance")
         require(self.name, "curl_cffi", "curl_cffi")
         super().__init__(symbols, timeframe=timeframe, delay=delay, calendar=calendar, now=now)
-        self._cache, self._patience = cache, patience
+        self._cache, self._retry_policy = cache, retry_policy
         self._bucket = TokenBucket(_REQUESTS_A_SECOND, burst=4)
 
     def fetch(self, symbols: Sequence[str] | None, start: date, end: date) -> pl.DataFrame:
@@ -76,12 +81,12 @@ class YahooSource(VendorSource):
         Raises:
             UnknownSymbolError: a symbol is none of this source's. One that Yahoo does not have gives no rows.
             EmptyMonthError: there is no complete bar in the range.
-            VendorError: Yahoo is busy, cannot be reached, or answers in another format.
+            VendorError: Yahoo is busy, cannot be reached, or responds in another format.
         """
         yfinance = _yfinance(self._cache)
-        # yfinance remembers answers about the past; a restated one would never be seen.
+        # yfinance remembers responses about the past; a restated one would never be seen.
         yfinance.data.YfData.cache_get.cache_clear()
-        session = _session_class()(self.name, self._patience, self._bucket)
+        session = _session_class()(self.name, self._retry_policy, self._bucket)
         try:
             frames = [self._symbol(yfinance, session, symbol, start, end) for symbol in self.chosen(symbols)]
         finally:
@@ -135,20 +140,22 @@ class YahooSource(VendorSource):
                 prepost=False,
                 # Null prices are for the quality rules to judge, not to be dropped here.
                 keepna=True,
-                timeout=self._patience.read,
+                timeout=self._retry_policy.read,
             )
         except (exceptions.YFPricesMissingError, exceptions.YFTzMissingError):
             return _empty()
         except VendorError:
             raise
         except exceptions.YFRateLimitError as error:
-            raise VendorBusyError(f"yahoo allows no more requests ({error}); run again later") from None
+            raise VendorRateLimitedError(
+                f"yahoo allows no more requests ({error}); run again later"
+            ) from None
         except OSError as error:
             raise VendorUnavailableError(f"yahoo cannot be reached for {symbol}: {error}") from error
         except Exception as error:
-            # yfinance reads the answer without looking, so a changed one fails in any of many ways.
+            # yfinance reads the response without looking, so a changed one fails in any of many ways.
             raise VendorFormatError(
-                f"yahoo's answer for {symbol} cannot be read ({type(error).__name__}: {str(error)[:200]}); its "
+                f"yahoo's response for {symbol} cannot be read ({type(error).__name__}: {str(error)[:200]}); its "
                 "interface has changed, or yfinance is too old: pip install -U yfinance. Nothing was taken"
             ) from error
         finally:
@@ -166,7 +173,9 @@ def _polars(frame: Any, symbol: str) -> pl.DataFrame:
         return _empty()
     missing = [name for name in _FIGURES if name not in frame.columns]
     if missing:
-        raise VendorFormatError(f"yahoo's answer for {symbol} lacks {', '.join(missing)}; nothing was taken")
+        raise VendorFormatError(
+            f"yahoo's response for {symbol} lacks {', '.join(missing)}; nothing was taken"
+        )
     stamps = frame.index.tz_convert("UTC").tz_localize(None).to_numpy()
     columns = {"stamp": pl.Series(stamps).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")}
     for theirs, ours in (_FIGURES | _ACTIONS).items():
@@ -248,7 +257,7 @@ def _yfinance(cache: Path | None) -> Any:
 
 
 def _check_chart(response: Any) -> None:
-    """Refuse an answer that is no chart: yfinance would take it for a symbol without prices."""
+    """Refuse an response that is no chart: yfinance would take it for a symbol without prices."""
     try:
         chart = response.json()["chart"]
         known = "result" in chart and "error" in chart
@@ -256,35 +265,35 @@ def _check_chart(response: Any) -> None:
         known = False
     if response.status_code == 200 and not known:
         raise VendorFormatError(
-            f"yahoo's answer is no chart with result and error: {response.text[:200]!r}. Its interface has changed; "
+            f"yahoo's response is no chart with result and error: {response.text[:200]!r}. Its interface has changed; "
             "nothing was taken"
         )
 
 
 @lru_cache
 def _session_class() -> Any:
-    """A curl_cffi session, the one kind that Yahoo lets in, that asks patiently for data."""
+    """A curl_cffi session, the one kind that Yahoo lets in, that asks by a retry policy for data."""
     from curl_cffi import requests as curl
 
-    class PatientSession(curl.Session):
-        def __init__(self, vendor: str, patience: Patience, bucket: TokenBucket) -> None:
+    class RetrySession(curl.Session):
+        def __init__(self, vendor: str, retry_policy: RetryPolicy, bucket: TokenBucket) -> None:
             super().__init__(impersonate="chrome")
-            self._patience_of = (vendor, patience, bucket)
+            self._retry_policy_of = (vendor, retry_policy, bucket)
 
         def request(self, method: Any, url: str, **options: Any) -> Any:  # type: ignore[override]
-            vendor, patience, bucket = self._patience_of
-            options["timeout"] = (patience.connect, patience.read)
+            vendor, retry_policy, bucket = self._retry_policy_of
+            options["timeout"] = (retry_policy.connect, retry_policy.read)
 
             def send() -> Any:
-                return super(PatientSession, self).request(method, url, **options)
+                return super(RetrySession, self).request(method, url, **options)
 
             if _DATA not in url:
                 # Cookies: yfinance has other ways where one of these fails.
                 return send()
-            response = patiently(
+            response = send_with_retry(
                 send,
                 vendor=vendor,
-                patience=patience,
+                retry_policy=retry_policy,
                 bucket=bucket,
                 transient=(curl.exceptions.RequestException,),
                 redact=lambda text: text,
@@ -292,4 +301,4 @@ def _session_class() -> Any:
             _check_chart(response)
             return response
 
-    return PatientSession
+    return RetrySession

@@ -30,8 +30,9 @@ def assess(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> As
     """What only breakout classes have.
 
     An edge is judged by mean simple returns: the correlation of the expected value with the return, and the
-    return after signals less that after the other snapshots. On a martingale both are 0 whatever the barriers,
-    while classes, and so the correlation of expected and realised value, can be told from where the price stands.
+    return after signals less that after the other pattern observations. On a martingale both are 0 whatever the
+    barriers, while classes, and so the correlation of expected and realised value, can be told from where the price
+    stands.
 
     Args:
         rows: scored predictions.
@@ -63,14 +64,14 @@ def assess(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> As
             ),
             _signals_section(told, config, spread, paying),
         ],
-        lines=[*lines, Line("Return after signals, lead in points", spread, "points")]
+        lines=[*lines, Line("Return after signals, excess in points", spread, "points")]
         if spread.value is not None
         else lines,
-        looks={"expected value": paying, "signals": spread},
+        primary_tests={"expected value": paying, "signals": spread},
         sentences=[_skill(correlation, k4, paying), _pay(spread), _tests_sentence(tests)],
         alarms=_alarms(tests, correlation, inputs, config),
         accuracy=metrics.class_accuracy(told, boot, probabilities=PROBABILITIES),
-        apart="outcomes are told apart" if (correlation.low or 0.0) > 0 else "",
+        skill_without_edge="outcomes are told apart" if (correlation.low or 0.0) > 0 else "",
     )
 
 
@@ -242,8 +243,10 @@ def _signals_section(told: pl.DataFrame, config: ReportConfig, spread: Score, pa
         )
     text = (
         f"After STRONG, GOOD and MODERATE the mean return is {figure(spread.value, 'points')} points "
-        f"({interval(spread, 'points')}) above that after the other snapshots; the expected value and the return "
-        f"correlate by {with_interval(paying, 'signed')}. Snapshots of one pattern follow each other and share their "
+        f"({interval(spread, 'points')}) above that after the other pattern observations; the expected value and the "
+        f"return "
+        f"correlate by {with_interval(paying, 'signed')}. Pattern observations of one pattern follow each other and "
+        f"share their "
         "outcome: n is far above the number of separate events, and the intervals allow for it."
     )
     head = ["signal", "n", "share", "mean return", "mean best gain", "mean EV", "mean value that came"]
@@ -256,7 +259,8 @@ def _signals_section(told: pl.DataFrame, config: ReportConfig, spread: Score, pa
             Table(
                 head,
                 rows,
-                note="Return: from the close of the snapshot to the end of its race, before costs. Best gain is the "
+                note="Return: from the close of the observation to the end of its first-passage label, before costs. "
+                "Best gain is the "
                 "highest high, which no one sells at. Ranges are 95 % intervals.",
             )
         ],
@@ -281,10 +285,10 @@ def _skill(correlation: Score, k4: Score, paying: Score) -> str:
 
 def _pay(spread: Score) -> str:
     if spread.value is None:
-        return "Signals: no comparison, since all snapshots or none carry a signal to buy."
+        return "Signals: no comparison, since all pattern observations or none carry a signal to buy."
     return (
         f"Signals: after {plural(spread.n, 'signal')} to buy the mean return is {figure(spread.value, 'points')} "
-        f"points ({interval(spread, 'points')}) above that after the other snapshots, before costs."
+        f"points ({interval(spread, 'points')}) above that after the other pattern observations, before costs."
     )
 
 

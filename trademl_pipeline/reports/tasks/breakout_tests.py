@@ -26,7 +26,7 @@ SUSPICIOUS_LEAD: Final = 0.05
 """Accuracy of the past surely above the recent one by more than this is suspicious."""
 UNSTEADY: Final = 0.10
 """Recall of halves that surely differs, and by more than this, is inconsistent."""
-FEWEST_K4: Final = 5
+MIN_K4: Final = 5
 """Fewest rows of K4 in a half to compare."""
 HIGH_DRIFT: Final = 0.5
 """Kullback-Leibler divergence above this is a high drift; above half of it a moderate one."""
@@ -90,10 +90,10 @@ def temporal_sequence(inputs: ReportInputs) -> Test:
         checked["predictions without a sequence"] = (predictions.height, lacking)
         if "window_start" in inputs.sequences.columns:
             backwards = (pl.col("window_start") > pl.col("session")).fill_null(True)
-            checked["windows beginning after the snapshot"] = _violations(inputs.sequences, backwards)
+            checked["windows beginning after the observation"] = _violations(inputs.sequences, backwards)
     if "label_start" in inputs.outcomes.columns:
         early = (pl.col("label_start") < pl.col("session")).fill_null(True)
-        checked["labels beginning before the snapshot"] = _violations(inputs.outcomes, early)
+        checked["labels beginning before the observation"] = _violations(inputs.outcomes, early)
     if inputs.folds is not None and "train_end" in inputs.folds.columns:
         first = predictions.group_by("fold").agg(pl.col("session").min().alias("first"))
         overlap = (pl.col("train_end") >= pl.col("first")).fill_null(True)
@@ -158,8 +158,8 @@ def recall_consistency(halved: pl.DataFrame, config: ReportConfig) -> Test:
     fewest = min(p.n if p else 0 for p in parts)
     rule = f"the halves do not surely differ by more than {percent(UNSTEADY, 0)}"
     data = {"early": _value(parts[0]), "late": _value(parts[1]), "difference": gap.to_dict()}
-    if fewest < FEWEST_K4 or gap.low is None or gap.high is None or gap.value is None:
-        text = f"{plural(fewest, 'row')} of K4 in the poorer half, {FEWEST_K4} are needed"
+    if fewest < MIN_K4 or gap.low is None or gap.high is None or gap.value is None:
+        text = f"{plural(fewest, 'row')} of K4 in the poorer half, {MIN_K4} are needed"
         return Test("K4 recall consistency", "undecided", text, rule, data=data)
     if not any(_value(p) for p in parts):
         text = "K4 is never called where it came; there is nothing to be consistent"
@@ -194,14 +194,14 @@ def class_drift(halved: pl.DataFrame) -> Test:
     if early.is_empty() or late.is_empty():
         return Test("Class drift", "undecided", "one session only", rule)
     said = kl(_mean(late), _mean(early))
-    came = kl(_came(late), _came(early))
+    outcome = kl(_came(late), _came(early))
     bias = kl(_mean(halved), _came(halved))
     level = "low" if said <= HIGH_DRIFT / 2 else "moderate" if said <= HIGH_DRIFT else "high"
     text = (
-        f"KL divergence {number(said)} of later from earlier predictions ({level}); of what came {number(came)}; "
+        f"KL divergence {number(said)} of later from earlier predictions ({level}); of what came {number(outcome)}; "
         f"of predictions from what came {number(bias)}"
     )
-    data = {"predicted": said, "came": came, "predicted_from_came": bias}
+    data = {"predicted": said, "came": outcome, "predicted_from_came": bias}
     return Test("Class drift", FAILED if level == "high" else "passed", text, rule, data=data)
 
 

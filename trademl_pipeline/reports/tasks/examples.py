@@ -88,11 +88,11 @@ def _text(column: str, value: object) -> str:
 
 
 def _came(row: dict, config: ReportConfig) -> list[str]:
-    came = [percent(row["forward_return"], 2, signed=True)]
+    outcome = [percent(row["forward_return"], 2, signed=True)]
     if len(config.kind.views) == 1:
         view = config.kind.views[0]
-        came.append(view.labels[int(row[view.target])])
-    return came
+        outcome.append(view.labels[int(row[view.target])])
+    return outcome
 
 
 def _attention(attention: pl.DataFrame, chosen: list[tuple[str, dict]]) -> Figure | None:

@@ -67,25 +67,25 @@ def assess(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> As
 
 def horizon_lines(rows: pl.DataFrame, ewma: pl.DataFrame, horizon: int, config: ReportConfig) -> list[Line]:
     """The figures of one horizon; none where no outcome is known."""
-    said, came = f"mean_{horizon}", f"return_{horizon}"
-    known = rows.drop_nulls([said, came])
+    said, outcome = f"mean_{horizon}", f"return_{horizon}"
+    known = rows.drop_nulls([said, outcome])
     if known.is_empty():
         return []
     boot = config.bootstrap_over(horizon)
     prices = known.with_columns(
-        last=pl.lit(1.0), predicted_price=pl.col(said).exp(), actual_price=pl.col(came).exp()
+        last=pl.lit(1.0), predicted_price=pl.col(said).exp(), actual_price=pl.col(outcome).exp()
     )
     lines = []
-    if not known.filter((pl.col(said) != 0) & (pl.col(came) != 0)).is_empty():
+    if not known.filter((pl.col(said) != 0) & (pl.col(outcome) != 0)).is_empty():
         lines += [
             Line(
                 "Directional accuracy",
-                metrics.directional_accuracy(known, boot, score=said, outcome=came),
+                metrics.directional_accuracy(known, boot, score=said, outcome=outcome),
                 "percent",
             ),
             Line(
                 "Lead over the majority, points",
-                metrics.directional_excess(known, boot, score=said, outcome=came),
+                metrics.directional_excess(known, boot, score=said, outcome=outcome),
                 "points",
             ),
         ]
@@ -94,7 +94,7 @@ def horizon_lines(rows: pl.DataFrame, ewma: pl.DataFrame, horizon: int, config: 
         Line("MAPE of price", metrics.mape(prices, boot, last="last"), "percent", "low", digits=2),
         Line(
             "MAPE less the last price's, points",
-            forecast_scores.error_over_last_price(known, boot, predicted=said, outcome=came),
+            forecast_scores.error_over_last_price(known, boot, predicted=said, outcome=outcome),
             "points",
             "low",
             digits=3,
@@ -102,30 +102,32 @@ def horizon_lines(rows: pl.DataFrame, ewma: pl.DataFrame, horizon: int, config: 
         Line(
             "Sharpe of the sign",
             forecast_scores.sign_sharpe(
-                known, boot, score=said, outcome=came, horizon=horizon, year=config.sessions_a_year
+                known, boot, score=said, outcome=outcome, horizon=horizon, year=config.sessions_a_year
             ),
             "number",
             digits=2,
         ),
-        Line("Correlation", metrics.correlation(known, boot, predicted=said, actual=came), "signed"),
+        Line("Correlation", metrics.correlation(known, boot, predicted=said, actual=outcome), "signed"),
         *_volatility(rows, ewma, horizon, config),
     ]
 
 
 def _volatility(rows: pl.DataFrame, ewma: pl.DataFrame, horizon: int, config: ReportConfig) -> list[Line]:
-    said, came = f"volatility_{horizon}", f"came_volatility_{horizon}"
-    known = rows.drop_nulls([said, came])
+    said, outcome = f"volatility_{horizon}", f"came_volatility_{horizon}"
+    known = rows.drop_nulls([said, outcome])
     if known.is_empty():
         return []
     boot = config.bootstrap_over(horizon)
     lines = [
         Line(
-            "Volatility: correlation", metrics.correlation(known, boot, predicted=said, actual=came), "signed"
+            "Volatility: correlation",
+            metrics.correlation(known, boot, predicted=said, actual=outcome),
+            "signed",
         )
     ]
     both = known.join(ewma, on=["symbol", "session"]).filter(pl.col("ewma") > 0)
     if not both.is_empty():
-        baseline = metrics.correlation(both, None, predicted="ewma", actual=came).value
+        baseline = metrics.correlation(both, None, predicted="ewma", actual=outcome).value
         if baseline is not None:
             score = lines[0].score
             lines[0] = Line(
@@ -133,7 +135,7 @@ def _volatility(rows: pl.DataFrame, ewma: pl.DataFrame, horizon: int, config: Re
                 Score(**{**vars(score), "baselines": {**score.baselines, "EWMA": baseline}}),
                 "signed",
             )
-        gap = forecast_scores.qlike_difference(both, boot, predicted=said, baseline="ewma", outcome=came)
+        gap = forecast_scores.qlike_difference(both, boot, predicted=said, baseline="ewma", outcome=outcome)
         lines.append(Line("Volatility: QLIKE less the EWMA's", gap, "signed", "low"))
     return lines
 

@@ -48,7 +48,7 @@ def assess(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> As
     return Assessment(
         sections=[section],
         lines=[line for name, line in lines.items() if name not in AT_THE_TOP],
-        looks={"score": _paying(rows, config)} if config.kind.race else None,
+        primary_tests={"score": _paying(rows, config)} if config.kind.first_passage else None,
         sentences=[sentence],
     )
 

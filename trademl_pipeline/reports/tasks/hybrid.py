@@ -82,16 +82,16 @@ def _heads_section(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfi
 
 
 def _return_lines(rows: pl.DataFrame, horizon: int, config: ReportConfig) -> list[Line]:
-    said, came = f"return_{horizon}", f"came_return_{horizon}"
-    known, boot = rows.drop_nulls([said, came]), config.bootstrap_over(horizon)
+    said, outcome = f"return_{horizon}", f"came_return_{horizon}"
+    known, boot = rows.drop_nulls([said, outcome]), config.bootstrap_over(horizon)
     if known.is_empty():
         return []
     over = f"Return over {plural(horizon, 'bar')}"
     lines = []
-    if not known.filter((pl.col(said) != 0) & (pl.col(came) != 0)).is_empty():
-        direction = metrics.directional_accuracy(known, boot, score=said, outcome=came)
+    if not known.filter((pl.col(said) != 0) & (pl.col(outcome) != 0)).is_empty():
+        direction = metrics.directional_accuracy(known, boot, score=said, outcome=outcome)
         lines.append(Line(f"{over}: directional accuracy", direction, "percent"))
-    correlation = metrics.correlation(known, boot, predicted=said, actual=came)
+    correlation = metrics.correlation(known, boot, predicted=said, actual=outcome)
     return [*lines, Line(f"{over}: correlation", correlation, "signed")]
 
 

@@ -9,7 +9,7 @@ import polars as pl
 from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs
 from trademl_pipeline.reports.section import Assessment
 from trademl_pipeline.reports.tasks import breakout, forecast, general, hybrid, pattern
-from trademl_pipeline.reports.tasks.members import members
+from trademl_pipeline.reports.tasks.estimators import estimators
 from trademl_pipeline.reports.tasks.published import DIRECTION_REPORTED
 from trademl_pipeline.reports.tasks.training import cross_validation_section, training_section
 from trademl_pipeline.tasks.breakout import Breakout
@@ -62,7 +62,7 @@ def assess(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> As
     pages = PAGES.get(config.task, GENERAL)
     own = pages.assess(rows, inputs, config)
     after = [
-        members(rows, inputs, config, title=pages.members_title, reported=pages.reported),
+        estimators(rows, inputs, config, title=pages.members_title, reported=pages.reported),
         training_section(inputs.folds),
         cross_validation_section(inputs.cross_validation),
     ]

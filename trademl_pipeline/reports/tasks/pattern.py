@@ -32,7 +32,7 @@ def assess(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> As
     auc = pooled_auc(rows, config)
     lines = [Line("AUC over all patterns", auc, "number")] if auc and auc.value is not None else []
     sentences = [_patterns_sentence(auc)]
-    looks: dict[str, Score | None] = {"ranking": ranking(rows, config), "filtering": None}
+    primary_tests: dict[str, Score | None] = {"ranking": ranking(rows, config), "filtering": None}
     signals = technical_signals(rows)
     if signals.is_empty():
         sentences.append("Filter: no row carries a technical signal; there is nothing to filter.")
@@ -40,17 +40,17 @@ def assess(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> As
         gain, hits = (filter_gain(signals, config, value) for value in ("gained", "hit"))
         sections.append(_filter_section(signals, config, gain, hits))
         sentences.append(_filter_sentence(signals, config, gain, hits))
-        looks["filtering"] = gain
+        primary_tests["filtering"] = gain
         if gain.value is not None:
             lines.append(Line("Gain of the filter in mean return, points", gain, "points", digits=3))
             lines.append(Line("Gain of the filter in hit rate, points", hits, "points"))
     return Assessment(
         sections=sections,
         lines=lines,
-        looks=looks,
+        primary_tests=primary_tests,
         sentences=sentences,
         accuracy=kept_hit_rate(signals, config),
-        apart="patterns are told apart" if auc and (auc.low or 0.0) > CHANCE else "",
+        skill_without_edge="patterns are told apart" if auc and (auc.low or 0.0) > CHANCE else "",
     )
 
 
@@ -95,23 +95,23 @@ def _patterns_section(rows: pl.DataFrame, config: ReportConfig) -> Section:
     body, scores = [], {}
     for view in VIEWS:
         known, name = view.with_classes(rows), view.name
-        judged = class_scores(rows, view, config.bootstrap)
-        if judged is None:
+        scored = class_scores(rows, view, config.bootstrap)
+        if scored is None:
             body.append([name, "0", *[NONE] * 6])
             continue
         auc = metrics.roc_auc(known, config.bootstrap, score=view.columns[0], target=view.target)
-        scores |= {f"{name}: AUC": auc, f"{name}: accuracy": judged.accuracy}
-        scores |= {f"{name}: Brier": judged.brier, f"{name}: calibration error": judged.calibration}
+        scores |= {f"{name}: AUC": auc, f"{name}: accuracy": scored.accuracy}
+        scores |= {f"{name}: Brier": scored.brier, f"{name}: calibration error": scored.calibration}
         body.append(
             [
                 name,
-                count(judged.n),
+                count(scored.n),
                 percent(known[view.target].cast(pl.Float64).mean()),  # pyright: ignore[reportArgumentType]
                 with_interval(auc, "number"),
-                with_interval(judged.accuracy, "percent"),
-                percent(judged.accuracy.baselines["majority"]),
-                f"{number(judged.brier.value)} ({number(judged.brier.baselines['frequencies'])})",
-                f"{percent(judged.calibration.value)} ({percent(judged.calibration.baselines['sampling'])})",
+                with_interval(scored.accuracy, "percent"),
+                percent(scored.accuracy.baselines["majority"]),
+                f"{number(scored.brier.value)} ({number(scored.brier.baselines['frequencies'])})",
+                f"{percent(scored.calibration.value)} ({percent(scored.calibration.baselines['sampling'])})",
             ]
         )
     head = ["pattern", "rows", "came true", "AUC", "accuracy", "majority"]
@@ -151,7 +151,7 @@ def _filter_section(signals: pl.DataFrame, config: ReportConfig, gain: Score, hi
             )
         )
     hits_by = metrics.roc_auc(signals, boot, score="confidence", target="hit")
-    side = 2 * config.book.costs.a_side
+    side = 2 * config.portfolio_config.costs.a_side
     return Section(
         "filter",
         "What filtering by confidence gains",

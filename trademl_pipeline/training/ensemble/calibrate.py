@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_LEAST = 1e-6
+_FLOOR = 1e-6
 _COLDEST, _HOTTEST = 0.1, 20.0
 
 
@@ -45,10 +45,10 @@ def fit_calibration(p: np.ndarray, target: np.ndarray, base: np.ndarray) -> Cali
     def loss(log_temperature: float) -> float:
         temperature = float(np.exp(log_temperature))
         mapped = _mapped(p, temperature, _weights(p, temperature, base))
-        return float(-np.log(np.maximum(mapped[rows, target], _LEAST)).mean())
+        return float(-np.log(np.maximum(mapped[rows, target], _FLOOR)).mean())
 
-    found = minimize_scalar(loss, bounds=(np.log(_COLDEST), np.log(_HOTTEST)), method="bounded")
-    temperature = float(np.exp(found.x))  # pyright: ignore[reportAttributeAccessIssue]
+    optimum = minimize_scalar(loss, bounds=(np.log(_COLDEST), np.log(_HOTTEST)), method="bounded")
+    temperature = float(np.exp(optimum.x))  # pyright: ignore[reportAttributeAccessIssue]
     return Calibration(temperature, tuple(float(w) for w in _weights(p, temperature, base)))
 
 
@@ -63,12 +63,12 @@ def _weights(p: np.ndarray, temperature: float, base: np.ndarray) -> np.ndarray:
     weights = np.ones(len(base))
     for _ in range(50):
         mean = _mapped(p, temperature, weights).mean(axis=0)
-        weights = weights * base / np.maximum(mean, _LEAST)
+        weights = weights * base / np.maximum(mean, _FLOOR)
         weights /= weights.sum()
     return weights
 
 
 def _mapped(p: np.ndarray, temperature: float, weights: np.ndarray) -> np.ndarray:
-    logs = np.log(np.maximum(p, _LEAST)) / temperature
-    scaled = np.exp(logs - logs.max(axis=1, keepdims=True)) * weights
+    log_p = np.log(np.maximum(p, _FLOOR)) / temperature
+    scaled = np.exp(log_p - log_p.max(axis=1, keepdims=True)) * weights
     return scaled / scaled.sum(axis=1, keepdims=True)

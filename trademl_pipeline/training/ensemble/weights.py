@@ -1,6 +1,6 @@
 """Ensembles of models: weights fixed, by horizon or fitted out of fold, and models stacked on such predictions.
 
-Predictions of members are arrays of one shape, (n,) or (n, classes), by member name. Whatever is fitted here
+Predictions of estimators are arrays of one shape, (n,) or (n, classes), by estimator name. Whatever is fitted here
 is fitted on inner folds of the training rows and through the ledger.
 """
 
@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from trademl_pipeline.evaluation.groups import less_group_means
+from trademl_pipeline.evaluation.groups import demean_within
 from trademl_pipeline.training.inner_folds import InnerFold, inner_folds
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
@@ -25,10 +25,10 @@ SHORT_TERM_SESSIONS = 5
 
 @dataclass(frozen=True)
 class WeightedEnsemble:
-    """Weighted mean of its members.
+    """Weighted mean of its estimators.
 
     Attributes:
-        weights: by member, none negative, not all 0; scaled to sum to 1 over the members at hand.
+        weights: by member, none negative, not all 0; scaled to sum to 1 over the estimators at hand.
     """
 
     weights: Mapping[str, float]
@@ -37,16 +37,16 @@ class WeightedEnsemble:
         if not self.weights or min(self.weights.values()) < 0 or sum(self.weights.values()) <= 0:
             raise ValueError(f"ensemble weights must be >= 0 and not all 0, got {dict(self.weights)}")
 
-    def predict(self, members: Predictions) -> np.ndarray:
-        """Weighted mean, in the members' shape.
+    def predict(self, estimators: Predictions) -> np.ndarray:
+        """Weighted mean, in the estimators' shape.
 
         Raises:
-            FitError: a member of weight above 0 is missing, or shapes differ.
+            FitError: an estimator of weight above 0 is missing, or shapes differ.
         """
         used = {name: w for name, w in self.weights.items() if w > 0}
-        _check_members(members, used)
+        _check_members(estimators, used)
         total = sum(used.values())
-        return sum(w / total * np.asarray(members[name], dtype=np.float64) for name, w in used.items())  # pyright: ignore
+        return sum(w / total * np.asarray(estimators[name], dtype=np.float64) for name, w in used.items())  # pyright: ignore
 
 
 def horizon_class(sessions: float) -> str:
@@ -59,12 +59,12 @@ def weighted_by_horizon(
     sessions: float,
     boosts: Mapping[str, Mapping[str, float]] = HORIZON_BOOSTS,
 ) -> WeightedEnsemble:
-    """An ensemble whose members count more where they are at home: Mamba x 2.5 intraday, x 1.2 short-term.
+    """An ensemble whose estimators count more where they are at home: Mamba x 2.5 intraday, x 1.2 short-term.
 
     Args:
         weights: by member, before the boost.
         sessions: horizon of the forecast.
-        boosts: by member and horizon class.
+        boosts: by estimator and horizon class.
     """
     kind = horizon_class(sessions)
     boosted = {name: w * boosts.get(name, {}).get(kind, 1.0) for name, w in weights.items()}
@@ -74,7 +74,7 @@ def weighted_by_horizon(
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """Predictions of rows by members that had not seen them.
+    """Predictions of rows by estimators that had not seen them.
 
     Attributes:
         rows: positions in the training keys, in time order of the inner folds.
@@ -87,32 +87,32 @@ class OutOfFold:
 
 def out_of_fold(
     keys: pl.DataFrame,
-    members: Mapping[str, FitPredict],
+    estimators: Mapping[str, FitPredict],
     *,
     folds: int,
     validation_sessions: int,
     embargo: int,
     ledger: FitLedger,
 ) -> OutOfFold:
-    """Fit every member on each inner fold and predict its validation rows.
+    """Fit every estimator on each inner fold and predict its validation rows.
 
     Args:
         keys: symbol, session, label_end of the training rows.
-        members: by name, a function of (training positions, validation positions) that fits a fresh model on
+        estimators: by name, a function of (training positions, validation positions) that fits a fresh model on
             the former and returns predictions for the latter.
         folds, validation_sessions, embargo: of :func:`inner_folds`.
-        ledger: records each member's fit on each inner fold.
+        ledger: records each estimator's fit on each inner fold.
     """
     splits = inner_folds(keys, folds=folds, validation_sessions=validation_sessions, embargo=embargo)
 
     def fitted(name: str, fold: InnerFold) -> np.ndarray:
-        fit_predict = members[name]
+        fit_predict = estimators[name]
         label = f"{name}/inner {fold.number}"
         return ledger.fit(
             label, keys[fold.train], lambda _: fit_predict(fold.train, fold.validation), kind="stacking"
         )
 
-    predictions = {name: np.concatenate([fitted(name, fold) for fold in splits]) for name in members}
+    predictions = {name: np.concatenate([fitted(name, fold) for fold in splits]) for name in estimators}
     return OutOfFold(np.concatenate([fold.validation for fold in splits]), predictions)
 
 
@@ -129,21 +129,21 @@ def fit_weights(
     """Weights on the simplex that minimise the log loss (class) or the squared error (value) out of fold.
 
     Args:
-        oof: predictions that no member fitted.
+        oof: predictions that no estimator fitted.
         target: of the training rows: classes, or values.
         keys: keys of the training rows.
         kind: what the predictions are.
         ledger: records the fit.
         equal_share: how far the weights are drawn towards equal ones, from 0 to 1. A few months of outcomes, most of
-            whose spread is the market's, can hardly tell good members from lucky ones.
+            whose spread is the market's, can hardly tell good estimators from lucky ones.
         within_sessions: values are judged by what is left of them and of the predictions when the mean of their session
             is taken out. What moves all symbols of a session alike is most of the error and comes once a session only:
-            with it, the member wins that happened to lean the way the market went.
+            with it, the estimator wins that happened to lean the way the market went.
     """
     names, stack, y = _stack(oof, target)
     if within_sessions:
         sessions = keys["session"].to_numpy()[oof.rows]
-        stack, y = less_group_means(stack.T, sessions).T, less_group_means(y, sessions)
+        stack, y = demean_within(stack.T, sessions).T, demean_within(y, sessions)
     # The optimiser stops at steps of 1e-6; squared returns are smaller than that.
     unit = max(float(np.var(y)), 1e-300) if kind == "value" else 1.0
 
@@ -156,14 +156,14 @@ def fit_weights(
     def fit(_: pl.DataFrame) -> WeightedEnsemble:
         from scipy.optimize import minimize
 
-        found = minimize(
+        optimum = minimize(
             loss,
             np.full(len(names), 1 / len(names)),
             method="SLSQP",
             bounds=[(0, 1)] * len(names),
             constraints={"type": "eq", "fun": lambda w: w.sum() - 1},
         )
-        weights = (1 - equal_share) * np.clip(found.x, 0, 1) + equal_share / len(names)
+        weights = (1 - equal_share) * np.clip(optimum.x, 0, 1) + equal_share / len(names)
         return WeightedEnsemble(dict(zip(names, weights.tolist(), strict=True)))
 
     return ledger.fit("ensemble weights", keys[oof.rows], fit, kind="ensemble_weights")
@@ -171,27 +171,27 @@ def fit_weights(
 
 @dataclass(frozen=True)
 class StackedEnsemble:
-    """A linear model of the members' predictions; multinomial logistic for classes, ridge for values.
+    """A linear model of the estimators' predictions; multinomial logistic for classes, ridge for values.
 
     Attributes:
         kind: ``class`` or ``value``.
-        members: order of the inputs.
+        estimators: order of the inputs.
         classes: classes that the training rows had; others get probability 0.
         n_classes: width of the prediction; 0 for values.
         coefficients, intercept: of the linear model.
     """
 
     kind: Literal["class", "value"]
-    members: tuple[str, ...]
+    estimators: tuple[str, ...]
     classes: tuple[int, ...]
     n_classes: int
     coefficients: np.ndarray
     intercept: np.ndarray
 
-    def predict(self, members: Predictions) -> np.ndarray:
+    def predict(self, estimators: Predictions) -> np.ndarray:
         """(n, n_classes) probabilities or (n,) values."""
-        _check_members(members, dict.fromkeys(self.members, 1.0))
-        x = _inputs(self.kind, [np.asarray(members[name], dtype=np.float64) for name in self.members])
+        _check_members(estimators, dict.fromkeys(self.estimators, 1.0))
+        x = _inputs(self.kind, [np.asarray(estimators[name], dtype=np.float64) for name in self.estimators])
         z = x @ self.coefficients.T + self.intercept
         if self.kind == "value":
             return z[:, 0]
@@ -258,10 +258,10 @@ def _inputs(kind: str, parts: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.log(np.clip(p, 1e-6, 1.0)) for p in parts], axis=1)
 
 
-def _check_members(members: Predictions, needed: Mapping[str, float]) -> None:
-    missing = [name for name in needed if name not in members]
+def _check_members(estimators: Predictions, needed: Mapping[str, float]) -> None:
+    missing = [name for name in needed if name not in estimators]
     if missing:
-        raise FitError(f"ensemble members {missing} gave no predictions; there are {sorted(members)}")
-    shapes = {name: np.shape(members[name]) for name in needed}
+        raise FitError(f"ensemble estimators {missing} gave no predictions; there are {sorted(estimators)}")
+    shapes = {name: np.shape(estimators[name]) for name in needed}
     if len(set(shapes.values())) > 1:
-        raise FitError(f"ensemble members predict different shapes: {shapes}")
+        raise FitError(f"ensemble estimators predict different shapes: {shapes}")

@@ -25,12 +25,12 @@ def augment(
     """
     batch, length, _ = x.shape
 
-    def drawn(low: float, high: float, otherwise: float) -> torch.Tensor:
+    def uniform(low: float, high: float, otherwise: float) -> torch.Tensor:
         values = np.where(rng.random(batch) < how.share, rng.uniform(low, high, batch), otherwise)
         return torch.as_tensor(values, dtype=x.dtype, device=x.device)[:, None]
 
-    x, mask = _warp(x, mask, drawn(1 - how.warp, 1 + how.warp, 1.0))
-    keep = drawn(how.shortest, 1.0, 1.0)
+    x, mask = _warp(x, mask, uniform(1 - how.warp, 1 + how.warp, 1.0))
+    keep = uniform(how.shortest, 1.0, 1.0)
     real = mask.sum(1, keepdim=True)
     steps_back = torch.arange(length - 1, -1, -1, device=x.device)
     mask = mask & (steps_back < (real * keep).ceil())

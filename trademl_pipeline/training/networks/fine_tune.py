@@ -20,7 +20,7 @@ from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.networks.loop import FittedNetwork, Metric, fit_network
 from trademl_pipeline.training.networks.predict import tensors
-from trademl_pipeline.training.networks.schedule import TrainConfig
+from trademl_pipeline.training.networks.schedule import NetworkTrainingConfig
 
 
 def freeze_backbone(network: nn.Module) -> list[str]:
@@ -35,7 +35,7 @@ def fine_tune(
     base: FittedNetwork,
     windows: Windows,
     loss: nn.Module | Callable[[Windows], nn.Module],
-    config: TrainConfig,
+    config: NetworkTrainingConfig,
     *,
     ledger: FitLedger,
     metric: Metric | None = None,
@@ -51,12 +51,12 @@ def fine_tune(
     """
     network = copy.deepcopy(base.model.network)
     freeze_backbone(network)
-    tuned = fit_network(
+    fine_tuned = fit_network(
         network, windows, loss, config, ledger=ledger, metric=metric, scaling=base.scaling, keep_start=True
     )
-    for p in tuned.model.parameters():
+    for p in fine_tuned.model.parameters():
         p.requires_grad_(True)
-    return tuned
+    return fine_tuned
 
 
 @dataclass(frozen=True)

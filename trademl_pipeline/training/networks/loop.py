@@ -24,7 +24,7 @@ from trademl_pipeline.training.inner_split import FitError, inner_split
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.networks.augment import augment
 from trademl_pipeline.training.networks.predict import PREDICT_BATCH, Outputs, predict, tensors
-from trademl_pipeline.training.networks.schedule import TrainConfig
+from trademl_pipeline.training.networks.schedule import NetworkTrainingConfig
 from trademl_pipeline.training.scaling import RobustScaling, fit_robust_scaling
 
 Metric = Callable[[Outputs, Windows], Mapping[str, float]]
@@ -57,7 +57,7 @@ def fit_network(
     network: nn.Module,
     windows: Windows,
     loss: nn.Module | Callable[[Windows], nn.Module],
-    config: TrainConfig,
+    config: NetworkTrainingConfig,
     *,
     ledger: FitLedger,
     metric: Metric | None = None,
@@ -107,9 +107,9 @@ def _check_classes(train: Windows) -> None:
         return
     classes = np.unique(target[target >= 0])
     if len(classes) < 2:
-        found = f"all rows are of class {int(classes[0])}" if len(classes) else "no row has a class"
+        problem = f"all rows are of class {int(classes[0])}" if len(classes) else "no row has a class"
         raise FitError(
-            f"{found} among {len(train)} inner training rows; a classifier needs two classes, "
+            f"{problem} among {len(train)} inner training rows; a classifier needs two classes, "
             "so widen the training window or check the labels"
         )
 
@@ -123,7 +123,7 @@ class _Run:
     train: Windows
     validation: Windows
     loss: nn.Module
-    config: TrainConfig
+    config: NetworkTrainingConfig
     metric: Metric | None
     checkpoint: Path | None
     keep_start: bool = False
@@ -190,8 +190,8 @@ class _Run:
         self._weigh(config.phase(self.epoch))
         self.model.train()
         for module in self.model.modules():
-            own = list(module.parameters())
-            if own and not any(p.requires_grad for p in own):
+            parameters = list(module.parameters())
+            if parameters and not any(p.requires_grad for p in parameters):
                 module.eval()  # frozen parts keep their batch statistics
         batches = -(-n // config.batch_size)
         total, rate, start = torch.zeros((), device=self.device), config.learning_rate, time.perf_counter()

@@ -36,7 +36,7 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class NetworkTrainingConfig:
     """Settings of one training run. The same data, network and config give the same weights.
 
     Attributes:
@@ -87,9 +87,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         at_least = {"epochs": 1, "batch_size": 1, "restart_epochs": 1, "plateau_patience": 1, "patience": 0}
-        for name, least in at_least.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        for name, minimum in at_least.items():
+            if getattr(self, name) < minimum:
+                raise ValueError(f"{name} must be at least {minimum}, got {getattr(self, name)}")
         if self.keep == "last" and (self.patience or self.schedule == "plateau"):
             raise ValueError(
                 "keep='last' is for runs that validation rows do not steer: set patience to 0 and another schedule "

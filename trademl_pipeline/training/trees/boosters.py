@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 # Classes by their probabilities; a value by its squared error; a chance by the log loss of labels from 0 to 1.
-Objective = Literal["classes", "value", "chance"]
+Objective = Literal["classes", "value", "probability"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Rows:
         x: (rows, features).
         y: (rows,) class positions 0 … m - 1, or values.
         weight: (rows,).
-        offset: where the trees start from, log odds of chances (rows,) or log shares of classes (rows, m);
+        offset: where the trees start from, log odds of probabilities (rows,) or log shares of classes (rows, m);
             None: from what all rows have in common.
     """
 
@@ -76,7 +76,7 @@ class Library(Protocol):
         ...
 
     def predict(self, booster: Any, x: np.ndarray, threads: int) -> np.ndarray:
-        """Class probabilities (rows, m), values or chances (rows,), these without offsets."""
+        """Class probabilities (rows, m), values or probabilities (rows,), these without offsets."""
         ...
 
 
@@ -94,7 +94,7 @@ class LightGBM:
         loss_of, metric = {
             "classes": ("multiclass", "multi_logloss"),
             "value": ("regression", "l2"),
-            "chance": ("cross_entropy", "cross_entropy"),
+            "probability": ("cross_entropy", "cross_entropy"),
         }[how.objective]
         parameters = {
             "objective": loss_of,
@@ -118,7 +118,7 @@ class LightGBM:
             booster = lightgbm.train(parameters, data, num_boost_round=rounds)
             best, loss = rounds, None
         else:
-            held = lightgbm.Dataset(
+            validation_data = lightgbm.Dataset(
                 validation.x,
                 validation.y,
                 weight=validation.weight,
@@ -127,7 +127,7 @@ class LightGBM:
             )
             stop = lightgbm.early_stopping(how.config.early_stopping, verbose=False)
             booster = lightgbm.train(
-                parameters, data, num_boost_round=rounds, valid_sets=[held], callbacks=[stop]
+                parameters, data, num_boost_round=rounds, valid_sets=[validation_data], callbacks=[stop]
             )
             best = booster.best_iteration
             loss = float(booster.best_score["valid_0"][metric])
@@ -157,7 +157,7 @@ class XGBoost:
         loss_of, metric = {
             "classes": ("multi:softprob", "mlogloss"),
             "value": ("reg:squarederror", "rmse"),
-            "chance": ("reg:logistic", "logloss"),
+            "probability": ("reg:logistic", "logloss"),
         }[how.objective]
         parameters = {
             "objective": loss_of,
@@ -184,7 +184,7 @@ class XGBoost:
             booster = xgboost.train(parameters, data, num_boost_round=rounds)
             best, loss = rounds, None
         else:
-            held = xgboost.DMatrix(
+            validation_data = xgboost.DMatrix(
                 validation.x,
                 validation.y,
                 weight=validation.weight,
@@ -195,7 +195,7 @@ class XGBoost:
                 parameters,
                 data,
                 num_boost_round=rounds,
-                evals=[(held, "validation")],
+                evals=[(validation_data, "validation")],
                 early_stopping_rounds=how.config.early_stopping,
                 verbose_eval=False,
             )

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from trademl_pipeline.evaluation.groups import drawn_means
+from trademl_pipeline.evaluation.groups import shrunken_means
 from trademl_pipeline.training.inner_split import FitError, inner_split
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.trees.boosters import LIBRARIES, Boosted, Boosting
@@ -129,7 +129,7 @@ def fit_lightgbm(
     seed: int,
     threads: int,
     ledger: FitLedger,
-    together: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> TreeModel:
     """Fit LightGBM on one fold's training rows; the same rows, config and seed give the same model.
 
@@ -153,7 +153,7 @@ def fit_lightgbm(
         FitError: empty, too small, single-class or featureless training rows, infinite values, unaligned
             inputs.
     """
-    return _fit("lightgbm", keys, x, features, config, seed, threads, ledger, together)
+    return _fit("lightgbm", keys, x, features, config, seed, threads, ledger, groups)
 
 
 def fit_xgboost(
@@ -165,7 +165,7 @@ def fit_xgboost(
     seed: int,
     threads: int,
     ledger: FitLedger,
-    together: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> TreeModel:
     """Fit XGBoost on one fold's training rows; the same rows, config and seed give the same model.
 
@@ -178,7 +178,7 @@ def fit_xgboost(
     Raises:
         FitError: as `fit_lightgbm`.
     """
-    return _fit("xgboost", keys, x, features, config, seed, threads, ledger, together)
+    return _fit("xgboost", keys, x, features, config, seed, threads, ledger, groups)
 
 
 def shap_values(model: TreeModel, x: pl.DataFrame | np.ndarray) -> np.ndarray:
@@ -210,7 +210,7 @@ def _fit(
     seed: int,
     threads: int,
     ledger: FitLedger,
-    together: np.ndarray | None,
+    groups: np.ndarray | None,
 ) -> TreeModel:
     names = tuple(features)
     matrix = feature_matrix(x, names)
@@ -221,14 +221,18 @@ def _fit(
         raise FitError(f"none of {len(names)} features varies over {len(y)} training rows; nothing to learn")
     library = LIBRARIES[kind]
 
-    def boost(learn: np.ndarray, weight: np.ndarray, rounds: int, held: np.ndarray | None = None) -> Boosted:
+    def boost(
+        learn: np.ndarray, weight: np.ndarray, rounds: int, validates: np.ndarray | None = None
+    ) -> Boosted:
         classes = np.flatnonzero(weight)
         rows = weighted_rows(matrix[learn], y[learn], classes, weight)
-        validation = None if held is None else weighted_rows(matrix[held], y[held], classes, weight)
-        if together is not None:
+        validation = (
+            None if validates is None else weighted_rows(matrix[validates], y[validates], classes, weight)
+        )
+        if groups is not None:
             shares = class_shares(rows.y, len(classes))
-            own = drawn_means(np.eye(len(classes))[rows.y], together[learn], shares)
-            rows = replace(rows, offset=np.log(own))
+            group_shares = shrunken_means(np.eye(len(classes))[rows.y], groups[learn], shares)
+            rows = replace(rows, offset=np.log(group_shares))
             if validation is not None:
                 start = np.tile(np.log(shares), (len(validation.y), 1))
                 validation = replace(validation, offset=start)
@@ -238,10 +242,10 @@ def _fit(
         row, validates = frame[_ROW].to_numpy(), frame[_VALIDATES].to_numpy()
         weight = class_weights(y[row[~validates]], config)
         # A class that only the validation rows have cannot be predicted and would make their loss infinite.
-        held = row[validates & (weight[y[row]] > 0)]
-        if not len(held):
+        validation_rows = row[validates & (weight[y[row]] > 0)]
+        if not len(validation_rows):
             raise FitError("no inner validation row is of a class that the inner training rows have")
-        return boost(row[~validates], weight, config.max_rounds, held)
+        return boost(row[~validates], weight, config.max_rounds, validation_rows)
 
     rows = keys.with_row_index(_ROW)
     chosen = None
@@ -258,7 +262,7 @@ def _fit(
         boosted = ledger.fit("model", rows, lambda frame: boost(frame[_ROW].to_numpy(), weight, rounds))
     classes = np.flatnonzero(weight)
     learned = np.searchsorted(classes, y[rows[_ROW].to_numpy()])
-    prior = () if together is None else tuple(np.log(class_shares(learned, len(classes))).tolist())
+    prior = () if groups is None else tuple(np.log(class_shares(learned, len(classes))).tolist())
     total = float(boosted.gain.sum())
     return TreeModel(
         kind=kind,

@@ -1,4 +1,4 @@
-"""Gradient-boosted trees over values and chances: one booster for each column that a task predicts.
+"""Gradient-boosted trees over values and probabilities: one booster for each column that a task predicts.
 
 As in `trees` every column is one fit with its number of rounds, chosen on an inner temporal split or given. A column
 that is known on too few rows, or that has one value only, is predicted by its mean.
@@ -12,14 +12,14 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from trademl_pipeline.evaluation.groups import apart, drawn_means
+from trademl_pipeline.evaluation.groups import cross_sectional_demean, shrunken_means
 from trademl_pipeline.training.inner_split import FitError, inner_split
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.trees.boosters import LIBRARIES, Boosted, Boosting, Rows
 from trademl_pipeline.training.trees.config import TreeConfig
 from trademl_pipeline.training.trees.rows import feature_matrix
 
-_LEAST = 1e-6
+_FLOOR = 1e-6
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,15 @@ class Columns:
 
     Attributes:
         names: of the columns.
-        logs: columns above 0, regressed as logarithms.
-        chances: columns that are probabilities; their labels lie between 0 and 1.
-        exclusive: groups of chances that sum to 1.
+        log_scale: columns above 0, regressed as logarithms.
+        probabilities: columns that are probabilities; their labels lie between 0 and 1.
+        simplexes: groups of probabilities that sum to 1.
     """
 
     names: tuple[str, ...]
-    logs: frozenset[str] = frozenset()
-    chances: frozenset[str] = frozenset()
-    exclusive: tuple[tuple[str, ...], ...] = ()
+    log_scale: frozenset[str] = frozenset()
+    probabilities: frozenset[str] = frozenset()
+    simplexes: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,34 +104,41 @@ class ValueTrees:
         library, names = LIBRARIES[self.kind], self.columns.names
         values = np.empty((len(matrix), len(names)))
         for i, (name, column) in enumerate(zip(names, self.trees, strict=True)):
-            said = column.mean
+            prediction = column.mean
             if column.booster and len(matrix):
-                said = library.predict(library.load(column.booster), matrix, threads)
+                prediction = library.predict(library.load(column.booster), matrix, threads)
                 if column.offset is not None:
-                    said = 1 / (1 + np.exp(-(_log_odds(said) + column.offset)))
-            values[:, i] = np.exp(said) if name in self.columns.logs else said
-        for group in self.columns.exclusive:
-            own = [names.index(name) for name in group]
-            values[:, own] = np.maximum(values[:, own], _LEAST)
-            values[:, own] /= values[:, own].sum(axis=1, keepdims=True)
+                    prediction = 1 / (1 + np.exp(-(_log_odds(prediction) + column.offset)))
+            values[:, i] = np.exp(prediction) if name in self.columns.log_scale else prediction
+        for group in self.columns.simplexes:
+            positions = [names.index(name) for name in group]
+            values[:, positions] = np.maximum(values[:, positions], _FLOOR)
+            values[:, positions] /= values[:, positions].sum(axis=1, keepdims=True)
         return values
 
     def to_text(self) -> str:
         """One JSON document that `from_text` reads back."""
         data = asdict(self)
-        data["columns"] |= {name: sorted(getattr(self.columns, name)) for name in ("logs", "chances")}
+        c = self.columns
+        # The names of the stored form are older than those of the fields.
+        data["columns"] = {
+            "names": c.names,
+            "logs": sorted(c.log_scale),
+            "chances": sorted(c.probabilities),
+            "exclusive": c.simplexes,
+        }
         return json.dumps(data)
 
     @staticmethod
     def from_text(text: str) -> "ValueTrees":
         """The model that `to_text` wrote."""
         data: dict[str, Any] = json.loads(text)
-        told = data["columns"]
+        stored = data["columns"]
         columns = Columns(
-            tuple(told["names"]),
-            frozenset(told["logs"]),
-            frozenset(told["chances"]),
-            tuple(tuple(group) for group in told["exclusive"]),
+            tuple(stored["names"]),
+            frozenset(stored["logs"]),
+            frozenset(stored["chances"]),
+            tuple(tuple(group) for group in stored["exclusive"]),
         )
         trees = tuple(ColumnTrees(**column) for column in data["trees"])
         return ValueTrees(**data | {"features": tuple(data["features"]), "columns": columns, "trees": trees})
@@ -149,7 +156,7 @@ def fit_value_trees(
     seed: int,
     threads: int,
     ledger: FitLedger,
-    together: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> ValueTrees:
     """Fit every column on the rows where it is known; the same rows, config and seed give the same model.
 
@@ -167,7 +174,8 @@ def fit_value_trees(
         together: (rows,) numbers of groups of rows that share what the market did, such as those of a session; None:
             rows are learned as they are. What a group has in common comes once for all its rows and hides what tells
             them apart, so that it is taken out: of values their mean over the group, where it has `GROUP` rows and
-            more, and of chances their log odds in it, drawn towards those of all rows as if `GROUP` more had been seen.
+            more, and of probabilities their log odds in it, drawn towards those of all rows as if `GROUP` more had
+            been seen.
 
     Raises:
         FitError: too few training rows, infinite values, a column without any label, or with `early_stopping` one
@@ -180,7 +188,7 @@ def fit_value_trees(
             f"{keys.height} training keys, but features {matrix.shape} and labels {y.shape} for "
             f"{len(columns.names)} columns; align them first"
         )
-    labels = _regressed(y, columns)
+    labels = _regression_targets(y, columns)
     if keys.height < max(1, config.min_rows):
         raise FitError(
             f"{keys.height} training rows, fewer than min_rows={max(1, config.min_rows)}; "
@@ -192,21 +200,26 @@ def fit_value_trees(
             raise FitError(f"no training row has a label of {name}; check the labels of this fold")
     library = LIBRARIES[kind]
 
-    def boost(i: int, learn: np.ndarray, rounds: int, held: np.ndarray | None = None) -> Boosted:
-        objective = "chance" if columns.names[i] in columns.chances else "value"
-        own = learn & known[:, i]
-        value, offset, start = labels[own, i], None, None
-        if together is not None and objective == "value":
-            value = apart(value, together[own])
-        elif together is not None:
-            offset = _log_odds(drawn_means(value, together[own], value.mean()))
+    def boost(i: int, learn: np.ndarray, rounds: int, validates: np.ndarray | None = None) -> Boosted:
+        objective = "probability" if columns.names[i] in columns.probabilities else "value"
+        learned = learn & known[:, i]
+        value, offset, start = labels[learned, i], None, None
+        if groups is not None and objective == "value":
+            value = cross_sectional_demean(value, groups[learned])
+        elif groups is not None:
+            offset = _log_odds(shrunken_means(value, groups[learned], value.mean()))
             start = float(_log_odds(value.mean()))
         validation = None
-        if held is not None:
-            judged = held & known[:, i]
-            begin = None if start is None else np.full(int(judged.sum()), start)
-            validation = Rows(matrix[judged], labels[judged, i], np.ones(int(judged.sum())), begin)
-        rows = Rows(matrix[own], value, np.ones(len(value)), offset)
+        if validates is not None:
+            known_validation = validates & known[:, i]
+            begin = None if start is None else np.full(int(known_validation.sum()), start)
+            validation = Rows(
+                matrix[known_validation],
+                labels[known_validation, i],
+                np.ones(int(known_validation.sum())),
+                begin,
+            )
+        rows = Rows(matrix[learned], value, np.ones(len(value)), offset)
         how = Boosting(config, seed, threads, objective=objective)
         return library.train(rows, validation, rounds, how)
 
@@ -239,18 +252,18 @@ def fit_value_trees(
     boosted = ledger.fit("model", rows, fit)
     trees = []
     for i in range(len(columns.names)):
-        own = labels[known[:, i] & everything, i]
-        mean = float(own.mean()) if len(own) else float(labels[known[:, i], i].mean())
-        found = boosted.get(i)
+        column_labels = labels[known[:, i] & everything, i]
+        mean = float(column_labels.mean()) if len(column_labels) else float(labels[known[:, i], i].mean())
+        fitted = boosted.get(i)
         loss = stopped[i].loss if i in stopped else None
-        shifted = together is not None and columns.names[i] in columns.chances and found is not None
+        shifted = groups is not None and columns.names[i] in columns.probabilities and fitted is not None
         trees.append(
             ColumnTrees(
-                found.text if found else "",
+                fitted.text if fitted else "",
                 mean,
-                found.rounds if found else 0,
+                fitted.rounds if fitted else 0,
                 loss,
-                len(own),
+                len(column_labels),
                 float(_log_odds(mean)) if shifted else None,
             )
         )
@@ -258,7 +271,7 @@ def fit_value_trees(
 
 
 def _log_odds(p: np.ndarray | float) -> np.ndarray:
-    p = np.clip(p, _LEAST, 1 - _LEAST)
+    p = np.clip(p, _FLOOR, 1 - _FLOOR)
     return np.log(p) - np.log1p(-p)
 
 
@@ -266,20 +279,21 @@ def _teaches(labels: np.ndarray, config: TreeConfig) -> bool:
     return len(labels) >= max(2, config.min_rows) and float(np.ptp(labels)) > 0
 
 
-def _regressed(y: np.ndarray, columns: Columns) -> np.ndarray:
+def _regression_targets(y: np.ndarray, columns: Columns) -> np.ndarray:
     """The labels as they are regressed: logarithms where the column asks for them."""
     labels = np.array(y, dtype=np.float64)
     if np.isinf(labels).any():
         name = columns.names[int(np.isinf(labels).any(axis=0).argmax())]
         raise FitError(f"the labels of {name} hold infinite values")
     for i, name in enumerate(columns.names):
-        if name in columns.logs:
-            labels[:, i] = np.log(np.maximum(labels[:, i], _LEAST))
-        if name in columns.chances:
-            own = labels[~np.isnan(labels[:, i]), i]
-            if own.size and (own.min() < 0 or own.max() > 1):
+        if name in columns.log_scale:
+            labels[:, i] = np.log(np.maximum(labels[:, i], _FLOOR))
+        if name in columns.probabilities:
+            column_labels = labels[~np.isnan(labels[:, i]), i]
+            if column_labels.size and (column_labels.min() < 0 or column_labels.max() > 1):
                 raise FitError(
-                    f"the labels of {name} run from {own.min():g} to {own.max():g}; a chance lies between 0 and 1"
+                    f"the labels of {name} run from {column_labels.min():g} to {column_labels.max():g}; a probability "
+                    f"lies between 0 and 1"
                 )
     return labels
 

@@ -442,7 +442,7 @@ def test_published_rows_that_are_not_what_is_computed_are_refused():
 
 
 def test_a_rare_count_that_comes_out_the_same_by_chance_is_not_called_looked_up():
-    """Two flagged rows among a hundred, on which a made-up history happened to agree."""
+    """Two flagged rows among a hundred, on which a synthetic history happened to agree."""
     from trademl_pipeline.features.panel import feature_month, warmup_start
     from trademl_pipeline.market.calendar import month_sessions
     from trademl_pipeline.simulation import SimulatedMarket

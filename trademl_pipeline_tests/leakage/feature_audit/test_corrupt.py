@@ -6,8 +6,8 @@ from trademl_pipeline.leakage.feature_audit.corrupt import (
     STYLES,
     corrupt_future,
     corrupt_source,
-    last_bit,
     split_adjusted,
+    ulp_noise,
 )
 from trademl_pipeline_tests.leakage.panels import bars
 
@@ -23,12 +23,12 @@ CUT = BARS["session"].unique().sort()[25]
 FUTURE = (BARS["session"] > CUT).to_numpy()
 
 
-def made_up(seed: int = 0, **kwargs) -> pl.DataFrame:
+def synthetic_view(seed: int = 0, **kwargs) -> pl.DataFrame:
     return corrupt_future(BARS, FUTURE, SYMBOLS, np.random.default_rng(seed), **kwargs)
 
 
 def test_only_later_values_change_and_no_key_does():
-    frame = made_up()
+    frame = synthetic_view()
     assert frame.schema == BARS.schema
     assert frame.filter(~pl.Series(FUTURE)).equals(BARS.filter(~pl.Series(FUTURE)))
     assert frame.select("symbol", "session", "vendor").equals(BARS.select("symbol", "session", "vendor"))
@@ -42,7 +42,7 @@ def test_only_later_values_change_and_no_key_does():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_made_up_bar_is_still_a_bar(seed):
-    frame = made_up(seed)
+    frame = synthetic_view(seed)
     bad = frame.filter(
         (pl.col("high") < pl.max_horizontal("open", "close") * (1 - 1e-12))
         | (pl.col("low") > pl.min_horizontal("open", "close") * (1 + 1e-12))
@@ -54,7 +54,7 @@ def test_a_made_up_bar_is_still_a_bar(seed):
 
 
 def test_many_symbols_see_every_style():
-    steps = made_up().filter(pl.Series(FUTURE))["close"] / BARS.filter(pl.Series(FUTURE))["close"]
+    steps = synthetic_view().filter(pl.Series(FUTURE))["close"] / BARS.filter(pl.Series(FUTURE))["close"]
     first = steps.to_numpy().reshape(30, -1)[:, 0]
     assert np.isclose(first, 0.4).any()
     assert np.isclose(first, 2.5).any()
@@ -62,8 +62,8 @@ def test_many_symbols_see_every_style():
 
 
 def test_blanks_appear_only_where_the_bars_have_some():
-    assert sum(made_up().null_count().row(0)) == 0
-    blanked = [made_up(seed, missing=True) for seed in range(3)]
+    assert sum(synthetic_view().null_count().row(0)) == 0
+    blanked = [synthetic_view(seed, missing=True) for seed in range(3)]
     assert any(f["close"].is_nan().any() for f in blanked)
     with_nulls = BARS.with_columns(close=pl.when(pl.col("trades") == 5).then(None).otherwise("close"))
     frame = corrupt_future(with_nulls, FUTURE, SYMBOLS, np.random.default_rng(0), missing=True)
@@ -99,8 +99,8 @@ def test_whole_volumes_stay_whole():
 
 
 def test_rounding_noise_keeps_equal_prices_equal():
-    frame = last_bit(BARS)
+    frame = ulp_noise(BARS)
     ratio = (frame["close"] / BARS["close"] - 1).abs()
     assert 0 < ratio.max() < 1e-15
     same = BARS.with_columns(close=pl.col("close").first().over("symbol"))
-    assert last_bit(same).group_by("symbol").agg(pl.col("close").n_unique())["close"].max() == 1
+    assert ulp_noise(same).group_by("symbol").agg(pl.col("close").n_unique())["close"].max() == 1

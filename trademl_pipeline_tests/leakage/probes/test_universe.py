@@ -8,7 +8,7 @@ from trademl_pipeline.market.calendar import sessions
 
 DAYS = sessions(date(2018, 1, 2), date(2019, 12, 31))[::21]
 NAMES = [f"S{i:02d}" for i in range(40)]
-SPELLS = pl.DataFrame(
+MEMBERSHIP_INTERVALS = pl.DataFrame(
     {
         "symbol": NAMES,
         "start_date": [date(2010, 1, 1)] * 30 + [date(2019, 1, 2)] * 10,
@@ -18,25 +18,25 @@ SPELLS = pl.DataFrame(
 )
 EVERY = pl.DataFrame({"symbol": NAMES}).join(pl.DataFrame({"session": DAYS}), how="cross")
 MEMBERS = (
-    EVERY.join(SPELLS, on="symbol")
+    EVERY.join(MEMBERSHIP_INTERVALS, on="symbol")
     .filter(
         (pl.col("start_date") <= pl.col("session"))
         & (pl.col("end_date").is_null() | (pl.col("session") < pl.col("end_date")))
     )
     .select("symbol", "session")
 )
-TODAY = SPELLS.filter(pl.col("end_date").is_null())["symbol"]
+TODAY = MEMBERSHIP_INTERVALS.filter(pl.col("end_date").is_null())["symbol"]
 
 
 def test_the_members_of_each_day_pass():
-    report = audit_universe(MEMBERS, EVERY, SPELLS)
+    report = audit_universe(MEMBERS, EVERY, MEMBERSHIP_INTERVALS)
     report.assert_clean()
     assert report.coverage["universe"]["share_with_prices_left"] == 1.0
 
 
 def test_todays_members_projected_back_are_refused():
     projected = EVERY.filter(pl.col("symbol").is_in(TODAY.to_list()))
-    report = audit_universe(projected, EVERY, SPELLS)
+    report = audit_universe(projected, EVERY, MEMBERSHIP_INTERVALS)
     details = " ".join(v.detail for v in report.violations)
     assert "becomes one on 2019-01-02" in details
     assert "15 left the index later" in details
@@ -44,27 +44,27 @@ def test_todays_members_projected_back_are_refused():
 
 def test_members_that_were_dropped_for_leaving_are_missed():
     survivors = MEMBERS.filter(pl.col("symbol").is_in(TODAY.to_list()))
-    (violation,) = audit_universe(survivors, EVERY, SPELLS).violations
+    (violation,) = audit_universe(survivors, EVERY, MEMBERSHIP_INTERVALS).violations
     assert "15 symbols, of which 15 left" in violation.detail
 
 
 def test_a_chosen_part_of_the_universe_need_not_be_complete():
     part = MEMBERS.filter(pl.col("symbol").is_in(NAMES[::2]))
-    assert not audit_universe(part, EVERY, SPELLS).passed
-    audit_universe(part, EVERY, SPELLS, complete=False).assert_clean()
+    assert not audit_universe(part, EVERY, MEMBERSHIP_INTERVALS).passed
+    audit_universe(part, EVERY, MEMBERSHIP_INTERVALS, complete=False).assert_clean()
 
 
 def test_a_member_who_left_yesterday_is_a_stranger():
     last = max(d for d in DAYS if d < date(2018, 11, 1))
     after = min(d for d in DAYS if d > date(2018, 11, 1))
     extra = pl.DataFrame({"symbol": ["S20"], "session": [after]})
-    (violation,) = audit_universe(pl.concat([MEMBERS, extra]), EVERY, SPELLS).violations
+    (violation,) = audit_universe(pl.concat([MEMBERS, extra]), EVERY, MEMBERSHIP_INTERVALS).violations
     assert (violation.symbol, violation.first_leak, violation.count) == ("S20", after, 1)
-    assert audit_universe(MEMBERS.filter(pl.col("session") <= last), EVERY, SPELLS).passed
+    assert audit_universe(MEMBERS.filter(pl.col("session") <= last), EVERY, MEMBERSHIP_INTERVALS).passed
 
 
 def test_an_addition_counts_from_the_day_it_was_known():
-    known = SPELLS.with_columns(
+    known = MEMBERSHIP_INTERVALS.with_columns(
         known_date=pl.when(pl.col("start_date") > date(2018, 1, 1)).then(date(2019, 3, 1))
     )
     report = audit_universe(
@@ -76,7 +76,7 @@ def test_an_addition_counts_from_the_day_it_was_known():
 def test_prices_kept_for_survivors_only_are_an_alarm():
     kept = EVERY.filter(pl.col("symbol").is_in(TODAY.to_list()))
     members = MEMBERS.filter(pl.col("symbol").is_in(TODAY.to_list()))
-    (violation,) = audit_universe(members, kept, SPELLS).violations
+    (violation,) = audit_universe(members, kept, MEMBERSHIP_INTERVALS).violations
     assert violation.column == "prices"
     assert "0% of the 15 that left" in violation.detail
 
@@ -84,30 +84,32 @@ def test_prices_kept_for_survivors_only_are_an_alarm():
 def test_prices_that_are_missing_evenly_are_no_alarm():
     kept = EVERY.filter(pl.col("symbol").is_in(NAMES[::2]))
     members = MEMBERS.filter(pl.col("symbol").is_in(NAMES[::2]))
-    report = audit_universe(members, kept, SPELLS)
+    report = audit_universe(members, kept, MEMBERSHIP_INTERVALS)
     report.assert_clean()
     assert report.coverage["universe"]["share_with_prices_stayed"] < 0.6
 
 
 @pytest.mark.parametrize(
-    ("members", "prices", "spells", "message"),
+    ("members", "prices", "membership_intervals", "message"),
     [
-        (MEMBERS.clear(), EVERY, SPELLS, "no members"),
-        (MEMBERS, EVERY.drop("session"), SPELLS, "no column 'session'"),
-        (MEMBERS, EVERY, SPELLS.with_columns(start_date=pl.lit(None, pl.Date)), "nulls"),
-        (MEMBERS.cast({"session": pl.String}), EVERY, SPELLS, "must be Date"),
+        (MEMBERS.clear(), EVERY, MEMBERSHIP_INTERVALS, "no members"),
+        (MEMBERS, EVERY.drop("session"), MEMBERSHIP_INTERVALS, "no column 'session'"),
+        (MEMBERS, EVERY, MEMBERSHIP_INTERVALS.with_columns(start_date=pl.lit(None, pl.Date)), "nulls"),
+        (MEMBERS.cast({"session": pl.String}), EVERY, MEMBERSHIP_INTERVALS, "must be Date"),
     ],
 )
-def test_universes_that_cannot_be_audited_are_an_error(members, prices, spells, message):
+def test_universes_that_cannot_be_audited_are_an_error(members, prices, membership_intervals, message):
     with pytest.raises(AuditInputError, match=message):
-        audit_universe(members, prices, spells)
+        audit_universe(members, prices, membership_intervals)
 
 
 def test_on_the_last_day_of_a_spell_both_readings_pass():
     end = DAYS[10]
-    spells = SPELLS.with_columns(end_date=pl.when(pl.col("end_date").is_not_null()).then(end))
+    membership_intervals = MEMBERSHIP_INTERVALS.with_columns(
+        end_date=pl.when(pl.col("end_date").is_not_null()).then(end)
+    )
     for inside in (pl.col("session") < end, pl.col("session") <= end):
         left = pl.col("symbol").is_in(NAMES[15:30])
         joined = pl.col("symbol").is_in(NAMES[30:]) & (pl.col("session") < date(2019, 1, 2))
         members = EVERY.filter(~left | inside).filter(~joined)
-        audit_universe(members, EVERY, spells).assert_clean()
+        audit_universe(members, EVERY, membership_intervals).assert_clean()

@@ -86,12 +86,12 @@ def test_other_symbols_are_other_pieces(remote: Remote, tmp_path: Path, monkeypa
     assert Staged(remote, tmp_path, START, END).download() == 2
 
 
-@pytest.mark.parametrize(("timeframe", "pieces"), [("1h", 3), ("1min", 9)])
+@pytest.mark.parametrize(("timeframe", "chunks"), [("1h", 3), ("1min", 9)])
 def test_fine_bars_are_fetched_in_shorter_windows(
-    small_market_source: SimulatedMarket, tmp_path: Path, timeframe: str, pieces: int
+    small_market_source: SimulatedMarket, tmp_path: Path, timeframe: str, chunks: int
 ):
     remote = Remote(small_market_source, timeframe)
-    assert Staged(remote, tmp_path, START, END).download() == pieces
+    assert Staged(remote, tmp_path, START, END).download() == chunks
     windows = sorted({(start, end) for _, start, end in remote.calls})
     assert windows[0][0] == START
     assert windows[-1][1] == END
@@ -120,7 +120,7 @@ def test_a_symbol_without_bars_is_told_and_not_asked_again(remote: Remote, tmp_p
 
 def test_pieces_go_when_they_are_published(remote: Remote, tmp_path: Path):
     staged = Staged(remote, tmp_path, START, END)
-    with staged.held():
+    with staged.lock():
         staged.download()
         staged.discard()
     assert not list(tmp_path.rglob("*.parquet"))
@@ -130,7 +130,7 @@ def test_pieces_go_when_they_are_published(remote: Remote, tmp_path: Path):
 def test_two_runs_do_not_share_pieces(remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(staging, "_WAIT_SECONDS", 0)
     one, other = Staged(remote, tmp_path, START, END), Staged(remote, tmp_path, START, END)
-    with one.held(), pytest.raises(MarketError, match="another run"), other.held():
+    with one.lock(), pytest.raises(MarketError, match="another run"), other.lock():
         pass
-    with other.held():
+    with other.lock():
         pass

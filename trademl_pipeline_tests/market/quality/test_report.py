@@ -112,7 +112,7 @@ def test_a_refused_row_without_a_date_counts_in_the_month_that_it_came_with(
 def test_members_without_prices_show_a_history_of_survivors(small_market: pl.DataFrame) -> None:
     good, bad = split_bars(small_market, ingested_at=NOW)
     days = month_sessions(MONTHS[0])
-    spells = pl.DataFrame(
+    membership_intervals = pl.DataFrame(
         {
             "symbol": [good.filter(pl.col("session") == days[0])["symbol"][0], "GONE"],
             "start_date": [date(2010, 1, 4), date(2010, 1, 4)],
@@ -120,7 +120,9 @@ def test_members_without_prices_show_a_history_of_survivors(small_market: pl.Dat
         },
         schema={"symbol": pl.String, "start_date": pl.Date, "end_date": pl.Date},
     )
-    got = lines(quality_of_months(good, bad, MONTHS[:1], spells=spells)[MONTHS[0]])["members_without_prices"]
+    got = lines(
+        quality_of_months(good, bad, MONTHS[:1], membership_intervals=membership_intervals)[MONTHS[0]]
+    )["members_without_prices"]
     assert (got["rows"], got["count"], got["symbols"]) == (len(days) + 4, 4, 1)
     assert got["examples"].startswith(f"GONE {days[0]}: a member without a bar")
 

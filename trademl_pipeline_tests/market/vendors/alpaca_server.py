@@ -33,7 +33,7 @@ def price(symbol: str, day: date) -> float:
 
 
 class Alpaca(VendorServer):
-    """`page`: bars in one answer; `actions`: corporate actions by kind; `changed`: closes by (symbol, day)."""
+    """`page`: bars in one response; `actions`: corporate actions by kind; `changed`: closes by (symbol, day)."""
 
     def __init__(self, page: int = 10_000) -> None:
         self.page = page

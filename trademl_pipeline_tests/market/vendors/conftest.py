@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from trademl_pipeline.market.vendors.patience import Patience
+from trademl_pipeline.market.vendors.retry import RetryPolicy
 from trademl_pipeline_tests.market.vendors.alpaca_server import Alpaca
 from trademl_pipeline_tests.market.vendors.binance_server import Binance
 from trademl_pipeline_tests.market.vendors.yahoo_server import Yahoo
 
-# Time-outs stay long: a server that answers may be slow where other work wants the cores.
-HURRIED = Patience(attempts=3, first_wait=0.01, longest_wait=0.02, longest_rest=5)
-# For a server that never answers.
+# Time-outs stay long: a server that responses may be slow where other work wants the cores.
+HURRIED = RetryPolicy(attempts=3, first_wait=0.01, longest_wait=0.02, longest_rest=5)
+# For a server that never responses.
 IMPATIENT = replace(HURRIED, connect=0.5, read=0.1)
 
 

@@ -14,7 +14,7 @@ Query = dict[str, str]
 
 @dataclass
 class Reply:
-    """One answer: `cut` breaks the body off half-way, `hang` gives none until the end, `drop` says nothing at all."""
+    """One response: `cut` breaks the body off half-way, `hang` gives none until the end, `drop` says nothing at all."""
 
     body: Any = None
     status: int = 200
@@ -35,7 +35,7 @@ class Seen:
 
 
 class VendorServer:
-    """Answers with `route`, after the replies in `faults`, each of which answers one request that `faulty` picks."""
+    """Answers with `route`, after the replies in `faults`, each of which responses one request that `faulty` picks."""
 
     def __init__(self, route: Callable[[str, Query], Reply]) -> None:
         self.route = route

@@ -7,8 +7,8 @@ from trademl_pipeline.market.calendar import close_utc, sessions
 from trademl_pipeline.market.errors import (
     EmptyMonthError,
     MissingKeyError,
-    VendorBusyError,
     VendorFormatError,
+    VendorRateLimitedError,
     VendorRefusedError,
     VendorUnavailableError,
 )
@@ -160,7 +160,7 @@ def test_busy_and_broken_answers_are_asked_again(alpaca: Alpaca):
 @pytest.mark.parametrize(
     ("fault", "error", "said"),
     [
-        (Reply({"message": "too many requests."}, status=429), VendorBusyError, "429"),
+        (Reply({"message": "too many requests."}, status=429), VendorRateLimitedError, "429"),
         (Reply("", status=504), VendorUnavailableError, "504"),
         (Reply({"bars": {}, "next_page_token": None}, cut=True), VendorUnavailableError, "3 attempts"),
         (Reply({"bars": {}}, hang=True), VendorUnavailableError, "timed out"),
@@ -206,9 +206,9 @@ def test_busy_and_broken_answers_are_asked_again(alpaca: Alpaca):
 )
 def test_each_failure_has_its_error(alpaca: Alpaca, fault: Reply, error: type[Exception], said: str):
     alpaca.faults.extend([fault] * HURRIED.attempts)
-    patience = IMPATIENT if fault.hang else HURRIED
+    retry_policy = IMPATIENT if fault.hang else HURRIED
     with pytest.raises(error, match=said):
-        source(alpaca, patience=patience).fetch(None, *NOVEMBER)
+        source(alpaca, retry_policy=retry_policy).fetch(None, *NOVEMBER)
 
 
 def test_a_changed_corporate_action_is_no_missing_one(alpaca: Alpaca):

@@ -7,8 +7,8 @@ import pytest
 from trademl_pipeline.market.errors import (
     EmptyMonthError,
     UnknownSymbolError,
-    VendorBusyError,
     VendorFormatError,
+    VendorRateLimitedError,
     VendorRefusedError,
     VendorUnavailableError,
 )
@@ -83,8 +83,8 @@ def test_busy_and_broken_answers_are_asked_again(binance: Binance):
 @pytest.mark.parametrize(
     ("fault", "error", "said"),
     [
-        (Reply({}, status=429), VendorBusyError, "429"),
-        (Reply({}, status=418, headers={"Retry-After": "7200"}), VendorBusyError, "rest of 7200 s"),
+        (Reply({}, status=429), VendorRateLimitedError, "429"),
+        (Reply({}, status=418, headers={"Retry-After": "7200"}), VendorRateLimitedError, "rest of 7200 s"),
         (Reply("oops", status=503), VendorUnavailableError, "503"),
         (Reply([[1, "2"] * 3], cut=True), VendorUnavailableError, "3 attempts"),
         (
@@ -92,7 +92,7 @@ def test_busy_and_broken_answers_are_asked_again(binance: Binance):
             VendorUnavailableError,
             "broke off",
         ),
-        (Reply([], drop=True), VendorUnavailableError, "no whole answer"),
+        (Reply([], drop=True), VendorUnavailableError, "no whole response"),
         (Reply([], hang=True), VendorUnavailableError, "timed out"),
         (Reply({"klines": []}), VendorFormatError, "interface has changed"),
         (Reply([{"openTime": 1}]), VendorFormatError, "interface has changed"),
@@ -103,14 +103,14 @@ def test_busy_and_broken_answers_are_asked_again(binance: Binance):
 )
 def test_each_failure_has_its_error(binance: Binance, fault: Reply, error: type[Exception], said: str):
     binance.faults.extend([fault] * HURRIED.attempts)
-    patience = IMPATIENT if fault.hang else HURRIED
+    retry_policy = IMPATIENT if fault.hang else HURRIED
     with pytest.raises(error, match=said):
-        source(binance, "BTCUSDT", patience=patience).fetch(None, *FEBRUARY)
+        source(binance, "BTCUSDT", retry_policy=retry_policy).fetch(None, *FEBRUARY)
 
 
 def test_a_server_that_is_gone_is_named(binance: Binance):
     binance.close()
-    with pytest.raises(VendorUnavailableError, match="binance gave no whole answer in 3 attempts"):
+    with pytest.raises(VendorUnavailableError, match="binance gave no whole response in 3 attempts"):
         source(binance, "BTCUSDT").fetch(None, *FEBRUARY)
 
 

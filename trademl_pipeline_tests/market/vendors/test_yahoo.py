@@ -7,8 +7,8 @@ import pytest
 from trademl_pipeline.market.calendar import close_utc, sessions
 from trademl_pipeline.market.errors import (
     EmptyMonthError,
-    VendorBusyError,
     VendorFormatError,
+    VendorRateLimitedError,
     VendorRefusedError,
     VendorUnavailableError,
 )
@@ -132,7 +132,7 @@ def without(field: str) -> Reply:
 @pytest.mark.parametrize(
     ("fault", "error", "said"),
     [
-        (Reply({}, status=429), VendorBusyError, "429"),
+        (Reply({}, status=429), VendorRateLimitedError, "429"),
         (Reply("", status=502), VendorUnavailableError, "502"),
         (Reply({"chart": {}}, cut=True), VendorUnavailableError, "3 attempts"),
         (Reply({"chart": {}}, drop=True), VendorUnavailableError, "3 attempts"),
@@ -150,14 +150,14 @@ def without(field: str) -> Reply:
 )
 def test_each_failure_has_its_error(yahoo: Yahoo, fault: Reply, error: type[Exception], said: str):
     yahoo.faults.extend([fault] * 2 * HURRIED.attempts)
-    patience = IMPATIENT if fault.hang else HURRIED
+    retry_policy = IMPATIENT if fault.hang else HURRIED
     with pytest.raises(error, match=said):
-        source("AAPL", patience=patience).fetch(None, *NOVEMBER)
+        source("AAPL", retry_policy=retry_policy).fetch(None, *NOVEMBER)
 
 
 def test_a_server_that_is_gone_is_named(yahoo: Yahoo):
     yahoo.close()
-    with pytest.raises(VendorUnavailableError, match="yahoo gave no whole answer"):
+    with pytest.raises(VendorUnavailableError, match="yahoo gave no whole response"):
         source("AAPL").fetch(None, *NOVEMBER)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from trademl_pipeline.labels.breakout import STRATEGIC_VALUES
 from trademl_pipeline.reports import build_report
-from trademl_pipeline.reports.judging import above_zero, looks
+from trademl_pipeline.reports.judging import above_zero, primary_tests
 from trademl_pipeline.reports.tasks.breakout import prediction_summary
 from trademl_pipeline.reports.tasks.breakout_tests import kl
 from trademl_pipeline_tests.reports.made_tasks import SEED, breakout_frames, task_inputs
@@ -63,18 +63,18 @@ def test_skilled_forecasts_pass_all_five_tests(made, breakout):
     raised = said / usual
     gain = np.where(raised[:, 4] >= 1.5, 4, np.where(raised[:, 3] >= 1.5, 3, -1))
     probable, called = said.argmax(axis=1), np.where(gain > 0, gain, raised.argmax(axis=1))
-    came = task_inputs(made, "breakout", 1.5).outcomes["target"].to_numpy()
-    assert scores["K4 recall"]["value"] == pytest.approx((called[came == 4] == 4).mean())
-    both = np.isin(came, (3, 4))
+    outcome = task_inputs(made, "breakout", 1.5).outcomes["target"].to_numpy()
+    assert scores["K4 recall"]["value"] == pytest.approx((called[outcome == 4] == 4).mean())
+    both = np.isin(outcome, (3, 4))
     assert scores["K3 K4 recall"]["value"] == pytest.approx(np.isin(called[both], (3, 4)).mean())
-    value = np.array(STRATEGIC_VALUES)[came]
+    value = np.array(STRATEGIC_VALUES)[outcome]
     assert scores["EV correlation"]["value"] == pytest.approx(np.corrcoef(p["ev"], value)[0, 1])
     told = report.summary()["sections"]["classes"]["scores"]
     assert told["K4_EXCEPTIONAL recall where most probable"]["value"] == pytest.approx(
-        (probable[came == 4] == 4).mean()
+        (probable[outcome == 4] == 4).mean()
     )
-    assert ((called == 4) & (came == 4)).sum() > ((probable == 4) & (came == 4)).sum()
-    assert e.confusion[4, 4] == ((probable == 4) & (came == 4)).sum()
+    assert ((called == 4) & (outcome == 4)).sum() > ((probable == 4) & (outcome == 4)).sum()
+    assert e.confusion[4, 4] == ((probable == 4) & (outcome == 4)).sum()
 
 
 def test_fewer_sessions_than_a_race_runs_for_show_no_edge_however_good_they_look(made, breakout):
@@ -83,7 +83,7 @@ def test_fewer_sessions_than_a_race_runs_for_show_no_edge_however_good_they_look
     few = inputs.predictions.filter(pl.col("session") < days[30])
     report = build_report(replace(inputs, predictions=few), replace(breakout, horizon=40))
     assert report.evaluation.sessions == 30 < report.evaluation.config.horizon
-    assert any(above_zero(score) for score in looks(report.evaluation).values())
+    assert any(above_zero(score) for score in primary_tests(report.evaluation).values())
     assert report.verdict.kind == "no edge"
     assert "30 sessions" in report.verdict.headline
 
@@ -114,7 +114,7 @@ def test_input_known_after_the_decision_fails_the_first_test_and_alarms(made, br
             lambda i: replace(
                 i, outcomes=i.outcomes.with_columns(label_start=pl.col("session") - timedelta(days=1))
             ),
-            "labels beginning before the snapshot",
+            "labels beginning before the observation",
         ),
         (
             lambda i: (lambda f: replace(f, sequences=f.sequences.head(10)))(with_folds(i)),
@@ -124,7 +124,7 @@ def test_input_known_after_the_decision_fails_the_first_test_and_alarms(made, br
             lambda i: (
                 lambda f: replace(f, sequences=f.sequences.with_columns(window_start=date(2030, 1, 1)))
             )(with_folds(i)),
-            "windows beginning after the snapshot",
+            "windows beginning after the observation",
         ),
     ],
 )

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from trademl_pipeline.reports import build_comparison, build_report
-from trademl_pipeline.reports.judging import looks
+from trademl_pipeline.reports.judging import primary_tests
 from trademl_pipeline.reports.tasks.pages import GENERAL, PAGES
 from trademl_pipeline.tasks import TASKS
 from trademl_pipeline.tasks.breakout import Breakout
@@ -65,7 +65,7 @@ def test_figures_that_every_task_has_are_those_of_the_task_with_pages(report_of,
 
 def test_ranks_show_no_edge_where_outcomes_end_at_barriers(report_of):
     report = report_of(Breakout, "breakout", 1.0)
-    assert set(looks(report.evaluation)) == {"score"}
+    assert set(primary_tests(report.evaluation)) == {"score"}
     assert "correlation of score and return" in build_comparison([report.summary()]).to_markdown()
 
 

@@ -41,9 +41,11 @@ def test_no_position_has_no_size_to_judge(made, hybrid):
 def test_each_head_has_its_own_figure(made, hybrid):
     inputs = task_inputs(made, "hybrid", 0.3)
     heads = build_report(inputs, hybrid).summary()["sections"]["heads"]["scores"]
-    came = inputs.outcomes["return_4"].to_numpy()
+    outcome = inputs.outcomes["return_4"].to_numpy()
     said = inputs.predictions["return_4"].to_numpy()
-    assert heads["Return over 4 bars: correlation"]["value"] == pytest.approx(np.corrcoef(said, came)[0, 1])
+    assert heads["Return over 4 bars: correlation"]["value"] == pytest.approx(
+        np.corrcoef(said, outcome)[0, 1]
+    )
     for name in ("Volatility: correlation", "Risk: correlation with the size of the move",
                  "Confidence: AUC for a right direction", "Position: correlation with the return"):  # fmt: skip
         assert heads[name]["low"] is not None

@@ -11,12 +11,12 @@ from trademl_pipeline.reports.inputs import ReportError
 from trademl_pipeline.tasks import TASKS
 from trademl_pipeline_tests.reports.made_tasks import task_inputs
 
-LEADS = {
+EXCESSES = {
     "breakout": {
         "EV correlation": ("EV correlation", ""),
-        "Class accuracy": ("lead in Class accuracy", "majority"),
+        "Class accuracy": ("excess in Class accuracy", "majority"),
     },
-    "pattern": {"AUC over all patterns": ("lead in AUC", "chance")},
+    "pattern": {"AUC over all patterns": ("excess in AUC", "chance")},
 }
 
 
@@ -28,12 +28,12 @@ def reported(made, config, task, skill, of_oracle):
     return build_report(task_inputs(made, task, skill, oracle=oracle), config)
 
 
-@pytest.mark.parametrize("task", LEADS)
+@pytest.mark.parametrize("task", EXCESSES)
 def test_the_share_is_that_of_the_lead(made, config, task):
     report = reported(made, config, task, 1.2, 2.0)
-    told, summary = report.evaluation.oracle.told, report.summary()
+    told, summary = report.evaluation.oracle.probability_scores, report.summary()
     lines = {line.name: line for line in score_lines(report.evaluation)}
-    for name, (lead, floor) in LEADS[task].items():
+    for name, (lead, floor) in EXCESSES[task].items():
         own, best = lines[name].score, told[name]
         none = own.baselines[floor] if floor else 0.0
         share = (own.value - none) / (best.value - none)
@@ -43,11 +43,11 @@ def test_the_share_is_that_of_the_lead(made, config, task):
     assert "of its" in " ".join(summary["verdict"]["reasons"])
 
 
-@pytest.mark.parametrize("task", LEADS)
+@pytest.mark.parametrize("task", EXCESSES)
 def test_a_model_that_is_the_oracle_recovers_all(made, config, task):
     report = reported(made, config, task, 0.8, 0.8)
-    assert report.evaluation.oracle.told_shares
-    assert all(share == pytest.approx(1.0) for share in report.evaluation.oracle.told_shares.values())
+    assert report.evaluation.oracle.probability_shares
+    assert all(share == pytest.approx(1.0) for share in report.evaluation.oracle.probability_shares.values())
 
 
 def test_an_oracle_of_other_rows_is_refused(made, config):

@@ -72,7 +72,7 @@ def test_pattern_that_never_came_is_told_and_not_scored(made, pattern):
 def test_filter_that_keeps_nothing_says_so(made, pattern):
     report = build_report(task_inputs(made, "pattern"), replace(pattern, confidence_threshold=2.0))
     assert "the filter keeps nothing" in " ".join(report.verdict.reasons)
-    assert report.evaluation.judged is None
+    assert report.evaluation.portfolio is None
 
 
 def test_rows_without_a_technical_signal_have_nothing_to_filter(made, pattern):

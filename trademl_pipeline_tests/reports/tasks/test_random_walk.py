@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from trademl_pipeline.features.consolidation import RULES
-from trademl_pipeline.features.patterns import snapshots
+from trademl_pipeline.features.patterns import pattern_observations
 from trademl_pipeline.features.prepare import prepare
 from trademl_pipeline.labels.breakout import STRATEGIC_VALUES, breakout_labels
 from trademl_pipeline.market.calendar import month_expr, sessions
@@ -44,7 +44,7 @@ def walk(seed):
 
 def by_place_in_channel(bars):
     """Predictions that know how often each class came, by where the price stood in how wide a channel."""
-    channel = snapshots(prepare(bars), RULES).select("symbol", "session", "upper", "lower")
+    channel = pattern_observations(prepare(bars), RULES).select("symbol", "session", "upper", "lower")
     rows = (
         breakout_labels(bars)
         .join(channel, on=["symbol", "session"])
@@ -84,7 +84,7 @@ def test_place_in_the_channel_tells_classes_but_is_rarely_called_an_edge():
     told = [r.summary()["scores"]["EV correlation"]["value"] for r in reports]
     assert np.mean(told) > 4 * np.std(told) / np.sqrt(len(told))
     assert np.mean(told) > 0.05
-    # Two looks at 2.5 %; the 99.9 % point of a binomial of 40 at 5 % is 7.
+    # Two primary tests at 2.5 %; the 99.9 % point of a binomial of 40 at 5 % is 7.
     assert sum(r.verdict.kind == "edge" for r in reports) <= 7
 
 
@@ -106,7 +106,7 @@ def test_races_too_young_to_have_run_are_not_scored(inputs):
     assert e.last <= last
     assert e.dropped == young.height
     text = build_report(inputs, CONFIG).to_markdown()
-    assert f"{young.height} races that began within 100 sessions of the end" in text
+    assert f"{young.height} first-passage labels that began within 100 sessions of the end" in text
 
 
 def test_where_no_race_has_run_its_length_no_edge_is_shown(inputs):
@@ -118,8 +118,8 @@ def test_where_no_race_has_run_its_length_no_edge_is_shown(inputs):
         outcomes=inputs.outcomes.filter(pl.col("label_end") <= days[99]),
     )
     report = build_report(early, replace(CONFIG, ev_ceiling=1.0))
-    assert report.evaluation.unripe
+    assert report.evaluation.immature
     assert (
         report.verdict.headline
-        == "No edge shown: no race has run its full length, only those decided early are known."
+        == "No edge shown: no first-passage label has run its full length, only those decided early are known."
     )

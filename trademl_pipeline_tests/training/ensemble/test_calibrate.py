@@ -9,10 +9,10 @@ from trademl_pipeline.training.ensemble.calibrate import base_rates, fit_calibra
 def planted(n: int, sharpness: float, costs: np.ndarray, seed: int):
     """True probabilities, the classes drawn from them, and what an overconfident model with costs says."""
     rng = np.random.default_rng(seed)
-    truth = rng.dirichlet(np.array([4.0, 2.0, 0.3]), n)
-    target = (truth.cumsum(1) < rng.random((n, 1))).sum(1)
-    said = truth**sharpness * costs
-    return truth, target, said / said.sum(1, keepdims=True)
+    y_true = rng.dirichlet(np.array([4.0, 2.0, 0.3]), n)
+    target = (y_true.cumsum(1) < rng.random((n, 1))).sum(1)
+    said = y_true**sharpness * costs
+    return y_true, target, said / said.sum(1, keepdims=True)
 
 
 def log_loss(p, target):
@@ -20,12 +20,12 @@ def log_loss(p, target):
 
 
 def test_costs_and_overconfidence_are_undone():
-    truth, target, said = planted(20_000, 2.0, np.array([1.0, 2.0, 50.0]), 0)
+    y_true, target, said = planted(20_000, 2.0, np.array([1.0, 2.0, 50.0]), 0)
     fitted = fit_calibration(said, target, base_rates(target, 3))
     assert fitted.temperature == pytest.approx(2.0, rel=0.1)
     mapped = fitted.apply(said)
-    assert log_loss(mapped, target) < log_loss(truth, target) + 0.005
-    assert log_loss(said, target) > log_loss(truth, target) + 0.15
+    assert log_loss(mapped, target) < log_loss(y_true, target) + 0.005
+    assert log_loss(said, target) > log_loss(y_true, target) + 0.15
 
 
 def test_a_class_that_no_row_is_of_keeps_its_base_rate():

@@ -85,9 +85,9 @@ def members_of(keys, target, rng):
 def stack():
     _, keys, _, rng = panel(20, 120, 1, seed=1)
     target = rng.normal(size=len(keys))
-    members, seen = members_of(keys, target, rng)
+    estimators, seen = members_of(keys, target, rng)
     ledger = FitLedger("2020-06-01")
-    oof = out_of_fold(keys, members, folds=3, validation_sessions=20, embargo=2, ledger=ledger)
+    oof = out_of_fold(keys, estimators, folds=3, validation_sessions=20, embargo=2, ledger=ledger)
     return keys, target, oof, ledger, seen
 
 
@@ -105,9 +105,9 @@ def test_fitted_weights_and_stack_trust_the_good_member_not_the_overfit_one(stac
     assert weighted.weights["good"] > 0.6
     assert weighted.weights["overfit"] < 0.15
     stacked = fit_stacked(oof, target, keys, kind="value", ledger=ledger)
-    coefficients = dict(zip(stacked.members, stacked.coefficients[0], strict=True))
+    coefficients = dict(zip(stacked.estimators, stacked.coefficients[0], strict=True))
     assert coefficients["good"] > 0.6 > 0.15 > coefficients["overfit"]
-    # inverse-variance theory: two unbiased members with variances 1/4 and 4
+    # inverse-variance theory: two unbiased estimators with variances 1/4 and 4
     assert weighted.weights["good"] / weighted.weights["noisy"] == pytest.approx(16, rel=0.5)
 
 
@@ -129,7 +129,7 @@ def test_weights_are_drawn_towards_equal_ones(stack):
 
 
 def test_a_market_that_moved_does_not_choose_the_member():
-    """One member tells symbols apart, the other leans the way that few sessions happened to go."""
+    """One estimator tells symbols apart, the other leans the way that few sessions happened to go."""
     _, keys, _, rng = panel(30, 60, 1, seed=2)
     days = keys["session"].rank("dense").to_numpy() - 1
     market = 5.0 * rng.normal(size=int(days.max()) + 1)[days]
@@ -148,12 +148,12 @@ def test_stacked_classes_improve_on_the_members_and_sum_to_one():
     _, keys, _, rng = panel(30, 100, 1, seed=2)
     target = rng.integers(0, 3, len(keys))
 
-    def member(strength):
+    def estimator(strength):
         logits = strength * np.eye(3)[target] + rng.normal(size=(len(keys), 3))
         e = np.exp(4 * logits)  # overconfident
         return e / e.sum(1, keepdims=True)
 
-    predictions = {"a": member(1.5), "b": member(1.0)}
+    predictions = {"a": estimator(1.5), "b": estimator(1.0)}
     half = np.arange(len(keys)) % 2 == 0
     rows = np.flatnonzero(half)
     oof = OutOfFold(rows, {k: v[rows] for k, v in predictions.items()})

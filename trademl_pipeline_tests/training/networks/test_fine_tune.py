@@ -15,10 +15,12 @@ from trademl_pipeline.training.networks.fine_tune import (
     freeze_backbone,
 )
 from trademl_pipeline.training.networks.loop import fit_network
-from trademl_pipeline.training.networks.schedule import TrainConfig
+from trademl_pipeline.training.networks.schedule import NetworkTrainingConfig
 from trademl_pipeline_tests.training.planted import direction_problem
 
-CONFIG = TrainConfig(epochs=5, batch_size=128, learning_rate=5e-3, validation_sessions=15, embargo=2, seed=4)
+CONFIG = NetworkTrainingConfig(
+    epochs=5, batch_size=128, learning_rate=5e-3, validation_sessions=15, embargo=2, seed=4
+)
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,12 @@ from trademl_pipeline.models.registry import build
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.networks.loop import fit_network
-from trademl_pipeline.training.networks.schedule import Augmentation, Phase, TrainConfig
+from trademl_pipeline.training.networks.schedule import Augmentation, NetworkTrainingConfig, Phase
 from trademl_pipeline_tests.training.planted import direction_problem
 
-CONFIG = TrainConfig(epochs=6, batch_size=128, learning_rate=5e-3, validation_sessions=15, embargo=2, seed=4)
+CONFIG = NetworkTrainingConfig(
+    epochs=6, batch_size=128, learning_rate=5e-3, validation_sessions=15, embargo=2, seed=4
+)
 
 
 def accuracy(outputs, windows):
@@ -213,11 +215,11 @@ def test_plateau_halves_the_rate_and_never_goes_below_the_last(problem):
 
 
 def test_rates_of_the_cosine_and_of_warm_restarts():
-    cosine = TrainConfig(epochs=10)
+    cosine = NetworkTrainingConfig(epochs=10)
     assert cosine.rate(0, 0) == pytest.approx(1e-3)
     assert cosine.rate(5, 0) == pytest.approx((1e-3 + 1e-5) / 2)
     assert cosine.rate(9.999, 0) == pytest.approx(1e-5, rel=1e-2)
-    restarts = TrainConfig(epochs=10, schedule="restarts", restart_epochs=4)
+    restarts = NetworkTrainingConfig(epochs=10, schedule="restarts", restart_epochs=4)
     assert restarts.rate(4, 0) == pytest.approx(1e-3)
     assert restarts.rate(3.999, 0) == pytest.approx(1e-5, rel=1e-2)
 
@@ -350,4 +352,4 @@ def test_prediction_does_not_depend_on_the_batch_size(problem, unbroken):
 )
 def test_settings_out_of_range_are_refused(bad):
     with pytest.raises(ValueError, match=r"must be|must obey"):
-        TrainConfig(**bad)
+        NetworkTrainingConfig(**bad)

@@ -37,12 +37,12 @@ def training_rows(seed=0, symbols=15, horizon=5, strength=1.5):
     return keys.with_columns(target=pl.Series(np.digitize(move, [-0.6, 0.9])).cast(pl.Int8)), x
 
 
-def fit(kind, keys, x, ledger=None, seed=1, threads=1, features=FEATURES, together=None, **changes):
+def fit(kind, keys, x, ledger=None, seed=1, threads=1, features=FEATURES, groups=None, **changes):
     function, config = KINDS[kind]
     if changes:
         config = type(config)(**{**SMALL, **changes})
     ledger = ledger or FitLedger("2020-06-01")
-    return function(keys, x, features, config, seed=seed, threads=threads, ledger=ledger, together=together)
+    return function(keys, x, features, config, seed=seed, threads=threads, ledger=ledger, groups=groups)
 
 
 @pytest.fixture(params=list(KINDS))
@@ -257,7 +257,7 @@ def test_what_the_market_did_is_taken_out_of_the_classes(kind, weights):
     settings = {"early_stopping": 0, "max_rounds": 40, "class_weights": weights}
     keys, x, day = market_rows()
     plain = fit(kind, keys, x, **settings)
-    apart = fit(kind, keys, x, together=day, **settings)
+    apart = fit(kind, keys, x, groups=day, **settings)
     fresh = market_rows(seed=7)[1]
 
     def told(model):
@@ -276,7 +276,7 @@ def test_what_the_market_did_is_taken_out_of_the_classes(kind, weights):
 def test_rounds_are_chosen_and_a_class_may_be_missing_with_groups(kind):
     keys, x, day = market_rows()
     keys = keys.with_columns(target=pl.col("target").replace(1, 2))
-    model = fit(kind, keys, x, together=day, n_classes=3)
+    model = fit(kind, keys, x, groups=day, n_classes=3)
     assert model.classes == (0, 2)
     assert (model.predict_proba(x)[:, 1] == 0).all()
     assert model.validation_loss is not None

@@ -1,4 +1,4 @@
-"""Boosted trees over values and chances."""
+"""Boosted trees over values and probabilities."""
 
 from datetime import date, timedelta
 
@@ -15,9 +15,9 @@ from trademl_pipeline.training.trees.values import Columns, ValueTrees, fit_valu
 FEATURES = ("signal", "other", "noise")
 COLUMNS = Columns(
     ("move", "size", "down", "up", "kept"),
-    logs=frozenset({"size"}),
-    chances=frozenset({"down", "up", "kept"}),
-    exclusive=(("down", "up"),),
+    log_scale=frozenset({"size"}),
+    probabilities=frozenset({"down", "up", "kept"}),
+    simplexes=(("down", "up"),),
 )
 DAYS = [date(2020, 1, 1) + timedelta(days=i) for i in range(130)]
 SMALL = {"max_rounds": 40, "early_stopping": 5, "validation_sessions": 20, "min_rows": 50}
@@ -37,7 +37,7 @@ def training_rows(seed=0, symbols=15, horizon=5):
     return keys, x, y
 
 
-def fit(kind, keys, x, y, columns=COLUMNS, ledger=None, seed=1, threads=1, together=None, **changes):
+def fit(kind, keys, x, y, columns=COLUMNS, ledger=None, seed=1, threads=1, groups=None, **changes):
     ledger = ledger or FitLedger("2020-06-01")
     config = CONFIGS[kind](**(SMALL | changes))
     return fit_value_trees(
@@ -51,7 +51,7 @@ def fit(kind, keys, x, y, columns=COLUMNS, ledger=None, seed=1, threads=1, toget
         seed=seed,
         threads=threads,
         ledger=ledger,
-        together=together,
+        groups=groups,
     )
 
 
@@ -160,7 +160,7 @@ def test_what_was_fitted_is_on_the_ledger_with_the_rows_it_saw(kind):
     assert ledger.records()[1].n_rows == keys.height
 
 
-MARKET = Columns(("move", "rose"), chances=frozenset({"rose"}))
+MARKET = Columns(("move", "rose"), probabilities=frozenset({"rose"}))
 
 
 def market_rows(seed=0, symbols=40):
@@ -177,7 +177,7 @@ def test_what_the_market_did_is_taken_out_of_values_and_chances(kind):
     settings = {"columns": MARKET, "early_stopping": 0, "max_rounds": 60}
     keys, x, y, day = market_rows()
     plain = fit(kind, keys, x, y, **settings)
-    apart = fit(kind, keys, x, y, together=day, **settings)
+    apart = fit(kind, keys, x, y, groups=day, **settings)
     fresh = market_rows(seed=7)[1]
     for i in range(2):
         one, two = (np.corrcoef(m.predict(fresh)[:, i], fresh[:, 0])[0, 1] for m in (plain, apart))
@@ -192,7 +192,7 @@ def test_groups_of_few_rows_keep_their_values():
     keys, x, y, _ = market_rows(symbols=4)
     settings = {"columns": MARKET, "early_stopping": 0, "max_rounds": 5}
     plain = fit("lightgbm", keys, x, y, **settings)
-    alone = fit("lightgbm", keys, x, y, together=np.arange(keys.height), **settings)
+    alone = fit("lightgbm", keys, x, y, groups=np.arange(keys.height), **settings)
     assert alone.trees[0] == plain.trees[0]
 
 
@@ -209,7 +209,7 @@ def test_no_group_is_taken_out_with_rows_that_are_not_learned_from(kind):
             x,
             labels,
             columns=MARKET,
-            together=day // 40,  # groups that reach from one side to the other
+            groups=day // 40,  # groups that reach from one side to the other
             refit=False,
             early_stopping=1000,
             max_rounds=12,
@@ -226,7 +226,7 @@ def test_no_group_is_taken_out_with_rows_that_are_not_learned_from(kind):
 
 def test_rounds_are_chosen_with_groups_as_without(kind):
     keys, x, y, day = market_rows()
-    model = fit(kind, keys, x, y, columns=MARKET, together=day)
+    model = fit(kind, keys, x, y, columns=MARKET, groups=day)
     assert all(0 < column.rounds <= 40 for column in model.trees)
     assert 0.4 < model.trees[1].validation_loss < 0.8
 

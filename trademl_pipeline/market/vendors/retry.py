@@ -15,13 +15,13 @@ from typing import Protocol, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
-from trademl_pipeline.market.errors import VendorBusyError, VendorError, VendorUnavailableError
+from trademl_pipeline.market.errors import VendorError, VendorRateLimitedError, VendorUnavailableError
 
-BUSY = frozenset({418, 429})
+RATE_LIMITED = frozenset({418, 429})
 BROKEN = frozenset({408, 500, 502, 503, 504, 520, 522, 524})
 
 
-class Answer(Protocol):
+class Response(Protocol):
     """The parts of a response that the policy looks at, of whichever HTTP library."""
 
     @property
@@ -40,19 +40,19 @@ class Answer(Protocol):
         ...
 
 
-T = TypeVar("T", bound=Answer)
+T = TypeVar("T", bound=Response)
 
 
 class TransientError(Exception):
     """A request that may be asked again; `retry_after` is the vendor's own word for when, in seconds."""
 
-    def __init__(self, reason: str, *, busy: bool = False, retry_after: float | None = None) -> None:
+    def __init__(self, reason: str, *, rate_limited: bool = False, retry_after: float | None = None) -> None:
         super().__init__(reason)
-        self.busy, self.retry_after = busy, retry_after
+        self.rate_limited, self.retry_after = rate_limited, retry_after
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """Limits of attempts and waits.
 
     Attributes:
@@ -70,7 +70,7 @@ class Patience:
     longest_rest: float = 300.0
 
 
-PATIENT = Patience()
+DEFAULT_RETRY_POLICY = RetryPolicy()
 
 
 @dataclass
@@ -103,39 +103,39 @@ class TokenBucket:
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds that the vendor asks us to wait: a number, or the moment from which on to come back."""
-    said = headers.get("Retry-After") or headers.get("retry-after")
-    if not said:
+    value = headers.get("Retry-After") or headers.get("retry-after")
+    if not value:
         return None
     try:
-        return max(0.0, float(said))
+        return max(0.0, float(value))
     except ValueError:
         pass
     try:
-        moment = parsedate_to_datetime(said)
+        moment = parsedate_to_datetime(value)
     except ValueError:
         return None
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
-def _check(response: Answer) -> None:
+def _check(response: Response) -> None:
     """Raise TransientError where asking again may help."""
     status = response.status_code
-    if status in BUSY:
+    if status in RATE_LIMITED:
         raise TransientError(
-            f"HTTP {status}, too many requests", busy=True, retry_after=retry_after(response.headers)
+            f"HTTP {status}, too many requests", rate_limited=True, retry_after=retry_after(response.headers)
         )
     if status in BROKEN:
         raise TransientError(f"HTTP {status}", retry_after=retry_after(response.headers))
     kind = response.headers.get("Content-Type") or ""
     if status == 200 and "json" in kind and response.content.rstrip()[-1:] not in (b"}", b"]"):
-        raise TransientError(f"the answer broke off after {len(response.content)} bytes")
+        raise TransientError(f"the response broke off after {len(response.content)} bytes")
 
 
-def patiently(
+def send_with_retry(
     send: Callable[[], T],
     *,
     vendor: str,
-    patience: Patience,
+    retry_policy: RetryPolicy,
     bucket: TokenBucket,
     transient: tuple[type[Exception], ...],
     redact: Callable[[str], str],
@@ -144,7 +144,7 @@ def patiently(
     """Send a request until it is answered.
 
     Args:
-        send: sends it once and reads the whole answer.
+        send: sends it once and reads the whole response.
         vendor: name in messages.
         patience: attempts and waits.
         bucket: holds each attempt back to the vendor's rate.
@@ -153,7 +153,7 @@ def patiently(
         sleep: waits that many seconds; tests hand in their own.
 
     Returns:
-        The answer, whatever its status, unless that means busy or broken.
+        The response, whatever its status, unless that means busy or broken.
 
     Raises:
         VendorBusyError: too many requests to the last, or a longer rest than we wait was asked for.
@@ -172,29 +172,31 @@ def patiently(
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, TransientError) and error.retry_after is not None:
-            if error.retry_after > patience.longest_rest:
-                raise VendorBusyError(
+            if error.retry_after > retry_policy.longest_rest:
+                raise VendorRateLimitedError(
                     f"{vendor} asks for a rest of {error.retry_after:.0f} s ({error}); run again after it: "
                     "what has been fetched is kept"
                 )
             # A little more, so that requests held up together do not fall in again together.
-            return error.retry_after + random.uniform(0, min(1.0, patience.first_wait))
-        grown = min(patience.longest_wait, patience.first_wait * 2 ** (state.attempt_number - 1))
+            return error.retry_after + random.uniform(0, min(1.0, retry_policy.first_wait))
+        grown = min(retry_policy.longest_wait, retry_policy.first_wait * 2 ** (state.attempt_number - 1))
         return random.uniform(grown / 2, grown)
 
     try:
         return Retrying(
-            stop=stop_after_attempt(patience.attempts),
+            stop=stop_after_attempt(retry_policy.attempts),
             wait=wait,
             retry=retry_if_exception_type(TransientError),
             sleep=sleep,
             reraise=True,
         )(once)
     except TransientError as error:
-        tried = f"in {patience.attempts} attempts ({error}); run again later: what has been fetched is kept"
+        tried = (
+            f"in {retry_policy.attempts} attempts ({error}); run again later: what has been fetched is kept"
+        )
         failed: VendorError
-        if error.busy:
-            failed = VendorBusyError(f"{vendor} allowed no more requests {tried}")
+        if error.rate_limited:
+            failed = VendorRateLimitedError(f"{vendor} allowed no more requests {tried}")
         else:
-            failed = VendorUnavailableError(f"{vendor} gave no whole answer {tried}")
+            failed = VendorUnavailableError(f"{vendor} gave no whole response {tried}")
         raise failed from None

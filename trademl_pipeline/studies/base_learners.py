@@ -1,12 +1,12 @@
-"""Members that several studies have alike."""
+"""Estimators that several studies have alike."""
 
-from trademl_pipeline.training.members import Effort, MemberSpec
+from trademl_pipeline.training.estimators import EstimatorSpec, TrainingPreset
 
 # Shallow trees of many rows, learned apart from the market: what returns of single symbols can bear.
-RETURN_TREES = MemberSpec(
+RETURN_TREES = EstimatorSpec(
     "lightgbm",
     "lightgbm",
-    {"small": Effort(max_rows=100_000), "base": Effort()},
+    {"small": TrainingPreset(max_rows=100_000), "base": TrainingPreset()},
     settings={
         "early_stopping": 0,
         "max_rounds": 80,
@@ -15,5 +15,5 @@ RETURN_TREES = MemberSpec(
         "feature_share": 0.5,
         "row_share": 0.7,
     },
-    apart=(),
+    demean_within=(),
 )

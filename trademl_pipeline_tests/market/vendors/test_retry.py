@@ -8,14 +8,14 @@ from email.utils import format_datetime
 
 import pytest
 
-from trademl_pipeline.market.errors import MissingPackageError, VendorBusyError, VendorUnavailableError
+from trademl_pipeline.market.errors import MissingPackageError, VendorRateLimitedError, VendorUnavailableError
 from trademl_pipeline.market.vendors import AlpacaSource, YahooSource
 from trademl_pipeline.market.vendors.http import redactor
-from trademl_pipeline.market.vendors.patience import Patience, TokenBucket, patiently, retry_after
+from trademl_pipeline.market.vendors.retry import RetryPolicy, TokenBucket, retry_after, send_with_retry
 
 
 @dataclass
-class Answer:
+class Response:
     status_code: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes = b"{}"
@@ -35,19 +35,19 @@ class Clock:
         self.moment += seconds
 
 
-def ask(answers: list, clock: Clock, **settings) -> Answer:
+def ask(answers: list, clock: Clock, **settings) -> Response:
     left = iter(answers)
 
-    def send() -> Answer:
+    def send() -> Response:
         answer = next(left)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    return patiently(
+    return send_with_retry(
         send,
         vendor="vendor",
-        patience=Patience(
+        retry_policy=RetryPolicy(
             **{"attempts": 4, "first_wait": 1.0, "longest_wait": 4.0, "longest_rest": 60.0, **settings}
         ),
         bucket=TokenBucket(1000, burst=1000, now=clock.now, sleep=clock.sleep),
@@ -59,32 +59,32 @@ def ask(answers: list, clock: Clock, **settings) -> Answer:
 
 def test_retry_after_is_obeyed_to_the_second_and_never_undercut():
     clock = Clock()
-    assert ask([Answer(429, {"Retry-After": "17"}), Answer()], clock).status_code == 200
+    assert ask([Response(429, {"Retry-After": "17"}), Response()], clock).status_code == 200
     assert 17 <= clock.waits[0] <= 18
 
 
 def test_waits_without_a_word_from_the_vendor_grow_and_are_drawn():
     clock = Clock()
     with pytest.raises(VendorUnavailableError, match="HTTP 503"):
-        ask([Answer(503)] * 4, clock)
+        ask([Response(503)] * 4, clock)
     bounds = [(0.5, 1), (1, 2), (2, 4)]
     assert len(clock.waits) == 3
     assert all(low <= wait <= high for wait, (low, high) in zip(clock.waits, bounds, strict=True))
     others = Clock()
     with pytest.raises(VendorUnavailableError):
-        ask([Answer(503)] * 4, others)
+        ask([Response(503)] * 4, others)
     assert clock.waits != others.waits
 
 
 def test_a_rest_that_is_too_long_is_told_at_once():
     clock = Clock()
-    with pytest.raises(VendorBusyError, match="rest of 3600 s"):
-        ask([Answer(429, {"Retry-After": "3600"})], clock)
+    with pytest.raises(VendorRateLimitedError, match="rest of 3600 s"):
+        ask([Response(429, {"Retry-After": "3600"})], clock)
     assert clock.waits == []
 
 
 def test_what_the_vendor_refuses_is_not_asked_again():
-    assert ask([Answer(403)], Clock()).status_code == 403
+    assert ask([Response(403)], Clock()).status_code == 403
 
 
 def test_an_error_of_the_network_is_told_without_keys():

@@ -1,4 +1,4 @@
-"""Windows of consolidation snapshots: every step sees the pattern's boundaries as the snapshot knew them."""
+"""Windows of consolidation observations: every step sees the pattern's boundaries as the observation knew them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,18 +12,18 @@ from trademl_pipeline.training.inner_split import FitError
 
 
 @dataclass(frozen=True)
-class SnapshotWindows(Windows):
-    """Windows whose pattern features are those of the snapshot's own pattern.
+class ObservationWindows(Windows):
+    """Windows whose pattern features are those of the observation's own pattern.
 
     Attributes:
-        which: (n,) numbers of the snapshots in `patterns`.
-        patterns: all snapshots, and what their windows need.
+        which: (n,) numbers of the pattern observations in `patterns`.
+        patterns: all pattern observations, and what their windows need.
     """
 
     which: np.ndarray | None = None
     patterns: PatternWindows | None = None
 
-    def take(self, which: np.ndarray) -> "SnapshotWindows":
+    def take(self, which: np.ndarray) -> "ObservationWindows":
         """See `Windows.take`."""
         position = np.flatnonzero(which) if which.dtype == bool else which
         taken = super().take(position)
@@ -38,39 +38,39 @@ class SnapshotWindows(Windows):
         return x, mask
 
 
-def snapshot_windows(
+def observation_windows(
     keys: pl.DataFrame, features: pl.DataFrame, names: Sequence[str], bars: pl.DataFrame, length: int
-) -> SnapshotWindows:
-    """The windows that end at the snapshots in `keys`.
+) -> ObservationWindows:
+    """The windows that end at the pattern observations in `keys`.
 
     Args:
-        keys: symbol and session of snapshots, and what else is to be kept, one row each.
+        keys: symbol and session of pattern observations, and what else is to be kept, one row each.
         features: published features of the set `breakout`, keyed, of every session that a window may read.
         names: its feature columns, in order.
         bars: raw bars of the history, from which the patterns' boundaries come.
         length: steps of a window.
 
     Raises:
-        FitError: a key is no snapshot of an active pattern.
+        FitError: a key is no observation of an active pattern.
     """
     patterns = pattern_windows(bars, length, features=features.select("symbol", "session", *names))
     numbered = patterns.index.select("symbol", "session", "row", "n_valid").with_row_index("which")
-    found = keys.select("symbol", "session").join(
+    rows = keys.select("symbol", "session").join(
         numbered, on=["symbol", "session"], how="left", maintain_order="left"
     )
-    lost = found.filter(pl.col("which").is_null())
+    lost = rows.filter(pl.col("which").is_null())
     if lost.height:
         first = lost.row(0, named=True)
         raise FitError(
-            f"{lost.height} of {keys.height} decisions are no snapshot of an active pattern, e.g. {first['symbol']} "
+            f"{lost.height} of {keys.height} decisions are no observation of an active pattern, e.g. {first['symbol']} "
             f"{first['session']}; materialize the windows of {first['session']:%Y-%m} again"
         )
-    return SnapshotWindows(
+    return ObservationWindows(
         patterns.features,
-        found["row"].to_numpy(),
-        found["n_valid"].to_numpy(),
+        rows["row"].to_numpy(),
+        rows["n_valid"].to_numpy(),
         length,
         keys,
-        which=found["which"].to_numpy().astype(np.int64),
+        which=rows["which"].to_numpy().astype(np.int64),
         patterns=patterns,
     )

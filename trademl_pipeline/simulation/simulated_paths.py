@@ -1,8 +1,9 @@
-"""Futures drawn from what the oracle knows at a close, for targets whose chances have no closed form.
+"""Simulated paths drawn from what the oracle knows at a close, for targets whose probabilities have no closed form.
 
-A future starts from the hidden state of `market.oracle` and follows the equations of `market.paths` and `market.tape`.
-Each one draws all its numbers anew, those of the index and the sector too, so futures serve the chances of one symbol,
-not how symbols move together. Nothing is delisted, and consolidations that begin on the way show no precursor.
+A simulated path starts from the hidden state of `simulation.oracle` and follows the equations of `simulation.paths`
+and `market.prices`. Each one draws all its numbers anew, those of the index and the sector too, so simulated paths
+serve the probabilities of one symbol, not how symbols move together. Nothing is delisted, and consolidations that
+begin on the way show no precursor.
 """
 
 from dataclasses import dataclass
@@ -15,12 +16,12 @@ from trademl_pipeline.simulation.price_generator import DIVIDEND_PERIOD, bar_sha
 
 
 @dataclass(frozen=True)
-class Futures:
-    """Simulated sessions ahead; arrays of shape (future, session).
+class SimulatedPaths:
+    """Simulated sessions ahead; arrays of shape (path, session).
 
     Attributes:
         returns: log total returns.
-        high, low: prices over the close that the future starts from, splits undone.
+        high, low: prices over the close that the simulated path starts from, splits undone.
     """
 
     returns: np.ndarray
@@ -28,7 +29,7 @@ class Futures:
     low: np.ndarray
 
 
-def draw_futures(
+def draw_simulated_paths(
     spec: MarketSpec,
     symbols: Symbols,
     paths: Paths,
@@ -36,27 +37,27 @@ def draw_futures(
     symbol: np.ndarray,
     horizon: int,
     rng: np.random.Generator,
-) -> Futures:
-    """One future for each (session, symbol).
+) -> SimulatedPaths:
+    """One simulated path for each (session, symbol).
 
     Args:
         spec, symbols, paths: the market.
-        session, symbol: positions of the closes that futures start from; repeat one for more futures of it.
+        session, symbol: positions of the closes that simulated paths start from; repeat one for more paths of it.
         horizon: sessions ahead.
         rng: draws everything.
     """
     chain, n = spec.chain(), len(session)
     beta, sigma = symbols.beta[symbol], symbols.sigma[symbol]
     index_log, own_log = paths.index_log_volatility[session], paths.log_volatility[session, symbol]
-    signal, precursor = paths.signal[session, symbol], paths.precursor[session, symbol]
+    signal, leading_signal = paths.signal[session, symbol], paths.leading_signal[session, symbol]
     state = paths.state[session, symbol]
     remaining = chain.remaining[state]
-    chances = posterior(precursor, chain.shares, spec.clarity).cumsum(axis=-1)
-    label = (rng.random((n, 1)) > chances[:, :-1]).sum(axis=-1)
+    probabilities = posterior(leading_signal, chain.shares, spec.clarity).cumsum(axis=-1)
+    label = (rng.random((n, 1)) > probabilities[:, :-1]).sum(axis=-1)
     state = np.where(remaining > 0, chain.consolidating(np.maximum(remaining, 1), label), state)
-    tight = bar_factors(precursor)[1]
+    tight = bar_factors(leading_signal)[1]
 
-    made = np.empty((3, horizon, n))
+    steps = np.empty((3, horizon, n))
     level = np.zeros(n)
     for k in range(horizon):
         normal = rng.standard_normal((n, 8))
@@ -68,8 +69,8 @@ def draw_futures(
         signal = spec.persistence * signal + np.sqrt(1 - spec.persistence**2) * normal[:, 2]
         state = chain.step(state, rng.random((n, 3)))
         factor = spec.index_drift + spec.index_volatility * np.exp(index_log) * normal[:, 3]
-        own = spec.strength * before + np.sqrt(1 - spec.strength**2) * normal[:, 4]
-        moves = beta * factor + spec.sector_volatility * normal[:, 5] + sigma * np.exp(own_log) * own
+        own_shock = spec.strength * before + np.sqrt(1 - spec.strength**2) * normal[:, 4]
+        moves = beta * factor + spec.sector_volatility * normal[:, 5] + sigma * np.exp(own_log) * own_shock
         noise = chain.noise[state]
         moves = chain.drift[state] + noise * moves
         due = symbols.pays[symbol] & ((session + 1 + k - symbols.ex_offset[symbol]) % DIVIDEND_PERIOD == 0)
@@ -78,9 +79,9 @@ def draw_futures(
         noise = np.where(k < remaining - 1, noise * tight, noise)
         location, width = bar_shape(spec, beta, sigma, index_log, own_log, noise, signal, normal[:, 6:])
         close = np.exp(level)
-        made[:, k] = moves, close * (1 + (1 - location) * width), close * (1 - location * width)
-    returns, high, low = np.swapaxes(made, 1, 2)
-    return Futures(returns, high, low)
+        steps[:, k] = moves, close * (1 + (1 - location) * width), close * (1 - location * width)
+    returns, high, low = np.swapaxes(steps, 1, 2)
+    return SimulatedPaths(returns, high, low)
 
 
 def _next_log(now: np.ndarray, coefficient: float, spread: float, noise: np.ndarray) -> np.ndarray:

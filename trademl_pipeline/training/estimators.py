@@ -1,4 +1,4 @@
-"""Members of a study's ensemble: a network, trees or a linear baseline, fitted and asked in the same way."""
+"""Estimators of a study's ensemble: a network, trees or a linear baseline, fitted and asked in the same way."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.tasks.protocol import Task
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.networks.schedule import TrainConfig
+from trademl_pipeline.training.networks.schedule import NetworkTrainingConfig
 from trademl_pipeline.training.saved import LINEAR, NETWORK, TREES, VALUE_TREES, SavedModel
 from trademl_pipeline.training.trials import TrialLedger
 
@@ -26,18 +26,19 @@ _BLOCK = 4096
 
 
 @dataclass(frozen=True)
-class Effort:
-    """How much a member may cost at one size of a study.
+class TrainingPreset:
+    """How much an estimator may cost at one preset of a study.
 
     Attributes:
-        preset: size of the network, see `models.registry.presets`; None: its defaults.
+        network_preset: preset of the network, see `models.registry.presets`; None: its defaults.
         epochs: most epochs of a network.
         max_rows: most training rows, drawn with the seed where the fold has more; None: all.
-        trials: trials of the hyper-parameter search over `MemberSpec.space`; 0: none.
-        training: fields of `training.schedule.TrainConfig` that this size sets otherwise than the member.
+        trials: trials of the hyper-parameter search over `EstimatorSpec.space`; 0: none.
+        training: fields of `training.schedule.NetworkTrainingConfig` that this preset sets otherwise than the
+            estimator.
     """
 
-    preset: str | None = None
+    network_preset: str | None = None
     epochs: int = 20
     max_rows: int | None = None
     trials: int = 0
@@ -45,34 +46,34 @@ class Effort:
 
 
 @dataclass(frozen=True)
-class MemberSpec:
-    """One member.
+class EstimatorSpec:
+    """One estimator.
 
     Attributes:
         name: in tables and reports.
         kind: `lightgbm`, `xgboost`, `linear`, or a network of `models.registry.NETWORKS`.
-        efforts: by size of the study.
+        efforts: by preset of the study.
         settings: fields of the tree config, or of the network's config.
-        training: fields of `training.schedule.TrainConfig`.
+        training: fields of `training.schedule.NetworkTrainingConfig`.
         lags: sessions back that trees and the linear model see.
-        means: they also see the means of the window's last so many sessions, for each of these numbers.
-        apart: trees learn what tells the symbols of a session apart, not what the market did: rows that share the
-            session, the end of the label and the signs of these features are taken together, see `trees.fit_lightgbm`
-            and `value_trees.fit_value_trees`; None: they are not.
+        rolling_mean_windows: they also see the means of the window's last so many sessions, for each of these numbers.
+        demean_within: trees learn what tells the symbols of a session apart, not what the market did: rows that share
+            the session, the end of the label and the signs of these features are taken together, see
+            `trees.fit_lightgbm` and `value_trees.fit_value_trees`; None: they are not.
         space: hyper-parameters to search in the fold (trees).
-        baseline: fitted and shown beside the study's prediction, never part of it.
+        benchmark: fitted and shown beside the study's prediction, never part of it.
     """
 
     name: str
     kind: str
-    efforts: Mapping[str, Effort]
+    presets: Mapping[str, TrainingPreset]
     settings: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     lags: tuple[int, ...] = (0,)
-    means: tuple[int, ...] = ()
-    apart: tuple[str, ...] | None = None
+    rolling_mean_windows: tuple[int, ...] = ()
+    demean_within: tuple[str, ...] | None = None
     space: Mapping[str, Any] = field(default_factory=dict)
-    baseline: bool = False
+    benchmark: bool = False
 
     @property
     def is_network(self) -> bool:
@@ -81,13 +82,13 @@ class MemberSpec:
 
 
 @dataclass(frozen=True)
-class Setting:
-    """Settings that all members of a fold share.
+class TrainingContext:
+    """Settings that all estimators of a fold share.
 
     Attributes:
         names: features, in the order of the windows' matrix.
-        size: key of `MemberSpec.efforts`.
-        epochs: overrides every network's; None: the effort's.
+        preset: key of `EstimatorSpec.presets`.
+        epochs: overrides every network's; None: the preset's.
         validation_sessions, embargo: of the inner split.
         seed: of everything drawn.
         threads: of each library.
@@ -95,7 +96,7 @@ class Setting:
     """
 
     names: tuple[str, ...]
-    size: str
+    preset: str
     validation_sessions: int
     embargo: int
     seed: int
@@ -105,13 +106,13 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class FittedMember:
-    """A member that can predict.
+class FittedEstimator:
+    """An estimator that can predict.
 
     Attributes:
         name, kind: of its spec.
         saved: the model with its pre-processing.
-        lags, means: what trees and the linear model see, see `MemberSpec`.
+        lags, rolling_mean_windows: what trees and the linear model see, see `EstimatorSpec`.
         history: of a network's training, one entry an epoch.
         seconds: of the fit.
         parameters: trainable numbers of a network, leaves of trees, weights of a linear model.
@@ -123,7 +124,7 @@ class FittedMember:
     kind: str
     saved: SavedModel
     lags: tuple[int, ...]
-    means: tuple[int, ...] = ()
+    rolling_mean_windows: tuple[int, ...] = ()
     history: tuple[dict[str, float], ...] = ()
     seconds: float = 0.0
     parameters: int = 0
@@ -136,7 +137,7 @@ class FittedMember:
             from trademl_pipeline.training.networks.predict import predict
 
             return task.from_network(predict(self.saved.model, windows))
-        x = rows_of(windows, self.lags, self.means)
+        x = rows_of(windows, self.lags, self.rolling_mean_windows)
         return self.saved.model.predict_proba(x) if self.saved.kind == TREES else self.saved.model.predict(x)
 
     @property
@@ -151,8 +152,8 @@ class FittedMember:
         """Loss on the inner validation rows at `best_iteration`; None where nothing was chosen on them."""
         if self.saved.kind in (TREES, VALUE_TREES):
             return self.saved.model.validation_loss
-        kept = self.best_iteration
-        return self.history[kept]["validation_loss"] if 0 <= kept < len(self.history) else None
+        best = self.best_iteration
+        return self.history[best]["validation_loss"] if 0 <= best < len(self.history) else None
 
     @property
     def saw_no_validation(self) -> bool:
@@ -170,152 +171,175 @@ class FittedMember:
         return self.saved.model.importance if self.saved.kind in (TREES, VALUE_TREES) else {}
 
 
-def rows_of(windows: Windows, lags: tuple[int, ...], means: tuple[int, ...] = ()) -> np.ndarray:
+def rows_of(
+    windows: Windows, lags: tuple[int, ...], rolling_mean_windows: tuple[int, ...] = ()
+) -> np.ndarray:
     """(rows, (lags + means) * features): the last steps of each window side by side, then means over it."""
     steps = flat(windows.matrix, windows.row, lags, windows.n_valid)
-    return np.concatenate([steps, _window_means(windows, means)], axis=1) if means else steps
+    return (
+        np.concatenate([steps, _rolling_means(windows, rolling_mean_windows)], axis=1)
+        if rolling_mean_windows
+        else steps
+    )
 
 
-def _window_means(windows: Windows, means: tuple[int, ...]) -> np.ndarray:
+def _rolling_means(windows: Windows, rolling_mean_windows: tuple[int, ...]) -> np.ndarray:
     """Means of the window's last sessions over the values that are there; NaN where none is."""
     width = windows.features
-    found = np.full((len(windows), width * len(means)), np.nan)
+    averages = np.full((len(windows), width * len(rolling_mean_windows)), np.nan)
     for start in range(0, len(windows), _BLOCK):
         rows = slice(start, min(start + _BLOCK, len(windows)))
         x, mask = windows.batch(np.arange(rows.start, rows.stop))
         there = mask[:, :, None] & ~np.isnan(x)
         known = np.where(there, x, 0.0)
-        for i, span in enumerate(means):
+        for i, span in enumerate(rolling_mean_windows):
             n = there[:, -span:].sum(axis=1)
             total = known[:, -span:].sum(axis=1, dtype=np.float64)
-            np.divide(total, n, out=found[rows, i * width : (i + 1) * width], where=n > 0)
-    return found
+            np.divide(total, n, out=averages[rows, i * width : (i + 1) * width], where=n > 0)
+    return averages
 
 
-def row_names(names: tuple[str, ...], lags: tuple[int, ...], means: tuple[int, ...] = ()) -> tuple[str, ...]:
+def row_names(
+    names: tuple[str, ...], lags: tuple[int, ...], rolling_mean_windows: tuple[int, ...] = ()
+) -> tuple[str, ...]:
     """`<feature>` for the decision's session, `<feature>@<lag>` for earlier ones, `<feature>~<sessions>` for means."""
     steps = tuple(name if lag == 0 else f"{name}@{lag}" for lag in lags for name in names)
-    return (*steps, *(f"{name}~{span}" for span in means for name in names))
+    return (*steps, *(f"{name}~{span}" for span in rolling_mean_windows for name in names))
 
 
-def drawn(windows: Windows, most: int | None, seed: int) -> Windows:
+def subsampled(windows: Windows, max_rows: int | None, seed: int) -> Windows:
     """At most so many windows, drawn without replacement and kept in order."""
-    if most is None or len(windows) <= most:
+    if max_rows is None or len(windows) <= max_rows:
         return windows
-    chosen = np.random.default_rng(seed).choice(len(windows), most, replace=False)
+    chosen = np.random.default_rng(seed).choice(len(windows), max_rows, replace=False)
     return windows.take(np.sort(chosen))
 
 
-def fit_member(
-    spec: MemberSpec,
+def fit_estimator(
+    spec: EstimatorSpec,
     task: Task,
     windows: Windows,
-    setting: Setting,
+    context: TrainingContext,
     *,
     ledger: FitLedger,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
     trials: TrialLedger | None = None,
-) -> FittedMember:
-    """Fit one member on a fold's training windows.
+) -> FittedEstimator:
+    """Fit one estimator on a fold's training windows.
 
     Args:
-        spec: the member.
+        spec: the estimator.
         task: what it learns; `windows.targets` are its targets.
         windows: the fold's training rows; keys hold symbol, session, label_end, knowledge_time and the labels.
-        setting: what the fold's members share.
+        setting: what the fold's estimators share.
         ledger: records every fit.
         checkpoint: folder for a network's state after each epoch, taken up after a kill.
-        progress: called with the member's name and figures as it learns.
+        progress: called with the estimator's name and figures as it learns.
         trials: every trial of a search is written there.
 
     Raises:
-        FitError: as the member's own fit; or the kind does not do the task.
+        FitError: as the estimator's own fit; or the kind does not do the task.
     """
-    effort = spec.efforts.get(setting.size)
-    if effort is None:
-        raise FitError(f"member {spec.name} has no size {setting.size!r}; it has {', '.join(spec.efforts)}")
-    windows = drawn(windows, effort.max_rows, setting.seed)
+    preset = spec.presets.get(context.preset)
+    if preset is None:
+        raise FitError(
+            f"estimator {spec.name} has no preset {context.preset!r}; it has {', '.join(spec.presets)}"
+        )
+    windows = subsampled(windows, preset.max_rows, context.seed)
     start = time.perf_counter()
     if spec.kind in BOOSTED:
-        fitted = _fit_trees(spec, effort, task, windows, setting, ledger, trials)
+        fitted = _fit_trees(spec, preset, task, windows, context, ledger, trials)
     elif spec.kind == "linear":
-        fitted = _fit_linear(spec, task, windows, setting, ledger)
+        fitted = _fit_linear(spec, task, windows, context, ledger)
     else:
-        fitted = _fit_network(spec, effort, task, windows, setting, ledger, checkpoint, progress)
+        fitted = _fit_network(spec, preset, task, windows, context, ledger, checkpoint, progress)
     return replace(fitted, seconds=time.perf_counter() - start, rows=len(windows))
 
 
 def _fit_trees(
-    spec: MemberSpec,
-    effort: Effort,
+    spec: EstimatorSpec,
+    preset: TrainingPreset,
     task: Task,
     windows: Windows,
-    setting: Setting,
+    context: TrainingContext,
     ledger: FitLedger,
     trials: TrialLedger | None,
-) -> FittedMember:
+) -> FittedEstimator:
     from trademl_pipeline.training.trees.classes import fit_lightgbm, fit_xgboost
     from trademl_pipeline.training.trees.config import LightGBMConfig, XGBoostConfig
 
     if task.class_label is None:
-        return _fit_value_trees(spec, effort, task, windows, setting, ledger)
+        return _fit_value_trees(spec, preset, task, windows, context, ledger)
     fit, config_of = {"lightgbm": (fit_lightgbm, LightGBMConfig), "xgboost": (fit_xgboost, XGBoostConfig)}[
         spec.kind
     ]
-    x = rows_of(windows, spec.lags, spec.means)
-    names = row_names(setting.names, spec.lags, spec.means)
+    x = rows_of(windows, spec.lags, spec.rolling_mean_windows)
+    names = row_names(context.names, spec.lags, spec.rolling_mean_windows)
     keys = windows.keys.with_columns(pl.Series("target", windows.targets[task.class_label]))
-    together = None if spec.apart is None else groups_of(windows, setting.names, spec.apart)
+    groups = None if spec.demean_within is None else groups_of(windows, context.names, spec.demean_within)
     fixed = {
         "n_classes": len(task.columns),
-        "validation_sessions": setting.validation_sessions,
-        "embargo": setting.embargo,
+        "validation_sessions": context.validation_sessions,
+        "embargo": context.embargo,
         **spec.settings,
     }
 
-    def fitted(params: Mapping[str, Any], rows: np.ndarray, own: FitLedger) -> Any:
+    def fitted(params: Mapping[str, Any], rows: np.ndarray, fit_ledger: FitLedger) -> Any:
         config = config_of(**(fixed | dict(params)))
         return fit(
             keys[rows],
             x[rows],
             names,
             config,
-            seed=setting.seed,
-            threads=setting.threads,
-            ledger=own,
-            together=None if together is None else together[rows],
+            seed=context.seed,
+            threads=context.threads,
+            ledger=fit_ledger,
+            groups=None if groups is None else groups[rows],
         )
 
     chosen: dict[str, Any] = {}
-    if effort.trials and spec.space:
-        chosen = _searched(spec, effort, task, keys, setting, ledger, trials, fitted, x)
+    if preset.trials and spec.space:
+        chosen = _searched(spec, preset, task, keys, context, ledger, trials, fitted, x)
     model = fitted(chosen, np.arange(len(keys)), ledger)
     saved = SavedModel(
-        TREES, spec.kind, names, 1, {}, {"lags": list(spec.lags), "means": list(spec.means)}, model
+        TREES,
+        spec.kind,
+        names,
+        1,
+        {},
+        {"lags": list(spec.lags), "means": list(spec.rolling_mean_windows)},
+        model,
     )
     leaves = model.rounds * len(task.columns) * int(getattr(config_of(**fixed), "num_leaves", 0) or 2**6)
-    return FittedMember(spec.name, spec.kind, saved, spec.lags, spec.means, parameters=leaves, chosen=chosen)
+    return FittedEstimator(
+        spec.name, spec.kind, saved, spec.lags, spec.rolling_mean_windows, parameters=leaves, chosen=chosen
+    )
 
 
 def _fit_value_trees(
-    spec: MemberSpec, effort: Effort, task: Task, windows: Windows, setting: Setting, ledger: FitLedger
-) -> FittedMember:
+    spec: EstimatorSpec,
+    preset: TrainingPreset,
+    task: Task,
+    windows: Windows,
+    context: TrainingContext,
+    ledger: FitLedger,
+) -> FittedEstimator:
     from trademl_pipeline.training.trees.config import LightGBMConfig, XGBoostConfig
     from trademl_pipeline.training.trees.values import Columns, fit_value_trees
 
     values = task.values
     if values is None:
         raise FitError(f"{spec.kind} needs classes or values to learn, and task {task.name} has neither")
-    if effort.trials and spec.space:
+    if preset.trials and spec.space:
         raise FitError(
-            f"member {spec.name} searches hyper-parameters, which only tasks of classes score; leave `space` empty"
+            f"estimator {spec.name} searches hyper-parameters, which only tasks of classes score; leave `space` empty"
         )
     config_of = {"lightgbm": LightGBMConfig, "xgboost": XGBoostConfig}[spec.kind]
     config = config_of(
         **{
-            "validation_sessions": setting.validation_sessions,
-            "embargo": setting.embargo,
+            "validation_sessions": context.validation_sessions,
+            "embargo": context.embargo,
             **spec.settings,
         }
     )
@@ -325,24 +349,26 @@ def _fit_value_trees(
         frozenset(values.probabilities),
         values.simplexes,
     )
-    names = row_names(setting.names, spec.lags, spec.means)
+    names = row_names(context.names, spec.lags, spec.rolling_mean_windows)
     model = fit_value_trees(
         spec.kind,  # pyright: ignore[reportArgumentType]
         windows.keys,
-        rows_of(windows, spec.lags, spec.means),
+        rows_of(windows, spec.lags, spec.rolling_mean_windows),
         values.y(windows.targets),
         names,
         columns,
         config,
-        seed=setting.seed,
-        threads=setting.threads,
+        seed=context.seed,
+        threads=context.threads,
         ledger=ledger,
-        together=None if spec.apart is None else groups_of(windows, setting.names, spec.apart),
+        groups=None if spec.demean_within is None else groups_of(windows, context.names, spec.demean_within),
     )
-    metadata = {"lags": list(spec.lags), "means": list(spec.means)}
+    metadata = {"lags": list(spec.lags), "means": list(spec.rolling_mean_windows)}
     saved = SavedModel(VALUE_TREES, spec.kind, names, 1, {}, metadata, model)
     leaves = model.rounds * int(getattr(config, "num_leaves", 0) or 2 ** getattr(config, "max_depth", 6))
-    return FittedMember(spec.name, spec.kind, saved, spec.lags, spec.means, parameters=leaves)
+    return FittedEstimator(
+        spec.name, spec.kind, saved, spec.lags, spec.rolling_mean_windows, parameters=leaves
+    )
 
 
 def groups_of(windows: Windows, names: tuple[str, ...], signs: tuple[str, ...]) -> np.ndarray:
@@ -355,11 +381,11 @@ def groups_of(windows: Windows, names: tuple[str, ...], signs: tuple[str, ...]) 
 
 
 def _searched(
-    spec: MemberSpec,
-    effort: Effort,
+    spec: EstimatorSpec,
+    preset: TrainingPreset,
     task: Task,
     keys: pl.DataFrame,
-    setting: Setting,
+    context: TrainingContext,
     ledger: FitLedger,
     trials: TrialLedger | None,
     fitted: Callable[[Mapping[str, Any], np.ndarray, FitLedger], Any],
@@ -373,27 +399,27 @@ def _searched(
         # Each trial fits on inner rows of its own; the search as a whole is what the fold's ledger records. The model
         # that stopped early tells as much as one fitted again on a few more rows, at half the cost.
         model = fitted({**params, "refit": False}, train, FitLedger(ledger.fold))
-        p = model.predict_proba(x[validation], threads=setting.threads)
+        p = model.predict_proba(x[validation], threads=context.threads)
         return float(np.log(np.clip(p[np.arange(len(validation)), target[validation]], 1e-12, None)).mean())
 
     config = TuneConfig(
-        trials=effort.trials,
-        folds=setting.search_folds,
-        validation_sessions=setting.validation_sessions,
-        embargo=setting.embargo,
-        seed=setting.seed,
+        trials=preset.trials,
+        folds=context.search_folds,
+        validation_sessions=context.validation_sessions,
+        embargo=context.embargo,
+        seed=context.seed,
     )
     if trials is None:
         raise FitError(
-            f"member {spec.name} searches hyper-parameters; give the ledger that counts its trials"
+            f"estimator {spec.name} searches hyper-parameters; give the ledger that counts its trials"
         )
     name = f"{task.name}/{spec.name}"
     return tune(name, keys, score, spec.space, config, ledger=ledger, trials=trials).params
 
 
 def _fit_linear(
-    spec: MemberSpec, task: Task, windows: Windows, setting: Setting, ledger: FitLedger
-) -> FittedMember:
+    spec: EstimatorSpec, task: Task, windows: Windows, context: TrainingContext, ledger: FitLedger
+) -> FittedEstimator:
     from trademl_pipeline.training.linear import fit_linear
 
     if task.class_label is not None:
@@ -401,58 +427,66 @@ def _fit_linear(
         declared = {"shares": True, **spec.settings}
     elif task.values is None or task.values.probabilities:
         raise FitError(
-            f"the linear baseline regresses on values, and task {task.name} has none or has chances beside them; "
+            f"the linear baseline regresses on values, and task {task.name} has none or has probabilities beside them; "
             "use trees or a network"
         )
     else:
         y = task.values.y_true(windows.keys)
         declared = {
-            "logs": task.values.log_scale,
-            "units": task.values.volatility_scaled,
+            "log_scale": task.values.log_scale,
+            "volatility_scaled": task.values.volatility_scaled,
             **spec.settings,
         }
-    x = rows_of(windows, spec.lags, spec.means)
-    names = row_names(setting.names, spec.lags, spec.means)
+    x = rows_of(windows, spec.lags, spec.rolling_mean_windows)
+    names = row_names(context.names, spec.lags, spec.rolling_mean_windows)
     sessions = windows.keys["session"].to_numpy()
     model = ledger.fit("model", windows.keys, lambda _: fit_linear(x, y, task.columns, sessions, **declared))
     saved = SavedModel(
-        LINEAR, spec.kind, names, 1, {}, {"lags": list(spec.lags), "means": list(spec.means)}, model
+        LINEAR,
+        spec.kind,
+        names,
+        1,
+        {},
+        {"lags": list(spec.lags), "means": list(spec.rolling_mean_windows)},
+        model,
     )
-    return FittedMember(
-        spec.name, spec.kind, saved, spec.lags, spec.means, parameters=int(model.weights.size)
+    return FittedEstimator(
+        spec.name, spec.kind, saved, spec.lags, spec.rolling_mean_windows, parameters=int(model.weights.size)
     )
 
 
-def _train_config(spec: MemberSpec, effort: Effort, setting: Setting) -> TrainConfig:
-    return TrainConfig(
+def _network_config(
+    spec: EstimatorSpec, preset: TrainingPreset, context: TrainingContext
+) -> NetworkTrainingConfig:
+    return NetworkTrainingConfig(
         **{
-            "validation_sessions": setting.validation_sessions,
-            "embargo": setting.embargo,
-            "seed": setting.seed,
-            "threads": setting.threads,
+            "validation_sessions": context.validation_sessions,
+            "embargo": context.embargo,
+            "seed": context.seed,
+            "threads": context.threads,
             **spec.training,
-            **effort.training,
-            "epochs": setting.epochs or effort.epochs,
+            **preset.training,
+            "epochs": context.epochs or preset.epochs,
         }
     )
 
 
 def _fit_network(
-    spec: MemberSpec,
-    effort: Effort,
+    spec: EstimatorSpec,
+    preset: TrainingPreset,
     task: Task,
     windows: Windows,
-    setting: Setting,
+    context: TrainingContext,
     ledger: FitLedger,
     checkpoint: Path | None,
     progress: Progress | None,
-) -> FittedMember:
+) -> FittedEstimator:
     from trademl_pipeline.models.registry import build, count_parameters
     from trademl_pipeline.training.networks.loop import fit_network
     from trademl_pipeline.training.saved import saved_network
 
-    config = _train_config(spec, effort, setting)
-    network = build(spec.kind, windows.features, effort.preset, seed=setting.seed, **spec.settings)
+    config = _network_config(spec, preset, context)
+    network = build(spec.kind, windows.features, preset.network_preset, seed=context.seed, **spec.settings)
     parameters = count_parameters(network)
     fitted = fit_network(
         network,
@@ -464,31 +498,43 @@ def _fit_network(
         checkpoint=None if checkpoint is None else checkpoint / f"{spec.name}.pt",
         progress=None if progress is None else lambda record: progress(spec.name, record),
     )
-    metadata = {"best_epoch": fitted.best_epoch, "preset": effort.preset or "default", "keep": config.keep}
-    saved = saved_network(spec.kind, fitted, setting.names, windows.length, metadata)
-    return FittedMember(spec.name, spec.kind, saved, spec.lags, history=fitted.history, parameters=parameters)
+    metadata = {
+        "best_epoch": fitted.best_epoch,
+        "preset": preset.network_preset or "default",
+        "keep": config.keep,
+    }
+    saved = saved_network(spec.kind, fitted, context.names, windows.length, metadata)
+    return FittedEstimator(
+        spec.name, spec.kind, saved, spec.lags, history=fitted.history, parameters=parameters
+    )
 
 
 def fine_tuned(
-    spec: MemberSpec, task: Task, base: FittedMember, rows: Windows, setting: Setting, *, ledger: FitLedger
-) -> FittedMember:
-    """Return a copy of a network member whose heads are trained on these rows, such as one symbol's.
+    spec: EstimatorSpec,
+    task: Task,
+    base: FittedEstimator,
+    rows: Windows,
+    context: TrainingContext,
+    *,
+    ledger: FitLedger,
+) -> FittedEstimator:
+    """Return a copy of a network estimator whose heads are trained on these rows, such as one symbol's.
 
     The base competes with every epoch, so that rows that teach nothing change nothing.
 
     Args:
-        spec: the member's declaration; its training settings are used again.
+        spec: the estimator's declaration; its training settings are used again.
         task: whose loss and metric the heads are trained by.
-        base: the fitted member; left as it is.
+        base: the fitted estimator; left as it is.
         rows: windows with targets, of the fold's training rows.
-        setting: what all members of the fold share.
+        setting: what all estimators of the fold share.
         ledger: records the fit.
 
     Raises:
-        FitError: the member is no network, or as `fit_network`.
+        FitError: the estimator is no network, or as `fit_network`.
     """
     if base.saved.kind != NETWORK:
-        raise FitError(f"member {base.name} is no network; only the heads of networks are tuned by symbol")
+        raise FitError(f"estimator {base.name} is no network; only the heads of networks are tuned by symbol")
     from trademl_pipeline.training.networks.fine_tune import fine_tune
     from trademl_pipeline.training.networks.loop import FittedNetwork
     from trademl_pipeline.training.saved import saved_network
@@ -497,8 +543,8 @@ def fine_tuned(
     model = base.saved.model
     scaling = RobustScaling(model.centre.numpy(), model.scale.numpy(), ())
     start = FittedNetwork(model, base.history, base.best_iteration, scaling, base.rows)
-    config = _train_config(spec, spec.efforts[setting.size], setting)
-    tuned = fine_tune(start, rows, task.loss, config, ledger=ledger, metric=task.metric)
-    metadata = {"best_epoch": tuned.best_epoch, "tuned": True}
-    saved = saved_network(spec.kind, tuned, setting.names, rows.length, metadata)
-    return replace(base, saved=saved, history=tuned.history, rows=len(rows))
+    config = _network_config(spec, spec.presets[context.preset], context)
+    network = fine_tune(start, rows, task.loss, config, ledger=ledger, metric=task.metric)
+    metadata = {"best_epoch": network.best_epoch, "tuned": True}
+    saved = saved_network(spec.kind, network, context.names, rows.length, metadata)
+    return replace(base, saved=saved, history=network.history, rows=len(rows))

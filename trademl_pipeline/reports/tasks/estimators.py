@@ -1,4 +1,4 @@
-"""The models of an ensemble and the baselines beside it, each judged by itself on the same rows."""
+"""The models of an ensemble and the benchmark models beside it, each judged by itself on the same rows."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,7 +16,7 @@ from trademl_pipeline.tasks.report_spec import Measure
 THE_STUDY = "the study"
 
 
-def members(
+def estimators(
     rows: pl.DataFrame,
     inputs: ReportInputs,
     config: ReportConfig,
@@ -24,18 +24,18 @@ def members(
     title: str,
     reported: Mapping[str, str],
 ) -> Section | None:
-    """The table of members; None where none are given or they share no row.
+    """The table of estimators; None where none are given or they share no row.
 
     Args:
         rows: scored predictions of the study.
-        inputs: members and what training them cost.
+        inputs: estimators and what training them cost.
         config: how to measure.
         title: heading of the section.
         reported: what a published design says of its models, by the beginning of their names; {}: no such column.
     """
-    if inputs.members is None or inputs.members.is_empty():
+    if inputs.estimator_predictions is None or inputs.estimator_predictions.is_empty():
         return None
-    scored = with_outcomes(inputs.members, inputs.outcomes, config.kind)
+    scored = with_outcomes(inputs.estimator_predictions, inputs.outcomes, config.kind)
     shared = _shared(rows, scored)
     if shared.is_empty():
         return None
@@ -59,7 +59,7 @@ def members(
     body = []
     for name, scores in sorted(found.items(), key=lambda item: _rank(item[0], item[1][0])):
         texts = [with_interval(s, m.style) for m, s in zip(shown, scores, strict=True)]
-        lead = NONE if name == THE_STUDY else with_interval(_lead(own[name], study, config), "signed")
+        lead = NONE if name == THE_STUDY else with_interval(_excess(own[name], study, config), "signed")
         said = [_reported(name, reported)] if reported else []
         body.append(
             [name, count(study.height), *texts, lead, *said, *(c.get(name, NONE) for c in cost.values())]
@@ -87,14 +87,14 @@ def members(
 
 
 def _shared(rows: pl.DataFrame, scored: pl.DataFrame) -> pl.DataFrame:
-    """Keys that the study and every member predicted."""
+    """Keys that the study and every estimator predicted."""
     names = scored["member"].n_unique()
     keys = scored.group_by("symbol", "session").agg(pl.len()).filter(pl.col("len") == names)
     return keys.join(rows, on=["symbol", "session"], how="semi").select("symbol", "session")
 
 
-def _lead(member: pl.DataFrame, study: pl.DataFrame, config: ReportConfig) -> Score | None:
-    daily, best = (metrics.rank_ic_by_session(r, min_symbols=config.min_symbols) for r in (member, study))
+def _excess(estimator: pl.DataFrame, study: pl.DataFrame, config: ReportConfig) -> Score | None:
+    daily, best = (metrics.rank_ic_by_session(r, min_symbols=config.min_symbols) for r in (estimator, study))
     paired = daily.join(best.select("session", study="ic"), on="session").with_columns(
         ic=pl.col("ic") - pl.col("study")
     )

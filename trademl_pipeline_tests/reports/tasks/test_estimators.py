@@ -44,10 +44,10 @@ def test_models_of_the_published_design_stand_beside_what_it_reports(made, confi
 
 def test_members_are_compared_on_shared_rows_only(made, config):
     inputs = with_extras(made, "direction")
-    fewer = inputs.members.filter((pl.col("member") != "xgboost") | (pl.col("symbol") != "S00"))
+    fewer = inputs.estimator_predictions.filter((pl.col("member") != "xgboost") | (pl.col("symbol") != "S00"))
     section = next(
         s
-        for s in sections(build_report(replace(inputs, members=fewer), config).evaluation)
+        for s in sections(build_report(replace(inputs, estimator_predictions=fewer), config).evaluation)
         if s.id == "members"
     )
     expected = inputs.predictions.filter(pl.col("symbol") != "S00").height
@@ -56,11 +56,13 @@ def test_members_are_compared_on_shared_rows_only(made, config):
 
 def test_member_that_lacks_a_column_is_refused(made, config):
     inputs = with_extras(made, "direction")
-    with pytest.raises(ReportError, match=r"members lack the columns \['p_hold'\]"):
-        build_report(replace(inputs, members=inputs.members.drop("p_hold")), config)
-    twice = pl.concat([inputs.members, inputs.members.head(1)])
+    with pytest.raises(ReportError, match=r"estimator_predictions lack the columns \['p_hold'\]"):
+        build_report(
+            replace(inputs, estimator_predictions=inputs.estimator_predictions.drop("p_hold")), config
+        )
+    twice = pl.concat([inputs.estimator_predictions, inputs.estimator_predictions.head(1)])
     with pytest.raises(ReportError, match=r"members repeat \(symbol, session, member\)"):
-        build_report(replace(inputs, members=twice), config)
+        build_report(replace(inputs, estimator_predictions=twice), config)
 
 
 def test_examples_are_as_sure_and_as_right_as_they_are_called(made, config):
@@ -112,7 +114,7 @@ def test_foreign_names_cannot_break_the_page(made, config, task):
         predictions=inputs.predictions.with_columns(symbol, certificate=pl.lit(hostile)),
         outcomes=inputs.outcomes.with_columns(symbol),
         bars=inputs.bars.with_columns(symbol),
-        members=inputs.members.with_columns(symbol, named),
+        estimator_predictions=inputs.estimator_predictions.with_columns(symbol, named),
         attention=inputs.attention.with_columns(symbol),
         metadata={"x": hostile},
     )

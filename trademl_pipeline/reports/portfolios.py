@@ -1,0 +1,96 @@
+"""The portfolio of a study's predictions with its performance before and after costs."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from trademl_pipeline.evaluation.metrics import Score, ratio, score_from_sums
+from trademl_pipeline.portfolio.long_short import LongShort, long_short
+from trademl_pipeline.portfolio.performance import Performance, performance
+from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs
+from trademl_pipeline.reports.text import plural
+
+
+@dataclass(frozen=True)
+class PortfolioResult:
+    """A traded portfolio and how it did; `name` says in which it differs from others."""
+
+    name: str
+    portfolio: LongShort
+    gross: Performance
+    net: Performance
+
+
+def evaluated_portfolio(inputs: ReportInputs, config: ReportConfig) -> PortfolioResult | None:
+    """The portfolio that is judged; None where the study calls for no trade at all."""
+    name = (
+        "the signals" if config.kind.unfiltered_portfolio else holding_name(config.portfolio_config.holding)
+    )
+    return _portfolio(inputs, config, name)
+
+
+def benchmark_of(inputs: ReportInputs, config: ReportConfig) -> PortfolioResult | None:
+    """Return the portfolio to read the judged one beside; None where there is nothing to compare.
+
+    Of signals that were chosen: the same portfolio without the choice. Of a long/short held longer than one session:
+    the same portfolio held for one.
+    """
+    name = config.kind.unfiltered_portfolio
+    if name:
+        return _portfolio(inputs, config, name, chosen=False)
+    if config.portfolio_config.holding == 1:
+        return None
+    return _portfolio(inputs, config, holding_name(1), holding=1)
+
+
+def excess_over_benchmark(
+    portfolio: PortfolioResult | None, benchmark: PortfolioResult | None, config: ReportConfig
+) -> Score | None:
+    """Return the evaluated portfolio's yearly gain after costs above the other, on the sessions of both; None without
+    both."""
+    if portfolio is None or benchmark is None:
+        return None
+    both = portfolio.portfolio.equity.select("session", "net_return").join(
+        benchmark.portfolio.equity.select("session", other="net_return"), on="session"
+    )
+    if both.is_empty():
+        return None
+    gap = (both.sort("session")["net_return"] - both.sort("session")["other"]).to_numpy()
+    return score_from_sums(
+        "return a year above the benchmark portfolio",
+        np.column_stack([config.sessions_a_year * gap, np.ones(len(gap))]),
+        ratio,
+        config.portfolio_bootstrap,
+        n=len(gap),
+        baselines={"none": 0.0},
+    )
+
+
+def holding_name(sessions: int) -> str:
+    """ "held 5 sessions"."""
+    return f"held {plural(sessions, 'session')}"
+
+
+def _portfolio(
+    inputs: ReportInputs, config: ReportConfig, name: str, *, holding: int | None = None, chosen: bool = True
+) -> PortfolioResult | None:
+    acted_on = config.kind.tradable(inputs.predictions, config.confidence_threshold if chosen else None)
+    if acted_on.is_empty():
+        return None
+    portfolio = long_short(
+        acted_on,
+        inputs.bars,
+        replace(config.portfolio_config, holding=holding or config.portfolio_config.holding),
+    )
+    gross, net = (
+        performance(
+            portfolio.equity,
+            config.portfolio_bootstrap,
+            column=column,
+            trials=config.trials,
+            trial_variance=config.trial_variance,
+            year=config.sessions_a_year,
+        )
+        for column in ("gross_return", "net_return")
+    )
+    return PortfolioResult(name, portfolio, gross, net)
