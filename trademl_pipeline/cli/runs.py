@@ -72,6 +72,7 @@ def ingest(
         if last < first:
             raise UsageError(f"{first[:7]} to {last[:7]} runs backwards: write the earlier month first")
         settings = named.make(flags)
+        move_end(settings, last_month(settings) if settings.data.source == "files" else last)
     except (UsageError, SettingsError, ValueError) as error:
         raise fail(str(error)) from error
     command = [sys.executable, "-m", "trademl_pipeline.defs.ingest", first, last, "--timeframe", timeframe]
