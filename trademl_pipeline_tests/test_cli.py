@@ -338,6 +338,26 @@ def test_a_run_on_a_file_has_the_studys_universe_and_says_how_much_of_it_is_ther
     assert not (tmp_path / "few").exists()
 
 
+@pytest.mark.parametrize(
+    "command", [["ingest"], ["ui"], ["run", "direction", "--months", "2016-05"]], ids=" ".join
+)
+def test_months_go_on_with_a_file_that_has_grown(
+    command: list[str], market_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    home = tmp_path / "h"
+    DataSet(data=market_file, home=home).make()
+    assert settings.load(home).data.end == "2017-12-01"
+    bars = pl.read_parquet(market_file)
+    later = bars.filter(pl.col("session") == date(2017, 12, 29)).with_columns(
+        pl.lit(date(2018, 1, 2)).alias("session")
+    )
+    pl.concat([bars, later]).write_parquet(market_file)
+    started = Started(monkeypatch)
+    runner.invoke(app, [*command, "--home", str(home)])
+    assert started.folders[-1] == str(home)
+    assert settings.load(home).data.end == "2018-01-01"
+
+
 def test_an_old_variable_is_said_on_one_line(tmp_path: Path):
     found = subprocess.run(
         [sys.executable, "-m", "trademl_pipeline.cli", "env", "--home", str(tmp_path)],

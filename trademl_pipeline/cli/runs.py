@@ -79,6 +79,7 @@ def ingest(
         if last < first:
             raise UsageError(f"{first[:7]} to {last[:7]} runs backwards: write the earlier month first")
         settings = named.make(flags)
+        move_end(settings, last_month(settings) if settings.data.source == "files" else last)
     except (UsageError, SettingsError, ValueError) as error:
         raise fail(str(error)) from error
     raise typer.Exit(_ingest(settings, timeframe, first, last, only_missing=missing))
