@@ -112,9 +112,9 @@ def test_todays_members_in_the_past_are_refused(
 @pytest.mark.parametrize(
     ("universe", "words"),
     [
-        (Universe("SP500"), ["TRADEML_MEMBERSHIP"]),
+        (Universe("SP500"), ["universe.membership"]),
         (Universe("TIER1"), ["did you mean TIER_1"]),
-        (Universe("MAG7"), ["no estimator of MAG7", "SIM000"]),
+        (Universe("MAG7"), ["no member of MAG7", "SIM000"]),
     ],
 )
 def test_a_universe_that_cannot_be_is_named(lake: Lake, universe: Universe, words: list[str]) -> None:
