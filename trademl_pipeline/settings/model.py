@@ -20,6 +20,7 @@ DEFAULT_CALENDAR = "XNYS"
 VENDORS = ("alpaca", "binance", "yahoo")
 SOURCES = ("simulated", "files", *VENDORS)
 _MONTH = re.compile(r"^(\d{4})-(0[1-9]|1[0-2])(-01)?$")
+_NUMBER = re.compile(r"^[+-]?\d+$")
 # A password inside a connection string or an address.
 _PASSWORD = re.compile(
     r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&']+)|(://[^:/@\s]*:)([^@\s]+)(?=@)", re.IGNORECASE
@@ -38,7 +39,10 @@ def _listed(value: Any) -> Any:
     """Symbols as one text: a list of YAML, or a number of them, is welcome too."""
     if isinstance(value, bool) or (isinstance(value, list) and not all(isinstance(v, str) for v in value)):
         raise ValueError('holds what YAML does not read as a name; put symbols such as "ON" in quotes')
-    return ",".join(value) if isinstance(value, list) else str(value) if isinstance(value, int) else value
+    text = ",".join(value) if isinstance(value, list) else str(value) if isinstance(value, int) else value
+    if isinstance(text, str) and _NUMBER.match(text.strip()) and int(text) < 1:
+        raise ValueError(f"asks for {text.strip()} symbols; there has to be one at least")
+    return text
 
 
 Month = Annotated[str, BeforeValidator(_month)]

@@ -147,6 +147,8 @@ def test_a_variable_that_cannot_be_understood_is_named(
         ("\n\ntraining:\n  threads: two\n", ["trademl.yaml:4", "training.threads 'two'"]),
         ("training:\n  size: a\n  size: b\n", ["trademl.yaml:3", "twice"]),
         ("data:\n  symbols: [AAPL, ON]\n", ["trademl.yaml:2", 'such as "ON" in quotes']),
+        ("data:\n  symbols: -3\n", ["trademl.yaml:2", "data.symbols", "one at least"]),
+        ("data:\n  symbols: 0\n", ["trademl.yaml:2", "data.symbols", "one at least"]),
         ("data:\n  start: soon\n", ["trademl.yaml:2", "'soon' is not a month"]),
         ("s3:\n  secret: hush\n", ["trademl.yaml:2", "s3.secret is a secret", "TRADEML_S3_SECRET"]),
         ("alerts:\n  webhook: https://x/hush\n", ["trademl.yaml:2", "TRADEML_ALERT_WEBHOOK"]),
