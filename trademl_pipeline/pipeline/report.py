@@ -35,7 +35,7 @@ from trademl_pipeline.simulation.planted_labels import PLANTED_PROBABILITIES
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.tables import AUDITS, RAW_BARS
 from trademl_pipeline.training.dataset import last_matured_session
-from trademl_pipeline.training.study import CARD, TIMES
+from trademl_pipeline.training.fitted_study import CARD, TIMES
 from trademl_pipeline.training.trials import TrialLedger
 
 # Bars before the first prediction, from which baselines of volatility warm up.

@@ -15,7 +15,7 @@ import polars as pl
 from trademl_pipeline.evaluation.intervals import Bootstrap, block_bootstrap_interval
 from trademl_pipeline.evaluation.scores import ratio, require
 from trademl_pipeline.sequences.windows import Windows, windows_of_arrays
-from trademl_pipeline.training.study import CARD, load_study
+from trademl_pipeline.training.fitted_study import CARD, load_study
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 

@@ -25,8 +25,8 @@ from trademl_pipeline.training.estimators import (
     FittedEstimator,
     TrainingContext,
     TrainingPreset,
-    fit_estimator,
 )
+from trademl_pipeline.training.fitting import fit_estimator
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
 

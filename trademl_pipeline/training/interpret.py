@@ -15,10 +15,10 @@ from trademl_pipeline.models.prepared import Prepared
 from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.tasks.registry import TASKS
 from trademl_pipeline.training.estimators import TrainingContext, subsampled
+from trademl_pipeline.training.fitted_study import FittedStudy
 from trademl_pipeline.training.inner_split import inner_split
 from trademl_pipeline.training.networks.predict import PREDICT_BATCH, Outputs, tensors
 from trademl_pipeline.training.saved import NETWORK
-from trademl_pipeline.training.study import FittedStudy
 
 
 def attention_over_time(model: Prepared, windows: Windows) -> pl.DataFrame:
