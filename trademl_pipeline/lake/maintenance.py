@@ -15,7 +15,7 @@ class MaintenanceReport:
     """The result of an upkeep: files merged away and made, snapshots expired, files deleted (paths)."""
 
     merged: int
-    made: int
+    created: int
     expired: tuple[int, ...]
     deleted: tuple[str, ...]
 
@@ -59,7 +59,7 @@ def maintain(
                 raise MissingSnapshotError(f"maintain: snapshots {missing} of `keep` are not in the lake")
             merged = call("ducklake_merge_adjacent_files")
             current = current_snapshot(connection)
-            expired = [s for s, old in known if old and s not in keep and s != current]
+            expired = [s for s, expirable in known if expirable and s not in keep and s != current]
             if expired:
                 call("ducklake_expire_snapshots", f"versions => {expired}")
             when = "cleanup_all => true" if reclaim_now else f"older_than => {_moment(day_before)}"

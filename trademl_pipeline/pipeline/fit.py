@@ -57,7 +57,7 @@ def fit_and_save(
     Args:
         study: the study.
         windows: the training windows.
-        setting: what the estimators share.
+        training: what the estimators share.
         ledger: records every fit; frozen afterwards.
         run: of the tracker, which hears of trials and histories.
         folder: to write to.

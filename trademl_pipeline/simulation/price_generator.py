@@ -73,7 +73,7 @@ def generate_prices(spec: MarketSpec, symbols: Symbols, paths: Paths) -> Prices:
     """The bars that show these paths."""
     close, split, dividend = _closes(symbols, paths)
     chain = spec.chain()
-    swelling, tightening = bar_factors(paths.shown)
+    swelling, tightening = bar_factors(paths.visible_signal)
     location, width = bar_shape(
         spec,
         symbols.beta,
@@ -129,7 +129,7 @@ def write_index(
         spec: of the market.
         symbols: drawn once per symbol; their number of shares weights them.
         paths: the hidden world; the index's volatility makes its range.
-        tape: the symbols' bars.
+        prices: the symbols' bars.
         listed: (session, symbol) mask of symbols that trade.
     """
     capital = prices.close * symbols.shares * np.cumprod(prices.split_factor, axis=0)

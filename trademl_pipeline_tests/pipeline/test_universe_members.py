@@ -40,13 +40,13 @@ def lake(tmp_path: Path) -> Lake:
 
 @pytest.fixture
 def of_intervals(tmp_path: Path) -> Universe:
-    """Estimators as of the day, from a file of membership intervals."""
+    """Members as of the day, from a file of membership intervals."""
     (tmp_path / "spells.csv").write_text(MEMBERSHIP_INTERVALS)
     return Universe("SP500", str(tmp_path / "spells.csv"))
 
 
 def publish(lake: Lake, universe: Universe) -> None:
-    """The estimators of the month, published."""
+    """The members of the month, published."""
     done("universe_members", [MONTH], step.universe_members_months(universe, lake, new_run()))
 
 
@@ -114,7 +114,7 @@ def test_todays_members_in_the_past_are_refused(
     [
         (Universe("SP500"), ["TRADEML_MEMBERSHIP"]),
         (Universe("TIER1"), ["did you mean TIER_1"]),
-        (Universe("MAG7"), ["no estimator of MAG7", "SIM000"]),
+        (Universe("MAG7"), ["no member of MAG7", "SIM000"]),
     ],
 )
 def test_a_universe_that_cannot_be_is_named(lake: Lake, universe: Universe, words: list[str]) -> None:

@@ -47,12 +47,12 @@ def test_what_a_task_must_have_and_leaves_out_is_named() -> None:
     ("task", "message"),
     [
         (
-            changed(Direction, published=dict.fromkeys(Direction.columns, pl.Float64)),
-            r"'direction': published ends with \['p_buy'\]; its last column must be 'score'",
+            changed(Direction, output_schema=dict.fromkeys(Direction.columns, pl.Float64)),
+            r"'direction': output_schema ends with \['p_buy'\]; its last column must be 'score'",
         ),
         (
             changed(Direction, output_schema={**Direction.output_schema, "score": pl.String}),
-            "published says that score is String",
+            "output_schema says that score is String",
         ),
         (
             changed(Direction, column_docs={k: v for k, v in Direction.column_docs.items() if k != "p_buy"}),
@@ -86,7 +86,7 @@ def test_what_a_task_must_have_and_leaves_out_is_named() -> None:
         ),
         (
             changed(Direction, report=replace(REPORT, not_of_estimators=("ev",))),
-            "'direction': report.members_lack names ev",
+            "'direction': report.not_of_estimators names ev",
         ),
         (
             changed(
@@ -126,7 +126,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Task], None]:
 
 
 def test_a_study_refuses_a_task_that_does_not_fit_together(asked: Callable) -> None:
-    with pytest.raises(StudySpecError, match=r"fit.task: task 'direction': report.primary_metric names x"):
+    with pytest.raises(
+        StudySpecError, match=r"training.task: task 'direction': report.primary_metric names x"
+    ):
         asked(changed(Direction, report=replace(REPORT, primary_metric="x")))
 
 
@@ -149,11 +151,11 @@ def test_a_study_refuses_a_context_that_its_features_lack(asked: Callable) -> No
     [
         (
             {"calibrate": True},
-            "fit.calibrate fits frequencies of classes, and task 'mute' has no class_label",
+            "training.calibrate fits frequencies of classes, and task 'mute' has no class_label",
         ),
         (
             {"select": STUDIES["hybrid"].training.select},
-            "fit.select looks at classes, and task 'mute' has no selection_label",
+            "training.select looks at classes, and task 'mute' has no selection_label",
         ),
         (
             {"cross_validate": STUDIES["pattern_confidence"].training.cross_validate},
