@@ -12,7 +12,7 @@ from trademl_pipeline.lake.publishing import current_snapshot
 
 @dataclass(frozen=True)
 class MaintenanceReport:
-    """The result of an upkeep: files merged away and made, snapshots expired, files deleted (paths)."""
+    """The result of an upkeep: files merged away and created, snapshots expired, files deleted (paths)."""
 
     merged: int
     created: int
@@ -67,7 +67,7 @@ def maintain(
             deleted += call("ducklake_delete_orphaned_files", f"older_than => {moment}")
             return MaintenanceReport(
                 merged=sum(row[2] for row in merged),
-                made=sum(row[3] for row in merged),
+                created=sum(row[3] for row in merged),
                 expired=tuple(expired),
                 deleted=tuple(row[0] for row in deleted),
             )

@@ -82,8 +82,8 @@ def symbols_of(store: Lake, study: StudySpec, asked: str, month: str, snapshot: 
     known = store.read(study.windows, months=history, columns=["symbol"], snapshot=snapshot)[
         "symbol"
     ].unique()
-    drawn = sorted(known, key=lambda name: hashlib.sha256(name.encode()).digest())
-    return frozenset(drawn[: int(asked)])
+    by_digest = sorted(known, key=lambda name: hashlib.sha256(name.encode()).digest())
+    return frozenset(by_digest[: int(asked)])
 
 
 def training_context(study: StudySpec, size: str, epochs: int = 0, threads: int = 0) -> TrainingContext:

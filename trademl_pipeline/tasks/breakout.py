@@ -48,8 +48,8 @@ def breakout_calls(rows: pl.DataFrame) -> pl.DataFrame:
     usual, by a factor of `CALL_LIFT`, or else the class that is likeliest beside its usual chance.
 
     A class's usual chance is the mean of what was said of it up to and including the row's session, so that a call can
-    be made when the prediction is. A class of one observation in 250 is hardly ever the most probable, however plainly it
-    shows; the network of the published design calls it by weights of its loss, which are of the inverse size of its
+    be made when the prediction is. A class of one observation in 250 is hardly ever the most probable, however plainly
+    it shows; the network of the published design calls it by weights of its loss, which are of the inverse size of its
     frequency, and the design's target for the recall of K4 is meant for such calls. The gains come before the other
     classes because what is told of so rare a class stays near its usual chance: beside that of others it is seldom
     raised most.

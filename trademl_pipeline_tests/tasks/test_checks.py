@@ -38,7 +38,7 @@ def test_what_a_task_must_have_and_leaves_out_is_named() -> None:
             return {}
 
     with pytest.raises(
-        TaskError, match=r"^task Half has no comparison, column_docs, from_network, loss, metric"
+        TaskError, match=r"^task Half has no column_docs, comparison, from_network, loss, metric"
     ):
         checked(Half)
 
