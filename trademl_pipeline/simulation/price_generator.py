@@ -9,7 +9,7 @@ A consolidation's leading signal scales volume and range on top, see `market.lea
 
 Prices are as traded: on the ex-date of a 2:1 split the quote halves and the volume doubles, and
 split_factor is 2; on the ex-date of a dividend the quote falls by it. On every session split_factor·(close
-+ dividend) / previous close is exp(r[t]) up to the rounding of prices to `TICK`. No session has both a
++ dividend) / previous close is exp(r[t]) up to the rounding of prices to `TICK_DECIMALS`. No session has both a
 split and a dividend.
 """
 

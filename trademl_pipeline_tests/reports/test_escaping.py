@@ -38,7 +38,7 @@ def hostile(made, config):
     inputs = replace(inputs, **extras(inputs, "direction"))
     frames = {
         name: renamed(getattr(inputs, name))
-        for name in ("predictions", "outcomes", "bars", "members", "training", "attention")
+        for name in ("predictions", "outcomes", "bars", "estimator_predictions", "training", "attention")
     }
     importances = pl.DataFrame(
         {

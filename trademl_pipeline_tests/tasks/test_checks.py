@@ -173,19 +173,21 @@ def test_what_a_task_does_not_declare_cannot_be_asked_of_it(
 
 def test_a_linear_model_is_refused_where_values_are_probabilities_too(asked: Callable) -> None:
     values = Values(lambda keys: keys.to_numpy(), lambda targets: targets["target"], probabilities=("p_buy",))
-    members = tuple(
+    estimators = tuple(
         replace(m, kind="linear", demean_within=None, space={}) for m in DIRECTION.training.estimators[:1]
     )
     with pytest.raises(StudySpecError, match="linear model regresses on values, and task 'both' has probab"):
         asked(
-            changed(Direction, name="both", class_label=None, values=values), members=members, ensemble="mean"
+            changed(Direction, name="both", class_label=None, values=values),
+            estimators=estimators,
+            ensemble="mean",
         )
 
 
 def test_an_epoch_is_not_chosen_by_a_figure_that_the_task_does_not_measure(asked: Callable) -> None:
     network = next(m for m in DIRECTION.training.estimators if m.is_network)
-    members = (replace(network, training={**network.training, "monitor": "sharpe"}),)
+    estimators = (replace(network, training={**network.training, "monitor": "sharpe"}),)
     with pytest.raises(
         StudySpecError, match="training monitors sharpe, and task 'direction' measures loss, accuracy"
     ):
-        asked(TASKS["direction"], members=members, ensemble="mean")
+        asked(TASKS["direction"], estimators=estimators, ensemble="mean")

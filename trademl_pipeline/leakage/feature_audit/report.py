@@ -18,7 +18,7 @@ ViewAt = Callable[[Any], View]
 
 
 class AuditedFeatures(Protocol):
-    """The audit that a report is of, see `feature_probes.FeatureAudit`."""
+    """The audit that a report is of, see `feature_audit.probes.FeatureAudit`."""
 
     panel: Panel
     extractor: Extractor
