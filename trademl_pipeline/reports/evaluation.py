@@ -40,9 +40,8 @@ class Measurements:
         ic_monthly: month, ic, low, high, sessions.
         classes: one entry a set of class probabilities; empty where the study gives none.
         importance: feature, mean, low, high (over folds), folds; largest first.
-        portfolio: the portfolio that is judged; None where the study called for no trade.
-        benchmark_portfolio: the portfolio to read it beside, if any: held for one session, or without the choice of
-            signals.
+        portfolio: the one that is evaluated; None where the study called for no trade.
+        benchmark_portfolio: to read it beside, if any: held for one session, or without the choice of signals.
         excess: what the evaluated portfolio earns a year after costs above the other, where there is one.
         gate: what the gate recorded.
         certificates: fold, certificate, predictions; what the predictions carry, empty where they carry none.

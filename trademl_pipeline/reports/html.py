@@ -36,7 +36,7 @@ def page(e: Evaluation) -> str:
         lower_is_better=content.lower_is_better(e),
         task_sections=e.task.sections,
         portfolio_rule=content.portfolio_rule(e),
-        books=_portfolio_table(e),
+        portfolios=_portfolio_table(e),
         figures=report_figures,
         consistency=e.consistency,
         drift=e.drift,
