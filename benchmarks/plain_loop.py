@@ -21,8 +21,9 @@ from trademl_pipeline.pipeline.predict import predicted
 from trademl_pipeline.pipeline.site import Site
 from trademl_pipeline.pipeline.train import training_context
 from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.training.fitted_study import FittedStudy
 from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.study import FittedStudy, fit_study
+from trademl_pipeline.training.study import fit_study
 from trademl_pipeline.training.trials import TrialLedger
 
 

@@ -1,10 +1,10 @@
 """What the quality checks find in real bars, beside what the description of the data says is wrong with them.
 
-    python -m benchmarks.quality                     # the shared data
+    python -m benchmarks.quality                     # the data that the tests use
     python -m benchmarks.quality --data <folder>     # a copy elsewhere
 
-One row a known defect: what SOURCES.md says, what the checks of `market.quality` and `market.checks` find, and a count
-of the same thing by a plain query, so that one can see whether the check or the description is off. The description was
+One row a known defect: what the description of the data says, what the checks of `market.quality` find, and a count of
+the same thing by a plain query, so that one can see whether the check or the description is off. The description was
 made on a larger pack than the files hold; where the plain count agrees with the check, the file has no more. Takes
 about a minute of CPU time.
 """

@@ -3,10 +3,10 @@ snapshot.
 
     python -m benchmarks.sequences [--rows 600000] [--sample 60] [--data bars.parquet]
 
-`--rows 0` takes all rows. Seed 001 builds each window by cutting the symbol's bars at the observation and extracting
-the features of what is left; here that is done once per observation (the design does it for each of the 50 steps),
-with TA-Lib and Pandas, on a sample, and extrapolated. Where the rows give fewer than 100,000 pattern observations,
-windows of further sessions are gathered too.
+`--rows 0` takes all rows. The breakout design builds each window by cutting the symbol's bars at the observation and
+extracting the features of what is left; here that is done once per observation (the design does it for each of the 50
+steps), with TA-Lib and Pandas, on a sample, and extrapolated. Where the rows give fewer than 100,000 pattern
+observations, windows of further sessions are gathered too.
 """
 
 import argparse

@@ -58,7 +58,7 @@ def _claim(c: Certificate, claim: str) -> list[tuple[str, str]]:
 def _separation(c: Certificate) -> list[tuple[str, str]]:
     ledger = (
         f"Objects fitted on record (scalers, selections, weights, models): {c.model.fits}. Whether each has seen "
-        f"training rows of its fold only: {_shown(c, 'fit_ledger')}"
+        f"training rows of its fold only: {_evidence_sentences(c, 'fit_ledger')}"
     )
     return [
         (
@@ -70,9 +70,9 @@ def _separation(c: Certificate) -> list[tuple[str, str]]:
         (
             "L1.4 Are there duplicates across training and test?",
             "Keys (symbol, session) are unique in every table. Whether a row is in both: "
-            + _shown(c, "folds"),
+            + _evidence_sentences(c, "folds"),
         ),
-        ("Were test rows looked at before all was fitted?", _shown(c, "access")),
+        ("Were test rows looked at before all was fitted?", _evidence_sentences(c, "access")),
     ]
 
 
@@ -83,15 +83,17 @@ def _features(c: Certificate) -> list[tuple[str, str]]:
         (
             "Could every feature be known when the decision was taken?",
             " ".join(
-                _shown(c, probe, tables) if _found(c, probe, tables) else f"Probe `{probe}`: not on record."
+                _evidence_sentences(c, probe, tables)
+                if _evidence_of_probe(c, probe, tables)
+                else f"Probe `{probe}`: not on record."
                 for probe in probes
             ),
         ),
         (
             "Were inputs known before the decisions that used them?",
-            f"The last input became known {moment(c.knowledge_last)}. " + _shown(c, "knowledge"),
+            f"The last input became known {moment(c.knowledge_last)}. " + _evidence_sentences(c, "knowledge"),
         ),
-        ("Does any feature stand for the target?", f"{_shown(c, 'statistics')} {BY_HAND}"),
+        ("Does any feature stand for the target?", f"{_evidence_sentences(c, 'statistics')} {BY_HAND}"),
     ]
 
 
@@ -102,18 +104,18 @@ def _distribution(c: Certificate) -> list[tuple[str, str]]:
         (
             "L3.1 Does all of the test set come after the training set?",
             f"{'Yes' if last < fold.test_start else 'No'}: the last label of the training set ends {last}, the month "
-            f"begins {fold.test_start}. {_shown(c, 'folds')}",
+            f"begins {fold.test_start}. {_evidence_sentences(c, 'folds')}",
         ),
         (
             "L3.2 Do training and test rows depend on one another?",
             f"Labels that overlap the test window are purged, with an embargo of {fold.embargo} sessions: "
-            f"{_shown(c, 'folds')} The same symbols are in both, as they are for a trader: the claim is about their "
-            "future, not about other symbols.",
+            f"{_evidence_sentences(c, 'folds')} The same symbols are in both, as they are for a trader: the claim is "
+            "about their future, not about other symbols.",
         ),
         (
             "L3.3 Is the test set a biased sample?",
-            f"{_shown(c, 'universe')} Who is in the universe is the data's choice; a file of survivors stays one. "
-            f"{BY_HAND}",
+            f"{_evidence_sentences(c, 'universe')} Who is in the universe is the data's choice; a file of survivors "
+            f"stays one. {BY_HAND}",
         ),
     ]
 
@@ -130,13 +132,13 @@ def _reproduction(c: Certificate) -> list[tuple[str, str]]:
     ]
 
 
-def _found(c: Certificate, probe: str, tables: Sequence[str] = ()) -> list[Evidence]:
+def _evidence_of_probe(c: Certificate, probe: str, tables: Sequence[str] = ()) -> list[Evidence]:
     return [e for e in c.evidence if e.probe == probe and (not tables or e.table in tables)]
 
 
-def _shown(c: Certificate, probe: str, tables: Sequence[str] = ()) -> str:
+def _evidence_sentences(c: Certificate, probe: str, tables: Sequence[str] = ()) -> str:
     """Evidence of a probe, as sentences."""
-    evidence = _found(c, probe, tables)
+    evidence = _evidence_of_probe(c, probe, tables)
     if not evidence:
         return NOTHING
     return " ".join(

@@ -22,19 +22,19 @@ class Upkeep:
 
     Attributes:
         report: files merged, snapshots expired, files deleted.
-        kept: snapshots that certificates or model records name, and that stay.
+        protected: snapshots that certificates or model records name, and that stay.
         lost: snapshots that they name, and that were gone before: their months cannot be made again.
     """
 
     report: MaintenanceReport
-    kept: tuple[int, ...]
+    protected: tuple[int, ...]
     lost: tuple[int, ...]
 
-    def said(self) -> dict[str, int]:
+    def counts(self) -> dict[str, int]:
         """Counts, for people."""
         return {
             "snapshots_expired": len(self.report.expired),
-            "snapshots_kept_for_certificates": len(self.kept),
+            "snapshots_kept_for_certificates": len(self.protected),
             "snapshots_lost_before": len(self.lost),
             "files_merged": self.report.merged,
             "files_deleted": len(self.report.deleted),

@@ -30,12 +30,12 @@ class Comparison:
     Attributes:
         what: was compared.
         outcome: "same": to the last bit; "close": within `CLOSE`; "differs"; "note": worth knowing, and no failure.
-        said: with what result.
+        finding: with what result.
     """
 
     what: str
     outcome: Outcome
-    said: str
+    finding: str
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Verification:
         table.add_column(no_wrap=True)
         table.add_column(overflow="fold")
         for c in self.comparisons:
-            table.add_row(c.what, f"[{COLOURS[c.outcome]}]{c.outcome}[/]", Text(c.said))
+            table.add_row(c.what, f"[{COLOURS[c.outcome]}]{c.outcome}[/]", Text(c.finding))
         colour = "green" if self.holds else "red"
         title = f"{self.certificate.study}, {self.certificate.month[:7]}"
         head = Text(self.headline(), style=f"bold {colour}")
@@ -141,8 +141,8 @@ def compare_values(published: pl.DataFrame, again: pl.DataFrame) -> Comparison:
     ours, theirs = (frame.sort(KEY) for frame in (published, again))
     if not ours.select(KEY).equals(theirs.select(KEY)):
         lost = ours.join(theirs, on=KEY, how="anti").height
-        new = theirs.join(ours, on=KEY, how="anti").height
-        return Comparison(what, "differs", f"{lost} published rows are not made again, {new} rows are new")
+        added = theirs.join(ours, on=KEY, how="anti").height
+        return Comparison(what, "differs", f"{lost} published rows are not made again, {added} rows are new")
     if ours.equals(theirs.select(ours.columns)):
         return Comparison(what, "same", f"{ours.height:,} rows, every value")
     worst, moved = 0.0, []

@@ -194,5 +194,5 @@ def maintain(
             done = maintain_lake(lake, STUDIES, days=days, reclaim_now=reclaim_now)
     except (UsageError, LakeError, ValueError) as error:
         raise fail(str(error)) from error
-    for what, count in done.said().items():
+    for what, count in done.counts().items():
         console.print(f"{what.replace('_', ' ')}: {count:,}", highlight=False)

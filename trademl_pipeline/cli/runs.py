@@ -231,7 +231,7 @@ def run(
         if settings.data.source in VENDORS and not settings.ingest.fetch:
             # What `trademl ingest` has fetched is not fetched again.
             flags["ingest.fetch"] = "missing"
-        as_of = _settled(settings, last, max(STUDIES[name].label_horizon for name in names))
+        as_of = _matured_until(settings, last, max(STUDIES[name].label_horizon for name in names))
         _say_universe(settings)
         settings = named.make(flags, universe=universe)
         move_end(settings, last_month(settings) if settings.data.source == "files" else as_of)
@@ -288,7 +288,7 @@ def _say_universe(settings: Settings) -> None:
     )
 
 
-def _settled(settings: Settings, last: str, sessions: int) -> str:
+def _matured_until(settings: Settings, last: str, sessions: int) -> str:
     """The month by which every outcome of the last fold is known, or the last one that there are bars of."""
     decided = offset(month_sessions(last, settings.calendar)[-1], sessions, settings.calendar)
     return max(last, min(month_key_of(decided), last_month(settings)))

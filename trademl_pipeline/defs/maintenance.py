@@ -20,7 +20,7 @@ class MaintenanceSettings(dg.Config):
 def maintain_tables(context: dg.OpExecutionContext, config: MaintenanceSettings, lake: LakeResource) -> None:
     """Run the upkeep and show what it did."""
     done = maintain(lake.open(), STUDIES, days=config.days)
-    context.add_output_metadata(done.said())
+    context.add_output_metadata(done.counts())
     if done.lost:
         context.log.warning(
             f"snapshots {list(done.lost)} are named by certificates or models and are gone: those months can no "

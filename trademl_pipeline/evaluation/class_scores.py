@@ -296,7 +296,7 @@ def roc_auc(
     # Ranks among all less ranks among one's own count the others below.
     ranked = frame.select(
         pl.col("session"),
-        came=pl.col(target).cast(pl.Float64),
+        outcome=pl.col(target).cast(pl.Float64),
         positives=n[1].cast(pl.Float64),
         negatives=n[0].cast(pl.Float64),
         below=pl.col(score).rank("average").over(groups)
@@ -306,7 +306,7 @@ def roc_auc(
         sessions = frame["session"].n_unique()
         return Score("AUC", None, None, None, frame.height, sessions, baselines={"chance": 0.5})
     outcome, positives, negatives, below = (
-        ranked[c].to_numpy() for c in ("came", "positives", "negatives", "below")
+        ranked[c].to_numpy() for c in ("outcome", "positives", "negatives", "below")
     )
     placement = np.where(outcome == 1, below / negatives, 1 - below / positives)
     # A pair counts once, whatever its group: so a row counts for as many as there are of the other class.

@@ -154,8 +154,10 @@ def mean_where(
     chosen = _flags(frame, where)
     x = frame[value].cast(pl.Float64).to_numpy()
     sums = session_sums(frame["session"], [x * chosen, chosen])
-    drawn = bootstrap if _enough_sessions(sums[:, 1]) else None
-    return score_from_sums(name, sums, ratio, drawn, n=int(chosen.sum()), bounds=bounds, baselines=baselines)
+    resampled = bootstrap if _enough_sessions(sums[:, 1]) else None
+    return score_from_sums(
+        name, sums, ratio, resampled, n=int(chosen.sum()), bounds=bounds, baselines=baselines
+    )
 
 
 def difference_of_means(
@@ -190,8 +192,8 @@ def difference_of_means(
     def gap(totals: np.ndarray) -> np.ndarray:
         return totals[..., 0] / totals[..., 1] - totals[..., 2] / totals[..., 3]
 
-    drawn = bootstrap if _enough_sessions(sums[:, 1]) and _enough_sessions(sums[:, 3]) else None
-    return score_from_sums(name, sums, gap, drawn, n=int(a.sum()), baselines={"none": 0.0})
+    resampled = bootstrap if _enough_sessions(sums[:, 1]) and _enough_sessions(sums[:, 3]) else None
+    return score_from_sums(name, sums, gap, resampled, n=int(a.sum()), baselines={"none": 0.0})
 
 
 def _flags(frame: pl.DataFrame, where: pl.Expr) -> np.ndarray:

@@ -23,22 +23,22 @@ class Plan:
 
     Attributes:
         stages: expressions that are added to the panel, stage after stage; see `stages`.
-        wanted: the keys, and the columns wanted as Float64.
+        output: the keys, and the columns wanted as Float64.
     """
 
     stages: tuple[tuple[pl.Expr, ...], ...]
-    wanted: tuple[pl.Expr, ...]
+    output: tuple[pl.Expr, ...]
 
 
 def stages(
-    names: Iterable[str], declared: Mapping[str, Feature | Series], given: Iterable[str]
+    names: Iterable[str], declared: Mapping[str, Feature | Series], panel_columns: Iterable[str]
 ) -> list[list[Feature | Series]]:
     """Sort what the wanted names need into stages: each reads only the panel and earlier stages.
 
     Raises:
         ValueError: a name is neither declared nor given, or names read each other in a circle.
     """
-    level: dict[str, int] = dict.fromkeys(given, 0)
+    level: dict[str, int] = dict.fromkeys(panel_columns, 0)
     open_names: list[str] = []
 
     def visit(name: str) -> int:
@@ -85,10 +85,14 @@ def symbol_blocks(panel: pl.DataFrame, rows: int) -> list[pl.DataFrame]:
     return [panel.slice(a, b - a) for a, b in pairwise(cuts)]
 
 
-def plan(names: Sequence[str], declared: Mapping[str, Feature | Series], given: Iterable[str]) -> Plan:
+def plan(
+    names: Sequence[str], declared: Mapping[str, Feature | Series], panel_columns: Iterable[str]
+) -> Plan:
     """The plan for the named columns of a panel with the given ones; raises as `stages` does."""
     return Plan(
-        tuple(tuple(step.expr.alias(step.name) for step in s) for s in stages(names, declared, given)),
+        tuple(
+            tuple(step.expr.alias(step.name) for step in s) for s in stages(names, declared, panel_columns)
+        ),
         (pl.col("symbol", "session"), pl.col(names).cast(pl.Float64)),
     )
 
@@ -131,10 +135,10 @@ def _block(steps: Plan, block: pl.DataFrame) -> pl.DataFrame:
     if block.height <= SMALL_ROWS:
         for stage in steps.stages:
             block = block.with_columns_seq(stage)
-        return block.select_seq(steps.wanted)
+        return block.select_seq(steps.output)
     for stage in steps.stages:
         block = block.with_columns(stage)
-    return block.select(steps.wanted)
+    return block.select(steps.output)
 
 
 def _finite(values: pl.DataFrame) -> pl.DataFrame:

@@ -35,7 +35,7 @@ def pattern_observations(panel: pl.DataFrame, rules: PatternRules = RULES) -> pl
 
 
 def active_rows(values: pl.DataFrame, rules: PatternRules) -> pl.DataFrame:
-    """`snapshots` from values of the panel that hold the `BOUNDARIES`."""
+    """`pattern_observations` from values of the panel that hold the `BOUNDARIES`."""
     rows = values.with_row_index("row").filter(pl.col("pattern_age").is_not_null())
     row, age = pl.col("row").cast(pl.Int64), pl.col("pattern_age").cast(pl.Int64)
     return rows.select(

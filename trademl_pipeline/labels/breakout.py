@@ -41,7 +41,7 @@ def breakout_labels(
     first_passage: FirstPassageRules | None = None,
     sessions: Sessions = None,
 ) -> pl.DataFrame:
-    """The class of every snapshot: each active session of each consolidation pattern.
+    """The class of every pattern observation: each active session of each consolidation pattern.
 
     The best gain reached before the failure wins; a bar that fails and gains fails first. Failed with no
     gain reached is K5, neither is K0. The highest gain and the failure decide at once, on whatever session
@@ -82,8 +82,8 @@ def breakout_labels(
             break
         row = start[open_rows] + ahead
         failed = low[row] <= first_passage.grace * lower[open_rows]
-        standing = open_rows[~failed]
-        top[standing] = np.maximum(top[standing], high[start[standing] + ahead])
+        not_failed = open_rows[~failed]
+        top[not_failed] = np.maximum(top[not_failed], high[start[not_failed] + ahead])
         for rank, gain in enumerate(first_passage.gains, start=1):
             reached = ~failed & (high[row] >= (1 + gain) * upper[open_rows])
             best[open_rows[reached]] = np.maximum(best[open_rows[reached]], rank)

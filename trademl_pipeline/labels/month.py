@@ -79,11 +79,11 @@ def by_known_session(labels: pl.DataFrame, target: Target, rows: pl.DataFrame) -
         "symbol", pl.col("label_end").alias("session"), *values, pl.col("last_price").cast(pl.Float64)
     )
     here = keyed.join(rows, on=KEY, how="semi", maintain_order="left")
-    gone = keyed.join(rows, on=KEY, how="anti", maintain_order="left")
+    without_a_bar = keyed.join(rows, on=KEY, how="anti", maintain_order="left")
     summed = here.group_by(KEY).agg(_fingerprint(v).alias(v) for v in values)
     total = pl.sum_horizontal(_fingerprint(v).fill_null(-1.0) for v in (*values, "last_price"))
     first = rows.group_by("session").agg(pl.col("symbol").min())
-    elsewhere = gone.group_by("session").agg(total.alias(ELSEWHERE)).join(first, on="session")
+    elsewhere = without_a_bar.group_by("session").agg(total.alias(ELSEWHERE)).join(first, on="session")
     return rows.join(summed, on=KEY, how="left").join(elsewhere, on=KEY, how="left").sort(KEY)
 
 

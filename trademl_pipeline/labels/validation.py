@@ -19,7 +19,7 @@ from trademl_pipeline.labels.horizon import KEY, Sessions, at_horizon
 HORIZON: Final = 5
 TRIGGER_SESSIONS: Final = 250
 TRIGGER_PERCENTILE: Final = 0.70
-KEPT_SHARE: Final = 0.60
+PERSISTENCE_SHARE: Final = 0.60
 
 FEATURE_OF: Final[dict[str, str]] = {
     "momentum_persistence": "momentum_persistence_7",
@@ -58,7 +58,7 @@ def _outcomes() -> dict[str, pl.Expr]:
     std = pl.when(n >= 2).then(variance.clip(lower_bound=0.0).sqrt())
     ahead = (pl.col("wealth_end") / pl.col("wealth") - 1).sign()
     return {
-        "momentum_persistence": pl.when(moves > 0).then(same_sign / moves > KEPT_SHARE),
+        "momentum_persistence": pl.when(moves > 0).then(same_sign / moves > PERSISTENCE_SHARE),
         "volatility_regime": (std > pl.col("usual_std_5")) == (pl.col("volatility_regime_change") > 0),
         "trend_exhaustion": ahead * pl.col("return_10").sign() < 0,
         "volume_divergence": ahead * pl.col("return_5").sign() < 0,
@@ -91,11 +91,11 @@ def pattern_validations(bars: pl.DataFrame, *, sessions: Sessions = None) -> pl.
     rows = at_horizon(pl.concat([panel, values], how="horizontal"), ["wealth", *_COUNTS], HORIZON, sessions)
     targets = [
         pl.when(pl.col(f"rank_of_{FEATURE_OF[name]}") > TRIGGER_PERCENTILE)
-        .then(came)
+        .then(outcome)
         .cast(pl.Int8)
         .alias(name)
-        for name, came in _outcomes().items()
+        for name, outcome in _outcomes().items()
     ]
-    gone = (pl.col("wealth_end") / pl.col("wealth")).log().alias("forward_return")
-    labels = rows.select(*KEY, "label_start", "label_end", gone, *targets, "last_price")
+    forward_return = (pl.col("wealth_end") / pl.col("wealth")).log().alias("forward_return")
+    labels = rows.select(*KEY, "label_start", "label_end", forward_return, *targets, "last_price")
     return labels.filter(pl.any_horizontal(pl.col(list(FEATURE_OF)).is_not_null()))

@@ -161,10 +161,10 @@ class LakeConfig:
         remote = "://" in data_path
         if not remote:
             data_path = str(home / data_path)
-        given = {name: value for name, value in (s3 or {}).items() if value != ""}
+        options = {name: value for name, value in (s3 or {}).items() if value != ""}
         return cls(
             catalog=catalog,
             data_path=data_path,
-            s3=S3Config(**given) if remote else None,
+            s3=S3Config(**options) if remote else None,
             retries=retries,
         )

@@ -100,12 +100,12 @@ class Locks:
             connection.close()
 
     def _take_advisory(self, cursor: Any, name: str) -> None:
-        give_up = time.monotonic() + self._config.lock_timeout
+        deadline = time.monotonic() + self._config.lock_timeout
         while True:
             cursor.execute("SELECT pg_try_advisory_lock(%s)", [_number(f"trademl lake {name}")])
             if cursor.fetchone()[0]:
                 return
-            if time.monotonic() > give_up:
+            if time.monotonic() > deadline:
                 raise self._busy(name)
             time.sleep(random.uniform(*_POLL_SECONDS))
 
@@ -132,21 +132,21 @@ def _connect(config: LakeConfig) -> Any:
             "a PostgreSQL catalog needs the package psycopg2: pip install 'trademl-pipeline[scale]'"
         ) from error
     try:
-        given = psycopg2.extensions.parse_dsn(config.location)
+        parsed = psycopg2.extensions.parse_dsn(config.location)
     except psycopg2.ProgrammingError as error:
         raise LakeConfigError(
             "lake.catalog: what follows 'postgres:' is no libpq connection string such as 'host=db "
             f"port=5432 dbname=lake user=trademl': {config.redact(str(error)).strip()}"
         ) from None
-    options: dict[str, Any] = {"connect_timeout": _CONNECT_SECONDS, **given}
+    options: dict[str, Any] = {"connect_timeout": _CONNECT_SECONDS, **parsed}
     dsn = psycopg2.extensions.make_dsn(**options)
-    give_up = time.monotonic() + config.lock_timeout
+    deadline = time.monotonic() + config.lock_timeout
     while True:
         try:
             return psycopg2.connect(dsn)
         except psycopg2.OperationalError as error:
             text = config.redact(str(error)).strip()
-            if _PASSING.search(text) and time.monotonic() < give_up:
+            if _PASSING.search(text) and time.monotonic() < deadline:
                 time.sleep(random.uniform(*_POLL_SECONDS))
                 continue
             # "from None": the original error may show the connection string with its password.

@@ -12,10 +12,10 @@ from trademl_pipeline.lake.publishing import current_snapshot
 
 @dataclass(frozen=True)
 class MaintenanceReport:
-    """The result of an upkeep: files merged away and made, snapshots expired, files deleted (paths)."""
+    """The result of an upkeep: files merged away and created, snapshots expired, files deleted (paths)."""
 
     merged: int
-    made: int
+    created: int
     expired: tuple[int, ...]
     deleted: tuple[str, ...]
 
@@ -59,7 +59,7 @@ def maintain(
                 raise MissingSnapshotError(f"maintain: snapshots {missing} of `keep` are not in the lake")
             merged = call("ducklake_merge_adjacent_files")
             current = current_snapshot(connection)
-            expired = [s for s, old in known if old and s not in keep and s != current]
+            expired = [s for s, expirable in known if expirable and s not in keep and s != current]
             if expired:
                 call("ducklake_expire_snapshots", f"versions => {expired}")
             when = "cleanup_all => true" if reclaim_now else f"older_than => {_moment(day_before)}"
@@ -67,7 +67,7 @@ def maintain(
             deleted += call("ducklake_delete_orphaned_files", f"older_than => {moment}")
             return MaintenanceReport(
                 merged=sum(row[2] for row in merged),
-                made=sum(row[3] for row in merged),
+                created=sum(row[3] for row in merged),
                 expired=tuple(expired),
                 deleted=tuple(row[0] for row in deleted),
             )

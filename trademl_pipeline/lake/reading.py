@@ -43,7 +43,7 @@ def read(
     """
     name = table_name(table)
     stored = tables.require_columns(connection, name, snapshot)
-    selected = _wanted(table, stored, columns, with_month)
+    selected = _selected_columns(table, stored, columns, with_month)
     order = _order(connection, table, stored)
     where, parameters = _where(name, stored, months, symbols)
     fetched = list(dict.fromkeys([*selected, *order]))
@@ -90,7 +90,7 @@ def table_name(table: TableSchema | str) -> str:
     return table if isinstance(table, str) else table.name
 
 
-def _wanted(
+def _selected_columns(
     table: TableSchema | str, stored: dict[str, str], columns: Sequence[str] | None, with_month: bool
 ) -> list[str]:
     if columns is not None:

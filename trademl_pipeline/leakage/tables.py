@@ -99,7 +99,7 @@ def feature_table(
     frame: Any,
     axis: Axis,
     bars: pl.DataFrame,
-    given: np.ndarray,
+    bar_keys: np.ndarray,
     where: str,
     sessions: tuple[int, int] | None = None,
 ) -> Table:
@@ -109,7 +109,7 @@ def feature_table(
         frame: the return value.
         axis: of the whole panel.
         bars: what the extractor was given.
-        given: (rows,) ascending key codes of those bars.
+        bar_keys: (rows,) ascending key codes of those bars.
         where: for messages, such as "on the bars up to 2019-03-01".
         sessions: first and last session index of the rows wanted, both inclusive; None for all. All rows are
             checked, those wanted are converted.
@@ -129,13 +129,13 @@ def feature_table(
     order = None
     if frame.height == bars.height and all(frame[c].equals(bars[c]) for c in KEY):
         # As given, row by row: the usual case, and much cheaper than looking up every key.
-        keys = given
+        keys = bar_keys
     else:
         keys = axis.keys(frame)
         if len(keys) > 1 and not (keys[1:] > keys[:-1]).all():
             order = np.argsort(keys, kind="stable")
             keys = keys[order]
-        _check_keys(frame, keys, order, axis, given, where)
+        _check_keys(frame, keys, order, axis, bar_keys, where)
     if sessions is not None:
         session = axis.session_of(keys)
         rows = np.flatnonzero((session >= sessions[0]) & (session <= sessions[1]))
@@ -191,14 +191,19 @@ def _check_columns(frame: pl.DataFrame, axis: Axis, where: str) -> tuple[str, ..
 
 
 def _check_keys(
-    frame: pl.DataFrame, keys: np.ndarray, order: np.ndarray | None, axis: Axis, given: np.ndarray, where: str
+    frame: pl.DataFrame,
+    keys: np.ndarray,
+    order: np.ndarray | None,
+    axis: Axis,
+    bar_keys: np.ndarray,
+    where: str,
 ) -> None:
     def row(position: int) -> str:
         at = position if order is None else int(order[position])
         return f"{frame['symbol'][at]} {frame['session'][at]}"
 
-    place = np.minimum(np.searchsorted(given, keys), max(len(given) - 1, 0))
-    foreign = (keys < 0) | (given[place] != keys) if len(given) else np.ones(len(keys), dtype=bool)
+    place = np.minimum(np.searchsorted(bar_keys, keys), max(len(bar_keys) - 1, 0))
+    foreign = (keys < 0) | (bar_keys[place] != keys) if len(bar_keys) else np.ones(len(keys), dtype=bool)
     if foreign.any():
         raise ExtractorOutputError(
             f"the extractor returned {int(foreign.sum())} rows that were not in the bars it was given "

@@ -11,7 +11,7 @@ from trademl_pipeline.leakage.tables import Axis, Table
 
 # Sessions shown on either side of the leaking one, and violations of a probe that are shown.
 AROUND = 10
-SHOWN = 3
+TRACED_VIOLATIONS = 3
 
 
 @dataclass(frozen=True)

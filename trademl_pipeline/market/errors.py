@@ -33,11 +33,11 @@ class MissingColumnsError(SourceFileError):
     """A file lacks columns that bars need; `missing` and `available` list them."""
 
     def __init__(self, where: str, missing: Sequence[str], available: Sequence[str]) -> None:
-        self.missing, self.found = list(missing), list(available)
+        self.missing, self.available = list(missing), list(available)
         example = ", ".join(f"{name}=<your column>" for name in self.missing)
         super().__init__(
             f"{where} has no column for {', '.join(self.missing)}; it has: "
-            f"{', '.join(self.found) or '(none)'}. "
+            f"{', '.join(self.available) or '(none)'}. "
             f"Say which of them it is: --column {example}, or FileSource(columns={{...}}) with the same pairs"
         )
 

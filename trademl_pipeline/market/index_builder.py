@@ -86,7 +86,7 @@ def build_index(
         first: first session to return; the bars before are warm-up (`spec.warmup` sessions are enough). None
             returns all, from the second session that there is.
         base: the level before the first session returned.
-        membership intervals: symbol, start_date, end_date of who may be a member when; None: every symbol, always.
+        membership_intervals: symbol, start_date, end_date of who may be a member when; None: every symbol, always.
         shares: symbol, shares outstanding, and optionally start_date (Date), since when, which must be the day
             on which the number was known. With it "cap" has the symbols with a number only.
 

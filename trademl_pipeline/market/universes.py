@@ -145,7 +145,7 @@ def members_with_bars(
     """symbol, session: the bars' keys whose symbol belonged to the universe on that session, sorted.
 
     Args:
-        membership intervals: who belonged when; None: everyone, always.
+        membership_intervals: who belonged when; None: everyone, always.
         bars: symbol, session.
         name: of the universe, for the error.
 

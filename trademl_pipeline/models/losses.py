@@ -118,13 +118,13 @@ class FinancialLoss(nn.Module):
         error = ((mean - actual) / scale).square()
         wrong = (mean * actual < 0).to(mean.dtype)
         has_volatility = has_volatility & (realised > 0)
-        logs = realised.where(has_volatility, torch.ones_like(realised)).log()
+        log_realised = realised.where(has_volatility, torch.ones_like(realised)).log()
         stake = torch.tanh(mean / log_volatility.exp())
         gain = stake * actual / scale
         return (
             _mean(error, known),
             _mean(error * (1 + wrong), known),
-            _mean((log_volatility - logs).abs(), has_volatility),
+            _mean((log_volatility - log_realised).abs(), has_volatility),
             -_sharpe(gain, known),
         )
 

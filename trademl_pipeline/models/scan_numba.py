@@ -170,7 +170,7 @@ def _backward(
     dstep, dfed = scratch(span, LANES), scratch(span, LANES)
     states = scratch(span + 1, TILE)  # states[k]: before step k of the span
     decays = scratch(span, TILE)
-    carried = scratch(tiles, TILE)  # decay * gradient of the state, from the step after
+    state_gradient = scratch(tiles, TILE)  # decay * gradient of the state, from the step after
     for share in range(first, last):
         for b in range(rows * share // len(dA), rows * (share + 1) // len(dA)):
             for block in range(len(rates)):
@@ -179,7 +179,7 @@ def _backward(
                 skip, shift = load_first(D, (d,), width, LANES), load_first(bias, (d,), width, LANES)
                 sum_D = load_first(dD, (share, d), width, LANES)
                 sum_bias = load_first(dbias, (share, d), width, LANES)
-                carried[:] = ZERO
+                state_gradient[:] = ZERO
                 for t0 in range((length - 1) // SPAN * SPAN, -1, -SPAN):
                     steps = min(SPAN, length - t0)
                     _begin_span(u, delta, skip, shift, positive, b, t0, steps, d, width, step, fed, y)
@@ -196,12 +196,15 @@ def _backward(
                         if t0 > 0:
                             x = load(saved, (b, t0 // SPAN - 1, block, i, 0), TILE)
                         _recompute(B, C, b, t0, steps, i, rate, x, step, fed, y, states, decays)
-                        carry, sum_A = load(carried, (i, 0), TILE), load(dA, (share, block, i, 0), TILE)
+                        carry, sum_A = (
+                            load(state_gradient, (i, 0), TILE),
+                            load(dA, (share, block, i, 0), TILE),
+                        )
                         carry, sum_A = _sweep(
                             B, C, b, t0, steps, i, rate, carry, sum_A,
                             step, fed, gy, states, decays, dfed, dstep, dBC,
                         )  # fmt: skip
-                        store(carried, (i, 0), carry)
+                        store(state_gradient, (i, 0), carry)
                         store(dA, (share, block, i, 0), sum_A)
                     for k in range(steps):
                         v, g = load_first(u, (b, t0 + k, d), width, LANES), load(gy, (k, 0), LANES)

@@ -33,7 +33,7 @@ BAR_QUALITY = quality_table("raw_bars")
 READS = {RAW_BARS.name: sessions_back(LOOKBACK)}
 NOT_RUN = {
     "vendor_disagreement": "not run: there is no second source; set `crosscheck` to a file of its bars",
-    "members_without_prices": "not run: there is no universe whose estimators change; set `membership`, or "
+    "members_without_prices": "not run: there is no universe whose members change; set `membership`, or "
     "`universe` to a file of membership intervals",
 }
 # Months that are read and checked together.

@@ -80,7 +80,7 @@ def sources_of(feature: str) -> list[tuple[str, str]]:
     return columns
 
 
-def described(feature: str) -> str:
+def column_doc(feature: str) -> str:
     """Formula, unit and warm-up of a feature, for its column."""
     said = FEATURES[feature]
     return f"{said.formula} ({said.unit}; warm-up {said.warmup} sessions; {said.source})"
@@ -113,5 +113,5 @@ def feature_stage(set_name: str, calendar: str) -> Stage:
         ),
         figures=lambda: FeatureFigures(schema, names),
         lineage=lineage,
-        columns={**KEY_COLUMNS, **{name: described(name) for name in names}},
+        columns={**KEY_COLUMNS, **{name: column_doc(name) for name in names}},
     )

@@ -16,8 +16,9 @@ from trademl_pipeline.registry.tracking import TrackedRun
 from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.training.estimators import TrainingContext
+from trademl_pipeline.training.fitted_study import CARD, FittedStudy
 from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.study import CARD, FittedStudy, fit_study
+from trademl_pipeline.training.study import fit_study
 from trademl_pipeline.training.trials import TrialLedger
 
 
@@ -56,7 +57,7 @@ def fit_and_save(
     Args:
         study: the study.
         windows: the training windows.
-        setting: what the estimators share.
+        training: what the estimators share.
         ledger: records every fit; frozen afterwards.
         run: of the tracker, which hears of trials and histories.
         folder: to write to.

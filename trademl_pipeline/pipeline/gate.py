@@ -23,7 +23,7 @@ from trademl_pipeline.tables import AUDITS
 PROBES = {
     "truncation": "Values must not move when everything after an as-of session is deleted.",
     "perturbation": "Values must not move when everything after an as-of session is corrupted.",
-    "universe": "Estimators must be those of the day, and all of them that have prices.",
+    "universe": "Members must be those of the day, and all of them that have prices.",
     "knowledge": "No input may become known after the decision that uses it.",
     "folds": "Training labels must end, with the embargo, before the first decision of the fold.",
     "fit_ledger": "Every fitted object must have seen rows of the fold's training set only.",

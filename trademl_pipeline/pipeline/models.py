@@ -15,9 +15,9 @@ from trademl_pipeline.pipeline.fold import FoldRows, calendar_of, fold_rows, win
 from trademl_pipeline.pipeline.workspace import Workspace
 from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.training.fitted_study import FittedStudy, load_study
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.study import FittedStudy, load_study
 
 LEDGER_FILE = "fit_ledger.parquet"
 # Rows on which a network is tried with other padding and other neighbours.

@@ -24,8 +24,8 @@ from trademl_pipeline.pipeline.workspace import Workspace
 from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.tables import RAW_BARS
+from trademl_pipeline.training.fitted_study import FittedStudy
 from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.study import FittedStudy
 
 PROBES = ("knowledge", "folds", "fit_ledger")
 # Windows a month whose attention is kept for the report.

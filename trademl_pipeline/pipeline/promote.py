@@ -41,7 +41,7 @@ MIN_SESSIONS = 40
 
 def rule_of(study: StudySpec) -> PromotionRule:
     """The promotion rule, fixed before anything is compared."""
-    return PromotionRule(study.task.comparison.name, least_sessions=MIN_SESSIONS, sure=True)
+    return PromotionRule(study.task.comparison.name, min_sessions=MIN_SESSIONS, require_interval=True)
 
 
 def current_champion(store: Lake, study: StudySpec, month: str) -> str | None:

@@ -19,7 +19,7 @@ class Quality:
     Attributes:
         rules: JSON of what differs from the default rules: by check a severity, or severity and limit.
         second: Parquet or CSV of a second source's bars.
-        universe: whose estimators should have prices; SP500 by membership.
+        universe: whose members should have prices; SP500 by membership.
         membership: CSV of the membership of SP500: symbol, start_date, end_date.
         calendar: of the sessions; empty: told by the bars.
     """

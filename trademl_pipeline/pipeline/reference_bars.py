@@ -1,7 +1,7 @@
 """What symbols are compared with: index and sector funds, the VIX, and an index built from the bars.
 
 Real series come from a file of their own (setting `reference`), from the simulated market's factors, or from funds
-among the bars. The synthetic index (`^INDEX`) is chained from the estimators' returns with weights as of each session,
+among the bars. The synthetic index (`^INDEX`) is chained from its members' returns with weights as of each session,
 and goes on from the level of the month before. Bars that break a rule go to `quarantined_references`, the map from
 symbols to sector funds to `sectors`, the quality of the real series to `reference_quality`. A month of 1,500 symbols
 takes about a second.

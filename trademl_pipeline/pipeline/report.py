@@ -35,7 +35,7 @@ from trademl_pipeline.simulation.planted_labels import PLANTED_PROBABILITIES
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.tables import AUDITS, RAW_BARS
 from trademl_pipeline.training.dataset import last_matured_session
-from trademl_pipeline.training.study import CARD, TIMES
+from trademl_pipeline.training.fitted_study import CARD, TIMES
 from trademl_pipeline.training.trials import TrialLedger
 
 # Bars before the first prediction, from which baselines of volatility warm up.
@@ -191,12 +191,16 @@ def oracle_of(
         keys: symbol and session of decisions.
         bars: bars of the whole history that the study read.
     """
-    said = market.oracle(study.horizon) if study.decisions == "sessions" else None
-    chances = PLANTED_PROBABILITIES.get(study.target)
-    if chances is None or keys.is_empty():
-        return said
-    told = chances(market, bars, keys)
-    return told if said is None else said.join(told, on=KEY, how="left", maintain_order="left")
+    oracle = market.oracle(study.horizon) if study.decisions == "sessions" else None
+    probabilities_of = PLANTED_PROBABILITIES.get(study.target)
+    if probabilities_of is None or keys.is_empty():
+        return oracle
+    probabilities = probabilities_of(market, bars, keys)
+    return (
+        probabilities
+        if oracle is None
+        else oracle.join(probabilities, on=KEY, how="left", maintain_order="left")
+    )
 
 
 def matured_labels(store: Lake, study: StudySpec, months: tuple[str, str], calendar: str) -> pl.DataFrame:
@@ -324,8 +328,8 @@ def ic_by_month(inputs: Any, config: Any) -> dict[str, float]:
     from trademl_pipeline.evaluation.metrics import rank_ic_by_session
 
     outcome = config.kind.outcome
-    came = inputs.outcomes.select("symbol", "session", pl.col(outcome).alias("forward_return"))
-    rows = inputs.predictions.select("symbol", "session", "score").join(came, on=["symbol", "session"])
+    returns = inputs.outcomes.select("symbol", "session", pl.col(outcome).alias("forward_return"))
+    rows = inputs.predictions.select("symbol", "session", "score").join(returns, on=["symbol", "session"])
     daily = rank_ic_by_session(rows, score="score", min_symbols=config.min_symbols)
     monthly = daily.group_by(pl.col("session").dt.strftime("%Y-%m").alias("month")).agg(pl.col("ic").mean())
     return dict(monthly.sort("month").iter_rows())

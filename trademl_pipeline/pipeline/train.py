@@ -37,8 +37,8 @@ from trademl_pipeline.registry.tracking import Tracker
 from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.training.estimators import TrainingContext
+from trademl_pipeline.training.fitted_study import FittedStudy
 from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.study import FittedStudy
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ def symbols_of(store: Lake, study: StudySpec, asked: str, month: str, snapshot: 
     known = store.read(study.windows, months=history, columns=["symbol"], snapshot=snapshot)[
         "symbol"
     ].unique()
-    drawn = sorted(known, key=lambda name: hashlib.sha256(name.encode()).digest())
-    return frozenset(drawn[: int(asked)])
+    by_digest = sorted(known, key=lambda name: hashlib.sha256(name.encode()).digest())
+    return frozenset(by_digest[: int(asked)])
 
 
 def training_context(study: StudySpec, size: str, epochs: int = 0, threads: int = 0) -> TrainingContext:

@@ -11,7 +11,7 @@ EVERYONE = "ALL"
 
 @dataclass(frozen=True)
 class Universe:
-    """The universe of a data set: everyone with a bar, a list, or estimators as of the day.
+    """The universe of a data set: everyone with a bar, a list, or members as of the day.
 
     Attributes:
         name: SP500, TIER_1, ..., symbols with commas, or a file of membership intervals.

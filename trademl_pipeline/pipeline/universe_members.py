@@ -1,7 +1,7 @@
 """Whom one may decide on: who belonged to the universe on each session and has a bar of it.
 
 The universe is the setting `universe`, everyone with a bar where it is not set. Membership of `SP500`, or of
-a file with dates, is that of the day: windows, and so training and predictions, are made of estimators only, among them
+a file with dates, is that of the day: windows, and so training and predictions, are made of members only, among them
 the names that left later, and without those that came later.
 """
 
@@ -44,7 +44,7 @@ def audit_members_month(
 
 
 def universe_members_months(universe: Universe, store: Lake, run: RunInfo) -> Body:
-    """Return what looks up, audits and publishes the estimators of one month."""
+    """Return what looks up, audits and publishes the members of one month."""
 
     def month_of(month: str) -> MonthResult:
         bars, membership_intervals = month_keys(store, month), universe.membership_intervals(month, month)
@@ -65,7 +65,7 @@ def universe_members_months(universe: Universe, store: Lake, run: RunInfo) -> Bo
 
 
 def audit_universe_month(universe: Universe, store: Lake, month: str) -> AuditReport:
-    """Audit the estimators of a month as the lake holds them."""
+    """Audit the members of a month as the lake holds them."""
     written = store.read(UNIVERSE_MEMBERS, months=[month])
     return audit_members_month(
         written, month_keys(store, month), universe.membership_intervals(month, month), universe.name

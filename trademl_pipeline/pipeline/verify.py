@@ -32,8 +32,9 @@ from trademl_pipeline.pipeline.predict import audit_predictions, learned_from, p
 from trademl_pipeline.pipeline.train import training_context
 from trademl_pipeline.pipeline.workspace import Workspace
 from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.training.fitted_study import FittedStudy
 from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.study import FittedStudy, fit_study
+from trademl_pipeline.training.study import fit_study
 
 
 def verify_month(

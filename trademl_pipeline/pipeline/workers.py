@@ -126,7 +126,7 @@ class Workers:
         else:
             try:
                 with self._interruption.held():
-                    self._run_apart(work, hooks, keep_going)
+                    self._run_in_worker(work, hooks, keep_going)
             except BaseException:
                 self._end_all()
                 raise
@@ -161,7 +161,7 @@ class Workers:
         if canceled:
             raise TaskCanceledError(f"{task.name}: called off")
 
-    def _run_apart(self, work: Sequence[_Group], hooks: Hooks, keep_going: bool) -> None:
+    def _run_in_worker(self, work: Sequence[_Group], hooks: Hooks, keep_going: bool) -> None:
         asked = time.monotonic()
         while self._interruption.number is None:
             self._hand_out(work, hooks)

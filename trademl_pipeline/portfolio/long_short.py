@@ -191,9 +191,9 @@ def _trade(signals: pl.DataFrame, market: PriceMatrices, config: LongShortConfig
             rows[-1]["gross_return"] = gain
             equity *= 1 + gain
             weight = weight * growth / (1 + gain)
-            gone = (market.last < s) & (weight != 0)
-            events.append((s, np.flatnonzero(gone), STOPPED, weight[gone]))
-            weight = np.where(gone, 0.0, weight)
+            delisted = (market.last < s) & (weight != 0)
+            events.append((s, np.flatnonzero(delisted), STOPPED, weight[delisted]))
+            weight = np.where(delisted, 0.0, weight)
         if s == end < expiry:
             break
         change = target[s] - weight

@@ -19,8 +19,8 @@ def row_scores(task: str, values: np.ndarray, outcomes: pl.DataFrame, context: p
     Returns:
         (rows,).
     """
-    asked = TASKS[task]
-    return asked.comparison.scores(asked, values, outcomes, context)
+    declared_task = TASKS[task]
+    return declared_task.comparison.scores(declared_task, values, outcomes, context)
 
 
 def paired(sessions: pl.Series, champion: np.ndarray, challenger: np.ndarray) -> pl.DataFrame:

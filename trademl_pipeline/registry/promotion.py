@@ -15,7 +15,7 @@ import polars as pl
 from trademl_pipeline.evaluation.intervals import Bootstrap, block_bootstrap_interval
 from trademl_pipeline.evaluation.scores import ratio, require
 from trademl_pipeline.sequences.windows import Windows, windows_of_arrays
-from trademl_pipeline.training.study import CARD, load_study
+from trademl_pipeline.training.fitted_study import CARD, load_study
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 
@@ -26,15 +26,15 @@ class PromotionRule:
 
     Attributes:
         metric: name of the per-row score that is compared, higher is better; for the record.
-        least_gain: the mean gain must exceed this.
-        least_sessions: sessions that both must have predicted.
-        sure: also demand that the 95 % interval of the gain lies above ``least_gain``.
+        min_gain: the mean gain must exceed this.
+        min_sessions: sessions that both must have predicted.
+        require_interval: also demand that the 95 % interval of the gain lies above ``min_gain``.
     """
 
     metric: str
-    least_gain: float = 0.0
-    least_sessions: int = 60
-    sure: bool = False
+    min_gain: float = 0.0
+    min_sessions: int = 60
+    require_interval: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,16 +69,16 @@ def decide(rule: PromotionRule, scores: pl.DataFrame | None, bootstrap: Bootstra
         .sort("session")
     )
     n, rows = by_session.height, scores.height
-    if n < rule.least_sessions:
+    if n < rule.min_sessions:
         return Decision(
-            False, None, None, None, n, rows, f"only {n} sessions in common, {rule.least_sessions} needed"
+            False, None, None, None, n, rows, f"only {n} sessions in common, {rule.min_sessions} needed"
         )
     sums = by_session.select("gain", "n").to_numpy().astype(np.float64)
     gain = float(ratio(sums.sum(axis=0)))
     interval = block_bootstrap_interval(sums, ratio, bootstrap)
-    bar = interval.low if rule.sure else gain
-    promote = gain > rule.least_gain and bar is not None and bar > rule.least_gain
-    reason = f"{rule.metric} gains {gain:+.4g} a row, {'above' if promote else 'not surely above'} {rule.least_gain:g}"
+    bar = interval.low if rule.require_interval else gain
+    promote = gain > rule.min_gain and bar is not None and bar > rule.min_gain
+    reason = f"{rule.metric} gains {gain:+.4g} a row, {'above' if promote else 'not surely above'} {rule.min_gain:g}"
     return Decision(promote, gain, interval.low, interval.high, n, rows, reason)
 
 

@@ -12,7 +12,7 @@ class TradingModel(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Read the models once; a file that is not the one that was saved is refused."""
-        from trademl_pipeline.training.study import load_study
+        from trademl_pipeline.training.fitted_study import load_study
 
         self.study = load_study(Path(context.artifacts["study"]))
 

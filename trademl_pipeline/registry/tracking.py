@@ -49,18 +49,18 @@ class Tracker:
     def _experiment_id(self, client: "MlflowClient", name: str) -> str:
         from mlflow.exceptions import MlflowException
 
-        found = client.get_experiment_by_name(name)
-        if found is not None:
-            return found.experiment_id
+        experiment = client.get_experiment_by_name(name)
+        if experiment is not None:
+            return experiment.experiment_id
         location = None if self.uri else (self.home / "mlflow" / "artifacts" / name).as_uri()
         try:
             return client.create_experiment(name, artifact_location=location)
         except MlflowException:
             # Another process made it between the look and the creation.
-            found = client.get_experiment_by_name(name)
-            if found is None:
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
                 raise
-            return found.experiment_id
+            return experiment.experiment_id
 
     @contextmanager
     def run(self, asset: str, month: str, tags: dict[str, str]) -> Iterator["TrackedRun"]:
@@ -116,8 +116,8 @@ class Tracker:
                 make(Path(folder) / "model")
                 client.log_artifacts(run_id, str(Path(folder) / "model"), path)
         version = known[0] if known else client.create_model_version(name, source, run_id=run_id)
-        own = {k: v for k, v in run.data.tags.items() if not k.startswith("mlflow.")}
-        for key, value in (own | tags).items():
+        run_tags = {k: v for k, v in run.data.tags.items() if not k.startswith("mlflow.")}
+        for key, value in (run_tags | tags).items():
             client.set_model_version_tag(name, str(version.version), key, value)
         client.set_registered_model_alias(name, alias, str(version.version))
         return str(version.version)
@@ -144,7 +144,7 @@ class TrackedRun:
         self._client.log_batch(self.run_id, metrics=[Metric(k, float(v), now, 0) for k, v in metrics.items()])
 
     def log_history(self, estimator: str, history: tuple[dict[str, float], ...]) -> None:
-        """Every figure of every epoch of a member, as `<member>/<figure>` with the epoch as step."""
+        """Every figure of every epoch of an estimator, as `<estimator>/<figure>` with the epoch as step."""
         from mlflow.entities import Metric
 
         now = self._client.get_run(self.run_id).info.start_time

@@ -100,7 +100,7 @@ class Comparison:
         return render_page(
             "comparison.html.j2",
             f"Comparison: {self.headline}",
-            [drawn for part in sections for drawn in part.figures],
+            [figure for part in sections for figure in part.figures],
             heading=HEADING,
             kind=self.kind,
             label=LABELS[self.kind],
@@ -147,7 +147,7 @@ def build_comparison(summaries: Sequence[Summary]) -> Comparison:
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise ReportError(f"studies {twice} come more than once; compare one summary of each")
-    old = [s["study"] for s in summaries if "compared" not in s]
-    if old:
-        raise ReportError(f"the summaries of {old} lack the compared figures; make these reports anew")
+    incomplete = [s["study"] for s in summaries if "compared" not in s]
+    if incomplete:
+        raise ReportError(f"the summaries of {incomplete} lack the compared figures; make these reports anew")
     return Comparison(tuple(summaries))

@@ -36,14 +36,14 @@ def row_of(summary: Summary) -> Row:
     accuracy, ic, net = compared["accuracy"], compared["rank_ic"], summary["books"].get("net")
     gate = summary["gate"]
     share = next(iter(summary["recovered"].values()), None)
-    race = TASKS[summary["task"]].report.first_passage
+    first_passage = TASKS[summary["task"]].report.first_passage
     return Row(
         study=summary["study"],
         kind=summary["verdict"]["kind"],
         headline=summary["verdict"]["headline"],
         accuracy=_with_interval(accuracy, "percent", mark=_of_few(accuracy, summary["scored"])),
         baseline=_baseline(accuracy),
-        ic=_with_interval(ic, "signed", mark=" *" if race else ""),
+        ic=_with_interval(ic, "signed", mark=" *" if first_passage else ""),
         n=count(summary["scored"]),
         recovered=percent(share, 0),
         sharpe=_with_interval(net["sharpe"] if net else None, "number", 2),
@@ -104,8 +104,8 @@ def side_by_side(summaries: Sequence[Summary]) -> Section:
         "how many.",
         left=frozenset({1}),
     )
-    drawn = _figure(summaries)
-    return Section("studies", "The studies side by side", tables=[table], figures=[drawn] if drawn else [])
+    figure = _figure(summaries)
+    return Section("studies", "The studies side by side", tables=[table], figures=[figure] if figure else [])
 
 
 def primary_tests_section(summaries: Sequence[Summary]) -> Section:
@@ -115,8 +115,8 @@ def primary_tests_section(summaries: Sequence[Summary]) -> Section:
         for name, score in s["compared"]["looks"].items():
             meaning, style = _PRIMARY_TESTS[name]
             n = count(score["n"]) if score else NONE
-            sure = bool(score) and score["low"] is not None and score["low"] > 0
-            body.append([s["study"], meaning, _with_interval(score, style), n, "yes" if sure else "no"])
+            above_zero = bool(score) and score["low"] is not None and score["low"] > 0
+            body.append([s["study"], meaning, _with_interval(score, style), n, "yes" if above_zero else "no"])
     return Section(
         "looks",
         "What the verdicts rest on",

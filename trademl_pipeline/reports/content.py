@@ -80,12 +80,10 @@ def sections(e: Evaluation) -> list[Section]:
 
 def portfolios(e: Evaluation) -> list[tuple[str, Performance]]:
     """The portfolios side by side, with their headings."""
-    shown_portfolios = [
-        portfolio for portfolio in (e.portfolio, e.benchmark_portfolio) if portfolio is not None
-    ]
+    both = [portfolio for portfolio in (e.portfolio, e.benchmark_portfolio) if portfolio is not None]
     return [
         (f"{portfolio.name}, {when}", p)
-        for portfolio in shown_portfolios
+        for portfolio in both
         for when, p in (("before costs", portfolio.gross), ("after costs", portfolio.net))
     ]
 

@@ -28,16 +28,16 @@ def drift_by_fold(predictions: pl.DataFrame) -> pl.DataFrame:
         fold, n, psi (null for the first fold), sampling (what independent rows of one distribution would show:
         (bins - 1)(1/n + 1/reference rows)), p05 … p95 of the score.
     """
-    rows, earlier = [], np.array([])
+    rows, previous_scores = [], np.array([])
     for (fold,), fold_rows in predictions.sort("fold").group_by("fold", maintain_order=True):
         score = fold_rows["score"].to_numpy().astype(np.float64)
         psi = sampling = None
-        if len(earlier):
-            psi, bins = stability(earlier, score)
-            sampling = (bins - 1) * (1 / len(score) + 1 / len(earlier))
+        if len(previous_scores):
+            psi, bins = stability(previous_scores, score)
+            sampling = (bins - 1) * (1 / len(score) + 1 / len(previous_scores))
         quantiles = np.quantile(score, list(_QUANTILES.values()))
         rows.append((fold, len(score), psi, sampling, *map(float, quantiles)))
-        earlier = np.concatenate([earlier, score])
+        previous_scores = np.concatenate([previous_scores, score])
     figures = dict.fromkeys(("psi", "sampling", *_QUANTILES), pl.Float64)
     return pl.DataFrame(rows, schema={"fold": pl.String, "n": pl.Int64, **figures}, orient="row")
 
@@ -65,7 +65,7 @@ def level(psi: float | None, sampling: float | None) -> str:
 def drift(predictions: pl.DataFrame) -> Section:
     """The part of a report on drift of the predictions."""
     frame = drift_by_fold(predictions)
-    levels = [(r, level(r["psi"], r["sampling"])) for r in frame.iter_rows(named=True)]
+    folds_with_level = [(r, level(r["psi"], r["sampling"])) for r in frame.iter_rows(named=True)]
     rows = [
         [
             r["fold"][:7],
@@ -75,9 +75,9 @@ def drift(predictions: pl.DataFrame) -> Section:
             word,
             *(number(r[q], signed=True) for q in ("p05", "p50", "p95")),
         ]
-        for r, word in levels
+        for r, word in folds_with_level
     ]
-    later = [word for _, word in levels[1:]]
+    later = [word for _, word in folds_with_level[1:]]
     sentence = (
         f"Of {plural(len(later), 'month')} after the first, the scores of {later.count('high')} drift much and of "
         f"{later.count('moderate')} moderately from all months before (population stability index above {HIGH} and "

@@ -59,7 +59,7 @@ def grid(table: Table) -> Grid:
     )
 
 
-def lead(sentence: str) -> tuple[str, str]:
+def leading_word(sentence: str) -> tuple[str, str]:
     """Return the single word before a leading colon and the rest; ("", the sentence) where there is none."""
     word, colon, rest = sentence.partition(": ")
     if not colon or " " in word:

@@ -50,8 +50,8 @@ _PLAIN_KEYS = frozenset({"name", "x", "y"})
 
 def plain(text: str) -> str:
     """Return a text that plotly shows as it is: no tag in it acts, and none is taken for a colour's name."""
-    shown = escape(text, quote=False)
-    return f"&#64;{shown[1:]}" if shown.startswith("@") else shown
+    escaped = escape(text, quote=False)
+    return f"&#64;{escaped[1:]}" if escaped.startswith("@") else escaped
 
 
 def _as_plain(value: Any) -> Any:

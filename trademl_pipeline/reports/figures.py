@@ -9,8 +9,8 @@ from trademl_pipeline.reports.text import percent, plural
 def figures(e: Evaluation) -> dict[str, Figure]:
     """All figures that the evaluation has data for, by id."""
     makers = (equity, ic_monthly, ic_cumulative, calibration, confusion, importance, gate)
-    drawn = [f for f in (maker(e) for maker in makers) if f is not None]
-    return {f.id: f for f in drawn}
+    available = [f for f in (maker(e) for maker in makers) if f is not None]
+    return {f.id: f for f in available}
 
 
 def equity(e: Evaluation) -> Figure | None:

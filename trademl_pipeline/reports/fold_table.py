@@ -105,7 +105,7 @@ def certificates(predictions: pl.DataFrame) -> pl.DataFrame:
 
 
 def training_cost(inputs: ReportInputs) -> dict[str, float | None]:
-    """Return the cost of training: by member where that is known, else by fold.
+    """Return the cost of training: by estimator where that is known, else by fold.
 
     Returns:
         train_seconds (over all folds and estimators) and parameters (of the largest fold, all estimators together);

@@ -19,13 +19,13 @@ SHOWN_REFUSALS = 50
 
 def page(e: Evaluation) -> str:
     """Return the whole page."""
-    drawn = figures(e)
+    report_figures = figures(e)
     inside = [figure for part in content.sections(e) for figure in part.figures]
     label = LABELS[e.verdict.kind]
     return render_page(
         "report.html.j2",
         f"{e.config.study}: {label.lower()}, {e.first} to {e.last}",
-        [*drawn.values(), *inside],
+        [*report_figures.values(), *inside],
         study=e.config.study,
         market="simulated market" if e.config.simulated else "out of sample, walk-forward",
         heading=e.config.title,
@@ -36,8 +36,8 @@ def page(e: Evaluation) -> str:
         lower_is_better=content.lower_is_better(e),
         task_sections=e.task.sections,
         portfolio_rule=content.portfolio_rule(e),
-        books=_books(e),
-        drawn=drawn,
+        portfolios=_portfolio_table(e),
+        figures=report_figures,
         consistency=e.consistency,
         drift=e.drift,
         examples=e.examples,
@@ -65,7 +65,7 @@ def _scores(e: Evaluation) -> list[dict[str, Any]]:
     ]
 
 
-def _books(e: Evaluation) -> Table | None:
+def _portfolio_table(e: Evaluation) -> Table | None:
     rows = [[name, *values] for name, values in content.portfolio_rows(e)]
     return Table(["", *(name for name, _ in content.portfolios(e))], rows) if rows else None
 
@@ -73,14 +73,14 @@ def _books(e: Evaluation) -> Table | None:
 def _gate(e: Evaluation) -> dict[str, Any]:
     """Return what the part on the gate and its certificates needs."""
     gate = e.gate
-    shown = gate.refusals.head(SHOWN_REFUSALS)
+    refusals = gate.refusals.head(SHOWN_REFUSALS)
     return {
         "probes": [_probe(row) for row in gate.coverage.iter_rows(named=True)],
         "refusals": [
             row | {"month": month_name(row["month"]), "change": number(row.get("max_delta"), 4)}
-            for row in shown.iter_rows(named=True)
+            for row in refusals.iter_rows(named=True)
         ],
-        "older_refusals": gate.refusals.height - shown.height,
+        "older_refusals": gate.refusals.height - refusals.height,
         "certificate_sentence": content.certificate_sentence(e),
         "certificate_note": content.CERTIFICATE_NOTE,
         "certificates": content.certificate_rows(e),

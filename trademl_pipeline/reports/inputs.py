@@ -83,9 +83,9 @@ class ReportConfig:
     @property
     def portfolio_config(self) -> LongShortConfig:
         """The portfolio that is judged; what a study that chooses its trades weighs is the task's to say."""
-        book = self.portfolio or LongShortConfig(holding=self.horizon, weighting=self.kind.weighting)
-        book = replace(book, calendar=self.calendar, costs=self.costs or book.costs)
-        return replace(book, weighting=self.kind.weighting) if self.kind.unfiltered_portfolio else book
+        config = self.portfolio or LongShortConfig(holding=self.horizon, weighting=self.kind.weighting)
+        config = replace(config, calendar=self.calendar, costs=self.costs or config.costs)
+        return replace(config, weighting=self.kind.weighting) if self.kind.unfiltered_portfolio else config
 
     @property
     def sessions_a_year(self) -> int:
@@ -103,7 +103,7 @@ class ReportConfig:
 
     @property
     def portfolio_bootstrap(self) -> Bootstrap:
-        """Intervals of the book's returns."""
+        """Intervals of the portfolio's returns."""
         return Bootstrap(seed=self.seed, horizon=self.portfolio_config.holding, draws=self.draws)
 
 
@@ -124,7 +124,7 @@ class ReportInputs:
         oracle: the best forecast of a simulated market, see `oracle.score_oracle`.
         estimator_predictions: symbol, session, fold, member, score and the task's columns: what each model of an
             ensemble and each baseline says by itself, or None.
-        training: fold, member and any of parameters, train_seconds: what each member cost, or None.
+        training: fold, member and any of parameters, train_seconds: what each estimator cost, or None.
         attention: symbol, session, step, weight: where a model looked; step 0 is the window's oldest session.
         sequences: symbol, session, decision_time, knowledge_time and, where given, window_start: the windows
             behind the predictions, or None.
@@ -239,7 +239,7 @@ def matured_rows(rows: pl.DataFrame, bars: pl.DataFrame, horizon: int) -> pl.Dat
 
 
 def with_outcomes(predictions: pl.DataFrame, outcomes: pl.DataFrame, spec: ReportSpec) -> pl.DataFrame:
-    """Predictions, or those of members, joined with what came; see `scored_rows`."""
+    """Predictions, or those of estimators, joined with outcomes; see `scored_rows`."""
     decided = [spec.outcome] + ["target"] * ("target" in spec.outcomes)
     extra = [c for c in ("label_start", "label_end", *spec.optional_outcomes) if c in outcomes.columns]
     outcome = (

@@ -36,17 +36,17 @@ def judge(e: Measurements) -> Verdict:
             "No edge shown: no first-passage label has run its full length, only those decided early are known.",
             figures,
         )
-    found = [name for name, score in primary_tests(e).items() if above_zero(score)]
-    if found and e.config.kind.first_passage and e.sessions < e.config.horizon:
+    above = [name for name, score in primary_tests(e).items() if above_zero(score)]
+    if above and e.config.kind.first_passage and e.sessions < e.config.horizon:
         return Verdict(
             "no edge",
             f"No edge shown: decisions of {plural(e.sessions, 'session')}, fewer than the {e.config.horizon} that one "
-            "race runs for, share their outcomes.",
+            "first-passage label runs for, share their outcomes.",
             figures,
         )
-    if not found:
+    if not above:
         return Verdict("no edge", _no_edge_headline(e), figures)
-    what = "An edge" if len(found) == len(primary_tests(e)) else f"An edge in {found[0]}"
+    what = "An edge" if len(above) == len(primary_tests(e)) else f"An edge in {above[0]}"
     return Verdict("edge", f"{what}, {_tail(e)}", figures)
 
 
@@ -109,19 +109,19 @@ def _too_good(e: Measurements) -> list[str]:
 
 def _better_than_oracle(oracle: Oracle) -> list[str]:
     return [
-        f"The {name} beats the oracle, which knows the planted signal, by {figure(lead.value, style)}{unit} "
-        f"({interval(lead, style)}). No forecast that knows only the past can."
-        for name, lead, style, unit in (
+        f"The {name} beats the oracle, which knows the planted signal, by {figure(excess.value, style)}{unit} "
+        f"({interval(excess, style)}). No forecast that knows only the past can."
+        for name, excess, style, unit in (
             ("daily rank IC", oracle.ic_difference, "signed", ""),
             ("directional accuracy", oracle.direction_difference, "points", " points"),
         )
-        if lead is not None and above_zero(lead)
+        if excess is not None and above_zero(excess)
     ]
 
 
 def _refused(e: Measurements) -> list[str]:
-    shown = set(e.months)
-    months = sorted({month for _, month in e.gate.latest_refusals if month in shown})
+    months_of_report = set(e.months)
+    months = sorted({month for _, month in e.gate.latest_refusals if month in months_of_report})
     if not months:
         return []
     names = ", ".join(m[:7] for m in months[:6]) + (" …" if len(months) > 6 else "")
@@ -215,11 +215,11 @@ def _evidence(e: Measurements) -> list[str]:
     if e.gate.cells.is_empty():
         sentences.append("Gate: no audit was given; nothing here shows the figures to be free of look-ahead.")
     else:
-        standing = len(e.gate.latest_refusals)
+        n_refused = len(e.gate.latest_refusals)
         audited = e.gate.cells.select("table_name", "month").unique().height
         sentences.append(
-            f"Gate: {plural(audited - standing, 'partition')} passed, "
-            f"{f'{standing:,}' if standing else 'none'} refused. "
+            f"Gate: {plural(audited - n_refused, 'partition')} passed, "
+            f"{f'{n_refused:,}' if n_refused else 'none'} refused. "
             "No leak in what passed, within the declared clocks and the tested mutants."
         )
     if e.config.simulated:
@@ -231,8 +231,8 @@ def _evidence(e: Measurements) -> list[str]:
 
 
 def _no_edge_headline(e: Measurements) -> str:
-    found = [score for score in primary_tests(e).values() if score is not None and score.value is not None]
-    if found and all(score.low is None for score in found):
+    scores = [score for score in primary_tests(e).values() if score is not None and score.value is not None]
+    if scores and all(score.low is None for score in scores):
         return "No edge shown: too few sessions for an interval."
     ic = primary_tests(e).get("ranking")
     if ic is not None and ic.high is not None and ic.high < 0:

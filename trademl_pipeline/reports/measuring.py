@@ -82,8 +82,8 @@ def evaluate(inputs: ReportInputs, config: ReportConfig) -> Evaluation:
 
 def _monthly(daily: pl.DataFrame, config: ReportConfig) -> pl.DataFrame:
     scores = [
-        (month, metrics.rank_ic(own, config.bootstrap))
-        for (month,), own in daily.with_columns(month_expr()).group_by("month", maintain_order=True)
+        (month, metrics.rank_ic(month_ics, config.bootstrap))
+        for (month,), month_ics in daily.with_columns(month_expr()).group_by("month", maintain_order=True)
     ]
     return pl.DataFrame(
         [(month, s.value, s.low, s.high, s.sessions) for month, s in scores],

@@ -12,7 +12,7 @@ from trademl_pipeline.reports.section import Section, Table
 from trademl_pipeline.reports.text import NONE, count, figure, plural
 from trademl_pipeline.tasks.report_spec import Measure
 
-SHOWN = 4
+MAX_MEASURES = 4
 EXTREMES = 5
 _MIN_DRAWS = 100
 _LONGEST_BY_QUARTER = 16
@@ -21,25 +21,25 @@ _SHORTEST_BY_QUARTER = 4
 
 def consistency(rows: pl.DataFrame, config: ReportConfig) -> Section:
     """Figures by period: months of a short range, quarters of a longer one, years of a long one."""
-    shown_measures = config.kind.ranked_measures[:SHOWN]
+    measures = config.kind.ranked_measures[:MAX_MEASURES]
     labelled = rows.with_columns(period=_period(rows))
     table, first_scores = [], []
     for (period,), part in labelled.group_by("period", maintain_order=True):
-        scores = [m.of(part, config) for m in shown_measures]
+        scores = [m.of(part, config) for m in measures]
         first_scores.append(scores[0])
-        table.append(_row(str(period), part, shown_measures, scores))
+        table.append(_row(str(period), part, measures, scores))
     first, second = _halves(rows)
     halves = [
-        _row(name, part, shown_measures, [m.of(part, config) for m in shown_measures])
+        _row(name, part, measures, [m.of(part, config) for m in measures])
         for name, part in (("earlier half", first), ("later half", second))
         if not part.is_empty()
     ]
-    head = ["", "sessions", "rows", *(m.name for m in shown_measures)]
+    head = ["", "sessions", "rows", *(m.name for m in measures)]
     sentences, by_symbol = _by_symbol(rows, config)
     return Section(
         "consistency",
         "Do the results hold over time, and over symbols?",
-        text=[_sentence(shown_measures[0], first_scores), *sentences],
+        text=[_sentence(measures[0], first_scores), *sentences],
         tables=[
             Table(
                 head,
@@ -105,10 +105,8 @@ def _halves(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return rows.filter(pl.col("session") < middle), rows.filter(pl.col("session") >= middle)
 
 
-def _row(
-    name: str, part: pl.DataFrame, measures_shown: Sequence[Measure], scores: list[Score | None]
-) -> list[str]:
-    texts = [with_interval(s, m.style) for m, s in zip(measures_shown, scores, strict=True)]
+def _row(name: str, part: pl.DataFrame, measures: Sequence[Measure], scores: list[Score | None]) -> list[str]:
+    texts = [with_interval(s, m.style) for m, s in zip(measures, scores, strict=True)]
     return [name, count(part["session"].n_unique()), count(part.height), *texts]
 
 
@@ -118,9 +116,10 @@ def _sentence(measure: Measure, scores: list[Score | None]) -> str:
         return f"The {measure.name} can be told in no period."
     level = known[0].baselines.get("chance", 0.0)
     above = sum(s.value > level for s in known if s.value is not None)
-    sure = sum(s.low is not None and s.low > level for s in known)
-    worse = sum(s.high is not None and s.high < level for s in known)
+    surely_above = sum(s.low is not None and s.low > level for s in known)
+    surely_below = sum(s.high is not None and s.high < level for s in known)
     return (
         f"The {measure.name} lies above chance in {above} of {plural(len(known), 'period')}, with the whole interval "
-        f"above it in {sure} and below it in {worse}. By luck alone about half lie above, and one in forty surely."
+        f"above it in {surely_above} and below it in {surely_below}. By luck alone about half lie above, and one in "
+        "forty surely."
     )

@@ -33,10 +33,10 @@ def drawing(line: Line) -> Range | None:
     values = [v for v in known if v is not None]
     if score.value is None or len(values) < 2 or min(values) == max(values):
         return None
-    least, span = min(values), max(values) - min(values)
+    low, span = min(values), max(values) - min(values)
 
     def x(value: float) -> str:
-        return f"{EDGE + (WIDTH - 2 * EDGE) * (value - least) / span:.1f}"
+        return f"{EDGE + (WIDTH - 2 * EDGE) * (value - low) / span:.1f}"
 
     return Range(
         x(score.value),

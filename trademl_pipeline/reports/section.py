@@ -74,7 +74,7 @@ class Assessment:
     Attributes:
         sections: the task's own parts of the report.
         lines: figures of merit for the table at the top.
-        looks: figures whose interval above 0 makes an edge: name -> score. None leaves ranking and direction.
+        primary_tests: figures whose interval above 0 makes an edge: name -> score. None leaves ranking and direction.
         sentences: reasons for the verdict, weightiest first.
         alarms: reasons to suspect a leak.
         accuracy: what the comparison of studies shows as accuracy, with a baseline in it; None leaves the

@@ -83,7 +83,11 @@ class ValidationReport:
             if oracle
             else {},
             "recovered": oracle.shares if oracle else {},
-            "books": {name: book.to_dict() for name, book in performances.items() if book is not None},
+            "books": {
+                name: performance.to_dict()
+                for name, performance in performances.items()
+                if performance is not None
+            },
             "gate": {
                 "audited": not e.gate.cells.is_empty(),
                 "passed": e.gate.cells.select("table_name", "month").unique().height

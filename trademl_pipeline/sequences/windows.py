@@ -105,19 +105,19 @@ def windows_for(
     """
     key = ["symbol", "session"]
     index = window_index(features, length).select(*key, "row", "n_valid")
-    found = keys.select(key).join(index, on=key, how="left", maintain_order="left")
-    lost = found.filter(pl.col("row").is_null())
-    if lost.height:
-        first = lost.row(0, named=True)
+    positions = keys.select(key).join(index, on=key, how="left", maintain_order="left")
+    unmatched = positions.filter(pl.col("row").is_null())
+    if unmatched.height:
+        first = unmatched.row(0, named=True)
         raise FitError(
-            f"{lost.height} of {keys.height} decisions have no feature row, e.g. {first['symbol']} "
+            f"{unmatched.height} of {keys.height} decisions have no feature row, e.g. {first['symbol']} "
             f"{first['session']}; compute the features of that session first"
         )
     matrix = features.select(pl.col(list(names)).cast(pl.Float64).fill_null(float("nan"))).to_numpy()
     return Windows(
         matrix,
-        found["row"].to_numpy(),
-        found["n_valid"].to_numpy(),
+        positions["row"].to_numpy(),
+        positions["n_valid"].to_numpy(),
         length,
         keys,
         {name: _values(keys[name]) for name in targets},

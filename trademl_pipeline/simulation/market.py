@@ -155,7 +155,7 @@ class SimulatedMarket:
         """Return bars to compare the market's symbols with, in the columns of `schema.SOURCE_COLUMNS`.
 
         SPY and a fund for each sector, made of the factors that move the symbols, and ^VIX and ^VIX3M, the
-        volatility that the index factor's state foretells; see `simulated_references`. Null volume: an index.
+        volatility that the index factor's state foretells; see `simulation.references`. Null volume: an index.
         """
         frames = [
             pl.DataFrame({"session": self._sessions["session"], **columns}).with_columns(

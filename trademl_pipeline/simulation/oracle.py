@@ -51,7 +51,7 @@ def forecast(spec: MarketSpec, symbols: Symbols, paths: Paths, horizon: int) -> 
         ValueError: the horizon is not at least one session.
     """
     outlook, cells, state = _outlook(spec, horizon), _cells(symbols, paths), paths.state.ravel()
-    result = _view(_given_state(spec, outlook, cells, state))
+    result = _view(_moments(spec, outlook, cells, state))
 
     # In a consolidation any class may follow: the oracle mixes what each would bring by the leading signal's
     # probabilities.
@@ -63,7 +63,7 @@ def forecast(spec: MarketSpec, symbols: Symbols, paths: Paths, horizon: int) -> 
         probabilities = posterior(paths.leading_signal.reshape(-1, PARTS)[hidden], chain.shares, spec.clarity)
         result[:, hidden] = sum(
             probabilities[:, label]
-            * _view(_given_state(spec, outlook, inside, chain.consolidating(remaining[hidden], label)))
+            * _view(_moments(spec, outlook, inside, chain.consolidating(remaining[hidden], label)))
             for label in range(len(chain.shares))
         )
     return Forecast(*result.reshape(len(result), *paths.state.shape))
@@ -91,10 +91,10 @@ def imagine(
     probabilities = posterior(paths.leading_signal, chain.shares, spec.clarity).cumsum(axis=-1)
     label = (rng.random((*shape, 1)) > probabilities[..., :-1]).sum(axis=-1)
     state = np.where(remaining > 0, chain.consolidating(np.maximum(remaining, 1), label), paths.state)
-    drawn = _given_state(spec, _outlook(spec, horizon), _cells(symbols, paths), state.ravel())
+    moments = _moments(spec, _outlook(spec, horizon), _cells(symbols, paths), state.ravel())
     mean, common, sector, own_variance = (
         x.reshape(shape)
-        for x in (drawn.mean, drawn.common_variance, drawn.sector_variance, drawn.own_variance)
+        for x in (moments.mean, moments.common_variance, moments.sector_variance, moments.own_variance)
     )
     shocks = rng.standard_normal((shape[0], len(SECTORS)))[:, symbols.sector]
     return (
@@ -149,7 +149,7 @@ def _cells(symbols: Symbols, paths: Paths) -> _Cells:
     )
 
 
-class _Given(NamedTuple):
+class _Moments(NamedTuple):
     """Moments of the return over the horizon, given the regime's state; arrays of shape (cell,)."""
 
     mean: np.ndarray
@@ -159,19 +159,19 @@ class _Given(NamedTuple):
     own_variance: np.ndarray
 
 
-def _view(given: _Given) -> np.ndarray:
+def _view(moments: _Moments) -> np.ndarray:
     """The fields of a Forecast, stacked."""
     from scipy.special import ndtr
 
-    deviation = np.sqrt(given.common_variance + given.sector_variance + given.own_variance)
-    return np.stack([given.mean, given.signal_mean, ndtr(given.mean / deviation)])
+    deviation = np.sqrt(moments.common_variance + moments.sector_variance + moments.own_variance)
+    return np.stack([moments.mean, moments.signal_mean, ndtr(moments.mean / deviation)])
 
 
 def _flat(values: np.ndarray, paths: Paths) -> np.ndarray:
     return np.broadcast_to(values, paths.state.shape).ravel()
 
 
-def _given_state(spec: MarketSpec, outlook: _Outlook, cells: _Cells, state: np.ndarray) -> _Given:
+def _moments(spec: MarketSpec, outlook: _Outlook, cells: _Cells, state: np.ndarray) -> _Moments:
     b, phi = spec.strength, spec.persistence
     common, sector, own_variance, weights, noises, response = (np.zeros(len(state)) for _ in range(6))
     for k in range(len(outlook.noise), 0, -1):
@@ -195,7 +195,7 @@ def _given_state(spec: MarketSpec, outlook: _Outlook, cells: _Cells, state: np.n
             own_variance += (1 - phi**2) * response**2
     signal_mean = weights * cells.signal
     mean = outlook.drift[state] + cells.beta * spec.index_drift * noises + signal_mean
-    return _Given(mean, signal_mean, common, sector, own_variance)
+    return _Moments(mean, signal_mean, common, sector, own_variance)
 
 
 def _expected_exp(now: np.ndarray, coefficient: float, spread: float, k: int, power: int) -> np.ndarray:

@@ -110,9 +110,9 @@ class Paths:
         log_volatility: x.
         signal: z.
         state: regime.
-        leading signal: q of the consolidation that the symbol is in, whole; 0 outside of one; shape (session,
+        leading_signal: q of the consolidation that the symbol is in, whole; 0 outside of one; shape (session,
             symbol, 2).
-        shown: as much of the leading signal as the session's bar shows; shape (session, symbol, 2).
+        visible_signal: as much of the leading signal as the session's bar shows; shape (session, symbol, 2).
         returns: r, log total return.
         index_noise: standard normals left over for the index's range, shape (session,).
         shapes: standard normals left over for the form of the bars, shape (session, symbol, 3).
@@ -126,7 +126,7 @@ class Paths:
     signal: np.ndarray
     state: np.ndarray
     leading_signal: np.ndarray
-    shown: np.ndarray
+    visible_signal: np.ndarray
     returns: np.ndarray
     index_noise: np.ndarray
     shapes: np.ndarray
@@ -232,8 +232,8 @@ def _leading_signals(
         begins = within & (age == 0)
         if begins.any():
             noise = generator(seed, _LEADING_SIGNAL_STREAM + first + t).standard_normal((n, PARTS))
-            drawn = spec.clarity * PLACES[chain.label[state[t]]] + noise
-            current = np.where(begins[:, None], drawn, current)
+            signal = spec.clarity * PLACES[chain.label[state[t]]] + noise
+            current = np.where(begins[:, None], signal, current)
         age = np.where(within, age + 1, 0)
         whole[t] = np.where(within[:, None], current, 0.0)
         visible[t] = whole[t] * np.minimum(age / RAMP, 1.0)[:, None]

@@ -18,7 +18,7 @@ from trademl_pipeline.features.prepare import prepare
 from trademl_pipeline.features.registry import DECLARED
 from trademl_pipeline.labels.breakout import CLASSES, FAILED, FirstPassageRules
 from trademl_pipeline.labels.horizon import KEY
-from trademl_pipeline.labels.validation import FEATURE_OF, HORIZON, KEPT_SHARE, USUAL_STD
+from trademl_pipeline.labels.validation import FEATURE_OF, HORIZON, PERSISTENCE_SHARE, USUAL_STD
 from trademl_pipeline.simulation import SimulatedMarket
 from trademl_pipeline.simulation.simulated_paths import SimulatedPaths
 
@@ -47,7 +47,7 @@ def breakout_probabilities(
     marked = marked.select(*KEY, upper=pl.col("upper") / close, lower=pl.col("lower") / close)
     rows = keys.select(KEY).join(marked, on=KEY, how="inner", maintain_order="left")
     probabilities = np.zeros((rows.height, len(CLASSES)))
-    for part, simulated_paths in _drawn(market, rows, first_passage.horizon, draws):
+    for part, simulated_paths in _simulated_blocks(market, rows, first_passage.horizon, draws):
         upper, lower = (np.repeat(rows[c].to_numpy()[part], draws)[:, None] for c in ("upper", "lower"))
         winners = _winner(simulated_paths, upper, lower, first_passage).reshape(-1, draws)
         for k in range(len(CLASSES)):
@@ -88,11 +88,11 @@ def pattern_probabilities(
     rows = keys.select(KEY).join(values, on=KEY, how="inner", maintain_order="left")
     known = {name: rows[name].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in needed}
     probabilities = {name: np.full(rows.height, np.nan) for name in FEATURE_OF}
-    for part, simulated_paths in _drawn(market, rows, HORIZON, draws):
+    for part, simulated_paths in _simulated_blocks(market, rows, HORIZON, draws):
         now = {name: column[part] for name, column in known.items()}
         returns = simulated_paths.returns.reshape(-1, draws, HORIZON)
         drift, ahead = now["drift_sign_5"][:, None], np.sign(returns.sum(axis=2))
-        persists = (np.sign(returns) == drift[:, :, None]).mean(axis=2) > KEPT_SHARE
+        persists = (np.sign(returns) == drift[:, :, None]).mean(axis=2) > PERSISTENCE_SHARE
         rising = returns.std(axis=2, ddof=1) > now["usual_std_5"][:, None]
         outcomes = {
             "momentum_persistence": (persists, drift[:, 0]),
@@ -111,7 +111,7 @@ def pattern_probabilities(
 PLANTED_PROBABILITIES = {"breakout": breakout_probabilities, "pattern": pattern_probabilities}
 
 
-def _drawn(
+def _simulated_blocks(
     market: SimulatedMarket, rows: pl.DataFrame, horizon: int, draws: int
 ) -> Iterator[tuple[slice, SimulatedPaths]]:
     """Simulated paths of the rows, some rows at a time."""

@@ -9,7 +9,7 @@ A consolidation's leading signal scales volume and range on top, see `market.lea
 
 Prices are as traded: on the ex-date of a 2:1 split the quote halves and the volume doubles, and
 split_factor is 2; on the ex-date of a dividend the quote falls by it. On every session split_factor·(close
-+ dividend) / previous close is exp(r[t]) up to the rounding of prices to `TICK`. No session has both a
++ dividend) / previous close is exp(r[t]) up to the rounding of prices to `TICK_DECIMALS`. No session has both a
 split and a dividend.
 """
 
@@ -73,7 +73,7 @@ def generate_prices(spec: MarketSpec, symbols: Symbols, paths: Paths) -> Prices:
     """The bars that show these paths."""
     close, split, dividend = _closes(symbols, paths)
     chain = spec.chain()
-    swelling, tightening = bar_factors(paths.shown)
+    swelling, tightening = bar_factors(paths.visible_signal)
     location, width = bar_shape(
         spec,
         symbols.beta,
@@ -129,7 +129,7 @@ def write_index(
         spec: of the market.
         symbols: drawn once per symbol; their number of shares weights them.
         paths: the hidden world; the index's volatility makes its range.
-        tape: the symbols' bars.
+        prices: the symbols' bars.
         listed: (session, symbol) mask of symbols that trade.
     """
     capital = prices.close * symbols.shares * np.cumprod(prices.split_factor, axis=0)

@@ -72,7 +72,7 @@ class StudySpec:
         title: one line for people.
         feature_set: name in `features.FEATURE_SETS`.
         target: name in `labels.TARGETS`.
-        training: task, members, ensemble, selection and calibration.
+        training: task, estimators, ensemble, selection and calibration.
         window: sessions per input window.
         stride: sessions from one decision to the next, the same ones for all symbols.
         train_stride: every how many decisions of a symbol one trains; overlapping windows tell little new.

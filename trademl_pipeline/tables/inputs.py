@@ -96,7 +96,7 @@ PATTERNS = TableSchema(
     key=_PANEL_KEY,
     month_column="session",
     may_be_empty=True,
-    description="Snapshots of consolidation patterns: one row for each session on which one is active.",
+    description="Observations of consolidation patterns: one row for each session on which one is active.",
 )
 
 

@@ -25,12 +25,12 @@ PROBABILITIES = tuple(f"p_k{k}" for k in range(len(CLASSES)))
 VIEW = ClassView("", tuple(name.replace("_", " ").capitalize() for name in CLASSES), PROBABILITIES, "target")
 K4, K3_K4 = (4,), (3, 4)
 # Probability of a gain over its usual chance, from which on the gain is called.
-PLAINLY = 1.5
+CALL_LIFT = 1.5
 LONG_SIGNALS = ("STRONG", "GOOD", "MODERATE")
 SIGNALS = (*LONG_SIGNALS, "NONE", "AVOID")
 # A chance of failure above this is avoided, whatever the expected value; least expected values of the signals to buy.
-AVOIDED = 0.30
-LEAST_EV = {"STRONG": 5, "GOOD": 3, "MODERATE": 1}
+MAX_FAILURE = 0.30
+MIN_EV = {"STRONG": 5, "GOOD": 3, "MODERATE": 1}
 
 
 def ev(rows: pl.DataFrame, how: Measuring) -> Score | None:
@@ -45,11 +45,11 @@ def ev(rows: pl.DataFrame, how: Measuring) -> Score | None:
 
 def breakout_calls(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows with `predicted`, the most probable class, and `called`: K4 or else K3 where that is plainly likelier than
-    usual, by a factor of `PLAINLY`, or else the class that is likeliest beside its usual chance.
+    usual, by a factor of `CALL_LIFT`, or else the class that is likeliest beside its usual chance.
 
     A class's usual chance is the mean of what was said of it up to and including the row's session, so that a call can
-    be made when the prediction is. A class of one snapshot in 250 is hardly ever the most probable, however plainly it
-    shows; the network of the published design calls it by weights of its loss, which are of the inverse size of its
+    be made when the prediction is. A class of one observation in 250 is hardly ever the most probable, however plainly
+    it shows; the network of the published design calls it by weights of its loss, which are of the inverse size of its
     frequency, and the design's target for the recall of K4 is meant for such calls. The gains come before the other
     classes because what is told of so rare a class stays near its usual chance: beside that of others it is seldom
     raised most.
@@ -70,7 +70,7 @@ def breakout_calls(rows: pl.DataFrame) -> pl.DataFrame:
     lift = p / np.maximum(usual.select(columns).to_numpy(), 1e-12)
     called = lift.argmax(axis=1)
     for gain in K3_K4:
-        called[lift[:, gain] >= PLAINLY] = gain
+        called[lift[:, gain] >= CALL_LIFT] = gain
     return rows.with_columns(
         predicted=pl.Series(p.argmax(axis=1), dtype=pl.Int64), called=pl.Series(called, dtype=pl.Int64)
     )
@@ -86,7 +86,7 @@ def recall_of(classes: tuple[int, ...]) -> Callable[[pl.DataFrame, Measuring], S
 
 
 def signals_to_buy(predictions: pl.DataFrame, threshold: float | None) -> pl.DataFrame:
-    """Give the predictions that the portfolio buys; without a threshold every snapshot, long and alike."""
+    """Give the predictions that the portfolio buys; without a threshold every observation, long and alike."""
     if threshold is None:
         return predictions.with_columns(score=pl.lit(1.0))
     return predictions.filter(pl.col("signal").is_in(LONG_SIGNALS) & (pl.col("score") > 0))
@@ -184,13 +184,13 @@ class Breakout(Task):
         """Signals: AVOID below an expected value of 0 or where failure is likely, else by the expected value."""
         expected = pl.col("ev")
         signal = (
-            pl.when((expected < 0) | (pl.col("p_k5") > AVOIDED))
+            pl.when((expected < 0) | (pl.col("p_k5") > MAX_FAILURE))
             .then(pl.lit("AVOID"))
-            .when(expected >= LEAST_EV["STRONG"])
+            .when(expected >= MIN_EV["STRONG"])
             .then(pl.lit("STRONG"))
-            .when(expected >= LEAST_EV["GOOD"])
+            .when(expected >= MIN_EV["GOOD"])
             .then(pl.lit("GOOD"))
-            .when(expected >= LEAST_EV["MODERATE"])
+            .when(expected >= MIN_EV["MODERATE"])
             .then(pl.lit("MODERATE"))
             .otherwise(pl.lit("NONE"))
         )

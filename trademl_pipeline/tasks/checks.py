@@ -73,21 +73,21 @@ def _refuse_unknown(task: Task, ability: str, named: Collection[str], known: Col
 
 
 def _check_columns(task: Task) -> None:
-    published = list(task.output_schema)
-    if not published or published[-1] != SCORE:
+    output_columns = list(task.output_schema)
+    if not output_columns or output_columns[-1] != SCORE:
         raise TaskError(
-            f"task {task.name!r}: published ends with {published[-1:]}; its last column must be {SCORE!r}, "
+            f"task {task.name!r}: output_schema ends with {output_columns[-1:]}; its last column must be {SCORE!r}, "
             "by which predictions are ranked"
         )
     if task.output_schema[SCORE] != pl.Float64:
         raise TaskError(
-            f"task {task.name!r}: published says that score is {task.output_schema[SCORE]}; it is Float64"
+            f"task {task.name!r}: output_schema says that score is {task.output_schema[SCORE]}; it is Float64"
         )
-    _refuse_unknown(task, "described", task.column_docs, published)
-    silent = [name for name in published if not task.column_docs.get(name)]
+    _refuse_unknown(task, "column_docs", task.column_docs, output_columns)
+    silent = [name for name in output_columns if not task.column_docs.get(name)]
     if silent:
         raise TaskError(
-            f"task {task.name!r}: described lacks {', '.join(silent)}; say what it is, and its unit"
+            f"task {task.name!r}: column_docs lacks {', '.join(silent)}; say what it is, and its unit"
         )
     if not task.columns:
         raise TaskError(f"task {task.name!r}: columns is empty; an estimator must predict something")
@@ -120,7 +120,7 @@ def _check_report(task: Task) -> None:
     report = task.report
     _refuse_unknown(task, "report.primary_metric", [report.primary_metric], [m.name for m in report.measures])
     _refuse_unknown(task, "report.outcome", [report.outcome], dict.fromkeys([RETURN, *report.outcomes]))
-    _refuse_unknown(task, "report.members_lack", report.not_of_estimators, task.predicted)
+    _refuse_unknown(task, "report.not_of_estimators", report.not_of_estimators, task.predicted)
     for view in report.views:
         _refuse_unknown(task, "report.views", view.columns, task.predicted)
         _refuse_unknown(task, "report.views", [view.target], report.outcomes)

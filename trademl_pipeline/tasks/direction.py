@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 SIDES = ("p_sell", "p_hold", "p_buy")
-SIDES_DESCRIBED = {
+SIDE_DOCS = {
     "p_sell": "Probability of Sell.",
     "p_hold": "Probability of Hold.",
     "p_buy": "Probability of Buy.",
@@ -33,7 +33,7 @@ class Direction(Task):
     labels: tuple[str, ...] = ("target",)
     class_label: str | None = "target"
     output_schema: Mapping[str, Any] = dict.fromkeys((*SIDES, "score"), pl.Float64)
-    column_docs: Mapping[str, str] = {**SIDES_DESCRIBED, "score": "P(buy) less P(sell)."}
+    column_docs: Mapping[str, str] = {**SIDE_DOCS, "score": "P(buy) less P(sell)."}
     epoch_metrics: tuple[str, ...] = ("accuracy",)
     comparison: Comparison = LOG_LIKELIHOOD
     report: ReportSpec = ReportSpec(

@@ -16,7 +16,7 @@ from trademl_pipeline.tasks.arrays import (
     typical_size,
 )
 from trademl_pipeline.tasks.comparison import SCORE_TIMES_OUTCOME
-from trademl_pipeline.tasks.direction import SIDES, SIDES_DESCRIBED, SIDES_VIEW
+from trademl_pipeline.tasks.direction import SIDE_DOCS, SIDES, SIDES_VIEW
 from trademl_pipeline.tasks.measures import DIRECTION, RANK_IC, class_measures
 from trademl_pipeline.tasks.protocol import Comparison, Outputs, Task, Values
 from trademl_pipeline.tasks.report_spec import ReportSpec
@@ -70,7 +70,7 @@ class Hybrid(Task):
         "return_1": "Log return over 1 bar, forecast.",
         "return_4": "Log return over 4 bars, forecast.",
         "return_24": "Log return over 24 bars, forecast.",
-        **SIDES_DESCRIBED,
+        **SIDE_DOCS,
         "position": "P(long) less P(short) over 24 bars, -1 to 1.",
         "volatility": "Root mean square of the log returns over 24 bars, forecast, per bar.",
         "risk": "Deepest loss on the way through 24 bars, forecast.",

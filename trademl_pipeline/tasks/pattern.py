@@ -23,7 +23,7 @@ PATTERNS = tuple(FEATURE_OF)
 COLUMNS = tuple(f"p_{p}" for p in PATTERNS)
 VIEWS = tuple(ClassView(p.replace("_", " "), ("no", "yes"), (f"p_{p}",), p) for p in PATTERNS)
 # More than 60 % of five sessions, of a coin: (5 + 1) / 2^5.
-KEPT_BY_CHANCE = 6 / 32
+PERSISTENCE_BY_CHANCE = 6 / 32
 # Smallest move of which a logarithm is taken, and the moves between which the market went nowhere.
 MIN_MOVE, FLAT = 1e-4, (-0.01, 0.01)
 
@@ -46,18 +46,18 @@ def pooled_auc(rows: pl.DataFrame, how: Measuring) -> Score | None:
     Across patterns a model that knows nothing but how often each comes true would score above a half.
     """
     parts = [
-        rows.select("session", said=f"p_{p}", came=p, pattern=pl.lit(p))
+        rows.select("session", predicted=f"p_{p}", outcome=p, pattern=pl.lit(p))
         .drop_nulls()
-        .cast({"came": pl.Int8, "said": pl.Float64})
+        .cast({"outcome": pl.Int8, "predicted": pl.Float64})
         for p in PATTERNS
     ]
     both = pl.concat(parts)
-    if both["came"].n_unique() < 2:
+    if both["outcome"].n_unique() < 2:
         return None
-    return metrics.roc_auc(both, how.bootstrap, score="said", target="came", within="pattern")
+    return metrics.roc_auc(both, how.bootstrap, score="predicted", target="outcome", within="pattern")
 
 
-def kept_signals(predictions: pl.DataFrame, threshold: float | None) -> pl.DataFrame:
+def confident_signals(predictions: pl.DataFrame, threshold: float | None) -> pl.DataFrame:
     """Give the signals of at least that confidence; without a threshold all of them, alike in weight."""
     signals = predictions.filter(pl.col("direction") != 0)
     if threshold is None:
@@ -109,7 +109,7 @@ class Pattern(Task):
         not_of_estimators=("direction",),
         yardsticks=(Yardstick(_AUC.name, pooled_auc, "chance", short="AUC"),),
         weighting="sign",
-        tradable=kept_signals,
+        tradable=confident_signals,
         unfiltered_portfolio="all signals",
         portfolio_name="portfolio of the kept signals",
         portfolio_rule="long and short as the technical signals say, in equal parts, where the confidence is at least "
@@ -156,10 +156,10 @@ class Pattern(Task):
     def to_predictions(self, values: np.ndarray, context: pl.DataFrame) -> pl.DataFrame:
         """See `Task.to_predictions`; where the direction is not known it is 0, and so is the score."""
         turn = pl.mean_horizontal("p_trend_exhaustion", "p_volume_divergence")
-        kept = pl.col("p_momentum_persistence")
-        against = kept * (1 - KEPT_BY_CHANCE)
+        persists = pl.col("p_momentum_persistence")
+        weighed = persists * (1 - PERSISTENCE_BY_CHANCE)
         frame = frame_of(self.columns, values).with_columns(
             direction=context["return_7"].sign().fill_null(0).fill_nan(0).cast(pl.Int8),
-            confidence=(against / (against + (1 - kept) * KEPT_BY_CHANCE) + 1 - turn) / 2,
+            confidence=(weighed / (weighed + (1 - persists) * PERSISTENCE_BY_CHANCE) + 1 - turn) / 2,
         )
         return frame.with_columns(score=pl.col("direction") * (pl.col("confidence") - 0.5))

@@ -36,7 +36,7 @@ class Values:
     """The ability of a task whose columns are numbers: what trees, linear models and ensemble weights learn from.
 
     Attributes:
-        y_true: `y_true(keys)`: what came, (rows, columns of the task), NaN where there is no label.
+        y_true: `y_true(keys)`: outcomes, (rows, columns of the task), NaN where there is no label.
         y: `y(targets)`: what is learned, of the same shape.
         log_scale: columns above 0, regressed as logarithms; a level that is to be right for a whole session together.
         probabilities: columns that are probabilities.
@@ -105,7 +105,7 @@ class Task(Protocol):
     @property
     @abstractmethod
     def comparison(self) -> Comparison:
-        """What promotion compares by, see `comparison`."""
+        """What promotion compares by, see `Comparison`."""
         ...
 
     @property

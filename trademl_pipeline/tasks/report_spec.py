@@ -67,7 +67,7 @@ class Yardstick:
     @property
     def excess_name(self) -> str:
         """What a share is of: the figure, or its excess over the floor."""
-        return f"lead in {self.short or self.name}" if self.floor else self.name
+        return f"excess in {self.short or self.name}" if self.floor else self.name
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class ReportSpec:
         views: class probabilities.
         first_passage: the outcome is a first passage, so that its median depends on where the barriers stand and ranks
             above chance without any skill; such a rank IC neither shows an edge nor alarms.
-        members_lack: columns that the predictions have and an estimator's do not.
+        not_of_estimators: columns that the predictions have and an estimator's do not.
         yardsticks: what the oracle of a simulated market is asked, weightiest first.
         oracle_score: the score that the oracle's probabilities make, of the views' columns; None: the model's.
         weighting: rule of the portfolio that is judged.

@@ -25,8 +25,8 @@ from trademl_pipeline.training.estimators import (
     FittedEstimator,
     TrainingContext,
     TrainingPreset,
-    fit_estimator,
 )
+from trademl_pipeline.training.fitting import fit_estimator
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
 
@@ -42,7 +42,7 @@ class GappedSplits:
         splits: of each symbol.
         gap: sessions between the rows that are learned from and those that are tested on.
         min_rows: fewest rows of a symbol; one with fewer is left out.
-        efforts: of the first base learner, by preset of the study; a preset that is missing costs what the estimator
+        presets: of the first base learner, by preset of the study; a preset that is missing costs what the estimator
             itself does.
     """
 
@@ -120,7 +120,7 @@ def cross_validate(
         spec: the estimator.
         task: what it learns; its `binary_calls` say what is scored.
         windows: the fold's training rows, as for `fit_estimator`, without targets.
-        setting: what the fold's estimators share.
+        context: what the fold's estimators share.
         plan: how to split.
         ledger: records every fit.
 

@@ -68,14 +68,15 @@ def inner_split(keys: pl.DataFrame, *, validation_sessions: int, embargo: int) -
         .filter(pl.col("session") < first_validation)
         .with_columns(back=pl.col("session").rank("ordinal", descending=True).over("symbol"))
         .filter(pl.col("back") == max(embargo, 1))
-        .select("symbol", own="session")
+        .select("symbol", cutoff="session")
     )
     marked = keys.join(cutoffs, on="symbol", how="left", maintain_order="left")
     validation = (marked["session"] >= first_validation).to_numpy()
     if embargo:
-        # A symbol with fewer sessions than the embargo before validation has no own cut-off, and no such row.
+        # A symbol with fewer sessions than the embargo before validation has no cut-off of its own, and no such row.
         before = marked.select(
-            (pl.col("label_end") < pl.min_horizontal("own", pl.lit(overall))) & pl.col("own").is_not_null()
+            (pl.col("label_end") < pl.min_horizontal("cutoff", pl.lit(overall)))
+            & pl.col("cutoff").is_not_null()
         ).to_series()
     else:
         before = marked["label_end"] < first_validation

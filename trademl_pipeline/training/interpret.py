@@ -15,10 +15,10 @@ from trademl_pipeline.models.prepared import Prepared
 from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.tasks.registry import TASKS
 from trademl_pipeline.training.estimators import TrainingContext, subsampled
+from trademl_pipeline.training.fitted_study import FittedStudy
 from trademl_pipeline.training.inner_split import inner_split
 from trademl_pipeline.training.networks.predict import PREDICT_BATCH, Outputs, tensors
 from trademl_pipeline.training.saved import NETWORK
-from trademl_pipeline.training.study import FittedStudy
 
 
 def attention_over_time(model: Prepared, windows: Windows) -> pl.DataFrame:
@@ -123,7 +123,7 @@ def study_importance(
     Args:
         fitted: the fold's models.
         windows: the fold's training windows over `context.names`, keys with the labels.
-        setting: what the fold was fitted with.
+        context: what the fold was fitted with.
         rows: most validation rows to judge on, drawn.
     """
     estimator = fitted.estimators[fitted.base_learners[0]]
@@ -194,9 +194,9 @@ def _predict_swapped(
         for position in _batches(len(windows)):
             x, mask, inputs, _ = tensors(windows, position, model.centre.device)
             if feature is not None and order is not None:
-                other, other_mask, _, _ = tensors(windows, order[position], model.centre.device)
+                other_x, other_mask, _, _ = tensors(windows, order[position], model.centre.device)
                 # where the other window has no step, the value is missing, as the model knows it
-                swapped = other[..., feature].masked_fill(~other_mask, float("nan"))
+                swapped = other_x[..., feature].masked_fill(~other_mask, float("nan"))
                 x = x.clone()
                 x[..., feature] = swapped
             parts.append({k: v.cpu() for k, v in model(x, mask, **inputs).items()})

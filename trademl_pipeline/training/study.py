@@ -1,15 +1,13 @@
-"""All that a study fits in one fold: selection of features, members, their ensemble, calibration; saved as one folder.
+"""All that a study fits in one fold: selection of features, estimators, their ensemble, calibration.
 
 Everything goes through the fold's ledger, on training rows alone. Weights and second levels are fitted on predictions
 of inner folds that no estimator learned from.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -22,28 +20,21 @@ from trademl_pipeline.training.ensemble.calibrate import Calibration, base_rates
 from trademl_pipeline.training.ensemble.weights import (
     OutOfFold,
     StackedEnsemble,
-    WeightedEnsemble,
     fit_stacked,
     fit_weights,
     out_of_fold,
     weighted_by_horizon,
 )
-from trademl_pipeline.training.estimators import (
-    EstimatorSpec,
-    FittedEstimator,
-    Progress,
-    TrainingContext,
-    fine_tuned,
-    fit_estimator,
-)
+from trademl_pipeline.training.estimators import EstimatorSpec, FittedEstimator, TrainingContext
+from trademl_pipeline.training.fitted_study import FittedStudy, calibrated
+from trademl_pipeline.training.fitting import Progress, fine_tuned, fit_estimator
 from trademl_pipeline.training.inner_split import FitError, inner_split
 from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.saved import NETWORK, load_model
+from trademl_pipeline.training.saved import NETWORK
 from trademl_pipeline.training.selection import SelectionPlan, select_features
 from trademl_pipeline.training.trials import TrialLedger
 
 Ensemble = Literal["first", "mean", "weighted", "stacked", "horizon"]
-CARD, TIMES, FINE_TUNED = "study.json", "seconds.json", "tuned"
 # Fewer rows of a symbol teach its heads nothing that the shared ones do not know.
 MIN_ROWS_TO_FINE_TUNE = 100
 # How far weights that one inner fold tells are drawn towards equal ones.
@@ -58,7 +49,7 @@ class TrainingConfig:
 
     Attributes:
         task: key of `TASKS`.
-        estimators: those without `baseline` make the prediction.
+        estimators: those without `benchmark` make the prediction.
         ensemble: `first`: the first estimator alone; `mean`: all base learners alike; `weighted`, `stacked`: as inner
             folds tell; `horizon`: weighted for each horizon, Mamba counting more on short ones.
         select: choose among the features in the fold.
@@ -86,137 +77,8 @@ class TrainingConfig:
         return tuple(m for m in self.estimators if not m.benchmark)
 
 
-@dataclass(frozen=True)
-class FittedStudy:
-    """A fold's models.
-
-    Attributes:
-        task: key of `TASKS`.
-        names: features that they read, in order.
-        base learners: names of the estimators that make the prediction, in order.
-        estimators: all estimators, benchmark models included.
-        weights: by column ("" for all), then by estimator.
-        stacked: the second level, if there is one.
-        calibrators: by base learner, its calibration, if there is one.
-        dropped: features left out by the selection, and why.
-        fine_tuned: by symbol, the first base learner with heads of its own.
-    """
-
-    task: str
-    names: tuple[str, ...]
-    base_learners: tuple[str, ...]
-    estimators: Mapping[str, FittedEstimator]
-    weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    stacked: StackedEnsemble | None = None
-    calibrators: Mapping[str, Calibration] = field(default_factory=dict)
-    dropped: Mapping[str, str] = field(default_factory=dict)
-    fine_tuned: Mapping[str, FittedEstimator] = field(default_factory=dict)
-
-    def estimator_values(self, windows: Windows) -> dict[str, np.ndarray]:
-        """Every estimator's own predictions, (rows, columns)."""
-        task = TASKS[self.task]
-        values = {name: estimator.predict(windows, task) for name, estimator in self.estimators.items()}
-        for symbol, estimator in self.fine_tuned.items():
-            rows = np.flatnonzero((windows.keys["symbol"] == symbol).to_numpy())
-            if len(rows):
-                values[self.base_learners[0]][rows] = estimator.predict(windows.take(rows), task)
-        return values
-
-    def combine(self, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The study's prediction out of its estimators', (rows, columns)."""
-        task = TASKS[self.task]
-        values = _calibrated(self.calibrators, values)
-        if self.stacked is not None:
-            return self.stacked.predict(values)
-        if self.weights:
-            return _weighted(self.weights, values, task)
-        return np.asarray(values[self.base_learners[0]], dtype=np.float64)
-
-    def predict(self, windows: Windows) -> dict[str, np.ndarray]:
-        """The study's prediction by column of its task, (rows,) each."""
-        values = self.combine(self.estimator_values(windows))
-        return {column: values[:, i] for i, column in enumerate(TASKS[self.task].columns)}
-
-    def save(self, folder: Path) -> str:
-        """Write the folder; returns the SHA-256 of its card, which holds those of all other files.
-
-        The same fold trained again gives the same digest, as far as the libraries are deterministic.
-        """
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, estimator in self._all().items():
-            estimator.saved.save(folder / name)
-        files = {
-            str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
-            for p in sorted(folder.rglob("*"))
-            if p.is_file() and p.name not in (CARD, TIMES)
-        }
-        card = {
-            "task": self.task,
-            "features": list(self.names),
-            "voters": list(self.base_learners),
-            "weights": {c: dict(w) for c, w in self.weights.items()},
-            "stacked": _plain(self.stacked),
-            "calibrators": {name: asdict(c) for name, c in self.calibrators.items()},
-            "dropped": dict(self.dropped),
-            "members": {name: _estimator_card(m) for name, m in self.estimators.items()},
-            "tuned": {symbol: _estimator_card(m) for symbol, m in self.fine_tuned.items()},
-            "files": files,
-        }
-        data = json.dumps(card, indent=1).encode()
-        (folder / CARD).write_bytes(data)
-        # Seconds differ from run to run; the same fold must give the same digest.
-        times = {name: estimator.seconds for name, estimator in self.estimators.items()}
-        (folder / TIMES).write_text(json.dumps(times, indent=1))
-        return hashlib.sha256(data).hexdigest()
-
-    def _all(self) -> dict[str, FittedEstimator]:
-        return {**self.estimators, **{f"{FINE_TUNED}/{symbol}": m for symbol, m in self.fine_tuned.items()}}
-
-
-def load_study(folder: Path) -> FittedStudy:
-    """Read what `FittedStudy.save` wrote.
-
-    Raises:
-        FileNotFoundError: the folder, or a file of it, is gone.
-        FitError: a file is not the one that was saved.
-    """
-    card = json.loads((folder / CARD).read_bytes())
-    for name, digest in card["files"].items():
-        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
-            raise FitError(f"{folder / name} is not the file that was saved; train the fold again")
-    estimators = {name: _loaded(folder / name, name, saved) for name, saved in card["members"].items()}
-    heads = {
-        symbol: _loaded(folder / FINE_TUNED / symbol, symbol, saved)
-        for symbol, saved in card["tuned"].items()
-    }
-    return FittedStudy(
-        card["task"],
-        tuple(card["features"]),
-        tuple(card["voters"]),
-        estimators,
-        card["weights"],
-        _stacked(card["stacked"]),
-        {name: Calibration(c["temperature"], tuple(c["weights"])) for name, c in card["calibrators"].items()},
-        card["dropped"],
-        heads,
-    )
-
-
-def _loaded(folder: Path, name: str, card: dict[str, Any]) -> FittedEstimator:
-    card = dict(card)
-    lags, rolling_mean_windows, history = (tuple(card.pop(key)) for key in ("lags", "means", "history"))
-    return FittedEstimator(
-        name=name,
-        saved=load_model(folder),
-        lags=lags,
-        rolling_mean_windows=rolling_mean_windows,
-        history=history,
-        **card,
-    )
-
-
 def fit_study(
-    plan: TrainingConfig,
+    config: TrainingConfig,
     windows: Windows,
     context: TrainingContext,
     *,
@@ -228,26 +90,26 @@ def fit_study(
     """Fit a fold.
 
     Args:
-        plan: what is fitted.
+        config: what is fitted.
         windows: the training windows over all of `context.names`; keys hold symbol, session, label_end,
             knowledge_time and the task's label columns. Their targets are set here.
-        setting: what the estimators share.
+        context: what the estimators share.
         ledger: records every fit.
-        checkpoint, progress, trials: as for `estimators.fit_estimator`.
+        checkpoint, progress, trials: as for `fitting.fit_estimator`.
 
     Raises:
         FitError: there is no row, no estimator makes the prediction, or as an estimator's fit.
     """
-    task = TASKS[plan.task]
-    if not plan.base_learners:
+    task = TASKS[config.task]
+    if not config.base_learners:
         raise FitError(
-            f"all estimators of task {plan.task} are benchmarks; one at least must make the prediction"
+            f"all estimators of task {config.task} are benchmarks; one at least must make the prediction"
         )
     if not len(windows):
         raise FitError("the fold has no training rows; give more history, or check the labels and the purge")
     dropped: Mapping[str, str] = {}
-    if plan.select is not None:
-        windows, context, dropped = _selected(plan.select, task, windows, context, ledger)
+    if config.select is not None:
+        windows, context, dropped = _selected(config.select, task, windows, context, ledger)
     windows = replace(windows, targets=task.targets(windows.keys))
 
     def fit(
@@ -257,20 +119,22 @@ def fit_study(
             spec, task, rows, context, ledger=fit_ledger, checkpoint=folder, progress=progress, trials=trials
         )
 
-    estimators = {spec.name: fit(spec, windows, ledger, checkpoint) for spec in plan.estimators}
-    base_learners = tuple(spec.name for spec in plan.base_learners)
-    fold = _Fold(plan, task, windows, context, ledger, fit, estimators)
+    estimators = {spec.name: fit(spec, windows, ledger, checkpoint) for spec in config.estimators}
+    base_learners = tuple(spec.name for spec in config.base_learners)
+    fold = _Fold(config, task, windows, context, ledger, fit, estimators)
     weights, stacked, calibrators = _combined(fold)
-    heads = _fine_tuned_heads(plan, task, estimators[plan.base_learners[0].name], windows, context, ledger)
+    heads = _fine_tuned_heads(
+        config, task, estimators[config.base_learners[0].name], windows, context, ledger
+    )
     return FittedStudy(
-        plan.task, context.names, base_learners, estimators, weights, stacked, calibrators, dropped, heads
+        config.task, context.names, base_learners, estimators, weights, stacked, calibrators, dropped, heads
     )
 
 
 class _Fold(NamedTuple):
     """A fold whose estimators are fitted, with `fit(spec, rows, ledger, folder of checkpoints)` to fit them again."""
 
-    plan: TrainingConfig
+    config: TrainingConfig
     task: Task
     windows: Windows
     context: TrainingContext
@@ -282,28 +146,30 @@ class _Fold(NamedTuple):
 def _combined(
     fold: _Fold,
 ) -> tuple[dict[str, dict[str, float]], StackedEnsemble | None, dict[str, Calibration]]:
-    """How the base learners make one prediction: (weights by column, second level, calibrators), those that the plan
+    """How the base learners make one prediction: (weights by column, second level, calibrators), those that the config
     asks."""
-    plan, task, windows, context, ledger, _, estimators = fold
-    base_learners = [spec.name for spec in plan.base_learners]
-    alone = plan.ensemble == "first" or len(base_learners) == 1
-    if alone or plan.ensemble == "mean":
-        calibrated = [estimators[name] for name in (base_learners[:1] if alone else base_learners)]
-        validation = _validation_predictions(calibrated, task, windows, context) if plan.calibrate else None
+    config, task, windows, context, ledger, _, estimators = fold
+    base_learners = [spec.name for spec in config.base_learners]
+    alone = config.ensemble == "first" or len(base_learners) == 1
+    if alone or config.ensemble == "mean":
+        first_or_all = [estimators[name] for name in (base_learners[:1] if alone else base_learners)]
+        validation = (
+            _validation_predictions(first_or_all, task, windows, context) if config.calibrate else None
+        )
         calibrators = _calibrators(validation, task, windows, ledger) if validation else {}
         return {} if alone else {"": dict.fromkeys(base_learners, 1 / len(base_learners))}, None, calibrators
     oof, calibrators = _out_of_fold(fold), {}
-    if plan.calibrate:
+    if config.calibrate:
         calibrators = _calibrators(oof, task, windows, ledger)
-        oof = replace(oof, predictions=_calibrated(calibrators, oof.predictions))
-    if plan.ensemble == "stacked":
+        oof = replace(oof, predictions=calibrated(calibrators, oof.predictions))
+    if config.ensemble == "stacked":
         target = _class_numbers(task, windows)
         return {}, fit_stacked(oof, target, windows.keys, kind="class", ledger=ledger), calibrators
-    return _fit_weights(plan, task, oof, windows, ledger), None, calibrators
+    return _fit_weights(config, task, oof, windows, ledger), None, calibrators
 
 
 def _fine_tuned_heads(
-    plan: TrainingConfig,
+    config: TrainingConfig,
     task: Task,
     base: FittedEstimator,
     windows: Windows,
@@ -312,8 +178,8 @@ def _fine_tuned_heads(
 ) -> dict[str, FittedEstimator]:
     """The base with heads of each symbol's own, where the symbol has rows enough; else the base serves it too."""
     by_symbol: dict[str, FittedEstimator] = {}
-    spec = next(m for m in plan.estimators if m.name == base.name)
-    for symbol in plan.fine_tune:
+    spec = next(m for m in config.estimators if m.name == base.name)
+    for symbol in config.fine_tune:
         rows = windows.take((windows.keys["symbol"] == symbol).to_numpy())
         if len(rows) < MIN_ROWS_TO_FINE_TUNE:
             continue
@@ -345,12 +211,12 @@ def _selected(
 
 
 def _out_of_fold(fold: _Fold) -> OutOfFold:
-    plan, task, windows, context, ledger, fit, estimators = fold
+    config, task, windows, context, ledger, fit, estimators = fold
 
     def predictor_of(spec: EstimatorSpec) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-        if plan.inner_folds == 1 and estimators[spec.name].saw_no_validation:
+        if config.inner_folds == 1 and estimators[spec.name].saw_no_validation:
             # The one inner fold is the split that the estimator was trained by: it is out of fold there as it is.
-            return lambda _, held: estimators[spec.name].predict(windows.take(held), task)
+            return lambda _, validation: estimators[spec.name].predict(windows.take(validation), task)
         # The search's choice is the outer fit's; here each estimator is fitted with its plain settings.
         plain = replace(spec, space={})
 
@@ -362,8 +228,8 @@ def _out_of_fold(fold: _Fold) -> OutOfFold:
 
     return out_of_fold(
         windows.keys,
-        {spec.name: predictor_of(spec) for spec in plan.base_learners},
-        folds=plan.inner_folds,
+        {spec.name: predictor_of(spec) for spec in config.base_learners},
+        folds=config.inner_folds,
         validation_sessions=context.validation_sessions,
         embargo=context.embargo,
         ledger=ledger,
@@ -371,7 +237,7 @@ def _out_of_fold(fold: _Fold) -> OutOfFold:
 
 
 def _fit_weights(
-    plan: TrainingConfig, task: Task, oof: OutOfFold, windows: Windows, ledger: FitLedger
+    config: TrainingConfig, task: Task, oof: OutOfFold, windows: Windows, ledger: FitLedger
 ) -> dict[str, dict[str, float]]:
     if task.class_label is not None:
         target = windows.targets[task.class_label]
@@ -397,28 +263,10 @@ def _fit_weights(
             within_sessions=not level,
         )
         weights = dict(fitted.weights)
-        if plan.ensemble == "horizon" and column in values.horizons:
+        if config.ensemble == "horizon" and column in values.horizons:
             weights = dict(weighted_by_horizon(weights, values.horizons[column]).weights)
         by_column[column] = weights
     return by_column
-
-
-def _weighted(
-    weights: Mapping[str, Mapping[str, float]], values: Mapping[str, np.ndarray], task: Task
-) -> np.ndarray:
-    if "" in weights:
-        return WeightedEnsemble(weights[""]).predict(values)
-    mixed = np.column_stack(
-        [
-            WeightedEnsemble(weights[column]).predict({m: v[:, i] for m, v in values.items()})
-            for i, column in enumerate(task.columns)
-        ]
-    )
-    for group in task.values.simplexes if task.values is not None else ():
-        # Weights of their own for each class do not keep their sum.
-        positions = [task.columns.index(column) for column in group]
-        mixed[:, positions] /= mixed[:, positions].sum(axis=1, keepdims=True)
-    return mixed
 
 
 def _validation_predictions(
@@ -463,49 +311,3 @@ def _calibrators(oof: OutOfFold, task: Task, windows: Windows, ledger: FitLedger
         return {name: fit_calibration(p, target[oof.rows], base) for name, p in oof.predictions.items()}
 
     return ledger.fit("calibration", windows.keys, fit, kind="calibration")
-
-
-def _calibrated(
-    calibrators: Mapping[str, Calibration], values: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    return {name: calibrators[name].apply(p) if name in calibrators else p for name, p in values.items()}
-
-
-def _estimator_card(estimator: FittedEstimator) -> dict[str, Any]:
-    return {
-        "kind": estimator.kind,
-        "lags": list(estimator.lags),
-        "means": list(estimator.rolling_mean_windows),
-        "history": [
-            {k: v for k, v in epoch.items() if k != "rows_per_second"} for epoch in estimator.history
-        ],
-        "parameters": estimator.parameters,
-        "rows": estimator.rows,
-        "chosen": dict(estimator.chosen),
-    }
-
-
-def _plain(model: StackedEnsemble | None) -> dict[str, Any] | None:
-    if model is None:
-        return None
-    return {
-        "kind": model.kind,
-        "members": list(model.estimators),
-        "classes": list(model.classes),
-        "n_classes": model.n_classes,
-        "coefficients": model.coefficients.tolist(),
-        "intercept": model.intercept.tolist(),
-    }
-
-
-def _stacked(card: dict[str, Any] | None) -> StackedEnsemble | None:
-    if card is None:
-        return None
-    return StackedEnsemble(
-        card["kind"],
-        tuple(card["members"]),
-        tuple(card["classes"]),
-        card["n_classes"],
-        np.array(card["coefficients"]),
-        np.array(card["intercept"]),
-    )

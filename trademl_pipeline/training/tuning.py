@@ -62,7 +62,7 @@ class TuneConfig:
 
 
 @dataclass(frozen=True)
-class Tuned:
+class SearchResult:
     """Result of a search.
 
     Attributes:
@@ -89,7 +89,7 @@ def tune(
     ledger: FitLedger,
     trials: TrialLedger,
     storage: str | None = None,
-) -> Tuned:
+) -> SearchResult:
     """Search the space for the configuration that scores best on the inner folds.
 
     Args:
@@ -111,7 +111,7 @@ def tune(
         keys, folds=config.folds, validation_sessions=config.validation_sessions, embargo=config.embargo
     )
 
-    def search(_: pl.DataFrame) -> Tuned:
+    def search(_: pl.DataFrame) -> SearchResult:
         import optuna
 
         # a failed trial is on record with its reason; Optuna would print its traceback, too
@@ -161,7 +161,7 @@ def tune(
                 f"no trial of {name} completed; the last said: {details[-1] if len(details) else 'nothing'}"
             )
         front = sorted(((t.params, t.values[0], _seconds(t)) for t in best), key=lambda entry: -entry[1])
-        return Tuned(front[0][0], front[0][1], tuple(front), len(study.trials))
+        return SearchResult(front[0][0], front[0][1], tuple(front), len(study.trials))
 
     return ledger.fit(f"{name} search", keys, search, kind="tuning")
 

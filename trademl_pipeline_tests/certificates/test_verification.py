@@ -45,7 +45,7 @@ ROWS = pl.DataFrame(
 def test_predictions_are_compared_by_row_and_value(again, outcome, said):
     found = compare_values(ROWS, again)
     assert found.outcome == outcome
-    assert said in found.said
+    assert said in found.finding
 
 
 def test_digests_and_contents_name_what_differs():
@@ -53,15 +53,15 @@ def test_digests_and_contents_name_what_differs():
     assert compare_digest("x", "ab" * 8, "cd" * 8).outcome == "differs"
     one, other = content_of({"2014-01-01": "a"}), content_of({"2014-01-01": "b"})
     assert compare_contents("data", {"f": one}, {"f": one}).outcome == "same"
-    assert "f: was" in compare_contents("data", {"f": one}, {"f": other}).said
-    assert "missing" in compare_contents("data", {"f": one}, {}).said
+    assert "f: was" in compare_contents("data", {"f": one}, {"f": other}).finding
+    assert "missing" in compare_contents("data", {"f": one}, {}).finding
 
 
 def test_other_code_is_a_note_and_no_failure():
     assert compare_code(CODE, CODE).outcome == "same"
     found = compare_code(CODE, replace(CODE, source="ff" * 32, libraries={"polars": "2.2.0"}))
     assert found.outcome == "note"
-    assert "polars was 2.1.0, is 2.2.0" in found.said
+    assert "polars was 2.1.0, is 2.2.0" in found.finding
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_a_lake_that_was_maintained_can_still_verify_its_months(published_again:
     before = set(lake.snapshots()["snapshot"])
     done = maintain(lake, STUDIES, reclaim_now=True, now=LATER)
     after = set(lake.snapshots()["snapshot"])
-    assert set(done.kept) == named <= after
+    assert set(done.protected) == named <= after
     assert done.report.expired
     assert not set(done.report.expired) & after
     assert after < before
@@ -86,7 +86,7 @@ def test_a_named_snapshot_that_is_gone_is_told_and_stops_nothing(
     )
     done = maintain(lake, STUDIES)
     assert done.lost == (10**6,)
-    assert done.kept
+    assert done.protected
 
 
 def test_the_same_from_the_shell(workplace: Workplace):

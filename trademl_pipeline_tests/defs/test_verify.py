@@ -56,7 +56,7 @@ def test_a_prediction_that_was_changed_is_found_and_named(edited: Workplace):
     result = verified(edited, quick=True)
     assert not result.holds
     assert outcomes(result)["published values"] == "differs"
-    said = next(c.said for c in result.comparisons if c.what == "predictions")
+    said = next(c.finding for c in result.comparisons if c.what == "predictions")
     assert "score differs in 1 rows" in said
     assert outcomes(result)["data of the month"] == "same"
 

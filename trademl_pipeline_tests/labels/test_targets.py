@@ -206,7 +206,7 @@ def test_the_direction_study_asks_for_the_direction_target() -> None:
         ({"horizon": 0}, "horizon"),
         ({"lookback": -1}, "lookback"),
         ({"nullable": frozenset({"nothing"})}, "nothing"),
-        ({"described": {"forward_return": "r"}}, "target"),
+        ({"column_docs": {"forward_return": "r"}}, "target"),
     ],
 )
 def test_a_declaration_that_cannot_work_is_refused(change: dict, named: str) -> None:

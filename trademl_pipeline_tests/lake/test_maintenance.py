@@ -26,7 +26,7 @@ def test_many_appends_are_merged_into_one_file_and_earlier_snapshots_still_read(
     marks = [lake.append(AUDITS, audits(audit_row(run_id=str(i)))).snapshot for i in range(5)]
     assert len(parquet_files(lake, "audits")) == 5
     report = lake.maintain(older_than=datetime(2000, 1, 1, tzinfo=UTC))
-    assert (report.merged, report.made, report.expired, report.deleted) == (5, 1, (), ())
+    assert (report.merged, report.created, report.expired, report.deleted) == (5, 1, (), ())
     assert lake.read(AUDITS)["run_id"].sort().to_list() == ["0", "1", "2", "3", "4"]
     assert lake.read(AUDITS, snapshot=marks[1])["run_id"].sort().to_list() == ["0", "1"]
     lake.maintain(older_than=datetime(2000, 1, 1, tzinfo=UTC), reclaim_now=True)

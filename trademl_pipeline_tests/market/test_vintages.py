@@ -8,8 +8,8 @@ import pytest
 
 from trademl_pipeline.lake import Lake, LakeConfig
 from trademl_pipeline.market.calendar import close_utc, month_key
-from trademl_pipeline.market.ingest.month import judged
-from trademl_pipeline.market.ingest.versions import TOLERANCE, Scope, bars, merge, month_of, standing
+from trademl_pipeline.market.ingest.month import split_rows
+from trademl_pipeline.market.ingest.versions import TOLERANCE, Scope, bars, bars_at, merge, month_of
 from trademl_pipeline.market.schema import SOURCE_COLUMNS
 from trademl_pipeline.market.sources import BarSource
 from trademl_pipeline.market.vendors import YahooSource
@@ -49,7 +49,7 @@ def take_in(crawls: pl.DataFrame, store: Lake | None) -> tuple[pl.DataFrame, dic
     for (crawled,), rows in crawls.sort("crawled").group_by("crawled", maintain_order=True):
         assert isinstance(crawled, datetime)
         scope = Scope(None, rows["session"].min(), rows["session"].max())  # type: ignore[arg-type]
-        split = judged(rows.select(SOURCE_COLUMNS), source, tables, crawled)
+        split = split_rows(rows.select(SOURCE_COLUMNS), source, tables, crawled)
         for month in sorted({month_key(day) for day in rows["session"].unique()}):
             if store is not None:
                 stored[month], ledgers[month] = (
@@ -102,9 +102,9 @@ def test_each_crawl_reads_back_as_it_was_told(crawls: pl.DataFrame):
     restated = 0
     for crawled in moments.gather_every(5):
         rows = crawls.filter(pl.col("crawled") == crawled)
-        known = standing(ledger, bar_tables(), crawled)
+        known = bars_at(ledger, bar_tables(), crawled)
         assert disagreements(known, good(rows)).is_empty(), crawled
-        now = standing(ledger, bar_tables(), None)
+        now = bars_at(ledger, bar_tables(), None)
         restated += disagreements(now, good(rows)).height
     assert restated > 100
 
@@ -129,7 +129,7 @@ def judged_bars(crawls: pl.DataFrame) -> pl.DataFrame:
 
 def good(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows of a crawl that break no rule."""
-    return judged(rows.select(SOURCE_COLUMNS), as_source(), bar_tables(), rows["crawled"][0]).good
+    return split_rows(rows.select(SOURCE_COLUMNS), as_source(), bar_tables(), rows["crawled"][0]).good
 
 
 def test_through_the_lake_the_same(crawls: pl.DataFrame, tmp_path: Path):

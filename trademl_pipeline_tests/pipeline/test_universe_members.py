@@ -40,13 +40,13 @@ def lake(tmp_path: Path) -> Lake:
 
 @pytest.fixture
 def of_intervals(tmp_path: Path) -> Universe:
-    """Estimators as of the day, from a file of membership intervals."""
+    """Members as of the day, from a file of membership intervals."""
     (tmp_path / "spells.csv").write_text(MEMBERSHIP_INTERVALS)
     return Universe("SP500", str(tmp_path / "spells.csv"))
 
 
 def publish(lake: Lake, universe: Universe) -> None:
-    """The estimators of the month, published."""
+    """The members of the month, published."""
     done("universe_members", [MONTH], step.universe_members_months(universe, lake, new_run()))
 
 

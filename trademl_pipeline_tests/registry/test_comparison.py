@@ -46,7 +46,7 @@ def test_the_better_model_wins_and_an_equal_one_does_not():
     ones = np.ones((len(rows), 3))
     good = row_scores("forecast", np.column_stack([signal, ones]), rows, pl.DataFrame())
     blind = row_scores("forecast", np.column_stack([rng.normal(size=len(rows)), ones]), rows, pl.DataFrame())
-    rule = PromotionRule("score times outcome", least_sessions=40, sure=True)
+    rule = PromotionRule("score times outcome", min_sessions=40, require_interval=True)
     assert decide(rule, paired(rows["session"], blind, good), Bootstrap(seed=1)).promote
     assert not decide(rule, paired(rows["session"], good, blind), Bootstrap(seed=1)).promote
     assert not decide(rule, paired(rows["session"], good, good), Bootstrap(seed=1)).promote

@@ -34,9 +34,9 @@ def paired(gain, sessions=120, rows=20, noise=0.5, seed=0):
         (paired(0.1), RULE, True, "hit gains"),
         (paired(-0.1), RULE, False, "not surely above 0"),
         (paired(0.1, sessions=20), RULE, False, "only 20 sessions in common, 60 needed"),
-        (paired(0.1), PromotionRule("hit", least_gain=0.2), False, "not surely above 0.2"),
-        (paired(0.1), PromotionRule("hit", sure=True), True, "above 0"),
-        (paired(0.01, noise=3.0), PromotionRule("hit", sure=True), False, "not surely above 0"),
+        (paired(0.1), PromotionRule("hit", min_gain=0.2), False, "not surely above 0.2"),
+        (paired(0.1), PromotionRule("hit", require_interval=True), True, "above 0"),
+        (paired(0.01, noise=3.0), PromotionRule("hit", require_interval=True), False, "not surely above 0"),
     ],
 )
 def test_promotion_rule(scores, rule, promoted, reason):

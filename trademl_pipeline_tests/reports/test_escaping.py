@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from trademl_pipeline.reports import build_comparison, build_report, print_summary
-from trademl_pipeline.reports.elements import grid, lead
+from trademl_pipeline.reports.elements import grid, leading_word
 from trademl_pipeline.reports.figure import Figure, plain
 from trademl_pipeline.reports.markdown_text import Code, bullets, escaped, fenced, table_of
 from trademl_pipeline.reports.section import Table
@@ -38,7 +38,7 @@ def hostile(made, config):
     inputs = replace(inputs, **extras(inputs, "direction"))
     frames = {
         name: renamed(getattr(inputs, name))
-        for name in ("predictions", "outcomes", "bars", "members", "training", "attention")
+        for name in ("predictions", "outcomes", "bars", "estimator_predictions", "training", "attention")
     }
     importances = pl.DataFrame(
         {
@@ -177,5 +177,5 @@ def test_cells_of_a_wide_table_have_their_interval_below_and_bad_words_stand_out
 
 
 def test_one_word_before_a_colon_leads_a_sentence():
-    assert lead("Money: it earns.") == ("Money", "It earns.")
-    assert lead("Of 3: none") == ("", "Of 3: none")
+    assert leading_word("Money: it earns.") == ("Money", "It earns.")
+    assert leading_word("Of 3: none") == ("", "Of 3: none")

@@ -94,12 +94,12 @@ def test_what_is_shown_grows_and_factors_are_one_without_it():
     market = SimulatedMarket(seed=4, n_symbols=10, end=date(2013, 12, 31))
     paths, chain = market._paths, market.spec.chain()
     inside = chain.remaining[paths.state] > 0
-    assert not paths.shown[~inside].any()
-    assert (np.abs(paths.shown) <= np.abs(paths.leading_signal)).all()
+    assert not paths.visible_signal[~inside].any()
+    assert (np.abs(paths.visible_signal) <= np.abs(paths.leading_signal)).all()
     # The last session of a consolidation shows all of it: none is shorter than the ramp.
     last = chain.remaining[paths.state] == 1
     assert last.any()
-    assert paths.shown[last] == pytest.approx(paths.leading_signal[last])
+    assert paths.visible_signal[last] == pytest.approx(paths.leading_signal[last])
 
 
 def test_clarity_below_zero_is_refused():

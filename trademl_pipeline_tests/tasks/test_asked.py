@@ -72,9 +72,9 @@ def offences(tree: ast.AST) -> list[tuple[int, str]]:
 @pytest.mark.parametrize(
     "code",
     [
-        'getattr(task, "truth", None)',
-        'hasattr(self.task, "regressed")',
-        'hasattr(config.kind, "race")',
+        'getattr(task, "y_true", None)',
+        'hasattr(self.task, "y")',
+        'hasattr(config.kind, "first_passage")',
         "isinstance(task, Breakout)",
         'task.name == "breakout"',
         'config.task in ("breakout", "pattern")',

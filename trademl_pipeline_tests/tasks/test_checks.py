@@ -38,7 +38,7 @@ def test_what_a_task_must_have_and_leaves_out_is_named() -> None:
             return {}
 
     with pytest.raises(
-        TaskError, match=r"^task Half has no comparison, column_docs, from_network, loss, metric"
+        TaskError, match=r"^task Half has no column_docs, comparison, from_network, loss, metric"
     ):
         checked(Half)
 
@@ -47,18 +47,21 @@ def test_what_a_task_must_have_and_leaves_out_is_named() -> None:
     ("task", "message"),
     [
         (
-            changed(Direction, published=dict.fromkeys(Direction.columns, pl.Float64)),
-            r"'direction': published ends with \['p_buy'\]; its last column must be 'score'",
+            changed(Direction, output_schema=dict.fromkeys(Direction.columns, pl.Float64)),
+            r"'direction': output_schema ends with \['p_buy'\]; its last column must be 'score'",
         ),
         (
             changed(Direction, output_schema={**Direction.output_schema, "score": pl.String}),
-            "published says that score is String",
+            "output_schema says that score is String",
         ),
         (
             changed(Direction, column_docs={k: v for k, v in Direction.column_docs.items() if k != "p_buy"}),
             "'direction': column_docs lacks p_buy",
         ),
-        (changed(Direction, column_docs={**Direction.column_docs, "p": "?"}), "column_docs names p; it may name"),
+        (
+            changed(Direction, column_docs={**Direction.column_docs, "p": "?"}),
+            "column_docs names p; it may name",
+        ),
         (changed(Direction, class_label="class"), "'direction': class_label names class; it may name target"),
         (
             changed(Direction, values=Forecast.values),
@@ -83,7 +86,7 @@ def test_what_a_task_must_have_and_leaves_out_is_named() -> None:
         ),
         (
             changed(Direction, report=replace(REPORT, not_of_estimators=("ev",))),
-            "'direction': report.members_lack names ev",
+            "'direction': report.not_of_estimators names ev",
         ),
         (
             changed(
@@ -123,7 +126,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Task], None]:
 
 
 def test_a_study_refuses_a_task_that_does_not_fit_together(asked: Callable) -> None:
-    with pytest.raises(StudySpecError, match=r"fit.task: task 'direction': report.primary_metric names x"):
+    with pytest.raises(
+        StudySpecError, match=r"training.task: task 'direction': report.primary_metric names x"
+    ):
         asked(changed(Direction, report=replace(REPORT, primary_metric="x")))
 
 
@@ -146,11 +151,11 @@ def test_a_study_refuses_a_context_that_its_features_lack(asked: Callable) -> No
     [
         (
             {"calibrate": True},
-            "fit.calibrate fits frequencies of classes, and task 'mute' has no class_label",
+            "training.calibrate fits frequencies of classes, and task 'mute' has no class_label",
         ),
         (
             {"select": STUDIES["hybrid"].training.select},
-            "fit.select looks at classes, and task 'mute' has no selection_label",
+            "training.select looks at classes, and task 'mute' has no selection_label",
         ),
         (
             {"cross_validate": STUDIES["pattern_confidence"].training.cross_validate},
@@ -168,19 +173,21 @@ def test_what_a_task_does_not_declare_cannot_be_asked_of_it(
 
 def test_a_linear_model_is_refused_where_values_are_probabilities_too(asked: Callable) -> None:
     values = Values(lambda keys: keys.to_numpy(), lambda targets: targets["target"], probabilities=("p_buy",))
-    members = tuple(
+    estimators = tuple(
         replace(m, kind="linear", demean_within=None, space={}) for m in DIRECTION.training.estimators[:1]
     )
     with pytest.raises(StudySpecError, match="linear model regresses on values, and task 'both' has probab"):
         asked(
-            changed(Direction, name="both", class_label=None, values=values), members=members, ensemble="mean"
+            changed(Direction, name="both", class_label=None, values=values),
+            estimators=estimators,
+            ensemble="mean",
         )
 
 
 def test_an_epoch_is_not_chosen_by_a_figure_that_the_task_does_not_measure(asked: Callable) -> None:
     network = next(m for m in DIRECTION.training.estimators if m.is_network)
-    members = (replace(network, training={**network.training, "monitor": "sharpe"}),)
+    estimators = (replace(network, training={**network.training, "monitor": "sharpe"}),)
     with pytest.raises(
         StudySpecError, match="training monitors sharpe, and task 'direction' measures loss, accuracy"
     ):
-        asked(TASKS["direction"], members=members, ensemble="mean")
+        asked(TASKS["direction"], estimators=estimators, ensemble="mean")

@@ -124,5 +124,5 @@ def test_a_task_without_calls_is_refused(rows):
     with pytest.raises(FitError, match="task forecast has no outcomes of 0 and 1"):
         cross_validate(NETWORK, TASKS["forecast"], rows, SETTING, PLAN, ledger=FitLedger("2014-06-01"))
     study = STUDIES["direction"]
-    with pytest.raises(StudySpecError, match=r"fit\.cross_validate scores outcomes"):
+    with pytest.raises(StudySpecError, match=r"training\.cross_validate scores outcomes"):
         replace(study, training=replace(study.training, cross_validate=PLAN))

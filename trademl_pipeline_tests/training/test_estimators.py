@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trademl_pipeline.sequences.windows import Windows
-from trademl_pipeline.training.estimators import groups_of, row_names, rows_of
+from trademl_pipeline.training.estimators import row_names, rows_of
+from trademl_pipeline.training.fitting import groups_of
 
 LENGTH, FEATURES = 6, 3
 

@@ -9,10 +9,11 @@ import pytest
 
 from trademl_pipeline.tasks import TASKS
 from trademl_pipeline.training.estimators import EstimatorSpec, TrainingContext, TrainingPreset, subsampled
+from trademl_pipeline.training.fitted_study import load_study
 from trademl_pipeline.training.inner_split import FitError
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.selection import SelectionPlan
-from trademl_pipeline.training.study import TrainingConfig, fit_study, load_study
+from trademl_pipeline.training.study import TrainingConfig, fit_study
 from trademl_pipeline.training.trials import TrialLedger
 from trademl_pipeline.training.tuning import Choice
 from trademl_pipeline_tests.training.planted import direction_problem, panel, windows_of

@@ -235,12 +235,12 @@ class _Frozen:
     """Contents of a container or instance: bytes, and the frames and modules in it, kept as they are."""
 
     data: bytes
-    kept: dict[Any, Any]
+    references: dict[Any, Any]
 
     def same(self, other: "_Frozen | None") -> bool:
-        if other is None or self.data != other.data or self.kept.keys() != other.kept.keys():
+        if other is None or self.data != other.data or self.references.keys() != other.references.keys():
             return False
-        return all(other.kept[k] is v for k, v in self.kept.items())
+        return all(other.references[k] is v for k, v in self.references.items())
 
 
 def _contents(obj: Any) -> Any:
@@ -272,7 +272,7 @@ def _refill(obj: Any, before: _Frozen) -> None:
     target = _contents(obj)
     if isinstance(target, dict):
         target.clear()
-        cast(dict[Any, Any], target).update(contents | before.kept)
+        cast(dict[Any, Any], target).update(contents | before.references)
     elif isinstance(target, set):
         target.clear()
         cast(set[Any], target).update(contents)

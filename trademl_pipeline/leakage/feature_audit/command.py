@@ -213,7 +213,7 @@ def verdict(report: AuditReport, title: str) -> RenderableType:
         colour, headline = "yellow", "NOTHING TESTED  so nothing passed"
     parts: list[RenderableType] = [Text(headline, style=f"bold {colour}"), Text(), _tested(report)]
     if report.violations:
-        parts += [Text(), _found(report.violations)]
+        parts += [Text(), _violation_table(report.violations)]
         traced = next((v for v in report.violations if v.trace is not None), None)
         if traced is not None:
             parts += [Text(), _values(traced)]
@@ -245,7 +245,7 @@ def _tested(report: AuditReport) -> Table:
     return table
 
 
-def _found(violations: Sequence[Violation]) -> Table:
+def _violation_table(violations: Sequence[Violation]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("column", "symbol", "as of", "first leak", "size", "probe", "what happened"):
         table.add_column(name, no_wrap=name != "what happened", justify="right" if name == "size" else "left")

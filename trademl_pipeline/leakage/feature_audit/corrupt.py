@@ -88,13 +88,13 @@ def _replaced(
     rng: np.random.Generator,
 ) -> pl.DataFrame:
     """The frame with new values in some rows of some columns; every other cell is untouched."""
-    drawn: dict[str, np.ndarray] = {}
+    corrupted: dict[str, np.ndarray] = {}
     for column in columns:
         numbers = frame[column].gather(rows).cast(pl.Float64).fill_null(np.nan).to_numpy()
-        drawn[column] = _corrupted(column.lower(), frame.schema[column], numbers, factor, rng)
-    _reshape(drawn, rng)
+        corrupted[column] = _corrupted(column.lower(), frame.schema[column], numbers, factor, rng)
+    _reshape(corrupted, rng)
     updates: list[pl.Series] = []
-    for column, numbers in drawn.items():
+    for column, numbers in corrupted.items():
         dtype = frame.schema[column]
         gaps = frame[column].gather(rows).null_count() > 0
         series = pl.Series(np.where(blank, np.nan, numbers), nan_to_null=gaps or not dtype.is_float())
@@ -105,23 +105,23 @@ def _replaced(
     return frame.with_columns(updates)
 
 
-def _reshape(drawn: dict[str, np.ndarray], rng: np.random.Generator) -> None:
+def _reshape(corrupted: dict[str, np.ndarray], rng: np.random.Generator) -> None:
     """Give bars a new shape in place: open and close apart, high and low around both."""
-    by_name = {c.lower(): c for c in drawn}
+    by_name = {c.lower(): c for c in corrupted}
     for prefix in ("", "adj_"):
         body = [by_name[f"{prefix}{p}"] for p in ("open", "close") if f"{prefix}{p}" in by_name]
         if not body:
             continue
-        size = len(drawn[body[0]])
+        size = len(corrupted[body[0]])
         if len(body) == 2:
-            drawn[body[0]] = drawn[body[0]] * np.exp(0.02 * rng.standard_normal(size))
-        top = np.maximum.reduce([drawn[c] for c in body])
-        bottom = np.minimum.reduce([drawn[c] for c in body])
+            corrupted[body[0]] = corrupted[body[0]] * np.exp(0.02 * rng.standard_normal(size))
+        top = np.maximum.reduce([corrupted[c] for c in body])
+        bottom = np.minimum.reduce([corrupted[c] for c in body])
         high = top * (1 + np.abs(0.02 * rng.standard_normal(size)))
         low = bottom * (1 - np.minimum(np.abs(0.02 * rng.standard_normal(size)), 0.5))
         for name, values in (("high", high), ("low", low), ("vwap", low + rng.random(size) * (high - low))):
             if prefix + name in by_name:
-                drawn[by_name[prefix + name]] = values
+                corrupted[by_name[prefix + name]] = values
 
 
 def _factors(
@@ -173,8 +173,8 @@ def _corrupted(
         return np.where(rng.random(n) < 0.5, 1.0 - values, values)
     # Of a column whose meaning is not known, only values it has had are surely valid; floats are moved as
     # well, since a constant column would come back as it was.
-    drawn = rng.permutation(values)
-    return drawn * np.exp(0.2 * rng.standard_normal(n)) if dtype.is_float() else drawn
+    permuted = rng.permutation(values)
+    return permuted * np.exp(0.2 * rng.standard_normal(n)) if dtype.is_float() else permuted
 
 
 def split_adjusted(bars: pl.DataFrame, power: np.ndarray) -> pl.DataFrame:

@@ -173,7 +173,7 @@ class Extractor:
         view = whole(panel)
         output = self._output(view, "on all bars")
         if isinstance(output, pl.DataFrame):
-            self.ignored, self.passed_through = _returned_as_given(output, view.bars)
+            self.ignored, self.passed_through = _passed_through(output, view.bars)
             output = output.drop(self.ignored)
         first = feature_table(output, self.axis, view.bars, view.keys, "on all bars")
         if not len(first.keys):
@@ -255,7 +255,7 @@ def _takes(fn: Callable[..., Any], names: list[str]) -> bool:
     return set(names) <= keywords
 
 
-def _returned_as_given(output: pl.DataFrame, bars: pl.DataFrame) -> tuple[frozenset[str], frozenset[str]]:
+def _passed_through(output: pl.DataFrame, bars: pl.DataFrame) -> tuple[frozenset[str], frozenset[str]]:
     """Columns of the bars that an extractor hands back unchanged: the non-numeric and the numeric ones."""
     both = [c for c in output.columns if c not in KEY and output.schema[c] == bars.schema.get(c)]
     if not both or not set(KEY) <= set(output.columns) or output.schema["session"] != bars.schema["session"]:

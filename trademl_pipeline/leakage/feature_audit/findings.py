@@ -50,7 +50,7 @@ class Findings:
         self.columns = tuple(columns)
         self.event = event
         self.compared = 0
-        self._found: dict[str, _Column] = {}
+        self._by_column: dict[str, _Column] = {}
 
     def add(self, diff: Difference, cutoff: int | None) -> None:
         """Record a confirmed difference at a cut-off (session index; None where there is none)."""
@@ -65,7 +65,7 @@ class Findings:
             early = mine[np.argmin(self.axis.session_of(keys))]
             finite = np.where(np.isfinite(delta), delta, -1.0)
             large = mine[np.argmax(finite)] if (finite >= 0).any() else early
-            column = self._found.setdefault(self.columns[j], _Column())
+            column = self._by_column.setdefault(self.columns[j], _Column())
             column.cells += len(mine) - 2 if large != early else len(mine) - 1
             column.symbols.update(self.axis.symbol_of(keys).tolist())
             for at in dict.fromkeys((int(early), int(large))):
@@ -82,9 +82,9 @@ class Findings:
         """Count a difference in columns that need no further proof."""
         self.compared += diff.compared
         if len(diff.missing) or len(diff.extra):
-            self._found.setdefault(ROWS, _Column()).unconfirmed += len(diff.missing) + len(diff.extra)
+            self._by_column.setdefault(ROWS, _Column()).unconfirmed += len(diff.missing) + len(diff.extra)
         for j, n in zip(*np.unique(diff.columns, return_counts=True), strict=True):
-            self._found.setdefault(self.columns[int(j)], _Column()).unconfirmed += int(n)
+            self._by_column.setdefault(self.columns[int(j)], _Column()).unconfirmed += int(n)
 
     def proven(self, diff: Difference, times: int) -> bool:
         """Return whether a difference would add nothing to what is proven.
@@ -94,7 +94,7 @@ class Findings:
         parts = [(ROWS, keys) for keys in (diff.missing, diff.extra) if len(keys)]
         parts += [(self.columns[j], diff.keys[diff.columns == j]) for j in np.unique(diff.columns)]
         for name, keys in parts:
-            column = self._found.get(name)
+            column = self._by_column.get(name)
             if column is None or column.first is None or len(column.cutoffs) < times:
                 return False
             if self.axis.session_of(keys).min() < self.axis.session_of(np.array(column.first.key)):
@@ -103,12 +103,12 @@ class Findings:
 
     def exhausted(self, times: int) -> bool:
         """Return whether every feature was refused at that many cut-offs, so that more would say nothing new."""
-        return all(c in self._found and len(self._found[c].cutoffs) >= times for c in self.columns)
+        return all(c in self._by_column and len(self._by_column[c].cutoffs) >= times for c in self.columns)
 
     def violations(self) -> tuple[Violation, ...]:
         """At most two per column: the first, which carries the counts, and the worst."""
         out: list[Violation] = []
-        for name, column in self._found.items():
+        for name, column in self._by_column.items():
             first, worst = column.first, column.worst
             if first is None:
                 continue
@@ -129,7 +129,7 @@ class Findings:
         return Violation(self.probe, name, symbol, cutoff, session, delta, detail, count)
 
     def _note(self, name: str, example: _Example) -> None:
-        column = self._found.setdefault(name, _Column())
+        column = self._by_column.setdefault(name, _Column())
         column.cells += 1
         column.cutoffs.add(example.cutoff)
         column.symbols.add(int(self.axis.symbol_of(np.array(example.key))))

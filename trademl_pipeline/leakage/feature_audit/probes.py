@@ -143,15 +143,17 @@ class FeatureAudit:
         # An extractor that returns the bars with its features beside them has no price level among its
         # features.
         passed = self.extractor.passed_through
-        given = {c for c in bars.columns if c.lower() in PRICES | VOLUMES and bars.schema[c].is_numeric()}
-        beside = given <= passed and set(self.base.columns) > passed
+        price_columns = {
+            c for c in bars.columns if c.lower() in PRICES | VOLUMES and bars.schema[c].is_numeric()
+        }
+        beside = price_columns <= passed and set(self.base.columns) > passed
         exempt = [j for j, c in enumerate(self.base.columns) if beside and c in passed]
         symbols = self.panel.axis.symbol_of(self.panel.keys)
         powers = {"one split for all": np.full(len(self.panel), int(np.log2(SPLIT_RATIO)))}
-        drawn = np.random.default_rng([self.seed, 3]).integers(1, 7, len(self.panel.axis.symbols))
+        powers_by_symbol = np.random.default_rng([self.seed, 3]).integers(1, 7, len(self.panel.axis.symbols))
         if "volume" not in bars.columns or bars.schema["volume"].is_float():
-            drawn *= np.random.default_rng([self.seed, 4]).choice([-1, 1], len(drawn))
-        powers["another split for each symbol"] = drawn[symbols]
+            powers_by_symbol *= np.random.default_rng([self.seed, 4]).choice([-1, 1], len(powers_by_symbol))
+        powers["another split for each symbol"] = powers_by_symbol[symbols]
         unstable = 0
         for what, power in powers.items():
             table = self.extractor(
@@ -192,7 +194,7 @@ class FeatureAudit:
                 )
             last = months[0][1]
             view = as_of(self.panel, last)
-            findings.add(self._carried(view, self.extractor(view, "on the first month")), last)
+            findings.add(self._state_effect(view, self.extractor(view, "on the first month")), last)
             return report_of(self, findings, before, None, None, months=1, warmup="not declared")
         starts = {last: first for first, last in months}
         for number, (first, last) in enumerate(months, 1):
@@ -207,7 +209,7 @@ class FeatureAudit:
             findings.columns_changed(self.base, table, last)
             findings.add(diff, last)
             if self.extractor.stateful:
-                findings.add(self._carried(view, table), last)
+                findings.add(self._state_effect(view, table), last)
             self.progress("incremental", number, len(months))
         return report_of(
             self,
@@ -220,7 +222,7 @@ class FeatureAudit:
             decided_by_rounding=unstable,
         )
 
-    def _carried(self, view: View, table: Table) -> Difference:
+    def _state_effect(self, view: View, table: Table) -> Difference:
         """Effect of state that is kept between calls on a view that is computed after everything else."""
         self.extractor(whole(self.panel), "on all bars")
         again = self.extractor(view, "after a call on all bars", fresh=False)
@@ -231,7 +233,7 @@ class FeatureAudit:
         try:
             table = self.extractor(view, f"{what} {self.panel.axis.sessions[cutoff]}")
         except ExtractorError:
-            if not self.cells.silent_until(cutoff):
+            if not self.cells.nothing_up_to(cutoff):
                 raise
             return
         findings.columns_changed(self.base, table, cutoff)

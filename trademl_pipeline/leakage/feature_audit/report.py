@@ -12,13 +12,13 @@ from trademl_pipeline.leakage.feature_audit.sweep import Sweep
 from trademl_pipeline.leakage.feature_audit.views import Panel
 from trademl_pipeline.leakage.report import AuditReport, Violation
 from trademl_pipeline.leakage.tables import Table
-from trademl_pipeline.leakage.traces import SHOWN, trace_of
+from trademl_pipeline.leakage.traces import TRACED_VIOLATIONS, trace_of
 
 ViewAt = Callable[[Any], View]
 
 
 class AuditedFeatures(Protocol):
-    """The audit that a report is of, see `feature_probes.FeatureAudit`."""
+    """The audit that a report is of, see `feature_audit.probes.FeatureAudit`."""
 
     panel: Panel
     extractor: Extractor
@@ -103,7 +103,7 @@ def _traced(
             view is not None
             and v.symbol is not None
             and v.column in audit.base.columns
-            and len(tables) < SHOWN
+            and len(tables) < TRACED_VIOLATIONS
         ):
             at = None if v.cutoff is None else days.index(v.cutoff)
             if at not in tables:

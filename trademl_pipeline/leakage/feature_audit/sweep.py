@@ -65,9 +65,9 @@ class Cells:
         self._order = np.argsort(self._session, kind="stable")
         self._start = np.searchsorted(self._session[self._order], np.arange(len(panel.axis.sessions) + 1))
 
-    def stretch(self, after: int, until: int, symbols: np.ndarray | None = None) -> Table:
+    def stretch(self, after: int, last_session: int, symbols: np.ndarray | None = None) -> Table:
         """Base rows of sessions in (after, until] within the audited window, of some symbols or all."""
-        low, high = max(after + 1, self.first), min(until, self.last)
+        low, high = max(after + 1, self.first), min(last_session, self.last)
         if high < low:
             return self.base.take(np.empty(0, dtype=np.int64))
         rows = self._order[self._start[low] : self._start[high + 1]]
@@ -75,25 +75,34 @@ class Cells:
             rows = rows[symbols[self._axis.symbol_of(self.base.keys[rows])]]
         return self.base.take(np.sort(rows))
 
-    def silent_until(self, cutoff: int) -> bool:
+    def nothing_up_to(self, cutoff: int) -> bool:
         """Return whether nothing but missing values was published up to a session."""
         return not np.isfinite(self.base.values[self._session <= cutoff]).any()
 
     def compare(
-        self, other: Table, after: int, until: int, tolerance: Tolerance, symbols: np.ndarray | None = None
+        self,
+        other: Table,
+        after: int,
+        last_session: int,
+        tolerance: Tolerance,
+        symbols: np.ndarray | None = None,
     ) -> Difference:
         """Return the difference between the base and another table over a stretch of the audited window.
 
         Args:
             other: computed on another view; its columns are put in the base's order.
-            after, until: session indices; the stretch is (after, until].
+            after, last_session: session indices; the stretch is (after, until].
             tolerance: within which two values are equal.
             symbols: (symbols,) mask of those to compare; None: all.
         """
         session = self._axis.session_of(other.keys)
-        inside = (session > after) & (session <= until) & (session >= self.first) & (session <= self.last)
+        inside = (
+            (session > after) & (session <= last_session) & (session >= self.first) & (session <= self.last)
+        )
         return difference(
-            self.stretch(after, until, symbols), other.take(inside).arranged(self.base.columns), tolerance
+            self.stretch(after, last_session, symbols),
+            other.take(inside).arranged(self.base.columns),
+            tolerance,
         )
 
 
@@ -159,11 +168,11 @@ def _samples(cutoffs: Sequence[int]) -> list[int]:
 
 def _window(extractor: Extractor, panel: Panel, cutoffs: Sequence[int], approximate: Tolerance) -> int | None:
     """The shortest history among `WINDOWS` from which the last row comes out as from all of it."""
-    truth = {t: extractor(as_of(panel, t), _where(panel, t), sessions=(t, t)) for t in _samples(cutoffs)}
+    reference = {t: extractor(as_of(panel, t), _where(panel, t), sessions=(t, t)) for t in _samples(cutoffs)}
     for window in WINDOWS:
         if window >= panel.last // 2:
             return None
-        for t, table in truth.items():
+        for t, table in reference.items():
             view = as_of(panel, t, max(t - window, 0))
             short = extractor(view, _where(panel, t, window), sessions=(t, t))
             if difference(table, short.arranged(table.columns), approximate):
@@ -284,7 +293,7 @@ class Sweep:
         try:
             table = self.extractor(self.make(part, cutoff, low), where, sessions=(after + 1, cutoff))
         except ExtractorError:
-            if self.cells.silent_until(cutoff):
+            if self.cells.nothing_up_to(cutoff):
                 self.too_short += 1
             elif is_exact:
                 raise

@@ -184,21 +184,23 @@ class _Probe:
         tried = np.linspace(0, length - 2, STEPS_TRIED)
         for step in sorted({int(t) for t in tried}):
             later = np.arange(length) > step
-            until = self.mask & ~later
+            up_to_step = self.mask & ~later
             noise = np.where(later[None, :, None], self.noise(3.0), self.x)
             violations += self.compare(
                 self.run(noise, self.mask),
-                until,
+                up_to_step,
                 "later steps",
                 f"when steps after step {step} changed",
                 steps_only=True,
             )
             # Rows whose steps all lie later keep their mask: a row of nothing but padding has no output.
-            some = np.asarray(until.any(axis=1))
+            some = np.asarray(up_to_step.any(axis=1))
             if self.mask_like is not None and some.any():
-                cut = np.where(some[:, None], until, self.mask)
+                cut = np.where(some[:, None], up_to_step, self.mask)
                 what = f"when steps after step {step} were masked"
-                violations += self.compare(self.run(self.x, cut), until, "later steps", what, steps_only=True)
+                violations += self.compare(
+                    self.run(self.x, cut), up_to_step, "later steps", what, steps_only=True
+                )
         return _first_of_each(violations)
 
     def noise(self, size: float) -> np.ndarray:

@@ -70,8 +70,8 @@ def audit_published(
     schema = both.schema
     differs = {column: _differs(schema[column], column, rtol, atol) for column in columns}
     # All columns are looked at in one pass, and only those that differ one by one.
-    found_bad = both.select(expr.any().alias(c) for c, expr in differs.items()) if columns else None
-    for column in (c for c in columns if found_bad is not None and found_bad[c].item()):
+    differing = both.select(expr.any().alias(c) for c, expr in differs.items()) if columns else None
+    for column in (c for c in columns if differing is not None and differing[c].item()):
         bad = both.filter(differs[column]).sort(key)
         row = bad.row(0, named=True)
         delta = None

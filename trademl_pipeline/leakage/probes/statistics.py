@@ -152,8 +152,8 @@ def _daily(
 
 
 def _permuted(targets: pl.DataFrame, outcome: str, rng: np.random.Generator) -> pl.DataFrame:
-    drawn = targets.with_columns(pl.Series("_order", rng.random(targets.height)))
-    return drawn.with_columns(pl.col(outcome).sort_by("_order").over("session")).drop("_order")
+    shuffled = targets.with_columns(pl.Series("_order", rng.random(targets.height)))
+    return shuffled.with_columns(pl.col(outcome).sort_by("_order").over("session")).drop("_order")
 
 
 def _shifted(targets: pl.DataFrame, outcome: str, shift: int) -> pl.DataFrame:

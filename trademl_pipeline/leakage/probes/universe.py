@@ -30,7 +30,7 @@ def audit_universe(
     Args:
         members: `symbol`, `session` (Date): who was in the universe on which session.
         prices: `symbol`, `session` of the bars there are.
-        membership intervals: `symbol`, `start_date`, `end_date` (Date; null while a member). On the day of the end
+        membership_intervals: `symbol`, `start_date`, `end_date` (Date; null while a member). On the day of the end
         itself a
             name may be in the universe or not, since sources differ. A `known_date`, where present, is the
             day on which the start was known, if later than the start.
@@ -113,12 +113,12 @@ def _missing(
     if absent.is_empty():
         return None
     row = absent.row(0, named=True)
-    gone = absent.join(membership_intervals.filter(pl.col("end").is_not_null()), on="symbol", how="semi")[
-        "symbol"
-    ].n_unique()
+    left_later = absent.join(
+        membership_intervals.filter(pl.col("end").is_not_null()), on="symbol", how="semi"
+    )["symbol"].n_unique()
     detail = (
         f"{row['symbol']} is a member with a price on {row['session']} and not in the universe; "
-        f"{absent.height:,} rows, {absent['symbol'].n_unique():,} symbols, of which {gone:,} left the index "
+        f"{absent.height:,} rows, {absent['symbol'].n_unique():,} symbols, of which {left_later:,} left the index "
         "later"
     )
     return Violation(

@@ -44,20 +44,20 @@ class Layout:
     dtypes: Mapping[str, pl.DataType]
 
 
-def recognise(schema: Mapping[str, pl.DataType], given: Mapping[str, str], where: str) -> Layout:
+def recognise(schema: Mapping[str, pl.DataType], mapping: Mapping[str, str], where: str) -> Layout:
     """Find our columns among a table's.
 
     Args:
         schema: the table's columns.
-        given: ours -> theirs, which goes before recognition.
+        mapping: ours -> theirs, which goes before recognition.
         where: what to call the table in an error.
 
     Raises:
-        SourceFileError: `given` names something that is no column of ours.
-        MissingColumnsError: a needed column is not there, or the table lacks one that `given` names.
+        SourceFileError: `mapping` names something that is no column of ours.
+        MissingColumnsError: a needed column is not there, or the table lacks one that `mapping` names.
     """
     known = (*REQUIRED, *OPTIONAL)
-    strange = [ours for ours in given if ours not in known]
+    strange = [ours for ours in mapping if ours not in known]
     if strange:
         raise SourceFileError(f"{', '.join(strange)}: no column of bars; one can map {', '.join(known)}")
     plain = {}
@@ -65,10 +65,10 @@ def recognise(schema: Mapping[str, pl.DataType], given: Mapping[str, str], where
         plain.setdefault(_plain(theirs), theirs)
     names = {}
     for ours in known:
-        if ours in given:
-            if given[ours] not in schema:
-                raise MissingColumnsError(f"{where}, asked for {given[ours]!r},", [ours], list(schema))
-            names[ours] = given[ours]
+        if ours in mapping:
+            if mapping[ours] not in schema:
+                raise MissingColumnsError(f"{where}, asked for {mapping[ours]!r},", [ours], list(schema))
+            names[ours] = mapping[ours]
             continue
         column = next(
             (plain[_plain(alias)] for alias in (ours, *_ALIASES[ours]) if _plain(alias) in plain), None
@@ -125,8 +125,8 @@ def expressions(layout: Layout, calendar: str, where: str) -> list[pl.Expr]:
 
 
 def _unread(raw: pl.Expr, dtype: pl.DataType, value: pl.Expr, code: str, ours: str) -> pl.Expr:
-    given = raw.is_not_null() & (raw != "" if dtype == pl.String else pl.lit(True))
-    return pl.when(given & value.is_null()).then(pl.format(f"{code}: {ours}='{{}}'", raw.cast(pl.String)))
+    present = raw.is_not_null() & (raw != "" if dtype == pl.String else pl.lit(True))
+    return pl.when(present & value.is_null()).then(pl.format(f"{code}: {ours}='{{}}'", raw.cast(pl.String)))
 
 
 def session(layout: Layout, calendar: str, where: str) -> pl.Expr:

@@ -113,7 +113,7 @@ class FileSource:
         self.path, self.columns, self.calendar, self.delay = Path(path), dict(columns or {}), calendar, delay
         self.name = name or self.path.name.split(".")[0].replace("*", "") or "files"
         self._files = find_files(self.path)
-        self._asked, self._max_symbols, self._adjusted = symbols, max_symbols, adjusted
+        self._requested, self._max_symbols, self._adjusted = symbols, max_symbols, adjusted
         self._start, self._end = start or FIRST_DAY, end or LAST_DAY
         self._cache = Path(cache) if cache else default_cache()
 
@@ -127,7 +127,7 @@ class FileSource:
 
     def selection(self) -> list[str] | None:
         """The selected symbols; None where no selection was made."""
-        return None if self._asked is None and self._max_symbols is None else self._selection
+        return None if self._requested is None and self._max_symbols is None else self._selection
 
     def span(self) -> tuple[date, date]:
         """First and last day with a row of a selected symbol.
@@ -169,7 +169,7 @@ class FileSource:
             MissingColumnsError: a file lacks a needed column.
             SourceFileError: a file cannot be read.
         """
-        selected = self._wanted(symbols)
+        selected = self._selected(symbols)
         low, high = max(start, self._start), min(end, self._end)
         strays = low <= self.span()[0] <= high
         frames = collect([self._read(part, low, high, strays, selected) for part in self._parts], self.path)
@@ -196,9 +196,9 @@ class FileSource:
         for path in self._files:
             stored = path if is_parquet(path) else converted(path, self.columns, self.calendar, self._cache)
             rows = pl.scan_parquet(stored, row_index_name=FILE_ROW)
-            given = self.columns if is_parquet(path) else {}
+            mapping = self.columns if is_parquet(path) else {}
             schema = reading(lambda r=rows: r.drop(FILE_ROW).collect_schema(), path)
-            layout = recognise(schema, given, str(path))
+            layout = recognise(schema, mapping, str(path))
             parts.append(_Part(path, rows, layout, offset))
             offset += reading(lambda r=rows: r.select(pl.len()).collect().item(), path)
         return parts
@@ -227,11 +227,11 @@ class FileSource:
     def _selection(self) -> list[str]:
         known = self._coverage["symbol"].to_list()
         chosen = known
-        if self._asked is not None:
-            unknown = sorted(set(self._asked) - set(known))
+        if self._requested is not None:
+            unknown = sorted(set(self._requested) - set(known))
             if unknown:
                 raise UnknownSymbolError(self.name, unknown, known)
-            chosen = sorted(set(self._asked))
+            chosen = sorted(set(self._requested))
         if self._max_symbols is not None:
             chosen = sorted(
                 sorted(chosen, key=lambda s: hashlib.sha256(s.encode()).digest())[: self._max_symbols]
@@ -244,7 +244,7 @@ class FileSource:
         first, last = selected.select(pl.col("first").min(), pl.col("last").max()).row(0)
         return (first, last) if first is not None else None
 
-    def _wanted(self, symbols: Sequence[str] | None) -> list[str] | None:
+    def _selected(self, symbols: Sequence[str] | None) -> list[str] | None:
         if symbols is None:
             return self.selection()
         unknown = sorted(set(symbols) - set(self._selection))

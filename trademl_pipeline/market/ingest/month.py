@@ -66,11 +66,11 @@ def fetch(
     if not frames and stored.is_empty():
         raise nothing or EmptyMonthError(source.name, first, last, None, ", nothing is due yet")
     frame = pl.concat(frames, how="diagonal_relaxed") if frames else stored.select(SOURCE_COLUMNS).clear()
-    split = judged(frame, source, tables, ingested_at)
+    split = split_rows(frame, source, tables, ingested_at)
     return Fetched(split, tuple(scopes) if frames else ())
 
 
-def judged(frame: pl.DataFrame, source: BarSource, tables: BarTables, ingested_at: datetime) -> SplitBars:
+def split_rows(frame: pl.DataFrame, source: BarSource, tables: BarTables, ingested_at: datetime) -> SplitBars:
     """Split good rows from bad by the rules of `quality.split_bars`; intraday bars are one a moment, not one a day.
 
     Args:

@@ -132,7 +132,7 @@ def merge(
         pl.lit(month).alias(MONTH),
     )
     covered = pl.any_horizontal(pl.lit(False), *(scope.covers() for scope in scopes))
-    gone = _gone(versions, good, refused, covered, key, revisions).with_columns(
+    withdrawn = _withdrawn(versions, good, refused, covered, key, revisions).with_columns(
         pl.max_horizontal("_known", moment).alias("knowledge_time"),
         moment.alias("ingested_at"),
         (pl.col("version") + 1).cast(pl.Int32),
@@ -146,11 +146,11 @@ def merge(
         bars = _latest(good, stored, covered, key)
     return Merged(
         bars=bars.sort(key),
-        versions=pl.concat([adopted, fresh.select(columns), gone.select(columns)]),
+        versions=pl.concat([adopted, fresh.select(columns), withdrawn.select(columns)]),
         new=pairs.filter(~pl.col("seen") & ~pl.col("late")).height,
         restated=pairs.filter("changed").height,
         late=pairs.filter("late").height,
-        withdrawn=gone.height,
+        withdrawn=withdrawn.height,
     )
 
 
@@ -183,7 +183,7 @@ def _latest_versions(
     return versions.with_columns(pl.col("knowledge_time").alias("_known")), adopted
 
 
-def _gone(
+def _withdrawn(
     versions: pl.DataFrame,
     good: pl.DataFrame,
     refused: pl.DataFrame,
@@ -196,10 +196,10 @@ def _gone(
     A vendor that knows nothing of a symbol any more has delisted it, which does not undo its history; a file is the
     whole statement of its owner.
     """
-    gone = versions.filter(~pl.col("withdrawn") & covered).join(good, on=key, how="anti")
+    missing = versions.filter(~pl.col("withdrawn") & covered).join(good, on=key, how="anti")
     if revisions == "latest":
-        return gone
-    return gone.join(good, on="symbol", how="semi").join(refused, on=key, how="anti")
+        return missing
+    return missing.join(good, on="symbol", how="semi").join(refused, on=key, how="anti")
 
 
 def _latest(good: pl.DataFrame, stored: pl.DataFrame, covered: pl.Expr, key: list[str]) -> pl.DataFrame:
@@ -241,10 +241,10 @@ def bars(
     if as_of is not None and as_of.tzinfo is None:
         raise ValueError("as_of has no time zone; pass an aware datetime, e.g. datetime(..., tzinfo=UTC)")
     tables = bar_tables(timeframe)
-    return standing(store.read(tables.versions, months=months, symbols=symbols), tables, as_of, clock)
+    return bars_at(store.read(tables.versions, months=months, symbols=symbols), tables, as_of, clock)
 
 
-def standing(
+def bars_at(
     ledger: pl.DataFrame, tables: BarTables, as_of: datetime | None, clock: Clock = "knowledge_time"
 ) -> pl.DataFrame:
     """Return the bars that stand at a moment; see `bars`.
@@ -265,8 +265,8 @@ def standing(
     # Few bars are ever restated, so only those are looked for among all.
     last = later.unique(subset=key, keep="last", maintain_order=True)
     first = known.filter(pl.col("version") == 0).join(last, on=key, how="anti")
-    standing = last.filter(~pl.col("withdrawn"))
-    return pl.concat([first.select(columns), standing.select(columns)]).sort(key)
+    revised = last.filter(~pl.col("withdrawn"))
+    return pl.concat([first.select(columns), revised.select(columns)]).sort(key)
 
 
 def month_of(store: Lake, table: TableSchema, month: str) -> pl.DataFrame:

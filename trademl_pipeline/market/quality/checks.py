@@ -94,10 +94,10 @@ def missing_sessions(seen: Window) -> pl.DataFrame:
 def stale_runs(seen: Window) -> pl.DataFrame:
     """Runs of five or more sessions without volume at one close; the finding stands on the fifth."""
     idle = pl.col("volume").fill_null(0) == 0
-    goes_on = (idle & idle.shift(1) & (pl.col("close") == pl.col("before")) & (pl.col("gap") == 0)).fill_null(
-        False
-    )
-    rows = seen.rows.with_columns((~goes_on.over("symbol")).cum_sum().alias("_run"))
+    continues = (
+        idle & idle.shift(1) & (pl.col("close") == pl.col("before")) & (pl.col("gap") == 0)
+    ).fill_null(False)
+    rows = seen.rows.with_columns((~continues.over("symbol")).cum_sum().alias("_run"))
     length = pl.int_range(1, pl.len() + 1).over("_run")
     rows = rows.with_columns(length.alias("_length")).filter(idle & (pl.col("_length") == STALE_RUN))
     return _findings(rows, pl.format("five sessions without volume at {}", pl.col("close")))
@@ -163,8 +163,8 @@ def interpolated_bars(seen: Window) -> pl.DataFrame:
     """Bars that were made, not traded: all four prices on a straight line over four bars, or a bar said again."""
     four = pl.all_horizontal(_straight(c) for c in PRICES)
     moved = pl.any_horizontal((pl.col(c) != pl.col(c).shift(1)) for c in PRICES)
-    together = (pl.col("gap") == 0) & (pl.col("gap").shift(1) == 0) & (pl.col("gap").shift(2) == 0)
-    line = (four & moved & four.shift(1) & together).over("symbol").fill_null(False)
+    consecutive = (pl.col("gap") == 0) & (pl.col("gap").shift(1) == 0) & (pl.col("gap").shift(2) == 0)
+    line = (four & moved & four.shift(1) & consecutive).over("symbol").fill_null(False)
     # A line goes on; it is found once, where it has become one.
     begins = line & ~line.shift(1).over("symbol").fill_null(False)
     same = pl.all_horizontal(pl.col(c) == pl.col(c).shift(1) for c in (*PRICES, "volume"))

@@ -101,15 +101,15 @@ def rules_from(text: str | None, defaults: Mapping[str, Rule] = DEFAULT_RULES) -
     if not text:
         return dict(defaults)
     try:
-        given = json.loads(text)
+        changes = json.loads(text)
     except json.JSONDecodeError as error:
         raise QualityRuleError(
             f'{RULES_KEY} is not JSON ({error}); write e.g. {{"missing_sessions": "ERROR"}}'
         ) from error
-    if not isinstance(given, dict):
-        raise QualityRuleError(f"{RULES_KEY} is {given!r}; it maps checks to severities")
+    if not isinstance(changes, dict):
+        raise QualityRuleError(f"{RULES_KEY} is {changes!r}; it maps checks to severities")
     rules = dict(defaults)
-    for check, change in given.items():
+    for check, change in changes.items():
         if check not in DEFAULT_RULES:
             raise QualityRuleError(
                 f"{RULES_KEY} names {check!r}, which is no check; there are {', '.join(DEFAULT_RULES)}"
@@ -155,7 +155,7 @@ def quality_of_months(
         months: "YYYY-MM-01", without holes.
         rules: None is `DEFAULT_RULES`.
         other: bars of a second source over the same sessions; without it vendors are not compared.
-        membership intervals: symbol, start_date, end_date of the universe; without it its members are not looked for.
+        membership_intervals: symbol, start_date, end_date of the universe; without it its members are not looked for.
         calendar: that the sessions are on.
 
     Returns:

@@ -94,7 +94,7 @@ def split_bars(
     return SplitBars(good, quarantined)
 
 
-def _shown(*columns: str) -> pl.Expr:
+def _cell_texts(*columns: str) -> pl.Expr:
     parts = [pl.format(f"{c}={{}}", pl.col(c).cast(pl.String).fill_null("null")) for c in columns]
     return pl.concat_str(parts, separator=", ")
 
@@ -122,35 +122,35 @@ def _rules(calendar: str | None, volume_required: bool) -> list[tuple[pl.Expr, p
     for name in (*PRICE_COLUMNS, "volume"):
         absent_is_bad = name != "volume" or volume_required
         finite = col(name).is_finite().fill_null(not absent_is_bad)
-        rules.append((~finite, pl.format("not_finite: {}", _shown(name))))
+        rules.append((~finite, pl.format("not_finite: {}", _cell_texts(name))))
     for name in PRICE_COLUMNS:
-        rules.append((col(name) <= 0, pl.format("not_positive: {}", _shown(name))))
+        rules.append((col(name) <= 0, pl.format("not_positive: {}", _cell_texts(name))))
     rules += [
-        ((col("volume") < 0).fill_null(False), pl.format("negative_volume: {}", _shown("volume"))),
+        ((col("volume") < 0).fill_null(False), pl.format("negative_volume: {}", _cell_texts("volume"))),
         (
             _less("high", "open") | _less("high", "close"),
-            pl.format("high_too_low: {}", _shown("high", "open", "close")),
+            pl.format("high_too_low: {}", _cell_texts("high", "open", "close")),
         ),
         (
             _less("open", "low") | _less("close", "low"),
-            pl.format("low_too_high: {}", _shown("low", "open", "close")),
+            pl.format("low_too_high: {}", _cell_texts("low", "open", "close")),
         ),
         (
             ~(col("split_factor").is_finite() & (col("split_factor") > 0)).fill_null(False),
-            pl.format("bad_split: {}", _shown("split_factor")),
+            pl.format("bad_split: {}", _cell_texts("split_factor")),
         ),
         (
             ~(col("dividend").is_finite() & (col("dividend") >= 0)).fill_null(False),
-            pl.format("bad_dividend: {}", _shown("dividend")),
+            pl.format("bad_dividend: {}", _cell_texts("dividend")),
         ),
         (
             # A row off the calendar has no close, which its own rule already says.
             (col("event_time").is_null() | col("knowledge_time").is_null()) & col("_on_calendar"),
-            pl.format("null_time: {}", _shown("event_time", "knowledge_time")),
+            pl.format("null_time: {}", _cell_texts("event_time", "knowledge_time")),
         ),
         (
             col("knowledge_time") < col("event_time"),
-            pl.format("known_before_event: {}", _shown("knowledge_time", "event_time")),
+            pl.format("known_before_event: {}", _cell_texts("knowledge_time", "event_time")),
         ),
     ]
     return rules

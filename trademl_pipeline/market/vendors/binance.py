@@ -36,7 +36,7 @@ class BinanceSource(VendorSource):
         symbols: pairs as Binance writes them, "BTCUSDT"; "BTC/USDT" and "BTC-USDT" are understood.
         timeframe, delay, now: see `VendorSource`.
         url: the server; the default gives out public market data and nothing else.
-        patience: time-outs and retries.
+        retry_policy: time-outs and retries.
     """
 
     name = "binance"

@@ -63,7 +63,7 @@ def mount(
     Args:
         session: gets an adapter for https and http.
         vendor: name in messages.
-        patience: attempts, time-outs and waits.
+        retry_policy: attempts, time-outs and waits.
         bucket: shared by all that ask the vendor; holds requests back to its rate.
         secrets: texts that no message may show.
 

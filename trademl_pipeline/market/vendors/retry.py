@@ -146,7 +146,7 @@ def send_with_retry(
     Args:
         send: sends it once and reads the whole response.
         vendor: name in messages.
-        patience: attempts and waits.
+        retry_policy: attempts and waits.
         bucket: holds each attempt back to the vendor's rate.
         transient: the HTTP library's own errors after which to ask again.
         redact: takes keys out of a text.

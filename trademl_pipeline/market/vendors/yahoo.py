@@ -37,7 +37,7 @@ from trademl_pipeline.tables.bar_tables import DAILY
 _FIGURES = {"Open": "open", "High": "high", "Low": "low", "Close": "close", "Volume": "volume"}
 _ACTIONS = {"Dividends": "dividend", "Stock Splits": "split_factor"}
 _INTERVALS = {DAILY: "1d", "4h": "1h", "1h": "1h", "1min": "1m"}
-_FIGURES_KEPT = 7
+_SIGNIFICANT_FIGURES = 7
 _DATA = "/v8/finance/chart/"
 # Yahoo publishes no limit; faster than this has been seen to be refused.
 _REQUESTS_A_SECOND = 2.0
@@ -209,7 +209,7 @@ def _as_traded(frame: pl.DataFrame, actions: pl.DataFrame) -> pl.DataFrame:
     return (
         frame.with_columns(_later_splits(frame, actions))
         .with_columns(
-            *((pl.col(c) * pl.col("factor")).round_sig_figs(_FIGURES_KEPT) for c in prices),
+            *((pl.col(c) * pl.col("factor")).round_sig_figs(_SIGNIFICANT_FIGURES) for c in prices),
             (pl.col("volume") / pl.col("factor")).round(),
         )
         .drop("factor")
@@ -218,9 +218,9 @@ def _as_traded(frame: pl.DataFrame, actions: pl.DataFrame) -> pl.DataFrame:
 
 def _paid_as_traded(actions: pl.DataFrame) -> pl.DataFrame:
     paid = actions.with_columns(_later_splits(actions, actions))
-    return paid.with_columns((pl.col("dividend") * pl.col("factor")).round_sig_figs(_FIGURES_KEPT)).drop(
-        "factor"
-    )
+    return paid.with_columns(
+        (pl.col("dividend") * pl.col("factor")).round_sig_figs(_SIGNIFICANT_FIGURES)
+    ).drop("factor")
 
 
 def _four_hours(bars: pl.DataFrame, calendar: str) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from trademl_pipeline.reports.elements import grid, lead
+from trademl_pipeline.reports.elements import grid, leading_word
 from trademl_pipeline.reports.figure import Figure
 
 _PACKAGE = "trademl_pipeline.reports.pages"
@@ -53,7 +53,7 @@ def _inline(name: str) -> Markup:
 @cache
 def _environment() -> Environment:
     # A misspelt name in a template must fail, not print nothing.
-    made = Environment(
+    environment = Environment(
         loader=PackageLoader(_PACKAGE),
         autoescape=True,
         undefined=StrictUndefined,
@@ -61,7 +61,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    made.globals["inline"] = _inline
-    made.filters |= {"grid": grid, "lead": lead}
-    return made
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    environment.globals["inline"] = _inline
+    environment.filters |= {"grid": grid, "leading_word": leading_word}
+    return environment

@@ -14,10 +14,10 @@ from trademl_pipeline.reports.tasks.breakout_tests import FAILED, Test, validati
 from trademl_pipeline.reports.tasks.published import BREAKOUT_TARGETS
 from trademl_pipeline.reports.text import NONE, count, figure, interval, number, percent, plural
 from trademl_pipeline.tasks.breakout import (
+    CALL_LIFT,
     K3_K4,
     K4,
     LONG_SIGNALS,
-    PLAINLY,
     PROBABILITIES,
     SIGNALS,
     breakout_calls,
@@ -39,19 +39,24 @@ def assess(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> As
         inputs: all frames; the tests read the clocks of predictions, sequences and folds.
         config: how to measure.
     """
-    told = called_rows(rows)
+    called = called_rows(rows)
     boot = config.bootstrap
-    correlation = metrics.ev_correlation(told, boot, expected="score", realised="value")
-    k4 = metrics.recall(told, boot, classes=K4, predicted="called", name="K4 recall")
-    k3_k4 = metrics.recall(told, boot, classes=K3_K4, predicted="called", name="K3+K4 recall")
-    paying = metrics.correlation(
-        told, boot, predicted="score", actual="gain", name="EV and return, correlation"
+    correlation = metrics.ev_correlation(called, boot, expected="score", realised="value")
+    k4 = metrics.recall(called, boot, classes=K4, predicted="called", name="K4 recall")
+    k3_k4 = metrics.recall(called, boot, classes=K3_K4, predicted="called", name="K3+K4 recall")
+    ev_and_return = metrics.correlation(
+        called, boot, predicted="score", actual="gain", name="EV and return, correlation"
     )
     long = pl.col("signal").is_in(LONG_SIGNALS)
-    spread = difference_of_means(
-        told, boot, value="gain", first=long, second=~long, name="return after signals less after the others"
+    signal_excess = difference_of_means(
+        called,
+        boot,
+        value="gain",
+        first=long,
+        second=~long,
+        name="return after signals less after the others",
     )
-    tests = validation_tests(told, inputs, config, correlation)
+    tests = validation_tests(called, inputs, config, correlation)
     lines = [Line("EV correlation", correlation, "signed"), Line("K4 recall", k4, "percent")]
     lines += [Line("K3+K4 recall", k3_k4, "percent")]
     lines = [line for line in lines if line.score.value is not None]
@@ -60,17 +65,17 @@ def assess(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> As
             _tests_section(tests),
             _summary_section(inputs.predictions),
             _classes_section(
-                told, config, {"K4 recall": k4, "K3+K4 recall": k3_k4, "EV correlation": correlation}
+                called, config, {"K4 recall": k4, "K3+K4 recall": k3_k4, "EV correlation": correlation}
             ),
-            _signals_section(told, config, spread, paying),
+            _signals_section(called, config, signal_excess, ev_and_return),
         ],
-        lines=[*lines, Line("Return after signals, excess in points", spread, "points")]
-        if spread.value is not None
+        lines=[*lines, Line("Return after signals, excess in points", signal_excess, "points")]
+        if signal_excess.value is not None
         else lines,
-        primary_tests={"expected value": paying, "signals": spread},
-        sentences=[_skill(correlation, k4, paying), _pay(spread), _tests_sentence(tests)],
+        primary_tests={"expected value": ev_and_return, "signals": signal_excess},
+        sentences=[_skill(correlation, k4, ev_and_return), _pay(signal_excess), _tests_sentence(tests)],
         alarms=_alarms(tests, correlation, inputs, config),
-        accuracy=metrics.class_accuracy(told, boot, probabilities=PROBABILITIES),
+        accuracy=metrics.class_accuracy(called, boot, probabilities=PROBABILITIES),
         skill_without_edge="outcomes are told apart" if (correlation.low or 0.0) > 0 else "",
     )
 
@@ -104,8 +109,8 @@ def prediction_summary(predictions: pl.DataFrame) -> str:
     lines += ["", "STRONG signals:"]
     if strong.is_empty():
         return "\n".join([*lines, "  none"])
-    means = strong.select(pl.col("ev", "p_k4", "p_k5").cast(pl.Float64).mean()).row(0)
-    lines += [f"  Avg {name}: {x:.3f}" for name, x in zip(("EV", "P(K4)", "P(K5)"), means, strict=True)]
+    averages = strong.select(pl.col("ev", "p_k4", "p_k5").cast(pl.Float64).mean()).row(0)
+    lines += [f"  Avg {name}: {x:.3f}" for name, x in zip(("EV", "P(K4)", "P(K5)"), averages, strict=True)]
     return "\n".join(lines)
 
 
@@ -146,13 +151,13 @@ def _summary_section(predictions: pl.DataFrame) -> Section:
     )
 
 
-def _classes_section(told: pl.DataFrame, config: ReportConfig, aimed: dict[str, Score]) -> Section:
+def _classes_section(called: pl.DataFrame, config: ReportConfig, aimed: dict[str, Score]) -> Section:
     boot, rows, scores = config.bootstrap, [], {}
     for k, name in enumerate(CLASSES):
-        recall = metrics.recall(told, boot, classes=(k,), predicted="called")
-        probable = metrics.recall(told, boot, classes=(k,))
+        recall = metrics.recall(called, boot, classes=(k,), predicted="called")
+        probable = metrics.recall(called, boot, classes=(k,))
         # Precision is the recall of what was called by what came.
-        precision = metrics.recall(told, boot, classes=(k,), predicted="target", target="called")
+        precision = metrics.recall(called, boot, classes=(k,), predicted="target", target="called")
         scores |= {f"{name} recall": recall, f"{name} precision": precision}
         scores[f"{name} recall where most probable"] = probable
         rows.append(
@@ -194,7 +199,7 @@ def _classes_section(told: pl.DataFrame, config: ReportConfig, aimed: dict[str, 
                     "most probable",
                 ],
                 rows,
-                note=f"K4, or else K3, is called where its probability is at least {PLAINLY} times its own mean over "
+                note=f"K4, or else K3, is called where its probability is at least {CALL_LIFT} times its own mean over "
                 "this and earlier sessions; or else the class whose probability is most above its own. “If blind”: the "
                 "recall of as many calls made at random, which is the share called; "
                 "precision if blind is the share that came. Calling a rare class often makes its recall high and its "
@@ -221,33 +226,37 @@ def _reached(score: Score, target: float) -> str:
     return "yes" if score.low is not None and score.low > target else "yes, but the interval reaches below"
 
 
-def _signals_section(told: pl.DataFrame, config: ReportConfig, spread: Score, paying: Score) -> Section:
+def _signals_section(
+    called: pl.DataFrame, config: ReportConfig, signal_excess: Score, ev_and_return: Score
+) -> Section:
     boot, rows, scores = config.bootstrap, [], {}
     for name in (*SIGNALS, "all"):
         chosen = pl.col("symbol").is_not_null() if name == "all" else pl.col("signal") == name
-        own = told.filter(chosen)
-        gain = mean_where(told, boot, value="gain", where=chosen, name=f"return after {name}")
-        value = mean_where(told, boot, value="value", where=chosen, name=f"value after {name}")
+        of_signal = called.filter(chosen)
+        gain = mean_where(called, boot, value="gain", where=chosen, name=f"return after {name}")
+        value = mean_where(called, boot, value="value", where=chosen, name=f"value after {name}")
         scores |= {gain.name: gain, value.name: value}
         rows.append(
             [
                 name,
-                count(own.height),
-                percent(own.height / told.height),
+                count(of_signal.height),
+                percent(of_signal.height / called.height),
                 with_interval(gain, "percent"),
-                percent(own.select(pl.col("best_gain").mean()).item()),
-                number(own.select(pl.col("score").mean()).item(), 2, signed=True),
+                percent(of_signal.select(pl.col("best_gain").mean()).item()),
+                number(of_signal.select(pl.col("score").mean()).item(), 2, signed=True),
                 with_interval(value, "signed", 2),
-                *(percent(own.select(pl.col("target").is_in(k).mean()).item()) for k in ([4], [3, 4], [5])),
+                *(
+                    percent(of_signal.select(pl.col("target").is_in(k).mean()).item())
+                    for k in ([4], [3, 4], [5])
+                ),
             ]
         )
     text = (
-        f"After STRONG, GOOD and MODERATE the mean return is {figure(spread.value, 'points')} points "
-        f"({interval(spread, 'points')}) above that after the other pattern observations; the expected value and the "
-        f"return "
-        f"correlate by {with_interval(paying, 'signed')}. Pattern observations of one pattern follow each other and "
-        f"share their "
-        "outcome: n is far above the number of separate events, and the intervals allow for it."
+        f"After STRONG, GOOD and MODERATE the mean return is {figure(signal_excess.value, 'points')} points "
+        f"({interval(signal_excess, 'points')}) above that after the other pattern observations; the expected value "
+        f"and the return correlate by {with_interval(ev_and_return, 'signed')}. Pattern observations of one pattern "
+        "follow each other and share their outcome: n is far above the number of separate events, and the intervals "
+        "allow for it."
     )
     head = ["signal", "n", "share", "mean return", "mean best gain", "mean EV", "mean value that came"]
     head += ["K4", "K3 or K4", "K5"]
@@ -260,15 +269,14 @@ def _signals_section(told: pl.DataFrame, config: ReportConfig, spread: Score, pa
                 head,
                 rows,
                 note="Return: from the close of the observation to the end of its first-passage label, before costs. "
-                "Best gain is the "
-                "highest high, which no one sells at. Ranges are 95 % intervals.",
+                "Best gain is the highest high, which no one sells at. Ranges are 95 % intervals.",
             )
         ],
-        scores={**scores, spread.name: spread, paying.name: paying},
+        scores={**scores, signal_excess.name: signal_excess, ev_and_return.name: ev_and_return},
     )
 
 
-def _skill(correlation: Score, k4: Score, paying: Score) -> str:
+def _skill(correlation: Score, k4: Score, ev_and_return: Score) -> str:
     recall = (
         f"K4 recall is {percent(k4.value)} of {plural(k4.n, 'row')} ({interval(k4, 'percent')}; "
         f"{percent(k4.baselines['at_random'])} if blind)"
@@ -278,17 +286,18 @@ def _skill(correlation: Score, k4: Score, paying: Score) -> str:
     return (
         f"Classes: the EV correlation is {number(correlation.value, signed=True)} "
         f"({interval(correlation, 'signed')}; 0 is chance) and {recall}. Telling classes apart is one "
-        f"thing, earning by it another: the EV correlates with the return by {number(paying.value, signed=True)} "
-        f"({interval(paying, 'signed')})."
+        "thing, earning by it another: the EV correlates with the return by "
+        f"{number(ev_and_return.value, signed=True)} ({interval(ev_and_return, 'signed')})."
     )
 
 
-def _pay(spread: Score) -> str:
-    if spread.value is None:
+def _pay(signal_excess: Score) -> str:
+    if signal_excess.value is None:
         return "Signals: no comparison, since all pattern observations or none carry a signal to buy."
     return (
-        f"Signals: after {plural(spread.n, 'signal')} to buy the mean return is {figure(spread.value, 'points')} "
-        f"points ({interval(spread, 'points')}) above that after the other pattern observations, before costs."
+        f"Signals: after {plural(signal_excess.n, 'signal')} to buy the mean return is "
+        f"{figure(signal_excess.value, 'points')} points ({interval(signal_excess, 'points')}) above that after the "
+        "other pattern observations, before costs."
     )
 
 

@@ -22,9 +22,9 @@ from trademl_pipeline.tasks.breakout import K4, PROBABILITIES
 
 State = Literal["passed", "failed", "undecided"]
 FAILED: Final = "failed"
-SUSPICIOUS_LEAD: Final = 0.05
+SUSPICIOUS_EXCESS: Final = 0.05
 """Accuracy of the past surely above the recent one by more than this is suspicious."""
-UNSTEADY: Final = 0.10
+INCONSISTENT: Final = 0.10
 """Recall of halves that surely differs, and by more than this, is inconsistent."""
 MIN_K4: Final = 5
 """Fewest rows of K4 in a half to compare."""
@@ -56,18 +56,18 @@ class Test:
 
 
 def validation_tests(
-    told: pl.DataFrame, inputs: ReportInputs, config: ReportConfig, correlation: Score
+    called: pl.DataFrame, inputs: ReportInputs, config: ReportConfig, correlation: Score
 ) -> list[Test]:
     """All five.
 
     Args:
-        told: scored rows with `predicted` and `target`.
+        called: scored rows with `predicted` and `target`.
         inputs: predictions, sequences and folds, for their clocks.
         config: how to measure.
         correlation: EV correlation of the rows.
     """
-    sessions = told["session"].unique().sort()
-    halved = told.with_columns(early=pl.col("session") < sessions[len(sessions) // 2])
+    sessions = called["session"].unique().sort()
+    halved = called.with_columns(early=pl.col("session") < sessions[len(sessions) // 2])
     return [
         temporal_sequence(inputs),
         future_contamination(halved, config),
@@ -129,11 +129,11 @@ def future_contamination(halved: pl.DataFrame, config: ReportConfig) -> Test:
         right.filter(e).select(pl.col("right").mean()).item() if right.select(e.any()).item() else None
         for e in (early, ~early)
     )
-    rule = f"past accuracy is not surely above the recent by more than {percent(SUSPICIOUS_LEAD, 0)}"
+    rule = f"past accuracy is not surely above the recent by more than {percent(SUSPICIOUS_EXCESS, 0)}"
     data = {"past": past, "recent": recent, "difference": gap.to_dict()}
     if past is None or recent is None or gap.low is None:
         return Test("Future contamination", "undecided", "too few sessions", rule, data=data)
-    state: State = FAILED if gap.low > SUSPICIOUS_LEAD else "passed"
+    state: State = FAILED if gap.low > SUSPICIOUS_EXCESS else "passed"
     text = f"past accuracy {percent(past)}, recent {percent(recent)}, difference {with_interval(gap, 'points')} points"
     return Test("Future contamination", state, text, rule, data=data)
 
@@ -143,33 +143,33 @@ def recall_consistency(halved: pl.DataFrame, config: ReportConfig) -> Test:
 
     Calls of what is likelier than usual would not do: some are made whatever the model knows.
     """
-    found = halved.with_columns(found=pl.col("predicted").is_in(K4).cast(pl.Float64))
+    recalled = halved.with_columns(recalled=pl.col("predicted").is_in(K4).cast(pl.Float64))
     k4, early = pl.col("target").is_in(K4), pl.col("early")
     gap = difference_of_means(
-        found,
+        recalled,
         config.bootstrap,
-        value="found",
+        value="recalled",
         first=k4 & early,
         second=k4 & ~early,
         name="early less late K4 recall",
     )
-    parts = [metrics.recall(found.filter(e), None, classes=K4) if found.select(e.any()).item() else None
+    parts = [metrics.recall(recalled.filter(e), None, classes=K4) if recalled.select(e.any()).item() else None
              for e in (early, ~early)]  # fmt: skip
-    fewest = min(p.n if p else 0 for p in parts)
-    rule = f"the halves do not surely differ by more than {percent(UNSTEADY, 0)}"
+    min_rows = min(p.n if p else 0 for p in parts)
+    rule = f"the halves do not surely differ by more than {percent(INCONSISTENT, 0)}"
     data = {"early": _value(parts[0]), "late": _value(parts[1]), "difference": gap.to_dict()}
-    if fewest < MIN_K4 or gap.low is None or gap.high is None or gap.value is None:
-        text = f"{plural(fewest, 'row')} of K4 in the poorer half, {MIN_K4} are needed"
+    if min_rows < MIN_K4 or gap.low is None or gap.high is None or gap.value is None:
+        text = f"{plural(min_rows, 'row')} of K4 in the poorer half, {MIN_K4} are needed"
         return Test("K4 recall consistency", "undecided", text, rule, data=data)
     if not any(_value(p) for p in parts):
         text = "K4 is never called where it came; there is nothing to be consistent"
         return Test("K4 recall consistency", "undecided", text, rule, data=data)
-    unsteady = abs(gap.value) > UNSTEADY and gap.excludes(0.0)
+    inconsistent = abs(gap.value) > INCONSISTENT and gap.excludes(0.0)
     text = (
         f"K4 most probable where it came: earlier {percent(_value(parts[0]))}, later {percent(_value(parts[1]))}, "
         f"difference {with_interval(gap, 'points')} points"
     )
-    return Test("K4 recall consistency", FAILED if unsteady else "passed", text, rule, data=data)
+    return Test("K4 recall consistency", FAILED if inconsistent else "passed", text, rule, data=data)
 
 
 def ev_correlation(correlation: Score) -> Test:
@@ -193,15 +193,15 @@ def class_drift(halved: pl.DataFrame) -> Test:
     )
     if early.is_empty() or late.is_empty():
         return Test("Class drift", "undecided", "one session only", rule)
-    said = kl(_mean(late), _mean(early))
-    outcome = kl(_came(late), _came(early))
-    bias = kl(_mean(halved), _came(halved))
-    level = "low" if said <= HIGH_DRIFT / 2 else "moderate" if said <= HIGH_DRIFT else "high"
+    drift = kl(_predicted_shares(late), _predicted_shares(early))
+    outcome_drift = kl(_outcome_shares(late), _outcome_shares(early))
+    bias = kl(_predicted_shares(halved), _outcome_shares(halved))
+    level = "low" if drift <= HIGH_DRIFT / 2 else "moderate" if drift <= HIGH_DRIFT else "high"
     text = (
-        f"KL divergence {number(said)} of later from earlier predictions ({level}); of what came {number(outcome)}; "
-        f"of predictions from what came {number(bias)}"
+        f"KL divergence {number(drift)} of later from earlier predictions ({level}); of what came "
+        f"{number(outcome_drift)}; of predictions from what came {number(bias)}"
     )
-    data = {"predicted": said, "came": outcome, "predicted_from_came": bias}
+    data = {"predicted": drift, "came": outcome_drift, "predicted_from_came": bias}
     return Test("Class drift", FAILED if level == "high" else "passed", text, rule, data=data)
 
 
@@ -210,13 +210,13 @@ def kl(p: np.ndarray, q: np.ndarray) -> float:
     return float((p * np.log(p / q)).sum())
 
 
-def _mean(rows: pl.DataFrame) -> np.ndarray:
+def _predicted_shares(rows: pl.DataFrame) -> np.ndarray:
     p = rows.select(PROBABILITIES).to_numpy().mean(axis=0)
     p = np.maximum(p, 1e-9)
     return p / p.sum()
 
 
-def _came(rows: pl.DataFrame) -> np.ndarray:
+def _outcome_shares(rows: pl.DataFrame) -> np.ndarray:
     """Class shares, half a row added to each class so that none is 0."""
     n = np.bincount(rows["target"].cast(pl.Int64).to_numpy(), minlength=len(PROBABILITIES)) + 0.5
     return n / n.sum()

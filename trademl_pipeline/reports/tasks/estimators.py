@@ -41,31 +41,43 @@ def estimators(
         return None
     on = ["symbol", "session"]
     study = rows.join(shared, on=on, how="semi")
-    own = {
+    by_estimator = {
         name: part.join(shared, on=on, how="semi", maintain_order="left")
         for (name,), part in scored.sort("session", "symbol").group_by("member", maintain_order=True)
     }
-    shown = config.kind.ranked_measures
-    found = {name: [m.of(part, config) for m in shown] for name, part in {THE_STUDY: study, **own}.items()}
+    measures = config.kind.ranked_measures
+    scores_by_name = {
+        name: [m.of(part, config) for m in measures]
+        for name, part in {THE_STUDY: study, **by_estimator}.items()
+    }
     cost = _cost(inputs)
     head = [
         "",
         "rows",
-        *(m.name for m in shown),
+        *(m.name for m in measures),
         "IC less the study's",
         *(["published"] if reported else []),
         *cost,
     ]
     body = []
-    for name, scores in sorted(found.items(), key=lambda item: _rank(item[0], item[1][0])):
-        texts = [with_interval(s, m.style) for m, s in zip(shown, scores, strict=True)]
-        lead = NONE if name == THE_STUDY else with_interval(_excess(own[name], study, config), "signed")
-        said = [_reported(name, reported)] if reported else []
-        body.append(
-            [name, count(study.height), *texts, lead, *said, *(c.get(name, NONE) for c in cost.values())]
+    for name, scores in sorted(scores_by_name.items(), key=lambda item: _rank(item[0], item[1][0])):
+        texts = [with_interval(s, m.style) for m, s in zip(measures, scores, strict=True)]
+        excess = (
+            NONE if name == THE_STUDY else with_interval(_excess(by_estimator[name], study, config), "signed")
         )
-    body.append(_without_skill(shown, found[THE_STUDY], len(head)))
-    n = len(own)
+        published_cell = [_reported(name, reported)] if reported else []
+        body.append(
+            [
+                name,
+                count(study.height),
+                *texts,
+                excess,
+                *published_cell,
+                *(c.get(name, NONE) for c in cost.values()),
+            ]
+        )
+    body.append(_without_skill(measures, scores_by_name[THE_STUDY], len(head)))
+    n = len(by_estimator)
     text = (
         f"{plural(n, 'model')}, each by itself, and the study's own prediction, on the {count(study.height)} rows "
         "that all of them predicted. "
@@ -76,11 +88,11 @@ def estimators(
         title,
         text=[text],
         tables=[Table(head, body, note="Ranges are 95 % intervals.")],
-        figures=[_figure(found, shown[0])],
+        figures=[_figure(scores_by_name, measures[0])],
         scores={
             f"{name}: {m.name}": s
-            for name, scores in found.items()
-            for m, s in zip(shown, scores, strict=True)
+            for name, scores in scores_by_name.items()
+            for m, s in zip(measures, scores, strict=True)
             if s is not None
         },
     )
@@ -107,8 +119,8 @@ def _cost(inputs: ReportInputs) -> dict[str, dict[str, str]]:
         return {}
     columns = {}
     if "parameters" in inputs.training.columns:
-        most = inputs.training.group_by("member").agg(pl.col("parameters").max()).rows()
-        columns["parameters"] = {name: count(value) for name, value in most}
+        max_parameters = inputs.training.group_by("member").agg(pl.col("parameters").max()).rows()
+        columns["parameters"] = {name: count(value) for name, value in max_parameters}
     if "train_seconds" in inputs.training.columns:
         mean = inputs.training.group_by("member").agg(pl.col("train_seconds").mean()).rows()
         columns["seconds a fold"] = {name: number(value, 1) for name, value in mean}
@@ -125,20 +137,22 @@ def _reported(name: str, reported: Mapping[str, str]) -> str:
     return next((text for key, text in reported.items() if known.startswith(key)), NONE)
 
 
-def _without_skill(shown: Sequence[Measure], scores: list[Score | None], width: int) -> list[str]:
+def _without_skill(measures: Sequence[Measure], scores: list[Score | None], width: int) -> list[str]:
     texts = [
         figure(max(s.baselines.values()) if m.better == "high" else min(s.baselines.values()), m.style)
         if s is not None and s.baselines
         else NONE
-        for m, s in zip(shown, scores, strict=True)
+        for m, s in zip(measures, scores, strict=True)
     ]
     row = ["without skill", "", *texts]
     return [*row, *[""] * (width - len(row))]
 
 
-def _figure(found: dict[str, list[Score | None]], measure: Measure) -> Figure:
+def _figure(scores_by_name: dict[str, list[Score | None]], measure: Measure) -> Figure:
     names, values, ups, downs = [], [], [], []
-    for name, scores in sorted(found.items(), key=lambda item: _rank(item[0], item[1][0]), reverse=True):
+    for name, scores in sorted(
+        scores_by_name.items(), key=lambda item: _rank(item[0], item[1][0]), reverse=True
+    ):
         score = scores[0]
         if score is None or score.value is None:
             continue

@@ -28,13 +28,19 @@ def examples(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> 
         *([] if "ev" in config.declared_task.predicted else ["score"]),
     ]
     body = [
-        [why, row["symbol"], str(row["session"]), *(_text(c, row[c]) for c in columns), *_came(row, config)]
+        [
+            why,
+            row["symbol"],
+            str(row["session"]),
+            *(_text(c, row[c]) for c in columns),
+            *_outcome_cells(row, config),
+        ]
         for why, row in chosen
     ]
     head = ["", "symbol", "session", *(c.replace("_", " ") for c in columns), "log return that came"]
     if config.kind.views and len(config.kind.views) == 1:
         head.append("class that came")
-    drawn = _attention(inputs.attention, chosen) if inputs.attention is not None else None
+    attention_figure = _attention(inputs.attention, chosen) if inputs.attention is not None else None
     return Section(
         "examples",
         "A few predictions as they were made",
@@ -43,7 +49,7 @@ def examples(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> 
             "the surest that were right only if the figures above say so."
         ],
         tables=[Table(head, body, left=frozenset({1}))],
-        figures=[drawn] if drawn else [],
+        figures=[attention_figure] if attention_figure else [],
     )
 
 
@@ -58,14 +64,14 @@ def choose(
     marked = pool.with_columns(right=_right(config)).sort(
         pl.col("score").abs(), "session", "symbol", descending=[True, False, False]
     )
-    taken = [
+    chosen = [
         (_WHY[0], marked.filter("right").head(EACH)),
         (_WHY[1], marked.filter(~pl.col("right")).head(EACH)),
     ]
-    keys = pl.concat([frame.select("symbol", "session") for _, frame in taken])
+    keys = pl.concat([frame.select("symbol", "session") for _, frame in chosen])
     rest = marked.join(keys, on=["symbol", "session"], how="anti").sort("session", "symbol")
-    taken.append((_WHY[2], rest.sample(min(EACH, rest.height), seed=config.seed)))
-    return [(why, row) for why, frame in taken for row in frame.iter_rows(named=True)]
+    chosen.append((_WHY[2], rest.sample(min(EACH, rest.height), seed=config.seed)))
+    return [(why, row) for why, frame in chosen for row in frame.iter_rows(named=True)]
 
 
 def _right(config: ReportConfig) -> pl.Expr:
@@ -87,7 +93,7 @@ def _text(column: str, value: object) -> str:
     return number(value, 0 if column == "direction" else 2, signed=True)
 
 
-def _came(row: dict, config: ReportConfig) -> list[str]:
+def _outcome_cells(row: dict, config: ReportConfig) -> list[str]:
     outcome = [percent(row["forward_return"], 2, signed=True)]
     if len(config.kind.views) == 1:
         view = config.kind.views[0]
@@ -105,10 +111,10 @@ def _attention(attention: pl.DataFrame, chosen: list[tuple[str, dict]]) -> Figur
     mean = attention.group_by("step").agg(pl.col("weight").mean())
     lines = [(f"mean of {plural(windows, 'window')}", dict(mean.iter_rows()))]
     for _, row in chosen:
-        own = attention.filter(pl.col("symbol") == row["symbol"], pl.col("session") == row["session"])
-        if not own.is_empty():
+        weights = attention.filter(pl.col("symbol") == row["symbol"], pl.col("session") == row["session"])
+        if not weights.is_empty():
             lines.append(
-                (f"{row['symbol']} {row['session']}", dict(own.select("step", "weight").iter_rows()))
+                (f"{row['symbol']} {row['session']}", dict(weights.select("step", "weight").iter_rows()))
             )
     heat = {
         "type": "heatmap",

@@ -28,21 +28,23 @@ def assess(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> As
         config: how to measure.
     """
     ewma = ewma_volatility(inputs.bars)
-    tables, text, scores, lines, hoped = [], [], {}, [], []
+    tables, text, scores, lines, target_rows = [], [], {}, [], []
     for horizon in HORIZONS:
-        found = horizon_lines(rows, ewma, horizon, config)
-        if not found:
+        horizon_rows = horizon_lines(rows, ewma, horizon, config)
+        if not horizon_rows:
             text.append(f"No outcome over {plural(horizon, 'session')} is known yet.")
             continue
         targets = {t.name: t for t in FORECAST_TARGETS[horizon]}
-        body = [[x.name, x.value, x.interval, x.baselines, count(x.score.n)] for x in found]
+        body = [[x.name, x.value, x.interval, x.baselines, count(x.score.n)] for x in horizon_rows]
         tables.append(Table(_HEAD, body, title=f"Over {plural(horizon, 'session')}"))
-        hoped += [_row(line, targets[line.name], horizon) for line in found if line.name in targets]
-        text.append(_sentence(found, targets, horizon))
-        scores |= {f"{line.name}, {horizon}": line.score for line in found}
+        target_rows += [
+            _row(line, targets[line.name], horizon) for line in horizon_rows if line.name in targets
+        ]
+        text.append(_sentence(horizon_rows, targets, horizon))
+        scores |= {f"{line.name}, {horizon}": line.score for line in horizon_rows}
         lines += [
             Line(f"{x.name}, {plural(horizon, 'session')}", x.score, x.style, x.better, digits=x.digits)
-            for x in found
+            for x in horizon_rows
             if x.name in ("Correlation", "MAPE of price")
             or (horizon > 1 and x.name == "Directional accuracy")
         ]
@@ -53,8 +55,10 @@ def assess(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> As
         "for anything that says the last price, so the line below it, the error less the last price's, is the one "
         "to read."
     )
-    if hoped:
-        tables.append(Table(_TARGET_HEAD, hoped, title="Beside the published targets", left=frozenset({6})))
+    if target_rows:
+        tables.append(
+            Table(_TARGET_HEAD, target_rows, title="Beside the published targets", left=frozenset({6}))
+        )
     section = Section(
         "forecast",
         "Both horizons, beside what was hoped for",
@@ -67,25 +71,25 @@ def assess(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> As
 
 def horizon_lines(rows: pl.DataFrame, ewma: pl.DataFrame, horizon: int, config: ReportConfig) -> list[Line]:
     """The figures of one horizon; none where no outcome is known."""
-    said, outcome = f"mean_{horizon}", f"return_{horizon}"
-    known = rows.drop_nulls([said, outcome])
+    predicted, outcome = f"mean_{horizon}", f"return_{horizon}"
+    known = rows.drop_nulls([predicted, outcome])
     if known.is_empty():
         return []
     boot = config.bootstrap_over(horizon)
     prices = known.with_columns(
-        last=pl.lit(1.0), predicted_price=pl.col(said).exp(), actual_price=pl.col(outcome).exp()
+        last=pl.lit(1.0), predicted_price=pl.col(predicted).exp(), actual_price=pl.col(outcome).exp()
     )
     lines = []
-    if not known.filter((pl.col(said) != 0) & (pl.col(outcome) != 0)).is_empty():
+    if not known.filter((pl.col(predicted) != 0) & (pl.col(outcome) != 0)).is_empty():
         lines += [
             Line(
                 "Directional accuracy",
-                metrics.directional_accuracy(known, boot, score=said, outcome=outcome),
+                metrics.directional_accuracy(known, boot, score=predicted, outcome=outcome),
                 "percent",
             ),
             Line(
-                "Lead over the majority, points",
-                metrics.directional_excess(known, boot, score=said, outcome=outcome),
+                "Excess over the majority, points",
+                metrics.directional_excess(known, boot, score=predicted, outcome=outcome),
                 "points",
             ),
         ]
@@ -94,7 +98,7 @@ def horizon_lines(rows: pl.DataFrame, ewma: pl.DataFrame, horizon: int, config: 
         Line("MAPE of price", metrics.mape(prices, boot, last="last"), "percent", "low", digits=2),
         Line(
             "MAPE less the last price's, points",
-            forecast_scores.error_over_last_price(known, boot, predicted=said, outcome=outcome),
+            forecast_scores.error_over_last_price(known, boot, predicted=predicted, outcome=outcome),
             "points",
             "low",
             digits=3,
@@ -102,26 +106,26 @@ def horizon_lines(rows: pl.DataFrame, ewma: pl.DataFrame, horizon: int, config: 
         Line(
             "Sharpe of the sign",
             forecast_scores.sign_sharpe(
-                known, boot, score=said, outcome=outcome, horizon=horizon, year=config.sessions_a_year
+                known, boot, score=predicted, outcome=outcome, horizon=horizon, year=config.sessions_a_year
             ),
             "number",
             digits=2,
         ),
-        Line("Correlation", metrics.correlation(known, boot, predicted=said, actual=outcome), "signed"),
+        Line("Correlation", metrics.correlation(known, boot, predicted=predicted, actual=outcome), "signed"),
         *_volatility(rows, ewma, horizon, config),
     ]
 
 
 def _volatility(rows: pl.DataFrame, ewma: pl.DataFrame, horizon: int, config: ReportConfig) -> list[Line]:
-    said, outcome = f"volatility_{horizon}", f"came_volatility_{horizon}"
-    known = rows.drop_nulls([said, outcome])
+    predicted, outcome = f"volatility_{horizon}", f"came_volatility_{horizon}"
+    known = rows.drop_nulls([predicted, outcome])
     if known.is_empty():
         return []
     boot = config.bootstrap_over(horizon)
     lines = [
         Line(
             "Volatility: correlation",
-            metrics.correlation(known, boot, predicted=said, actual=outcome),
+            metrics.correlation(known, boot, predicted=predicted, actual=outcome),
             "signed",
         )
     ]
@@ -135,7 +139,9 @@ def _volatility(rows: pl.DataFrame, ewma: pl.DataFrame, horizon: int, config: Re
                 Score(**{**vars(score), "baselines": {**score.baselines, "EWMA": baseline}}),
                 "signed",
             )
-        gap = forecast_scores.qlike_difference(both, boot, predicted=said, baseline="ewma", outcome=outcome)
+        gap = forecast_scores.qlike_difference(
+            both, boot, predicted=predicted, baseline="ewma", outcome=outcome
+        )
         lines.append(Line("Volatility: QLIKE less the EWMA's", gap, "signed", "low"))
     return lines
 
@@ -190,10 +196,10 @@ def _free(line: Line, target: Target) -> str:
 
 
 def _sentence(lines: list[Line], targets: dict[str, Target], horizon: int) -> str:
-    told = [(line, targets[line.name]) for line in lines if line.name in targets]
-    reached = [(x, t) for x, t in told if t.reached(x.score.value) in ("target", "stretch")]
+    with_target = [(line, targets[line.name]) for line in lines if line.name in targets]
+    reached = [(x, t) for x, t in with_target if t.reached(x.score.value) in ("target", "stretch")]
     free = [x.name for x, t in reached if _free(x, t)]
-    said = f"Over {plural(horizon, 'session')}, {len(reached)} of {len(told)} published targets are reached"
+    text = f"Over {plural(horizon, 'session')}, {len(reached)} of {len(with_target)} published targets are reached"
     if free:
-        return f"{said}; a forecast without skill reaches {' and '.join(free)} too."
-    return said + "."
+        return f"{text}; a forecast without skill reaches {' and '.join(free)} too."
+    return text + "."

@@ -43,19 +43,19 @@ def assess(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> As
 
 def sizing_gain(sized: pl.DataFrame, config: ReportConfig) -> Score:
     """Return by unit of position of positions as sized, less that of equal positions of the same signs."""
-    taken = sized.filter(pl.col("size") > 0)
-    if taken.is_empty():
+    positions = sized.filter(pl.col("size") > 0)
+    if positions.is_empty():
         return Score("gain of sizing", None, None, None, 0, 0)
-    r, position = taken["forward_return"].to_numpy(), taken["position"].to_numpy()
+    r, position = positions["forward_return"].to_numpy(), positions["position"].to_numpy()
     sums = session_sums(
-        taken["session"], [position * r, np.abs(position), np.sign(position) * r, np.ones(len(r))]
+        positions["session"], [position * r, np.abs(position), np.sign(position) * r, np.ones(len(r))]
     )
 
     def gap(totals: np.ndarray) -> np.ndarray:
         return totals[..., 0] / totals[..., 1] - totals[..., 2] / totals[..., 3]
 
     return score_from_sums(
-        "gain of sizing", sums, gap, config.bootstrap, n=taken.height, baselines={"none": 0.0}
+        "gain of sizing", sums, gap, config.bootstrap, n=positions.height, baselines={"none": 0.0}
     )
 
 
@@ -82,16 +82,16 @@ def _heads_section(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfi
 
 
 def _return_lines(rows: pl.DataFrame, horizon: int, config: ReportConfig) -> list[Line]:
-    said, outcome = f"return_{horizon}", f"came_return_{horizon}"
-    known, boot = rows.drop_nulls([said, outcome]), config.bootstrap_over(horizon)
+    predicted, outcome = f"return_{horizon}", f"came_return_{horizon}"
+    known, boot = rows.drop_nulls([predicted, outcome]), config.bootstrap_over(horizon)
     if known.is_empty():
         return []
     over = f"Return over {plural(horizon, 'bar')}"
     lines = []
-    if not known.filter((pl.col(said) != 0) & (pl.col(outcome) != 0)).is_empty():
-        direction = metrics.directional_accuracy(known, boot, score=said, outcome=outcome)
+    if not known.filter((pl.col(predicted) != 0) & (pl.col(outcome) != 0)).is_empty():
+        direction = metrics.directional_accuracy(known, boot, score=predicted, outcome=outcome)
         lines.append(Line(f"{over}: directional accuracy", direction, "percent"))
-    correlation = metrics.correlation(known, boot, predicted=said, actual=outcome)
+    correlation = metrics.correlation(known, boot, predicted=predicted, actual=outcome)
     return [*lines, Line(f"{over}: correlation", correlation, "signed")]
 
 
@@ -119,15 +119,23 @@ def _volatility_lines(rows: pl.DataFrame, inputs: ReportInputs, config: ReportCo
 def _risk_lines(rows: pl.DataFrame, config: ReportConfig) -> list[Line]:
     """Against the deepest loss on the way where it is known, else against the size of the move."""
     if "drawdown_24" in rows.columns:
-        name, said, fell = "Risk: correlation with the deepest loss", pl.col("risk"), pl.col("drawdown_24")
+        name, predicted, loss = (
+            "Risk: correlation with the deepest loss",
+            pl.col("risk"),
+            pl.col("drawdown_24"),
+        )
     else:
-        name, said = "Risk: correlation with the size of the move", pl.col("risk").abs()
-        fell = pl.col("forward_return").abs()
-    told = rows.with_columns(risk=said, fell=fell).drop_nulls(["risk", "fell"])
-    if told.is_empty():
+        name, predicted = "Risk: correlation with the size of the move", pl.col("risk").abs()
+        loss = pl.col("forward_return").abs()
+    rows_with_risk = rows.with_columns(risk=predicted, fell=loss).drop_nulls(["risk", "fell"])
+    if rows_with_risk.is_empty():
         return []
     return [
-        Line(name, metrics.correlation(told, config.bootstrap, predicted="risk", actual="fell"), "signed")
+        Line(
+            name,
+            metrics.correlation(rows_with_risk, config.bootstrap, predicted="risk", actual="fell"),
+            "signed",
+        )
     ]
 
 
@@ -141,7 +149,7 @@ def _confidence_lines(rows: pl.DataFrame, config: ReportConfig) -> list[Line]:
 
 
 def _sizing_section(sized: pl.DataFrame, config: ReportConfig, gain: Score) -> Section:
-    taken = sized.filter(pl.col("size") > 0)
+    positions = sized.filter(pl.col("size") > 0)
     shares = [
         f"{percent(sized.select(e.mean()).item(), 0)} {name}"
         for name, e in (
@@ -156,7 +164,7 @@ def _sizing_section(sized: pl.DataFrame, config: ReportConfig, gain: Score) -> S
             f" A unit of position as sized returns {number(1e4 * gain.value, 1, signed=True)} bps more than in equal "
             f"sizes ({_bps(gain)}). Where sizing has skill, larger positions are right more often and earn more."
         )
-    body = _size_rows(taken, config) if not taken.is_empty() else [["no position", *[NONE] * 5]]
+    body = _size_rows(positions, config) if not positions.is_empty() else [["no position", *[NONE] * 5]]
     return Section(
         "sizing",
         "Does sizing positions pay?",
@@ -172,23 +180,23 @@ def _sizing_section(sized: pl.DataFrame, config: ReportConfig, gain: Score) -> S
     )
 
 
-def _size_rows(taken: pl.DataFrame, config: ReportConfig) -> list[list[str]]:
+def _size_rows(positions: pl.DataFrame, config: ReportConfig) -> list[list[str]]:
     place = pl.col("size").rank("ordinal") - 1
-    parted = taken.with_columns(
-        part=(place * PARTS / taken.height).floor().cast(pl.Int64),
+    parted = positions.with_columns(
+        part=(place * PARTS / positions.height).floor().cast(pl.Int64),
         hit=(pl.col("gained") > 0).cast(pl.Float64),
     )
     names = ["smallest quarter", "second", "third", "largest quarter"]
     body = []
     for k, name in enumerate(names):
-        own, where = parted.filter(pl.col("part") == k), pl.col("part") == k
-        if own.is_empty():
+        quarter, where = parted.filter(pl.col("part") == k), pl.col("part") == k
+        if quarter.is_empty():
             continue
         body.append(
             [
                 name,
-                count(own.height),
-                number(own.select(pl.col("size").mean()).item()),
+                count(quarter.height),
+                number(quarter.select(pl.col("size").mean()).item()),
                 with_interval(
                     mean_where(parted, config.bootstrap, value="hit", where=where, name=name, bounds=(0, 1)),
                     "percent",
@@ -196,7 +204,7 @@ def _size_rows(taken: pl.DataFrame, config: ReportConfig) -> list[list[str]]:
                 with_interval(
                     mean_where(parted, config.bootstrap, value="gained", where=where, name=name), "percent", 3
                 ),
-                percent(float(own["size"].sum()) / float(taken["size"].sum()), 0),
+                percent(float(quarter["size"].sum()) / float(positions["size"].sum()), 0),
             ]
         )
     return body

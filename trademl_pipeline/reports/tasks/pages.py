@@ -32,12 +32,12 @@ class TaskPages:
 
     Attributes:
         assess: what only this task has, see `Assessment`.
-        members_title: heading of the models judged one by one.
+        estimators_title: heading of the models judged one by one.
         reported: what a published design says of its models' class accuracy, by the beginning of their names.
     """
 
     assess: Assessor = general.assess
-    members_title: str = "The models, one by one"
+    estimators_title: str = "The models, one by one"
     reported: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -45,14 +45,14 @@ GENERAL: Final = TaskPages()
 PAGES: Final[dict[str, TaskPages]] = {
     Direction.name: TaskPages(no_more, reported=DIRECTION_REPORTED),
     Forecast.name: TaskPages(forecast.assess),
-    Breakout.name: TaskPages(breakout.assess, members_title="The models on the same folds"),
+    Breakout.name: TaskPages(breakout.assess, estimators_title="The models on the same folds"),
     Pattern.name: TaskPages(pattern.assess),
-    Hybrid.name: TaskPages(hybrid.assess, members_title="The architectures on the same folds"),
+    Hybrid.name: TaskPages(hybrid.assess, estimators_title="The architectures on the same folds"),
 }
 
 
 def assess(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> Assessment:
-    """Measure what only this task has, its members where they are given, and how training went.
+    """Measure what only this task has, its estimators where they are given, and how training went.
 
     Args:
         rows: scored predictions, as `inputs.scored_rows` gives them.
@@ -60,10 +60,12 @@ def assess(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> As
         config: how to measure.
     """
     pages = PAGES.get(config.task, GENERAL)
-    own = pages.assess(rows, inputs, config)
-    after = [
-        estimators(rows, inputs, config, title=pages.members_title, reported=pages.reported),
+    assessment = pages.assess(rows, inputs, config)
+    more_sections = [
+        estimators(rows, inputs, config, title=pages.estimators_title, reported=pages.reported),
         training_section(inputs.folds),
         cross_validation_section(inputs.cross_validation),
     ]
-    return replace(own, sections=[*own.sections, *(part for part in after if part is not None)])
+    return replace(
+        assessment, sections=[*assessment.sections, *(part for part in more_sections if part is not None)]
+    )

@@ -49,12 +49,12 @@ def assess(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> As
         lines=lines,
         primary_tests=primary_tests,
         sentences=sentences,
-        accuracy=kept_hit_rate(signals, config),
+        accuracy=confident_hit_rate(signals, config),
         skill_without_edge="patterns are told apart" if auc and (auc.low or 0.0) > CHANCE else "",
     )
 
 
-def kept_hit_rate(signals: pl.DataFrame, config: ReportConfig) -> Score | None:
+def confident_hit_rate(signals: pl.DataFrame, config: ReportConfig) -> Score | None:
     """How often a kept signal was right, beside all signals; None where none is kept."""
     if signals.is_empty():
         return None
@@ -85,10 +85,12 @@ def filter_gain(
     signals: pl.DataFrame, config: ReportConfig, value: str, threshold: float | None = None
 ) -> Score:
     """Mean of a column over the kept signals less its mean over all of them, drawn together."""
-    kept = pl.col("confidence") >= (config.confidence_threshold if threshold is None else threshold)
+    confident = pl.col("confidence") >= (config.confidence_threshold if threshold is None else threshold)
     everyone = pl.col("confidence").is_not_null()
     name = {"gained": "mean return gained by the filter", "hit": "hit rate gained by the filter"}[value]
-    return difference_of_means(signals, config.bootstrap, value=value, first=kept, second=everyone, name=name)
+    return difference_of_means(
+        signals, config.bootstrap, value=value, first=confident, second=everyone, name=name
+    )
 
 
 def _patterns_section(rows: pl.DataFrame, config: ReportConfig) -> Section:
@@ -175,12 +177,12 @@ def _filter_section(signals: pl.DataFrame, config: ReportConfig, gain: Score, hi
 
 
 def _filter_row(
-    name: str, signals: pl.DataFrame, kept: pl.Expr, config: ReportConfig, threshold: float | None
+    name: str, signals: pl.DataFrame, confident: pl.Expr, config: ReportConfig, threshold: float | None
 ) -> list[str]:
-    n = int(signals.select(kept.sum()).item())
+    n = int(signals.select(confident.sum()).item())
     boot = config.bootstrap
-    hit = mean_where(signals, boot, value="hit", where=kept, name="hit rate", bounds=(0, 1))
-    gained = mean_where(signals, boot, value="gained", where=kept, name="mean return")
+    hit = mean_where(signals, boot, value="hit", where=confident, name="hit rate", bounds=(0, 1))
+    gained = mean_where(signals, boot, value="gained", where=confident, name="mean return")
     gains = [NONE, NONE]
     if threshold is not None:
         gains = [

@@ -26,17 +26,17 @@ def cross_validation_section(frame: pl.DataFrame | None) -> Section | None:
     """
     if frame is None or frame.is_empty():
         return None
-    shown = [c for c in _FIGURES if c in frame.columns]
-    if not shown:
+    figures = [c for c in _FIGURES if c in frame.columns]
+    if not figures:
         return None
-    columns = [c for c in ("rows", *shown) if c in frame.columns]
+    columns = [c for c in ("rows", *figures) if c in frame.columns]
     body = []
-    for (symbol,), own in frame.sort("symbol", "split").group_by("symbol", maintain_order=True):
-        cells = [str(symbol), count(own["split"].n_unique())]
+    for (symbol,), splits in frame.sort("symbol", "split").group_by("symbol", maintain_order=True):
+        cells = [str(symbol), count(splits["split"].n_unique())]
         if "rows" in columns:
-            cells.append(count(own["rows"].sum()))
-        body.append([*cells, *(_spread(own[c]) for c in shown)])
-    head = ["symbol", "splits", *(["rows"] if "rows" in columns else []), *shown]
+            cells.append(count(splits["rows"].sum()))
+        body.append([*cells, *(_spread(splits[c]) for c in figures)])
+    head = ["symbol", "splits", *(["rows"] if "rows" in columns else []), *figures]
     return Section(
         "cross_validation",
         "Cross-validation by symbol, within training data",

@@ -28,7 +28,7 @@ class WeightedEnsemble:
     """Weighted mean of its estimators.
 
     Attributes:
-        weights: by member, none negative, not all 0; scaled to sum to 1 over the estimators at hand.
+        weights: by estimator, none negative, not all 0; scaled to sum to 1 over the estimators at hand.
     """
 
     weights: Mapping[str, float]
@@ -44,7 +44,7 @@ class WeightedEnsemble:
             FitError: an estimator of weight above 0 is missing, or shapes differ.
         """
         used = {name: w for name, w in self.weights.items() if w > 0}
-        _check_members(estimators, used)
+        _check_estimators(estimators, used)
         total = sum(used.values())
         return sum(w / total * np.asarray(estimators[name], dtype=np.float64) for name, w in used.items())  # pyright: ignore
 
@@ -62,7 +62,7 @@ def weighted_by_horizon(
     """An ensemble whose estimators count more where they are at home: Mamba x 2.5 intraday, x 1.2 short-term.
 
     Args:
-        weights: by member, before the boost.
+        weights: by estimator, before the boost.
         sessions: horizon of the forecast.
         boosts: by estimator and horizon class.
     """
@@ -78,7 +78,7 @@ class OutOfFold:
 
     Attributes:
         rows: positions in the training keys, in time order of the inner folds.
-        predictions: by member, aligned with ``rows``.
+        predictions: by estimator, aligned with ``rows``.
     """
 
     rows: np.ndarray
@@ -190,7 +190,7 @@ class StackedEnsemble:
 
     def predict(self, estimators: Predictions) -> np.ndarray:
         """(n, n_classes) probabilities or (n,) values."""
-        _check_members(estimators, dict.fromkeys(self.estimators, 1.0))
+        _check_estimators(estimators, dict.fromkeys(self.estimators, 1.0))
         x = _inputs(self.kind, [np.asarray(estimators[name], dtype=np.float64) for name in self.estimators])
         z = x @ self.coefficients.T + self.intercept
         if self.kind == "value":
@@ -246,7 +246,7 @@ def fit_stacked(
 
 def _stack(oof: OutOfFold, target: np.ndarray) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
     names = tuple(oof.predictions)
-    _check_members(oof.predictions, dict.fromkeys(names, 1.0))
+    _check_estimators(oof.predictions, dict.fromkeys(names, 1.0))
     stack = np.stack([np.asarray(oof.predictions[name], dtype=np.float64) for name in names])
     return names, stack, np.asarray(target)[oof.rows]
 
@@ -258,7 +258,7 @@ def _inputs(kind: str, parts: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.log(np.clip(p, 1e-6, 1.0)) for p in parts], axis=1)
 
 
-def _check_members(estimators: Predictions, needed: Mapping[str, float]) -> None:
+def _check_estimators(estimators: Predictions, needed: Mapping[str, float]) -> None:
     missing = [name for name in needed if name not in estimators]
     if missing:
         raise FitError(f"ensemble estimators {missing} gave no predictions; there are {sorted(estimators)}")

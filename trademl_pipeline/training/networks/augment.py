@@ -43,9 +43,9 @@ def _warp(x: torch.Tensor, mask: torch.Tensor, speed: torch.Tensor) -> tuple[tor
     length = x.shape[1]
     back = torch.arange(length - 1, -1, -1, device=x.device, dtype=x.dtype)
     place = (length - 1) - back * speed
-    earlier = place.floor().clamp(min=0, max=length - 1).long()
-    later = (earlier + 1).clamp(max=length - 1)
-    share = (place - earlier).unsqueeze(-1)
-    a, b = (x.gather(1, i.unsqueeze(-1).expand_as(x)) for i in (earlier, later))
-    real = (place >= 0) & mask.gather(1, earlier)
+    before = place.floor().clamp(min=0, max=length - 1).long()
+    after = (before + 1).clamp(max=length - 1)
+    share = (place - before).unsqueeze(-1)
+    a, b = (x.gather(1, i.unsqueeze(-1).expand_as(x)) for i in (before, after))
+    real = (place >= 0) & mask.gather(1, before)
     return torch.lerp(a, b, share.clamp(0, 1)), real

@@ -131,13 +131,13 @@ class OnlineUpdate:
 
     def _mixed_loss(self, rows: Windows, rng: np.random.Generator) -> torch.Tensor:
         size = self.config.batch_size
-        old = 0 if self._memory is None else min(len(self._memory), size // 2)
-        new = rng.permutation(len(rows))[: size - old]
-        value = self._loss(rows, new)
-        if self._memory is None or old == 0:
+        n_replayed = 0 if self._memory is None else min(len(self._memory), size // 2)
+        fresh = rng.permutation(len(rows))[: size - n_replayed]
+        value = self._loss(rows, fresh)
+        if self._memory is None or n_replayed == 0:
             return value
-        replayed = self._loss(self._memory, rng.permutation(len(self._memory))[:old])
-        return (len(new) * value + old * replayed) / (len(new) + old)
+        replayed = self._loss(self._memory, rng.permutation(len(self._memory))[:n_replayed])
+        return (len(fresh) * value + n_replayed * replayed) / (len(fresh) + n_replayed)
 
     def _loss(self, rows: Windows, position: np.ndarray) -> torch.Tensor:
         x, mask, inputs, targets = tensors(rows, position, self.model.centre.device)
@@ -147,14 +147,14 @@ class OnlineUpdate:
         if self._memory is None:
             joined = rows
         else:
-            old = self._memory
+            memory = self._memory
             joined = replace(
                 rows,
-                row=np.concatenate([old.row, rows.row]),
-                n_valid=np.concatenate([old.n_valid, rows.n_valid]),
-                keys=pl.concat([old.keys, rows.keys]),
-                targets={k: np.concatenate([old.targets[k], v]) for k, v in rows.targets.items()},
-                inputs={k: np.concatenate([old.inputs[k], v]) for k, v in rows.inputs.items()},
+                row=np.concatenate([memory.row, rows.row]),
+                n_valid=np.concatenate([memory.n_valid, rows.n_valid]),
+                keys=pl.concat([memory.keys, rows.keys]),
+                targets={k: np.concatenate([memory.targets[k], v]) for k, v in rows.targets.items()},
+                inputs={k: np.concatenate([memory.inputs[k], v]) for k, v in rows.inputs.items()},
             )
         keep = np.arange(max(0, len(joined) - self.config.replay), len(joined))
         self._memory = joined.take(keep)

@@ -142,7 +142,7 @@ def fit_lightgbm(
         seed: seed of the row and feature draws.
         threads: threads of the library; the result does not depend on it.
         ledger: records the class weights, the choice of rounds and the model.
-        together: (rows,) numbers of groups of rows that share what the market did, such as those of a session: the
+        groups: (rows,) numbers of groups of rows that share what the market did, such as those of a session: the
             trees start from the shares of the classes in the group, drawn towards those of all rows as if `GROUP` more
             had been seen, and learn what tells its rows apart. None: rows are learned as they are.
 
@@ -170,7 +170,7 @@ def fit_xgboost(
     """Fit XGBoost on one fold's training rows; the same rows, config and seed give the same model.
 
     Args:
-        keys, x, features, config, seed, threads, ledger, together: as in `fit_lightgbm`.
+        keys, x, features, config, seed, threads, ledger, groups: as in `fit_lightgbm`.
 
     Returns:
         The fitted model.

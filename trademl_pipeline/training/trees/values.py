@@ -171,7 +171,7 @@ def fit_value_trees(
         seed: seed of the row and feature draws.
         threads: threads of the library.
         ledger: records the choice of rounds and the model.
-        together: (rows,) numbers of groups of rows that share what the market did, such as those of a session; None:
+        groups: (rows,) numbers of groups of rows that share what the market did, such as those of a session; None:
             rows are learned as they are. What a group has in common comes once for all its rows and hides what tells
             them apart, so that it is taken out: of values their mean over the group, where it has `GROUP` rows and
             more, and of probabilities their log odds in it, drawn towards those of all rows as if `GROUP` more had

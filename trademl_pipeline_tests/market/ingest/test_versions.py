@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trademl_pipeline.lake import Lake, LakeConfig
 from trademl_pipeline.market.calendar import close_utc, month_sessions
-from trademl_pipeline.market.ingest.versions import Merged, Revisions, Scope, bars, merge, standing
+from trademl_pipeline.market.ingest.versions import Merged, Revisions, Scope, bars, bars_at, merge
 from trademl_pipeline.tables import QUARANTINED_BARS, RAW_BARS
 from trademl_pipeline.tables.bar_tables import BAR_VERSIONS, bar_tables
 
@@ -68,10 +68,10 @@ class History:
         return merged
 
     def closes(self, at: datetime | None = None) -> dict[tuple[str, date], float]:
-        return closes(standing(self.ledger, TABLES, at))
+        return closes(bars_at(self.ledger, TABLES, at))
 
     def held(self, at: datetime) -> dict[tuple[str, date], float]:
-        return closes(standing(self.ledger, TABLES, at, "ingested_at"))
+        return closes(bars_at(self.ledger, TABLES, at, "ingested_at"))
 
 
 def closes(frame: pl.DataFrame) -> dict[tuple[str, date], float]:
@@ -111,7 +111,7 @@ def test_before_a_bar_is_known_it_is_not_there():
     history.fetch([bar("A", 0), bar("A", 1)], FIRST_RUN)
     assert list(history.closes(close_utc(DAYS[0]))) == [("A", DAYS[0])]
     assert history.closes(close_utc(DAYS[0]) - timedelta(seconds=1)) == {}
-    assert standing(history.ledger, TABLES, close_utc(DAYS[1]), "ingested_at").is_empty()
+    assert bars_at(history.ledger, TABLES, close_utc(DAYS[1]), "ingested_at").is_empty()
 
 
 def test_a_bar_that_comes_behind_its_successor_was_not_known_before():
