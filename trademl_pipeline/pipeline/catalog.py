@@ -1,6 +1,6 @@
 """Which assets there are, what each reads, and how its months are made."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -92,10 +92,11 @@ def reads_of(asset: str) -> Mapping[str, Lookback]:
 
 def generations(assets: Sequence[str]) -> list[list[str]]:
     """Return input assets in groups, each of which reads only what groups before it make."""
-    left, groups = list(assets), []
+    left: list[str] = list(assets)
+    groups: list[list[str]] = []
     while left:
         waiting = set(left)
-        ready = [asset for asset in left if not waiting & set(reads_of(asset))]
+        ready: list[str] = [asset for asset in left if not waiting & set(reads_of(asset))]
         groups.append(ready)
         left = [asset for asset in left if asset not in ready]
     return groups
@@ -104,7 +105,7 @@ def generations(assets: Sequence[str]) -> list[list[str]]:
 @contextmanager
 def opened(
     asset: str, site: Site, run: RunInfo, months: Sequence[str], options: TrainOptions
-) -> Iterator[Body]:
+) -> Generator[Body]:
     """Open what makes and publishes months of an asset.
 
     Args:

@@ -64,7 +64,7 @@ def cross_validated(
         study.training.base_learners[0], study.task, windows, training, plan, ledger=ledger
     )
     if scores.is_empty():
-        nothing = {"rows": 0, "note": f"no symbol has {plan.least} rows, or no split enough before it"}
+        nothing = {"rows": 0, "note": f"no symbol has {plan.min_rows} rows, or no split enough before it"}
         return table.empty(), AuditReport((), {"folds": nothing})
     report = audit_fit_ledger(ledger, rows.fold, train=rows.train)
     for train, test in evidence:

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from typing import cast
 
 import polars as pl
 
@@ -48,7 +49,7 @@ class FeatureFigures:
         )
         shifted = moved.filter(pl.col("psi") > SHIFTED)
         metadata: Metadata = {
-            "null_share": float(shape["null_share"].mean() or 0.0),  # pyright: ignore[reportArgumentType]
+            "null_share": float(cast(float, shape["null_share"].mean() or 0.0)),
             "columns_without_values": int((shape["null_share"] == 1).sum()),
             "columns": Markdown(columns_table(shape, moved)),
         }
@@ -136,7 +137,7 @@ def distributions(now: pl.DataFrame, before: pl.DataFrame, shifted: set[str]) ->
         before.select("feature", *spans), on="feature", suffix="_before"
     )
     both = both.drop_nulls()
-    parts, y = [], 22
+    parts, y = list[str](), 22
     for row in both.iter_rows(named=True):
         low = min(row["q01"], row["q01_before"])
         width = max(row["q99"], row["q99_before"]) - low

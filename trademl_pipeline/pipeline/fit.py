@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import polars as pl
 
@@ -155,7 +155,7 @@ def record_of(
             "epochs": [epochs],
         }
     )
-    return record.select(list(study.models.columns)).cast(study.models.polars_schema)  # pyright: ignore[reportArgumentType]
+    return record.select(list(study.models.columns)).cast(cast(Any, study.models.polars_schema))
 
 
 def metrics_of(fitted: FittedStudy, rows: FoldRows) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
+from typing import cast
 
 import polars as pl
 
@@ -57,7 +58,7 @@ def refit_of(study: StudySpec, refit: str = "") -> Refit:
     """
     if refit and refit not in REFIT_MONTHS:
         raise FoldError(f"refit is {refit!r}; it may be {', '.join(REFIT_MONTHS)}")
-    return refit or study.folds.refit  # pyright: ignore[reportReturnType]
+    return cast(Refit, refit) or study.folds.refit
 
 
 def fitted_month(
@@ -119,7 +120,7 @@ def fold_rows(
             f"{study.labels.name} for the months before {month[:7]}"
         )
     plan = plan_of(study, calendar)
-    fold = plan.fold(fitted, sequences["session"].min())  # pyright: ignore[reportArgumentType]
+    fold = plan.fold(fitted, cast(date, sequences["session"].min()))
     train, test = training_rows(
         sequences, labels, plan, fold, stride=study.train_stride, horizon=study.label_horizon
     )
@@ -135,7 +136,7 @@ def _first_session(store: Lake, study: StudySpec, month: str, snapshot: int | No
             f"fold {month[:7]}: there are no windows before it; materialize {study.windows.name} for the months "
             f"before {month[:7]}"
         )
-    return sequences["session"].min()  # pyright: ignore[reportReturnType]
+    return cast(date, sequences["session"].min())
 
 
 def windows_of_keys(
@@ -157,7 +158,8 @@ def windows_of_keys(
         snapshot: of the lake to read at; None: now.
     """
     names = study.feature_names
-    first = month_key(sessions_before(month_key(keys["session"].min()), study.window - 1, calendar))  # pyright: ignore
+    earliest = month_key(cast(date, keys["session"].min()))
+    first = month_key(sessions_before(earliest, study.window - 1, calendar))
     months = (FROM_THE_FIRST if study.decisions == "pattern_observations" else first, last)
     features = store.read(study.features, months=months, snapshot=snapshot)
     if study.decisions == "pattern_observations":

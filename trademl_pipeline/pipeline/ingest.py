@@ -27,8 +27,8 @@ class Tally:
         absent: symbols that the source has no bar of.
     """
 
-    months: dict[str, Metadata | None] = field(default_factory=dict)
-    absent: list[str] = field(default_factory=list)
+    months: dict[str, Metadata | None] = field(default_factory=dict[str, Metadata | None])
+    absent: list[str] = field(default_factory=list[str])
 
     def total(self, name: str) -> int:
         """Return the sum of a figure over the published months."""

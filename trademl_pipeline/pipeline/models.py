@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -53,7 +54,8 @@ def audit_fold(
     some = windows.take(np.array(probed(windows)))
     position = [study.feature_names.index(name) for name in fitted.names]
     x, mask = some.batch(np.arange(len(some)))
-    batch, real = torch.from_numpy(x[:, :, position].copy()), torch.from_numpy(mask)
+    tensor = cast(Any, torch).from_numpy  # which torch leaves untyped
+    batch, real = tensor(x[:, :, position].copy()), tensor(mask)
     for estimator in networks:
         found = audit_model(estimator.saved.model, batch, real, causal=False, seed=study.seed)
         own = tuple(replace(v, column=f"{estimator.name}: {v.column}") for v in found.violations)

@@ -202,7 +202,7 @@ def nightly_audit(
     ]
     if not todo:
         raise StepError(f"nothing is published up to {as_of[:7]}; materialize features first")
-    before = set() if again else passed_before(history_of(store))
+    before = set[tuple[str, str, str]]() if again else passed_before(history_of(store))
     night = Night(run, as_of, store, before, len(todo), Sample(EVERY_SESSION, seed))
     for stage, month in todo:
         night.audit(stage, month)

@@ -1,6 +1,6 @@
 """Consolidation patterns: one row for each session on which a pattern is active."""
 
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
@@ -72,7 +72,7 @@ def pattern_figures(frame: pl.DataFrame) -> dict[str, Any]:
     return {
         "patterns": int(frame["pattern"].n_unique()),
         "activated": int((ages == 0).sum()),
-        "median_sessions_since_activation": float(ages.median() or 0.0),  # pyright: ignore[reportArgumentType]
+        "median_sessions_since_activation": float(cast(float, ages.median() or 0.0)),
     }
 
 

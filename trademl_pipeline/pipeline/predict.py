@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import polars as pl
@@ -199,7 +199,7 @@ def certified_month(
         recorded_at=recorded_at,
     )
     frame = frame.with_columns(pl.lit(certified.digest).alias("certificate"))
-    frame = frame.select(list(schema.columns)).cast(schema.polars_schema)  # pyright: ignore[reportArgumentType]
+    frame = frame.select(list(schema.columns)).cast(cast(Any, schema.polars_schema))
     beside = [certified.beside, (study.estimator_predictions, members)]
     return CertifiedMonth(frame, beside, report, record, certified.digest, looked)
 
@@ -278,7 +278,7 @@ def prediction_months(workspace: Workspace, study: StudySpec, run: RunInfo) -> B
             **month_metadata(published, made.frame),
             "mlflow_run": made.record["model_run"][0],
             "fitted_fold": made.record["fitted"][0][:7],
-            "mean_score": None if mean is None else float(mean),  # pyright: ignore[reportArgumentType]
+            "mean_score": None if mean is None else float(cast(float, mean)),
             "certificate": made.certificate,
         }
         return result_of(published, shown)

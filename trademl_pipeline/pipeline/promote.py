@@ -5,8 +5,11 @@ decision of the months since whose outcome has matured, none of which either has
 over only by the promotion rule; the decision and its figures are kept, and the aliases of the MLflow registry follow.
 """
 
+from datetime import date
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import polars as pl
 
 from trademl_pipeline.evaluation.intervals import Bootstrap
@@ -70,7 +73,7 @@ def champion_challenger_scores(
         return None
     windows = windows_of_keys(store, study, rows, month, workspace.calendar)
     context = context_of(study, windows)
-    scores = []
+    scores: list[np.ndarray] = []
     for fold in (champion, challenger):
         fitted = load_models(workspace.artifacts, study, store.read(study.models, months=(fold, fold)), fold)
         values = fitted.combine(fitted.estimator_values(read_by(fitted, study, windows)))
@@ -176,7 +179,8 @@ def _example(workspace: Workspace, study: StudySpec, fold: str, snapshot: int) -
     store, last = workspace.lake, offset_month(fold, -1)
     keys = store.read(study.windows, months=(FROM_THE_FIRST, last), snapshot=snapshot)
     keys = keys.sort("session", "symbol").tail(2)
-    return windows_of_keys(store, study, keys, month_key(keys["session"].max()), workspace.calendar, snapshot)  # pyright: ignore
+    latest = month_key(cast(date, keys["session"].max()))
+    return windows_of_keys(store, study, keys, latest, workspace.calendar, snapshot)
 
 
 def champion_reads(study: StudySpec) -> dict[str, Lookback]:

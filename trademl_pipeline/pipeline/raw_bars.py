@@ -6,7 +6,7 @@ transaction. A range of months is downloaded in pieces first, so that a run that
 refused and leaves the month as it was. A month of 300 symbols takes about a second.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def audit_bars(bars: pl.DataFrame) -> AuditReport:
 @contextmanager
 def _prepared(
     source: BarSource, months: Sequence[str], staging: Path, only_missing: bool, log: Log
-) -> Iterator[BarSource]:
+) -> Generator[BarSource]:
     """The source to take months from: a file is read years at a time, a vendor's whole range downloaded first."""
     if not source.remote:
         yield Ahead(source, list(months))
@@ -113,7 +113,7 @@ def raw_bars_months(
     staging: Path,
     *,
     only_missing: bool = False,
-) -> Iterator[Body]:
+) -> Generator[Body]:
     """Open what fetches, judges and publishes months of bars: split good from bad, merge, publish.
 
     Args:

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import polars as pl
 
 from trademl_pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from trademl_pipeline.market.index_builder import IndexSpec
+    from trademl_pipeline.market.index_builder import IndexSpec, Weighting
     from trademl_pipeline.market.references import ReferenceMarket
     from trademl_pipeline.market.sources import BarSource
 
@@ -62,7 +62,7 @@ class References:
         """How the synthetic index is weighted."""
         from trademl_pipeline.market.index_builder import IndexSpec
 
-        return IndexSpec(self.weighting or "cap")  # pyright: ignore[reportArgumentType]
+        return IndexSpec(cast("Weighting", self.weighting or "cap"))
 
     def membership_intervals(self, month: str) -> pl.DataFrame | None:
         """Who may be in the index up to the end of a month; None is everyone.

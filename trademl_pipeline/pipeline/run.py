@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline.pipeline.catalog import (
@@ -22,7 +22,7 @@ from trademl_pipeline.pipeline.catalog import (
 )
 from trademl_pipeline.pipeline.errors import StepError
 from trademl_pipeline.pipeline.months import RunInfo, refusal, refusals_of, work_off
-from trademl_pipeline.pipeline.recording import MonthDone, MonthRefused, RecordedRun, Recorder
+from trademl_pipeline.pipeline.recording import LogLevel, MonthDone, MonthRefused, RecordedRun, Recorder
 from trademl_pipeline.pipeline.report import report_name
 from trademl_pipeline.pipeline.site import Site
 from trademl_pipeline.pipeline.train import TrainOptions
@@ -98,7 +98,7 @@ class Ticket:
 class LogLine:
     """A line that a job writes into its run."""
 
-    level: str
+    level: LogLevel
     text: str
 
 
@@ -131,12 +131,14 @@ class _Emitter(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send one line."""
-        emit(LogLine(record.levelname, record.getMessage()))
+        emit(LogLine(cast(LogLevel, record.levelname), record.getMessage()))
 
 
 def warm_up() -> None:
-    """Import what steps of inputs need, once in a worker; networks are imported by the first fold."""
-    import trademl_pipeline.pipeline.catalog  # noqa: F401
+    """Do nothing: a worker that is given this function imports this module, and all that steps of inputs need.
+
+    Networks are imported by the first fold.
+    """
 
 
 class Runner:
@@ -208,7 +210,7 @@ class Runner:
         def on_message(task: Task, message: Any) -> None:
             running = self._runs[id(task)]
             if isinstance(message, LogLine):
-                running.run.log(message.text, level=message.level)  # pyright: ignore[reportArgumentType]
+                running.run.log(message.text, level=message.level)
                 return
             running.tell(message)
             on_event(jobs[id(task)][0], message)
@@ -266,8 +268,8 @@ class _Running:
 
     run: RecordedRun
     began: datetime
-    events: list[MonthDone | MonthRefused] = field(default_factory=list)
-    _waiting: list[MonthDone | MonthRefused] = field(default_factory=list)
+    events: list[MonthDone | MonthRefused] = field(default_factory=list[MonthDone | MonthRefused])
+    _waiting: list[MonthDone | MonthRefused] = field(default_factory=list[MonthDone | MonthRefused])
     _told: float = field(default_factory=time.monotonic)
 
     def tell(self, event: MonthDone | MonthRefused) -> None:
@@ -285,7 +287,7 @@ class _Running:
 
 def _problems(job: Job, events: Sequence[MonthDone | MonthRefused], outcome: Outcome) -> list[str]:
     """Lines on what of a job was refused or failed."""
-    lines = []
+    lines: list[str] = []
     for asset in job.assets:
         refusals = [event for event in refusals_of(events) if event.asset == asset]
         if refusals:

@@ -1,6 +1,6 @@
 """A data set as its steps use it: opened once a process, as the settings say."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -108,10 +108,7 @@ class Site:
     def train_options(self, **others: str | int | bool) -> TrainOptions:
         """Return what the settings say of training, with what a run asks beside it."""
         training = self.settings.training
-        options = {
-            "size": training.size,
-            "epochs": training.epochs,
-            "refit": training.refit,
-            "threads": training.threads,
-        }
-        return TrainOptions(**(options | others))  # pyright: ignore[reportArgumentType]
+        options = TrainOptions(
+            size=training.size, epochs=training.epochs, refit=training.refit, threads=training.threads
+        )
+        return replace(options, **others)

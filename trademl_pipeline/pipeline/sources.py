@@ -38,7 +38,7 @@ class BarsFrom:
 
     source: str = "simulated"
     path: str = ""
-    columns: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict[str, str])
     symbols: str = ""
     universe: str = ""
     membership: str = ""

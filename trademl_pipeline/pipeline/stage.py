@@ -63,8 +63,8 @@ class Stage:
     compute: Callable[[Inputs, str], pl.DataFrame]
     audit: Callable[[pl.DataFrame, Inputs, str, Sample], AuditReport]
     figures: Callable[[], Figures] = no_figures
-    lineage: Lineage = field(default_factory=dict)
-    columns: Mapping[str, str] = field(default_factory=dict)
+    lineage: Lineage = field(default_factory=dict[str, Sequence[tuple[str, str]]])
+    columns: Mapping[str, str] = field(default_factory=dict[str, str])
     study: str = ""
 
 

@@ -22,7 +22,7 @@ from trademl_pipeline.certificates.verification import (
     compare_values,
 )
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.leakage.evidence import evidence_in
+from trademl_pipeline.leakage.evidence import Evidence, evidence_in
 from trademl_pipeline.leakage.report import AuditReport
 from trademl_pipeline.market.calendar import offset_month
 from trademl_pipeline.pipeline.certify import Read, values_version
@@ -102,7 +102,7 @@ def fit_again(
 
 def contents_as_read(store: Lake, tables: Sequence[Read], snapshot: int) -> dict[str, Content]:
     """Content of the months of some tables at a snapshot, each read and hashed, whatever the catalog says of it."""
-    found = {}
+    found: dict[str, Content] = {}
     for schema, (first, last) in tables:
         months = [m for m in store.months(schema, snapshot=snapshot) if first <= m <= last]
         versions = {m: store.data_version(schema, m, snapshot=snapshot) for m in months}
@@ -131,5 +131,5 @@ def _audit(certificate: Certificate, report: AuditReport, table: str) -> Compari
     return Comparison("audit", "same", f"passed again: {_tested(found)}")
 
 
-def _tested(evidence: Sequence) -> str:
+def _tested(evidence: Sequence[Evidence]) -> str:
     return ", ".join(e.probe for e in evidence) or "nothing"

@@ -56,7 +56,7 @@ class Hooks:
 @dataclass
 class _Group:
     tasks: list[Task]
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list[Outcome])
     running: bool = False
 
 
@@ -202,11 +202,11 @@ class Workers:
         self, busy: Sequence[WorkerProcess], work: Sequence[_Group], hooks: Hooks, keep_going: bool
     ) -> None:
         """Wait a moment for what workers send, and for those that die."""
-        by_connection = {worker.connection: worker for worker in busy}
+        by_connection: dict[Any, WorkerProcess] = {worker.connection: worker for worker in busy}
         if not by_connection:
             time.sleep(POLL_SECONDS)
         for ready in wait(list(by_connection), POLL_SECONDS) if by_connection else ():
-            worker = by_connection[ready]  # type: ignore[index]  # they are connections all
+            worker = by_connection[ready]
             task, frame = worker.task, worker.receive()
             assert task is not None
             if frame is not None and frame[0] == "message":
