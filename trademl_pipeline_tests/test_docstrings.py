@@ -15,7 +15,6 @@ PACKAGE = "trademl_pipeline"
 TO_DO = (
     "cli",
     "defs",
-    "pipeline",
     "reports.elements",
     "reports.html",
     "reports.style",

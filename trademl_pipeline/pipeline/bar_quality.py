@@ -44,7 +44,14 @@ _SHOWN_MONTHS = 36
 def month_reports(
     store: Lake, months: Sequence[str], quality: Quality, calendar: str
 ) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Month and table of quality, for months in order, read and checked some at a time."""
+    """Yield months with their tables of quality, in order, read and checked some at a time.
+
+    Args:
+        store: the lake, which holds bars of the months.
+        months: month keys, in order and without a hole.
+        quality: the rules, and what bars are compared with.
+        calendar: of the data set.
+    """
     rules = quality.parsed()
     for chunk in (list(months[i : i + _CHUNK]) for i in range(0, len(months), _CHUNK)):
         bars = store.read(RAW_BARS, months=(_contiguous(store, chunk[0], calendar), chunk[-1]))

@@ -37,7 +37,7 @@ class Certified:
 
     @property
     def digest(self) -> str:
-        """What stands in every row of the predictions."""
+        """The certificate's digest, which stands in every row of the predictions."""
         return self.certificate.digest
 
 
@@ -110,13 +110,13 @@ def make_certificate(
 
 
 def contents(store: Lake, tables: Sequence[Read], snapshot: int) -> dict[str, Content]:
-    """Content of the months of some tables at a snapshot, by table."""
+    """Return the content of the months of some tables at a snapshot, by table."""
     versions = store.data_versions(tables, snapshot=snapshot)
     return {table.name: content_of(versions[table.name], asked) for table, asked in tables}
 
 
 def values_version(schema: TableSchema, predictions: pl.DataFrame) -> str:
-    """Content hash of predictions without their certificate."""
+    """Return the content hash of predictions without their certificate."""
     columns = {name: dtype for name, dtype in schema.columns.items() if name != "certificate"}
     bare = TableSchema(schema.name, columns, schema.key)
     return data_version(bare, predictions.select(list(columns)))

@@ -23,7 +23,7 @@ KNOWN = {
 
 
 def bars_figure(values: Mapping[str, float], label: str, *, horizontal: bool = False) -> Markdown:
-    """A bar per name."""
+    """Draw a bar per name."""
     names, heights = list(values), list(values.values())
     size = (5.2, 0.5 + 0.24 * len(names)) if horizontal else (max(3.2, 0.32 * len(names) + 1.2), 2.2)
     figure = _figure(size)
@@ -41,7 +41,7 @@ def bars_figure(values: Mapping[str, float], label: str, *, horizontal: bool = F
 
 
 def lines_figure(values: Mapping[str, Sequence[float]], x: str, y: str) -> Markdown:
-    """A line per name, over 1, 2, 3, ..."""
+    """Draw a line per name, over 1, 2, 3, ..."""
     figure = _figure((5.2, 2.6))
     axes = figure.subplots()
     for name, series in values.items():
@@ -56,7 +56,7 @@ def lines_figure(values: Mapping[str, Sequence[float]], x: str, y: str) -> Markd
 
 
 def leak_figure(violations: Sequence[Violation]) -> Markdown | None:
-    """Published values around a leak beside those computed on what was known then; None where no probe kept values.
+    """Draw published values around a leak beside those computed on what was known then; None where no probe kept any.
 
     One panel a column, at most `PANELS`.
     """
@@ -92,7 +92,7 @@ def leak_figure(violations: Sequence[Violation]) -> Markdown | None:
 
 
 def nights_figure(nights: pl.DataFrame) -> Markdown:
-    """Months audited, carried over and refused by night, from `leakage.nightly.nights`."""
+    """Draw months audited, carried over and refused by night, from `leakage.nightly.nights`."""
     figure = _figure((max(3.2, 0.3 * nights.height + 1.5), 2.2))
     axes = figure.subplots()
     names = [f"{at:%m-%d %H:%M}" for at in nights["recorded_at"]]
@@ -113,7 +113,7 @@ def _gaps(values: Sequence[float | None]) -> list[float]:
 
 
 def quality_figure(history: pl.DataFrame) -> Markdown:
-    """Checks by months: how much of what each allows was found; a failed one stands out.
+    """Draw checks by months: how much of what each allows was found; a failed one stands out.
 
     Args:
         history: month, check, share, limit, passed.

@@ -56,7 +56,7 @@ def fit_and_save(
     Args:
         study: the study.
         windows: the training windows.
-        setting: what the estimators share.
+        training: what the estimators share.
         ledger: records every fit; frozen afterwards.
         run: of the tracker, which hears of trials and histories.
         folder: to write to.
@@ -83,7 +83,14 @@ def fit_and_save(
 def parameters_of(
     study: StudySpec, training: TrainingContext, rows: FoldRows, snapshot: int
 ) -> dict[str, Any]:
-    """What a fold is trained with, for the tracker."""
+    """Return the parameters that a fold is trained with, for the tracker.
+
+    Args:
+        study: the study.
+        training: what the estimators share.
+        rows: what it is trained on.
+        snapshot: of the lake that the rows were read at.
+    """
     return {
         "size": training.preset,
         "epochs": training.epochs or "by preset",
@@ -113,7 +120,7 @@ def record_of(
     only: frozenset[str] = frozenset(),
     epochs: int = 0,
 ) -> pl.DataFrame:
-    """The row of a trained fold in the model table.
+    """Return the row of a trained fold in the model table.
 
     Args:
         workspace: the data set.
@@ -159,7 +166,7 @@ def record_of(
 
 
 def metrics_of(fitted: FittedStudy, rows: FoldRows) -> dict[str, float]:
-    """Figures of a trained fold for the tracker."""
+    """Return figures of a trained fold for the tracker."""
     found: dict[str, float] = {"train_rows": float(rows.train.height)}
     for name, estimator in fitted.estimators.items():
         found[f"{name}_seconds"] = estimator.seconds

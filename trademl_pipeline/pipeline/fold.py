@@ -1,4 +1,4 @@
-"""What a fold learns from and is asked about, read from the lake."""
+"""The rows that a fold learns from and is asked about, read from the lake."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -64,9 +64,20 @@ def refit_of(study: StudySpec, refit: str = "") -> Refit:
 def fitted_month(
     store: Lake, study: StudySpec, month: str, calendar: str, refit: str = "", snapshot: int | None = None
 ) -> str:
-    """The month whose fold trains the model of `month`: the first of its quarter where models are refitted quarterly.
+    """Return the month whose fold trains the model of `month`: the first of its quarter if refitted quarterly.
 
     Where the quarter's first month had too little history, the month trains a fold of its own.
+
+    Args:
+        store: the lake.
+        study: the study.
+        month: month key.
+        calendar: of the data set.
+        refit: how often models are trained; empty: as the study says.
+        snapshot: of the lake to read at; None: now.
+
+    Raises:
+        FoldError: nothing to learn from, or `refit` is no rhythm.
     """
     months = REFIT_MONTHS[refit_of(study, refit)]
     earlier = offset_month(month, -((int(month[5:7]) - 1) % months))
@@ -90,7 +101,7 @@ def fold_rows(
     fitted: str | None = None,
     symbols: frozenset[str] = frozenset(),
 ) -> FoldRows:
-    """The fold of a month with its training rows and the decisions it must not touch.
+    """Read the fold of a month with its training rows and the decisions it must not touch.
 
     Args:
         store: the lake.
@@ -147,7 +158,7 @@ def windows_of_keys(
     calendar: str,
     snapshot: int | None = None,
 ) -> Windows:
-    """The windows that end at the decisions in `keys`, over the study's whole feature set.
+    """Read the windows that end at the decisions in `keys`, over the study's whole feature set.
 
     Args:
         store: the lake.

@@ -133,7 +133,14 @@ def publish(
 
 
 def audit_rows(run: Stamp, table: str, month: str, report: AuditReport) -> pl.DataFrame:
-    """Return a report as rows of the ledger of audits."""
+    """Return a report as rows of the ledger of audits.
+
+    Args:
+        run: that audited.
+        table: name of the audited table.
+        month: month key.
+        report: of the audit.
+    """
     frame = report.to_frame().with_columns(
         pl.lit(table).alias("table_name"),
         pl.lit(month).alias("month"),

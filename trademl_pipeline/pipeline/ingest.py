@@ -20,7 +20,7 @@ COUNTS = ("new_rows", "restated_rows", "late_rows", "withdrawn_rows", "quarantin
 
 @dataclass
 class Tally:
-    """What the months of a run came to.
+    """The outcome of each month of a run.
 
     Attributes:
         months: by month key its metadata; None where it was refused.

@@ -43,12 +43,12 @@ MIN_SESSIONS = 40
 
 
 def rule_of(study: StudySpec) -> PromotionRule:
-    """The promotion rule, fixed before anything is compared."""
+    """Return the promotion rule, fixed before anything is compared."""
     return PromotionRule(study.task.comparison.name, least_sessions=MIN_SESSIONS, sure=True)
 
 
 def current_champion(store: Lake, study: StudySpec, month: str) -> str | None:
-    """Fold of the champion before a month; None where there is none yet."""
+    """Return the fold of the champion before a month; None where there is none yet."""
     try:
         kept = store.read(champion_table(study.name), months=(FROM_THE_FIRST, offset_month(month, -1)))
     except MissingTableError:
@@ -59,7 +59,17 @@ def current_champion(store: Lake, study: StudySpec, month: str) -> str | None:
 def champion_challenger_scores(
     workspace: Workspace, study: StudySpec, month: str, champion: str, challenger: str
 ) -> pl.DataFrame | None:
-    """Scores of both models for the decisions of the candidate period; None where no outcome has matured."""
+    """Score both models on the decisions of the candidate period; None where no outcome has matured.
+
+    Args:
+        workspace: the data set.
+        study: the study.
+        month: month key, as of which outcomes are known.
+        champion, challenger: folds of the models, as month keys.
+
+    Returns:
+        as `registry.comparison.paired` makes it.
+    """
     store, first = workspace.lake, max(champion, challenger)
     calendar = calendar_of(study, workspace.calendar)
     candidate_period = (first, month)
@@ -82,7 +92,14 @@ def champion_challenger_scores(
 
 
 def champion_months(workspace: Workspace, tracker: Tracker, study: StudySpec, run: RunInfo) -> Body:
-    """Return what decides and records who is champion as of one month, and has the registry follow."""
+    """Return what decides and records who is champion as of one month, and has the registry follow.
+
+    Args:
+        workspace: the data set.
+        tracker: whose registry keeps the aliases.
+        study: the study.
+        run: that decides.
+    """
     store, schema = workspace.lake, champion_table(study.name)
 
     def month_of(month: str) -> MonthResult:

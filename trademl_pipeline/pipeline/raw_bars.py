@@ -34,7 +34,7 @@ MISSING = "missing"
 
 
 def audit_bars(bars: pl.DataFrame) -> AuditReport:
-    """A bar cannot be known before it happened."""
+    """Audit that no bar was known before it happened."""
     return audit_knowledge(bars, decision_time="knowledge_time", knowledge_time="event_time")
 
 
@@ -66,7 +66,7 @@ def _prepared(
 
 
 def held(store: Lake, tables: BarTables) -> list[str]:
-    """Months of which the lake has bars."""
+    """Return the months of which the lake has bars."""
     try:
         return store.months(tables.bars)
     except MissingTableError:

@@ -1,4 +1,4 @@
-"""What a run tells of itself as it goes, and who writes it down.
+"""A run as it goes: its months, its probes' findings, and who writes them down.
 
 A run is the work on some months of some assets. The loop of `pipeline.run` reports to a `Recorder`; `defs.recorder`
 writes runs into the Dagster instance, so that its UI tells the same story, and `NullRecorder` into nothing.
@@ -29,7 +29,7 @@ class RunCanceledError(Exception):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a probe found in one month of an asset.
+    """The findings of a probe in one month of an asset.
 
     Attributes:
         name: of the check, such as `truncation`.
@@ -118,7 +118,7 @@ class RecordedRun(Protocol):
 
 
 class Recorder(Protocol):
-    """Where runs are written down."""
+    """Writes runs down."""
 
     def begin(
         self,

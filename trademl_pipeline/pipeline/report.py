@@ -47,7 +47,7 @@ INFO_SHEET = "info_sheet.md"
 
 
 def importances(artifacts: Artifacts, models: pl.DataFrame) -> pl.DataFrame:
-    """Share of gain of every feature in every fold, from the files that the models left."""
+    """Read the share of gain of every feature in every fold, from the files that the models left."""
     rows: list[tuple[str, str, float]] = []
     for fold, artifact in models.select("fold", "artifact").iter_rows():
         path = artifacts.path(artifact).parent.parent / "importance.json"
@@ -58,7 +58,7 @@ def importances(artifacts: Artifacts, models: pl.DataFrame) -> pl.DataFrame:
 
 
 def training_costs(artifacts: Artifacts, models: pl.DataFrame) -> pl.DataFrame:
-    """Parameters and seconds of every estimator in every fold that was trained."""
+    """Read parameters and seconds of every estimator in every fold that was trained."""
     rows: list[tuple[str, str, int, float]] = []
     for fold, artifact in (
         models.filter(pl.col("fold") == pl.col("fitted")).select("fold", "artifact").iter_rows()
@@ -72,8 +72,7 @@ def training_costs(artifacts: Artifacts, models: pl.DataFrame) -> pl.DataFrame:
 
 
 def with_train_loss(artifacts: Artifacts, models: pl.DataFrame) -> pl.DataFrame:
-    """The folds with the first base learner's training loss at the epoch that was kept; as they are where it has no
-    epochs."""
+    """Return the folds with the first base learner's training loss at the best epoch; as they are where it has none."""
     found: list[float | None] = []
     for artifact, best in models.select("artifact", "best_iteration").iter_rows():
         card = json.loads(artifacts.path(artifact).read_text())
@@ -85,14 +84,14 @@ def with_train_loss(artifacts: Artifacts, models: pl.DataFrame) -> pl.DataFrame:
 
 
 def attention(artifacts: Artifacts, study: str, models: pl.DataFrame) -> pl.DataFrame | None:
-    """Where a network looked in the examples of each month; None where no estimator has attention."""
+    """Read the attention of a network in the examples of each month; None where no estimator has attention."""
     kept = [artifacts.attention(study, fold) for fold in models["fold"]]
     frames = [pl.read_parquet(path) for path in kept if path.exists()]
     return pl.concat(frames) if frames else None
 
 
 def cross_validation(store: Lake, study: StudySpec, months: tuple[str, str]) -> pl.DataFrame | None:
-    """Scores by symbol of the last fold that was cross-validated; None where none was."""
+    """Read scores by symbol of the last fold that was cross-validated; None where none was."""
     if study.training.cross_validate is None:
         return None
     try:
@@ -110,7 +109,19 @@ def report_inputs(
     ran: str,
     costs: Costs | None = None,
 ) -> Any:
-    """Frames and settings of a study's report as of a month; None where the study has no prediction yet."""
+    """Read the frames and settings of a study's report as of a month; None where the study has no prediction yet.
+
+    Args:
+        workspace: the data set.
+        study: the study.
+        month: month key.
+        source: of the bars; the simulated market knows the best forecaster.
+        ran: the run that makes the report.
+        costs: of trading; None: those of the study's portfolio.
+
+    Returns:
+        (inputs, configuration) of `reports.build_report`.
+    """
     from trademl_pipeline.reports import ReportConfig, ReportInputs
 
     store, artifacts, calendar = workspace.lake, workspace.artifacts, workspace.calendar
@@ -183,7 +194,7 @@ def report_inputs(
 def oracle_of(
     market: SimulatedMarket, study: StudySpec, keys: pl.DataFrame, bars: pl.DataFrame
 ) -> pl.DataFrame | None:
-    """What the best forecaster of a simulated market would have said; None where nothing can be asked.
+    """Return what the best forecaster of a simulated market would have said; None where nothing can be asked.
 
     Args:
         market: the market.
@@ -200,14 +211,23 @@ def oracle_of(
 
 
 def matured_labels(store: Lake, study: StudySpec, months: tuple[str, str], calendar: str) -> pl.DataFrame:
-    """Labels of decisions whose whole horizon has passed: those that are decided early would be no fair sample."""
+    """Read labels of decisions whose whole horizon has passed.
+
+    Those that are decided early would be no fair sample.
+
+    Args:
+        store: the lake.
+        study: the study.
+        months: first and last month key; by the last outcomes are known.
+        calendar: of the data set.
+    """
     calendar = calendar_of(study, calendar)
     last = last_matured_session(month_sessions(months[1], calendar)[-1], study.label_horizon, calendar)
     return store.read(study.labels, months=months).filter(pl.col("session") <= last)
 
 
 def any_matured(inputs: Any, config: Any) -> bool:
-    """Whether any prediction has an outcome by which it can be judged."""
+    """Return whether any prediction has an outcome by which it can be judged."""
     key = ["symbol", "session"]
     known = inputs.outcomes.filter(pl.col(config.kind.outcome).is_not_null())
     return not inputs.predictions.join(known, on=key, how="semi").is_empty()
@@ -320,7 +340,7 @@ def _scores(summary: dict[str, Any]) -> dict[str, float]:
 
 
 def ic_by_month(inputs: Any, config: Any) -> dict[str, float]:
-    """Mean daily rank IC of each month that has one."""
+    """Return the mean daily rank IC of each month that has one."""
     from trademl_pipeline.evaluation.metrics import rank_ic_by_session
 
     outcome = config.kind.outcome

@@ -301,7 +301,7 @@ def _problems(job: Job, events: Sequence[MonthDone | MonthRefused], outcome: Out
 
 @dataclass(frozen=True)
 class Result:
-    """What a run of studies came to.
+    """The result of a run of studies.
 
     Attributes:
         problems: how many jobs were refused or failed.
@@ -345,7 +345,18 @@ def run_studies(
 
 
 def prepare(runner: Runner, studies: Sequence[str], start: str, last: str, as_of: str) -> list[str]:
-    """Ingest and compute the inputs of studies; returns a line for each problem."""
+    """Ingest and compute the inputs of studies; returns a line for each problem.
+
+    Args:
+        runner: does the jobs.
+        studies: their names.
+        start: first month of history.
+        last: last month of history, which is the last fold's.
+        as_of: month by which outcomes are known.
+
+    Raises:
+        Stopped: a signal came.
+    """
     listener, months = runner.listener, month_range(start, last)
     began = time.perf_counter()
     listener.said(

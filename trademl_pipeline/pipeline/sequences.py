@@ -30,13 +30,26 @@ COLUMNS = {
 
 
 def on_pattern_observations(study: StudySpec) -> bool:
-    """Whether a study decides on observations of consolidation patterns only, not on every session."""
+    """Return whether a study decides on observations of consolidation patterns only, not on every session."""
     return study.decisions == "pattern_observations"
 
 
 def window_inputs(store: Lake, study: StudySpec, month: str, calendar: str) -> Inputs:
-    """Keys and clocks of the feature rows that the month's windows may span, who belonged to the universe, and the
-    month's snapshots if they decide."""
+    """Read what the month's windows are made of.
+
+    Args:
+        store: the lake.
+        study: the study.
+        month: month key.
+        calendar: of the data set.
+
+    Returns:
+        `rows`, keys and clocks of the feature rows that windows may span; `members`, who belonged to the universe;
+        `snapshots`, the month's pattern observations, if they decide.
+
+    Raises:
+        MissingMonthsError: one of the months is not published.
+    """
     start = sessions_before(month, study.window - 1, calendar)
     reader = f"sequences_{study.name} {month[:7]}"
     columns = ("symbol", "session", *CLOCKS)
@@ -51,7 +64,14 @@ def window_inputs(store: Lake, study: StudySpec, month: str, calendar: str) -> I
 
 
 def windows_of_month(inputs: Inputs, study: StudySpec, month: str, calendar: str) -> pl.DataFrame:
-    """The study's windows that end in the month."""
+    """Return the study's windows that end in the month.
+
+    Args:
+        inputs: as `window_inputs` reads them.
+        study: the study.
+        month: month key.
+        calendar: of the data set.
+    """
     return sequence_month(
         inputs["rows"],
         study.window,
@@ -66,7 +86,16 @@ def windows_of_month(inputs: Inputs, study: StudySpec, month: str, calendar: str
 def audit_sequence_month(
     published: pl.DataFrame, inputs: Inputs, study: StudySpec, month: str, sample: Sample, calendar: str
 ) -> AuditReport:
-    """Windows must not move when later rows are deleted, and span nothing known after the decision."""
+    """Audit that no window moves when later rows are deleted, or spans anything known after the decision.
+
+    Args:
+        published: the month's windows.
+        inputs: as `window_inputs` reads them.
+        study: the study.
+        month: month key.
+        sample: how hard the gate looks.
+        calendar: of the data set.
+    """
     sessions = month_sessions(month, calendar)
 
     def on_every_session(found: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
@@ -93,13 +122,13 @@ def audit_sequence_month(
 
 
 def full_share(study: StudySpec, frame: pl.DataFrame) -> dict[str, Any]:
-    """Share of the windows that are not padded."""
+    """Return the share of the windows that are not padded."""
     full = float((frame["n_valid"] == study.window).sum()) / max(frame.height, 1)
     return {"full_windows_share": full}
 
 
 def sequence_stage(study: StudySpec, calendar: str) -> Stage:
-    """A study's windows as a stage."""
+    """Return a study's windows as a stage."""
     schema, upstream, snapshots = study.windows, study.features.name, on_pattern_observations(study)
     named = {"pattern": "pattern", "pattern_start": "start", "activation": "activation"}
     lineage = {

@@ -1,4 +1,4 @@
-"""Where bars come from: the simulated market, files, or a vendor, opened as the settings say."""
+"""Sources of bars: the simulated market, files, or a vendor, opened as the settings say."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -55,7 +55,7 @@ class BarsFrom:
 
     @classmethod
     def of(cls, settings: Settings) -> "BarsFrom":
-        """As the settings say."""
+        """Return the source that the settings name."""
         data, vendors = settings.data, settings.vendors
         return cls(
             source=data.source,
@@ -76,7 +76,7 @@ class BarsFrom:
         )
 
     def open(self, timeframe: str = DAILY) -> "BarSource":
-        """The source of one time frame.
+        """Open the source of one time frame.
 
         Raises:
             SettingsError: a setting makes no sense.
@@ -118,7 +118,7 @@ class BarsFrom:
         return YahooSource(**asked, cache=Path(self.cache) if self.cache else None)
 
     def wanted(self) -> str:
-        """The symbols that the source is asked for, comma-separated, or how many; empty: all.
+        """Return the symbols that the source is asked for, comma-separated, or how many; empty: all.
 
         Raises:
             UniverseError: there is no such universe, it needs a file that is missing or wrong, or the bars have nobody
@@ -148,7 +148,7 @@ class BarsFrom:
 
 
 def open_source(settings: Settings, timeframe: str = DAILY) -> "BarSource":
-    """The source of bars that the settings name.
+    """Open the source of bars that the settings name.
 
     Args:
         settings: of the data set.
@@ -162,7 +162,7 @@ def open_source(settings: Settings, timeframe: str = DAILY) -> "BarSource":
 
 
 def simulated_market(bars: BarsFrom) -> "SimulatedMarket | None":
-    """The market behind simulated bars; None for other sources, which need not be opened for that."""
+    """Return the market behind simulated bars; None for other sources, which need not be opened for that."""
     from trademl_pipeline.simulation import SimulatedMarket
 
     source = bars.open() if bars.source == "simulated" else None

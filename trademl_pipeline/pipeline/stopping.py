@@ -33,7 +33,7 @@ class Stopped(KeyboardInterrupt):
 
     @property
     def exit_code(self) -> int:
-        """What a shell expects of a command that this signal ended."""
+        """The exit code that a shell expects of a command that this signal ended."""
         return 128 + self.number
 
 

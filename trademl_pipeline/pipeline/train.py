@@ -43,7 +43,7 @@ from trademl_pipeline.training.study import FittedStudy
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What a run may ask of training; what is left empty, the study says.
+    """Requests of a run about training; where one is empty, the study's own holds.
 
     Attributes:
         size: preset of the study's estimators, e.g. small or base.
@@ -74,7 +74,15 @@ class TrainOptions:
 
 
 def symbols_of(store: Lake, study: StudySpec, asked: str, month: str, snapshot: int) -> frozenset[str]:
-    """The symbols that a run asks to train on, by name or by number; empty: all."""
+    """Return the symbols that a run asks to train on, by name or by number; empty: all.
+
+    Args:
+        store: the lake.
+        study: the study.
+        asked: comma-separated symbols, or a number: so many, drawn by a hash of the name; empty: all.
+        month: month key; the number is drawn among symbols of the months before.
+        snapshot: of the lake to read at.
+    """
     named = frozenset(s.strip() for s in asked.split(",") if s.strip())
     if not asked.strip().isdigit():
         return named
@@ -87,7 +95,14 @@ def symbols_of(store: Lake, study: StudySpec, asked: str, month: str, snapshot: 
 
 
 def training_context(study: StudySpec, size: str, epochs: int = 0, threads: int = 0) -> TrainingContext:
-    """What the estimators of a fold share; `epochs` 0 leaves them to the preset, `threads` 0 takes a thread a core."""
+    """Return what the estimators of a fold share.
+
+    Args:
+        study: the study.
+        size: preset of the estimators.
+        epochs: of every network; 0: as the preset says.
+        threads: of a fit; 0: one a core.
+    """
     return TrainingContext(
         names=study.feature_names,
         preset=size,
@@ -224,7 +239,20 @@ def _publish_trained(
 def kept_model(
     store: Lake, study: StudySpec, month: str, fitted: str, size: str, epochs: int, snapshot: int
 ) -> pl.DataFrame | None:
-    """The model of an earlier month, trained with these settings, that serves this one; None where there is none."""
+    """Return an earlier month's model, trained with these settings, that serves this one; None where there is none.
+
+    Args:
+        store: the lake.
+        study: the study.
+        month: month key.
+        fitted: month whose fold trains the model of `month`.
+        size: preset asked for.
+        epochs: asked for; 0: as the preset says.
+        snapshot: of the lake to read at.
+
+    Returns:
+        its row of the model table.
+    """
     if fitted == month:
         return None
     try:
@@ -261,7 +289,14 @@ def _publish_carried(
 
 
 def reused_fold(workspace: Workspace, study: StudySpec, month: str, kept: pl.DataFrame) -> TrainedFold:
-    """The model of an earlier month, whose row of the model table is `kept`, filed for this month."""
+    """Return the model of an earlier month, filed for this month.
+
+    Args:
+        workspace: the data set.
+        study: the study.
+        month: month key.
+        kept: the model's row of the model table.
+    """
     store, calendar = workspace.lake, workspace.calendar
     rows = recorded_rows(store, study, month, kept, calendar)
     last = offset_month(rows.fold.month, -1)

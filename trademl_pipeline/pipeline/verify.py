@@ -88,7 +88,19 @@ def verify_month(
 def fit_again(
     store: Lake, study: StudySpec, month: str, record: pl.DataFrame, calendar: str, threads: int = 0
 ) -> tuple[FittedStudy, FitLedger, str]:
-    """The models of a fold fitted again on the training set as it was, their ledger, and the digest of their files."""
+    """Fit the models of a fold again on the training set as it was.
+
+    Args:
+        store: the lake.
+        study: the study.
+        month: month key.
+        record: the published models' row of the model table.
+        calendar: of the data set.
+        threads: of a fit; 0: one a core.
+
+    Returns:
+        (models, their fit ledger, digest of their files).
+    """
     rows = recorded_rows(store, study, month, record, calendar)
     last = offset_month(rows.fold.month, -1)
     windows = windows_of_keys(store, study, rows.train, last, calendar, int(record["snapshot"][0]))
@@ -101,7 +113,7 @@ def fit_again(
 
 
 def contents_as_read(store: Lake, tables: Sequence[Read], snapshot: int) -> dict[str, Content]:
-    """Content of the months of some tables at a snapshot, each read and hashed, whatever the catalog says of it."""
+    """Return the content of months at a snapshot by table, each read and hashed, whatever the catalog says of it."""
     found: dict[str, Content] = {}
     for schema, (first, last) in tables:
         months = [m for m in store.months(schema, snapshot=snapshot) if first <= m <= last]

@@ -34,7 +34,7 @@ CANCEL_POLL_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the caller wants to hear and decide while tasks run; all of it is called in the caller's own thread.
+    """Callbacks by which the caller hears and decides while tasks run; all are called in the caller's own thread.
 
     A signal that comes within such a call waits until it has returned.
 
