@@ -92,9 +92,9 @@ def make_certificate(
         data=contents(store, read, snapshot),
         training=contents(store, learned_from, int(record["snapshot"][0])),
     )
-    kept = certificates(store, study, month)
-    made = made.or_earlier_equivalent(Certificate.from_json(text) for text in kept["certificate"])
-    if made.digest not in kept["digest"]:
+    on_record = certificates(store, study, month)
+    made = made.or_earlier_equivalent(Certificate.from_json(text) for text in on_record["certificate"])
+    if made.digest not in on_record["digest"]:
         row = {
             "fold": month,
             "digest": made.digest,
@@ -105,8 +105,8 @@ def make_certificate(
             "run_id": run_id,
             "recorded_at": recorded_at,
         }
-        kept = pl.concat([kept, pl.DataFrame([row], schema=kept.schema)])
-    return Certified(made, (certificate_table(study), kept))
+        on_record = pl.concat([on_record, pl.DataFrame([row], schema=on_record.schema)])
+    return Certified(made, (certificate_table(study), on_record))
 
 
 def contents(store: Lake, tables: Sequence[Read], snapshot: int) -> dict[str, Content]:

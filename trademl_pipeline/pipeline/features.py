@@ -84,10 +84,10 @@ def bar_columns(feature: str) -> list[str]:
         "wealth": ("close", "split_factor", "dividend"),
         **{name: (name, "split_factor") for name in ("open", "high", "low", "close", "volume")},
     }
-    found: dict[str, None] = {}
+    columns: dict[str, None] = {}
     for column in feature_inputs(feature):
-        found |= dict.fromkeys(behind.get(column, (column,) if column in stored else ()))
-    return list(found)
+        columns |= dict.fromkeys(behind.get(column, (column,) if column in stored else ()))
+    return list(columns)
 
 
 def sources_of(feature: str) -> list[tuple[str, str]]:
@@ -100,8 +100,10 @@ def sources_of(feature: str) -> list[tuple[str, str]]:
 
 def described(feature: str) -> str:
     """Return formula, unit and warm-up of a feature, for its column."""
-    said = FEATURES[feature]
-    return f"{said.formula} ({said.unit}; warm-up {said.warmup} sessions; {said.source})"
+    definition = FEATURES[feature]
+    return (
+        f"{definition.formula} ({definition.unit}; warm-up {definition.warmup} sessions; {definition.source})"
+    )
 
 
 def feature_stage(set_name: str, calendar: str) -> Stage:

@@ -133,7 +133,7 @@ def record_of(
         only: symbols trained on; empty: all.
         epochs: that the run asked for; 0: as the preset says.
     """
-    own = plan_of(study, workspace.calendar).fold(month, rows.fold.train_start)
+    month_fold = plan_of(study, workspace.calendar).fold(month, rows.fold.train_start)
     fitted = saved.fitted
     first = fitted.estimators[fitted.base_learners[0]]
     record = pl.DataFrame(
@@ -142,8 +142,8 @@ def record_of(
             "fitted": [rows.fold.month],
             "train_start": [rows.fold.train_start],
             "train_end": [rows.fold.train_end],
-            "test_start": [own.test_start],
-            "test_end": [own.test_end],
+            "test_start": [month_fold.test_start],
+            "test_end": [month_fold.test_end],
             "embargo": [rows.fold.embargo],
             "rows": [rows.train.height],
             "sessions": [rows.train["session"].n_unique()],
@@ -167,13 +167,13 @@ def record_of(
 
 def metrics_of(fitted: FittedStudy, rows: FoldRows) -> dict[str, float]:
     """Return figures of a trained fold for the tracker."""
-    found: dict[str, float] = {"train_rows": float(rows.train.height)}
+    metrics: dict[str, float] = {"train_rows": float(rows.train.height)}
     for name, estimator in fitted.estimators.items():
-        found[f"{name}_seconds"] = estimator.seconds
-        found[f"{name}_iterations"] = float(estimator.best_iteration)
+        metrics[f"{name}_seconds"] = estimator.seconds
+        metrics[f"{name}_iterations"] = float(estimator.best_iteration)
         if estimator.validation_loss is not None:
-            found[f"{name}_validation_loss"] = estimator.validation_loss
-    return found
+            metrics[f"{name}_validation_loss"] = estimator.validation_loss
+    return metrics
 
 
 def members_table(fitted: FittedStudy) -> str:
@@ -196,9 +196,9 @@ def members_table(fitted: FittedStudy) -> str:
 
 def fit_figures(fitted: FittedStudy, importance: dict[str, float]) -> Metadata:
     """Return figures of importances and of losses by epoch, where there are any."""
-    found: Metadata = {}
+    figures: Metadata = {}
     if importance:
-        found["importance"] = bars_figure(
+        figures["importance"] = bars_figure(
             dict(list(importance.items())[:15]), "share of the importance", horizontal=True
         )
     curves = {
@@ -208,5 +208,5 @@ def fit_figures(fitted: FittedStudy, importance: dict[str, float]) -> Metadata:
         if estimator.history
     }
     if curves:
-        found["loss_by_epoch"] = lines_figure(curves, "epoch", "loss")
-    return found
+        figures["loss_by_epoch"] = lines_figure(curves, "epoch", "loss")
+    return figures

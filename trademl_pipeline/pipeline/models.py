@@ -66,9 +66,9 @@ def audit_fold(
     tensor = cast(Any, torch).from_numpy  # which torch leaves untyped
     batch, real = tensor(x[:, :, position].copy()), tensor(mask)
     for estimator in networks:
-        found = audit_model(estimator.saved.model, batch, real, causal=False, seed=study.seed)
-        own = tuple(replace(v, column=f"{estimator.name}: {v.column}") for v in found.violations)
-        report = report + AuditReport(own, found.coverage)
+        audited = audit_model(estimator.saved.model, batch, real, causal=False, seed=study.seed)
+        violations = tuple(replace(v, column=f"{estimator.name}: {v.column}") for v in audited.violations)
+        report = report + AuditReport(violations, audited.coverage)
     return report
 
 

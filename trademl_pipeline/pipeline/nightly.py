@@ -122,8 +122,8 @@ class Night:
             )
         except MONTH_ERRORS as error:
             # What cannot be audited has not passed.
-            found = Violation(ERROR, None, detail=f"{type(error).__name__}: {error}")
-            report, print_of = AuditReport((found,), {ERROR: {"rows": 0}}), ""
+            failure = Violation(ERROR, None, detail=f"{type(error).__name__}: {error}")
+            report, print_of = AuditReport((failure,), {ERROR: {"rows": 0}}), ""
         stamp = {
             "as_of": self.as_of,
             "run_id": self.run.run_id,

@@ -78,7 +78,7 @@ def predicted(
         month: month key, filed with the estimators' rows.
 
     Returns:
-        (predictions, members): the columns that the task publishes, keyed by symbol and session.
+        (predictions, estimators' predictions): the columns of the task's output, keyed by symbol and session.
     """
     task, context = study.task, context_of(study, windows)
     keys = windows.keys.select("symbol", "session")
@@ -87,16 +87,16 @@ def predicted(
     def published(table: np.ndarray) -> pl.DataFrame:
         return keys.hstack(task.to_predictions(table, context).select(list(task.output_schema)))
 
-    members = [
+    estimator_frames = [
         published(value).with_columns(pl.lit(month).alias("fold"), pl.lit(name).alias("member"))
         for name, value in values.items()
     ]
-    together = (
-        pl.concat(members)
+    estimator_predictions = (
+        pl.concat(estimator_frames)
         .select(list(study.estimator_predictions.columns))
         .sort("symbol", "session", "member")
     )
-    return published(fitted.combine(values)), together
+    return published(fitted.combine(values)), estimator_predictions
 
 
 def predict_month(
@@ -123,7 +123,7 @@ def predict_month(
     """
     store = workspace.lake
     decisions = store.read(study.windows, months=(month, month), snapshot=snapshot)
-    frame, members = study.predictions.empty().drop("certificate"), study.estimator_predictions.empty()
+    frame, by_estimator = study.predictions.empty().drop("certificate"), study.estimator_predictions.empty()
     if decisions.height:
 
         def predict(keys: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -132,14 +132,14 @@ def predict_month(
                 on_windows(windows)
             return predicted(study, fitted, windows, month)
 
-        values, members = ledger.read_test(decisions, predict, fold=record["fitted"][0])
+        values, by_estimator = ledger.read_test(decisions, predict, fold=record["fitted"][0])
         frame = decisions.select(CLOCKS).hstack(values.drop("symbol", "session"))
     frame = frame.with_columns(
         pl.lit(month).alias("fold"),
         pl.lit(record["model_run"][0]).alias("model_run"),
         pl.lit(int(record["snapshot"][0]), pl.Int64).alias("snapshot"),
     )
-    return frame, members
+    return frame, by_estimator
 
 
 class CertifiedMonth(NamedTuple):
@@ -181,7 +181,7 @@ def certified_month(
     record = store.read(study.models, months=(month, month), snapshot=now)
     fitted, ledger = load_models(artifacts, study, record, month), load_ledger(artifacts, record)
     looked: list[pl.DataFrame] = []
-    frame, members = predict_month(
+    frame, by_estimator = predict_month(
         workspace,
         study,
         month,
@@ -209,7 +209,7 @@ def certified_month(
     )
     frame = frame.with_columns(pl.lit(certified.digest).alias("certificate"))
     frame = frame.select(list(schema.columns)).cast(cast(Any, schema.polars_schema))
-    beside = [certified.beside, (study.estimator_predictions, members)]
+    beside = [certified.beside, (study.estimator_predictions, by_estimator)]
     return CertifiedMonth(frame, beside, report, record, certified.digest, looked)
 
 

@@ -75,6 +75,7 @@ def works_since(pid: int, time_stamp: float) -> bool:
 
 def _asked(pid: int) -> str:
     """Ask `ps`, where there is no /proc."""
-    asked = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
-    state, _, began = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.partition(" ")
+    command = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
+    output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    state, _, began = output.partition(" ")
     return "" if state[:1] in ("", *_ENDED) else " ".join(began.split())

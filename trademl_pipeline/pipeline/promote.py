@@ -50,10 +50,10 @@ def rule_of(study: StudySpec) -> PromotionRule:
 def current_champion(store: Lake, study: StudySpec, month: str) -> str | None:
     """Return the fold of the champion before a month; None where there is none yet."""
     try:
-        kept = store.read(champion_table(study.name), months=(FROM_THE_FIRST, offset_month(month, -1)))
+        champions = store.read(champion_table(study.name), months=(FROM_THE_FIRST, offset_month(month, -1)))
     except MissingTableError:
         return None
-    return None if kept.is_empty() else kept.sort("fold")["champion"][-1]
+    return None if champions.is_empty() else champions.sort("fold")["champion"][-1]
 
 
 def champion_challenger_scores(
@@ -135,8 +135,8 @@ def champion_months(workspace: Workspace, tracker: Tracker, study: StudySpec, ru
         if challenger in trained:
             _follow(tracker, workspace, study, CHALLENGER, challenger, decision_tags(rule, decision))
         # without a promotion the tags of the champion's own one stay
-        own = decision_tags(rule, decision) if decision.promote else {}
-        _follow(tracker, workspace, study, CHAMPION, chosen, own)
+        promotion_tags = decision_tags(rule, decision) if decision.promote else {}
+        _follow(tracker, workspace, study, CHAMPION, chosen, promotion_tags)
         run.log.info(f"champion of {study.name} as of {month[:7]}: {chosen[:7]}; {decision.reason}")
         return MonthResult(
             {
@@ -183,12 +183,16 @@ def _follow(
         fitted = load_models(
             workspace.artifacts, study, record, fold
         )  # refuses files that are not the published ones
-        told = {"study": study.name, "fold": fold, "dataset_snapshot": snapshot}
+        metadata = {"study": study.name, "fold": fold, "dataset_snapshot": snapshot}
         example = read_by(fitted, study, _example(workspace, study, fold, snapshot))
-        write_mlflow_model(workspace.artifacts.path(record["artifact"][0]).parent, folder, example, told)
+        write_mlflow_model(workspace.artifacts.path(record["artifact"][0]).parent, folder, example, metadata)
 
-    told = {"fold": fold, "dataset_snapshot": str(snapshot), "artifact_sha256": record["artifact_sha256"][0]}
-    tracker.alias(study.name, alias, record["model_run"][0], "model", told | tags, make)
+    fold_tags = {
+        "fold": fold,
+        "dataset_snapshot": str(snapshot),
+        "artifact_sha256": record["artifact_sha256"][0],
+    }
+    tracker.alias(study.name, alias, record["model_run"][0], "model", fold_tags | tags, make)
 
 
 def _example(workspace: Workspace, study: StudySpec, fold: str, snapshot: int) -> Windows:

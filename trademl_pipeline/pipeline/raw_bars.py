@@ -65,7 +65,7 @@ def _prepared(
         staged.discard()
 
 
-def held(store: Lake, tables: BarTables) -> list[str]:
+def published_months(store: Lake, tables: BarTables) -> list[str]:
     """Return the months of which the lake has bars."""
     try:
         return store.months(tables.bars)
@@ -95,11 +95,11 @@ def _metadata(merge: Merged, fetched: Fetched, source: BarSource) -> Metadata:
 def _say(log: Log, name: str, month: str, merge: Merged, refused: int, revisions: str) -> None:
     if refused:
         log.warning(f"{name} {month[:7]}: {refused} rows quarantined")
-    told = {"restated": merge.restated, "late": merge.late, "withdrawn": merge.withdrawn}
-    if revisions == "first" and any(told.values()):
-        said = ", ".join(f"{n} {what}" for what, n in told.items() if n)
+    revised = {"restated": merge.restated, "late": merge.late, "withdrawn": merge.withdrawn}
+    if revisions == "first" and any(revised.values()):
+        counts = ", ".join(f"{n} {what}" for what, n in revised.items() if n)
         log.warning(
-            f"{name} {month[:7]}: {said}; {name} keeps what was known first, the versions are in the ledger "
+            f"{name} {month[:7]}: {counts}; {name} keeps what was known first, the versions are in the ledger "
             "(the setting `revisions: latest` takes them over)"
         )
 
@@ -129,8 +129,10 @@ def raw_bars_months(
     """
     tables = bar_tables(source.timeframe)
     name = tables.bars.name
-    # A range of which nothing is held lacks all: downloaded in pieces it takes few requests and resumes.
-    lacking = only_missing and (len(months) == 1 or not set(months).isdisjoint(held(store, tables)))
+    # A range of which nothing is published lacks all: downloaded in pieces it takes few requests and resumes.
+    lacking = only_missing and (
+        len(months) == 1 or not set(months).isdisjoint(published_months(store, tables))
+    )
 
     def fetched(month: str) -> Fetched:
         return fetch(prepared, store, tables, month, ingested_at=run.recorded_at, only_missing=lacking)

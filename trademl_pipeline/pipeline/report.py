@@ -64,29 +64,29 @@ def training_costs(artifacts: Artifacts, models: pl.DataFrame) -> pl.DataFrame:
         models.filter(pl.col("fold") == pl.col("fitted")).select("fold", "artifact").iter_rows()
     ):
         folder = artifacts.path(artifact).parent
-        members = json.loads((folder / CARD).read_text())["members"]
+        estimators = json.loads((folder / CARD).read_text())["members"]
         seconds = json.loads((folder / TIMES).read_text())
-        rows += [(fold, name, int(m["parameters"]), float(seconds[name])) for name, m in members.items()]
+        rows += [(fold, name, int(m["parameters"]), float(seconds[name])) for name, m in estimators.items()]
     schema = {"fold": pl.String, "member": pl.String, "parameters": pl.Int64, "train_seconds": pl.Float64}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def with_train_loss(artifacts: Artifacts, models: pl.DataFrame) -> pl.DataFrame:
     """Return the folds with the first base learner's training loss at the best epoch; as they are where it has none."""
-    found: list[float | None] = []
+    losses: list[float | None] = []
     for artifact, best in models.select("artifact", "best_iteration").iter_rows():
         card = json.loads(artifacts.path(artifact).read_text())
         history = card["members"][card["voters"][0]]["history"]
-        found.append(float(history[best]["train_loss"]) if 0 <= best < len(history) else None)
-    if not any(loss is not None for loss in found):
+        losses.append(float(history[best]["train_loss"]) if 0 <= best < len(history) else None)
+    if not any(loss is not None for loss in losses):
         return models
-    return models.with_columns(pl.Series("train_loss", found, dtype=pl.Float64))
+    return models.with_columns(pl.Series("train_loss", losses, dtype=pl.Float64))
 
 
 def attention(artifacts: Artifacts, study: str, models: pl.DataFrame) -> pl.DataFrame | None:
     """Read the attention of a network in the examples of each month; None where no estimator has attention."""
-    kept = [artifacts.attention(study, fold) for fold in models["fold"]]
-    frames = [pl.read_parquet(path) for path in kept if path.exists()]
+    paths = [artifacts.attention(study, fold) for fold in models["fold"]]
+    frames = [pl.read_parquet(path) for path in paths if path.exists()]
     return pl.concat(frames) if frames else None
 
 
@@ -95,10 +95,10 @@ def cross_validation(store: Lake, study: StudySpec, months: tuple[str, str]) -> 
     if study.training.cross_validate is None:
         return None
     try:
-        made = store.read(study.cross_validation, months=months)
+        scores = store.read(study.cross_validation, months=months)
     except MissingTableError:
         return None
-    return made.filter(pl.col("fold") == made["fold"].max()).drop("fold")
+    return scores.filter(pl.col("fold") == scores["fold"].max()).drop("fold")
 
 
 def report_inputs(
@@ -146,8 +146,8 @@ def report_inputs(
     bars = store.read(RAW_BARS, months=until_month if simulated else (before, month))
     oracle = None
     if simulated:
-        asked = predictions.select(KEY).join(labels, on=KEY, how="semi", maintain_order="left")
-        oracle = oracle_of(source, study, asked, bars)
+        keys = predictions.select(KEY).join(labels, on=KEY, how="semi", maintain_order="left")
+        oracle = oracle_of(source, study, keys, bars)
         bars = bars.filter(pl.col("session") >= month_bounds(before)[0])
     inputs = ReportInputs(
         predictions,
@@ -202,12 +202,14 @@ def oracle_of(
         keys: symbol and session of decisions.
         bars: bars of the whole history that the study read.
     """
-    said = market.oracle(study.horizon) if study.decisions == "sessions" else None
-    chances = PLANTED_PROBABILITIES.get(study.target)
-    if chances is None or keys.is_empty():
-        return said
-    told = chances(market, bars, keys)
-    return told if said is None else said.join(told, on=KEY, how="left", maintain_order="left")
+    forecasts = market.oracle(study.horizon) if study.decisions == "sessions" else None
+    planted_probabilities = PLANTED_PROBABILITIES.get(study.target)
+    if planted_probabilities is None or keys.is_empty():
+        return forecasts
+    probabilities = planted_probabilities(market, bars, keys)
+    if forecasts is None:
+        return probabilities
+    return forecasts.join(probabilities, on=KEY, how="left", maintain_order="left")
 
 
 def matured_labels(store: Lake, study: StudySpec, months: tuple[str, str], calendar: str) -> pl.DataFrame:
@@ -266,9 +268,9 @@ def report_months(
                 "month first"
             )
         if not any_matured(*made):
-            told = f"no outcome has matured yet: it takes {study.label_horizon} sessions from a decision to its outcome"
-            run.log.warning(f"{study.name} as of {month[:7]}: {told}")
-            return MonthResult({"as_of": month[:7], "verdict": told})
+            verdict = f"no outcome has matured yet: it takes {study.label_horizon} sessions from a decision to its outcome"
+            run.log.warning(f"{study.name} as of {month[:7]}: {verdict}")
+            return MonthResult({"as_of": month[:7], "verdict": verdict})
         with tracker.run(report_name(study.name), month, {"study": study.name}) as tracked:
             paths, summary = _written(build_report(*made), reports / month[:7])
             certificate = certificate_in_force(store, study.name, str(made[0].predictions["fold"].max()))
@@ -344,8 +346,8 @@ def ic_by_month(inputs: Any, config: Any) -> dict[str, float]:
     from trademl_pipeline.evaluation.metrics import rank_ic_by_session
 
     outcome = config.kind.outcome
-    came = inputs.outcomes.select("symbol", "session", pl.col(outcome).alias("forward_return"))
-    rows = inputs.predictions.select("symbol", "session", "score").join(came, on=["symbol", "session"])
+    outcomes = inputs.outcomes.select("symbol", "session", pl.col(outcome).alias("forward_return"))
+    rows = inputs.predictions.select("symbol", "session", "score").join(outcomes, on=["symbol", "session"])
     daily = rank_ic_by_session(rows, score="score", min_symbols=config.min_symbols)
     monthly = daily.group_by(pl.col("session").dt.strftime("%Y-%m").alias("month")).agg(pl.col("ic").mean())
     return dict(monthly.sort("month").iter_rows())

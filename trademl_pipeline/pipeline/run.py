@@ -270,19 +270,19 @@ class _Running:
     began: datetime
     events: list[MonthDone | MonthRefused] = field(default_factory=list[MonthDone | MonthRefused])
     _waiting: list[MonthDone | MonthRefused] = field(default_factory=list[MonthDone | MonthRefused])
-    _told: float = field(default_factory=time.monotonic)
+    _flushed_at: float = field(default_factory=time.monotonic)
 
     def tell(self, event: MonthDone | MonthRefused) -> None:
         self.events.append(event)
         self._waiting.append(event)
-        if time.monotonic() - self._told >= RECORD_SECONDS:
+        if time.monotonic() - self._flushed_at >= RECORD_SECONDS:
             self.flush()
 
     def flush(self) -> None:
         if self._waiting:
             self.run.told(self._waiting)
             self._waiting = []
-        self._told = time.monotonic()
+        self._flushed_at = time.monotonic()
 
 
 def _problems(job: Job, events: Sequence[MonthDone | MonthRefused], outcome: Outcome) -> list[str]:
@@ -293,9 +293,9 @@ def _problems(job: Job, events: Sequence[MonthDone | MonthRefused], outcome: Out
         if refusals:
             lines.append(refusal(asset, refusals, len(job.months)))
     if outcome.error is not None and not isinstance(outcome.error, MonthsRefusedError):
-        told = str(outcome.error) or type(outcome.error).__name__
+        reason = str(outcome.error) or type(outcome.error).__name__
         expected = isinstance(outcome.error, StepError) or not outcome.trace
-        lines.append(told if expected else f"{job.title}: {type(outcome.error).__name__}: {told}")
+        lines.append(reason if expected else f"{job.title}: {type(outcome.error).__name__}: {reason}")
     return lines
 
 

@@ -98,9 +98,9 @@ def audit_sequence_month(
     """
     sessions = month_sessions(month, calendar)
 
-    def on_every_session(found: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    def on_every_session(month_windows: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
         inside = rows.filter(pl.col("session").is_between(sessions[0], sessions[-1]))
-        values = found.drop("pattern", *CLOCKS, strict=False)
+        values = month_windows.drop("pattern", *CLOCKS, strict=False)
         return inside.select("symbol", "session").join(values, on=["symbol", "session"], how="left")
 
     def windows(rows: pl.DataFrame, **sources: pl.DataFrame) -> pl.DataFrame:

@@ -105,17 +105,17 @@ class BarsFrom:
             raise SettingsError(
                 f"data.symbols is {wanted!r}; a vendor needs names, such as AAPL,MSFT, not a number of them"
             )
-        asked: dict[str, Any] = {
+        options: dict[str, Any] = {
             "symbols": [symbol for symbol in wanted.split(",") if symbol.strip()],
             "timeframe": timeframe,
             "delay": timedelta(minutes=self.delay),
         }
         if self.source == "alpaca":
-            asked |= {"key_id": self.key_id, "secret": self.secret}
-            return AlpacaSource(**asked, feed=self.feed, url=self.url or None)
+            options |= {"key_id": self.key_id, "secret": self.secret}
+            return AlpacaSource(**options, feed=self.feed, url=self.url or None)
         if self.source == "binance":
-            return BinanceSource(**asked, url=self.url or URL)
-        return YahooSource(**asked, cache=Path(self.cache) if self.cache else None)
+            return BinanceSource(**options, url=self.url or URL)
+        return YahooSource(**options, cache=Path(self.cache) if self.cache else None)
 
     def wanted(self) -> str:
         """Return the symbols that the source is asked for, comma-separated, or how many; empty: all.
@@ -141,10 +141,10 @@ class BarsFrom:
 
         known = set(FileSource(self.path, columns=self.columns).symbols())
         everyone = universe(self.universe, membership=self.membership or None, known=sorted(known))
-        members = [symbol for symbol in everyone if symbol in known]
-        if not members:
+        wanted = [symbol for symbol in everyone if symbol in known]
+        if not wanted:
             raise UniverseError(f"{self.path} has no symbol of the universe {self.universe}; name another")
-        return members
+        return wanted
 
 
 def open_source(settings: Settings, timeframe: str = DAILY) -> "BarSource":

@@ -162,15 +162,15 @@ class Workers:
             raise TaskCanceledError(f"{task.name}: called off")
 
     def _run_apart(self, work: Sequence[_Group], hooks: Hooks, keep_going: bool) -> None:
-        asked = time.monotonic()
+        last_asked = time.monotonic()
         while self._interruption.number is None:
             self._hand_out(work, hooks)
             busy = [worker for worker in self._workers if worker.task is not None]
             if not busy and not any(group.tasks for group in work):
                 return
             self._hear(busy, work, hooks, keep_going)
-            if time.monotonic() - asked >= CANCEL_POLL_SECONDS:
-                asked = time.monotonic()
+            if time.monotonic() - last_asked >= CANCEL_POLL_SECONDS:
+                last_asked = time.monotonic()
                 for worker in busy:
                     if worker.task is not None and hooks.is_canceled(worker.task):
                         worker.ask_to_end(self.grace)
