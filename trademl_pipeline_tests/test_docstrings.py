@@ -17,10 +17,7 @@ TO_DO = (
     "defs",
     "reports.elements",
     "reports.html",
-    "reports.style",
     "reports.tasks",
-    "training.tasks",
-    "workspace",
 )
 
 # Given by Python, torch (ctx) and Numba (typingctx), not by the caller.

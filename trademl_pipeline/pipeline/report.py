@@ -268,7 +268,8 @@ def report_months(
                 "month first"
             )
         if not any_matured(*made):
-            verdict = f"no outcome has matured yet: it takes {study.label_horizon} sessions from a decision to its outcome"
+            sessions = f"{study.label_horizon} sessions"
+            verdict = f"no outcome has matured yet: it takes {sessions} from a decision to its outcome"
             run.log.warning(f"{study.name} as of {month[:7]}: {verdict}")
             return MonthResult({"as_of": month[:7], "verdict": verdict})
         with tracker.run(report_name(study.name), month, {"study": study.name}) as tracked:
