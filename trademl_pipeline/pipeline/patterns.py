@@ -108,7 +108,7 @@ def pattern_stage(calendar: str) -> Stage:
     }
     return Stage(
         schema=PATTERNS,
-        description="Consolidation patterns: a row for each session on which one is active (a snapshot).\n\n"
+        description="Consolidation patterns: a row for each session on which one is active (an observation).\n\n"
         f"{RULES.sessions} qualifying sessions in a row activate a pattern; it is active until a close above its "
         f"power or below its lower boundary, or for {RULES.max_sessions} sessions. A session qualifies by narrow "
         "Bollinger bands, a weak trend, and a quiet volume or range. Each month is computed alone from "

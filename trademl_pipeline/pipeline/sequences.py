@@ -23,7 +23,7 @@ COLUMNS = {
     "session": "Session at whose close the decision is taken; the last of the window.",
     "window_start": "First session of the window.",
     "n_valid": "Rows in the window; fewer than its length only after a symbol's first row.",
-    "pattern": "Pattern of the snapshot: <symbol>@<activation>.",
+    "pattern": "Pattern of the observation: <symbol>@<activation>.",
     "pattern_start": "First qualifying session of the pattern.",
     "activation": "Session from which on the pattern was active.",
 }
@@ -45,7 +45,7 @@ def window_inputs(store: Lake, study: StudySpec, month: str, calendar: str) -> I
 
     Returns:
         `rows`, keys and clocks of the feature rows that windows may span; `members`, who belonged to the universe;
-        `snapshots`, the month's pattern observations, if they decide.
+        `observations`, the month's pattern observations, if they decide.
 
     Raises:
         MissingMonthsError: one of the months is not published.
@@ -59,7 +59,7 @@ def window_inputs(store: Lake, study: StudySpec, month: str, calendar: str) -> I
         "members": read_months(store, UNIVERSE_MEMBERS, month, month, reader=reader),
     }
     if on_pattern_observations(study):
-        inputs["snapshots"] = read_months(store, PATTERNS, month, month, reader=reader)
+        inputs["observations"] = read_months(store, PATTERNS, month, month, reader=reader)
     return inputs
 
 
@@ -77,7 +77,7 @@ def windows_of_month(inputs: Inputs, study: StudySpec, month: str, calendar: str
         study.window,
         month,
         stride=study.stride,
-        observations=inputs.get("snapshots"),
+        observations=inputs.get("observations"),
         members=inputs["members"],
         calendar=calendar,
     )
@@ -129,18 +129,18 @@ def full_share(study: StudySpec, frame: pl.DataFrame) -> dict[str, Any]:
 
 def sequence_stage(study: StudySpec, calendar: str) -> Stage:
     """Return a study's windows as a stage."""
-    schema, upstream, snapshots = study.windows, study.features.name, on_pattern_observations(study)
+    schema, upstream, on_observations = study.windows, study.features.name, on_pattern_observations(study)
     named = {"pattern": "pattern", "pattern_start": "start", "activation": "activation"}
     lineage = {
         **{c: [(upstream, c)] for c in ("symbol", "session", *CLOCKS)},
         **{c: [(upstream, "session")] for c in ("window_start", "n_valid")},
-        **({c: [(PATTERNS.name, named[c])] for c in PATTERN_COLUMNS} if snapshots else {}),
+        **({c: [(PATTERNS.name, named[c])] for c in PATTERN_COLUMNS} if on_observations else {}),
     }
     reads = {upstream: sessions_back(study.window - 1), UNIVERSE_MEMBERS.name: SAME_MONTH}
-    if snapshots:
+    if on_observations:
         reads[PATTERNS.name] = SAME_MONTH
     stride = study.stride
-    decisions = "snapshot of a consolidation pattern" if snapshots else "decision"
+    decisions = "observation of a consolidation pattern" if on_observations else "decision"
     every = f", every {stride} sessions" if stride > 1 else ""
     return Stage(
         schema=schema,
