@@ -15,13 +15,9 @@ PACKAGE = "trademl_pipeline"
 TO_DO = (
     "cli",
     "defs",
-    "pipeline",
     "reports.elements",
     "reports.html",
-    "reports.style",
     "reports.tasks",
-    "training.tasks",
-    "workspace",
 )
 
 # Given by Python, torch (ctx) and Numba (typingctx), not by the caller.

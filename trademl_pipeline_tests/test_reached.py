@@ -17,13 +17,11 @@ PUBLIC_API = {
     # prices and returns across splits as of a moment (docs/market-data.md)
     "market.adjust.adjusted",
     "market.adjust.total_return",
-    # what a table holds by month, for a look at the lake from a notebook
-    "lake.store.Lake.describe",
     # the simulated market's own truth, which models are measured by
     "simulation.market.SimulatedMarket.best_scores",
     "simulation.market.SimulatedMarket.index_bars",
     "simulation.market.SimulatedMarket.listings",
-    "simulation.market.SimulatedMarket.plantings",
+    "simulation.market.SimulatedMarket.planted_events",
     "simulation.market.SimulatedMarket.realized",
 }
 
@@ -37,8 +35,6 @@ WIRED_ELSEWHERE = {
     "leakage.probes.trades.audit_trades": "the audit of a backtest",
     "leakage.probes.windows.audit_windows": "the audit of sequences as they were read",
     "models.hybrid.Hybrid.fusion_weights": "a report's pages of its model",
-    "pipeline.recording": "the steps that run without Dagster",
-    "pipeline.shown": "the steps that run without Dagster",
     "training.interpret.attention_over_time": "a report's pages of its model",
     "training.interpret.integrated_gradients": "a report's pages of its model",
     "training.networks.fine_tune.OnlineConfig": "the daily update of a model that serves",
@@ -55,8 +51,8 @@ LOADED = {
     "registry.pyfunc_model.TradingModel",  # MLflow runs the file
 }
 
-# Methods that a library calls on our subclass of its class: torch, requests, MLflow.
-HOOKS = ("forward", "send", "load_context")
+# Methods that a library calls on our subclass of its class: torch, requests, MLflow, pydantic-settings.
+HOOKS = ("forward", "send", "load_context", "settings_customise_sources", "get_field_value")
 
 
 @cache
@@ -69,16 +65,16 @@ def qualified(names: Iterable[str]) -> set[str]:
 
 
 def entrances(known: dict[str, Module]) -> set[str]:
-    """Console scripts, programs, and the definitions that Dagster loads."""
+    """Console scripts, programs, and what Dagster and Typer are given as modules are imported."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     scripts = {target.replace(":", ".") for target in project["scripts"].values()}
     programs = {name for name, module in known.items() if module.is_program}
     loaded = {
         f"{name}.{node.name}"
         for name, module in known.items()
-        if name.startswith(f"{PACKAGE}.defs.")
+        if name.startswith((f"{PACKAGE}.defs.", f"{PACKAGE}.cli"))
         for node in module.own.values()
-        if isinstance(node, Function) and node.decorator_list
+        if isinstance(node, Function) and (node.decorator_list or node.name == "definitions")
     }
     return scripts | programs | loaded | {f"{PACKAGE}.definitions", *qualified(LOADED)}
 

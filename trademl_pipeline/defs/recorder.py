@@ -3,8 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -25,7 +24,7 @@ from trademl_pipeline.defs.recorded_events import EventWriter, Told
 from trademl_pipeline.defs.recorded_steps import Steps, plan_of
 from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline.pipeline.processes import ProcessMark, this_process, works_since
-from trademl_pipeline.pipeline.recording import LogLevel, RecordedRun, RunCanceledError
+from trademl_pipeline.pipeline.recording import LogLevel, RecordedRun
 from trademl_pipeline.settings import ROOT
 
 HOST_TAG, PID_TAG = "trademl/host", "trademl/pid"
@@ -244,27 +243,6 @@ class DagsterRecorder:
         self._refused.pop((run.run_id, step), None)
         if self._instance.event_log_storage.supports_global_concurrency_limits:
             self._instance.event_log_storage.free_concurrency_slot_for_step(run.run_id, step)
-
-    @contextmanager
-    def slot(self, pool: str, run: RecordedRun, step: str) -> Iterator[None]:
-        """Hold a slot of a pool within the block, after waiting for it.
-
-        Args:
-            pool: its name.
-            run: of this recorder.
-            step: that works in it.
-
-        Raises:
-            RunCanceledError: the run was terminated in the UI while it waited.
-        """
-        try:
-            while not self.claim(pool, run, step):
-                if run.cancel_requested():
-                    raise RunCanceledError(run.run_id)
-                time.sleep(ASK_SECONDS)
-            yield
-        finally:
-            self.release(run, step)
 
     def close_dead(self) -> list[str]:
         """End what processes of this machine have left that are gone, and free their slots; returns the run ids.

@@ -1,4 +1,4 @@
-"""Where what is not a table lies in the folder of a data set: models, ledgers, reports."""
+"""The places of what is not a table in the folder of a data set: models, ledgers, reports."""
 
 from dataclasses import dataclass
 from pathlib import Path

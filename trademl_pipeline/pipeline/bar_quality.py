@@ -44,7 +44,14 @@ _SHOWN_MONTHS = 36
 def month_reports(
     store: Lake, months: Sequence[str], quality: Quality, calendar: str
 ) -> Iterator[tuple[str, pl.DataFrame]]:
-    """Month and table of quality, for months in order, read and checked some at a time."""
+    """Yield months with their tables of quality, in order, read and checked some at a time.
+
+    Args:
+        store: the lake, which holds bars of the months.
+        months: month keys, in order and without a hole.
+        quality: the rules, and what bars are compared with.
+        calendar: of the data set.
+    """
     rules = quality.parsed()
     for chunk in (list(months[i : i + _CHUNK]) for i in range(0, len(months), _CHUNK)):
         bars = store.read(RAW_BARS, months=(_contiguous(store, chunk[0], calendar), chunk[-1]))
@@ -95,8 +102,8 @@ def bar_quality_months(
         require_months(store, RAW_BARS.name, month, month, reader=f"bar_quality {month[:7]}")
         if month not in reports:
             reports.clear()
-            held = set(store.months(RAW_BARS))
-            chunk = [m for m in months[months.index(month) :][:_CHUNK] if m in held]
+            published = set(store.months(RAW_BARS))
+            chunk = [m for m in months[months.index(month) :][:_CHUNK] if m in published]
             reports.update(month_reports(store, _unbroken(chunk), quality, calendar))
         report = reports[month]
         result = store.publish(BAR_QUALITY, report, month)
@@ -153,12 +160,12 @@ def checked_bars(
 
 def _unbroken(months: Sequence[str]) -> list[str]:
     """The first of some months and those that follow it without a hole."""
-    kept = list(months[:1])
+    unbroken = list(months[:1])
     for month in months[1:]:
-        if month != offset_month(kept[-1], 1):
+        if month != offset_month(unbroken[-1], 1):
             break
-        kept.append(month)
-    return kept
+        unbroken.append(month)
+    return unbroken
 
 
 def _result(check: str, rule: Rule, rows: pl.DataFrame) -> CheckResult:

@@ -1,6 +1,6 @@
 """Which assets there are, what each reads, and how its months are made."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -76,26 +76,27 @@ def reads_of(asset: str) -> Mapping[str, Lookback]:
     Raises:
         StepError: it is no input of models.
     """
-    own: dict[str, Mapping[str, Lookback]] = {
+    reads: dict[str, Mapping[str, Lookback]] = {
         **{bar_tables(timeframe).bars.name: {} for timeframe in TIMEFRAMES},
         BAR_QUALITY: bar_quality.READS,
         REFERENCE_BARS.name: reference_bars.READS,
         UNIVERSE_MEMBERS.name: universe_members.READS,
     }
-    if asset in own:
-        return own[asset]
+    if asset in reads:
+        return reads[asset]
     makers = stage_makers(list(STUDIES.values()))
     if asset not in makers:
-        raise StepError(f"{asset} is no input of models; these are: {', '.join([*own, *makers])}")
+        raise StepError(f"{asset} is no input of models; these are: {', '.join([*reads, *makers])}")
     return makers[asset](DEFAULT_CALENDAR).reads
 
 
 def generations(assets: Sequence[str]) -> list[list[str]]:
     """Return input assets in groups, each of which reads only what groups before it make."""
-    left, groups = list(assets), []
+    left: list[str] = list(assets)
+    groups: list[list[str]] = []
     while left:
         waiting = set(left)
-        ready = [asset for asset in left if not waiting & set(reads_of(asset))]
+        ready: list[str] = [asset for asset in left if not waiting & set(reads_of(asset))]
         groups.append(ready)
         left = [asset for asset in left if asset not in ready]
     return groups
@@ -104,7 +105,7 @@ def generations(assets: Sequence[str]) -> list[list[str]]:
 @contextmanager
 def opened(
     asset: str, site: Site, run: RunInfo, months: Sequence[str], options: TrainOptions
-) -> Iterator[Body]:
+) -> Generator[Body]:
     """Open what makes and publishes months of an asset.
 
     Args:
@@ -129,7 +130,7 @@ def opened(
 
 
 def _opener(asset: str) -> Opener:
-    own: dict[str, Opener] = {
+    openers: dict[str, Opener] = {
         BAR_QUALITY: lambda site, run, months, options: bar_quality.bar_quality_months(
             site.quality, site.lake, run, months, site.calendar
         ),
@@ -147,12 +148,12 @@ def _opener(asset: str) -> Opener:
         ),
         COMPARISON_ASSET: lambda site, run, months, options: comparison_months(site.artifacts, list(STUDIES)),
     }
-    own |= {name: _stage_opener(make) for name, make in stage_makers(list(STUDIES.values())).items()}
+    openers |= {name: _stage_opener(make) for name, make in stage_makers(list(STUDIES.values())).items()}
     for study in STUDIES.values():
-        own |= _study_openers(study)
-    if asset not in own:
-        raise StepError(f"there is no asset {asset!r}; there are: {', '.join(own)}")
-    return own[asset]
+        openers |= _study_openers(study)
+    if asset not in openers:
+        raise StepError(f"there is no asset {asset!r}; there are: {', '.join(openers)}")
+    return openers[asset]
 
 
 def _stage_opener(make: StageMaker) -> Opener:

@@ -37,7 +37,7 @@ class Certified:
 
     @property
     def digest(self) -> str:
-        """What stands in every row of the predictions."""
+        """The certificate's digest, which stands in every row of the predictions."""
         return self.certificate.digest
 
 
@@ -92,9 +92,9 @@ def make_certificate(
         data=contents(store, read, snapshot),
         training=contents(store, learned_from, int(record["snapshot"][0])),
     )
-    kept = certificates(store, study, month)
-    made = made.or_earlier_equivalent(Certificate.from_json(text) for text in kept["certificate"])
-    if made.digest not in kept["digest"]:
+    on_record = certificates(store, study, month)
+    made = made.or_earlier_equivalent(Certificate.from_json(text) for text in on_record["certificate"])
+    if made.digest not in on_record["digest"]:
         row = {
             "fold": month,
             "digest": made.digest,
@@ -105,18 +105,18 @@ def make_certificate(
             "run_id": run_id,
             "recorded_at": recorded_at,
         }
-        kept = pl.concat([kept, pl.DataFrame([row], schema=kept.schema)])
-    return Certified(made, (certificate_table(study), kept))
+        on_record = pl.concat([on_record, pl.DataFrame([row], schema=on_record.schema)])
+    return Certified(made, (certificate_table(study), on_record))
 
 
 def contents(store: Lake, tables: Sequence[Read], snapshot: int) -> dict[str, Content]:
-    """Content of the months of some tables at a snapshot, by table."""
+    """Return the content of the months of some tables at a snapshot, by table."""
     versions = store.data_versions(tables, snapshot=snapshot)
     return {table.name: content_of(versions[table.name], asked) for table, asked in tables}
 
 
 def values_version(schema: TableSchema, predictions: pl.DataFrame) -> str:
-    """Content hash of predictions without their certificate."""
+    """Return the content hash of predictions without their certificate."""
     columns = {name: dtype for name, dtype in schema.columns.items() if name != "certificate"}
     bare = TableSchema(schema.name, columns, schema.key)
     return data_version(bare, predictions.select(list(columns)))

@@ -1,10 +1,10 @@
-"""What trading costs in the naive portfolio of a report, as the settings say."""
+"""Costs of trading in the naive portfolio of a report, as the settings say."""
 
 from trademl_pipeline.portfolio.costs import Costs
 from trademl_pipeline.settings import Settings
 
 
 def costs_of(settings: Settings) -> Costs:
-    """Commission, slippage and the cap on a session's volume."""
+    """Return commission, slippage and the cap on a session's volume."""
     costs = settings.costs
     return Costs(costs.commission, costs.slippage, costs.participation)

@@ -25,14 +25,14 @@ from trademl_pipeline.training.ledger import FitLedger
 def cross_validated(
     store: Lake, study: StudySpec, month: str, calendar: str, threads: int = 0
 ) -> tuple[pl.DataFrame, AuditReport]:
-    """The month's scores by symbol and split, with L on every split and F on every model.
+    """Return the month's scores by symbol and split, with L on every split and F on every model.
 
     Reads what the month's model read, every session of it: the study's stride thins what is learned from, and here the
-    effort does.
+    preset does.
 
     Args:
         store: the lake.
-        study: the study; its `fit.cross_validate` is set.
+        study: the study; its `training.cross_validate` is set.
         month: month key, of which there is a model.
         calendar: of the data set.
         threads: of a fit; 0: one a core.
@@ -73,7 +73,15 @@ def cross_validated(
 
 
 def cross_validation_months(store: Lake, study: StudySpec, run: RunInfo, calendar: str, threads: int) -> Body:
-    """Return what cross-validates and publishes one month of a study that asks for it."""
+    """Return what cross-validates and publishes one month of a study that asks for it.
+
+    Args:
+        store: the lake.
+        study: the study; its `training.cross_validate` is set.
+        run: that publishes.
+        calendar: of the data set.
+        threads: of a fit; 0: one a core.
+    """
 
     def month_of(month: str) -> MonthResult:
         frame, report = cross_validated(store, study, month, calendar, threads)

@@ -1,7 +1,8 @@
-"""What a month of features looks like beside the months before it: missing values, distributions, drift."""
+"""A month of features beside the months before it: missing values, distributions, drift."""
 
 import base64
 from collections.abc import Sequence
+from typing import cast
 
 import polars as pl
 
@@ -36,7 +37,7 @@ class FeatureFigures:
         self._sampled: dict[str, pl.DataFrame] = {}
 
     def __call__(self, store: Lake, inputs: Inputs, frame: pl.DataFrame, month: str) -> Metadata:
-        """Metadata of a month that has just been published."""
+        """Return the figures of a month that has just been published."""
         lookback = self._before(store, month)
         self._sampled[month] = sample(frame, ROWS_A_MONTH).select(self.names)
         now, before = (Values.of(x, self.names) for x in (sample(frame, ROWS_NOW), lookback))
@@ -48,7 +49,7 @@ class FeatureFigures:
         )
         shifted = moved.filter(pl.col("psi") > SHIFTED)
         metadata: Metadata = {
-            "null_share": float(shape["null_share"].mean() or 0.0),  # pyright: ignore[reportArgumentType]
+            "null_share": float(cast(float, shape["null_share"].mean() or 0.0)),
             "columns_without_values": int((shape["null_share"] == 1).sum()),
             "columns": Markdown(columns_table(shape, moved)),
         }
@@ -78,12 +79,12 @@ class FeatureFigures:
 
 
 def sample(frame: pl.DataFrame, rows: int) -> pl.DataFrame:
-    """About so many rows, spread over symbols and sessions; all where there are no more."""
+    """Return about so many rows, spread over symbols and sessions; all where there are no more."""
     return frame.gather_every(max(frame.height // rows, 1))
 
 
 def reads_the_symbol(name: str) -> bool:
-    """Whether a feature is made of the symbol's own prices or volumes, not of the calendar or references alone."""
+    """Return whether a feature reads the symbol's own prices or volumes, not the calendar or references alone."""
     return bool(set(feature_inputs(name)) - {"session", *REFERENCE_COLUMNS})
 
 
@@ -92,7 +93,7 @@ def _number(value: float | None, form: str = ".3g") -> str:
 
 
 def columns_table(shape: pl.DataFrame, moved: pl.DataFrame) -> str:
-    """Every column: share of missing values, distribution, and drift against the months before."""
+    """Return every column as Markdown: share of missing values, distribution, drift against the months before."""
     lines = [
         "| column | missing | mean | std | 5 % | median | 95 % | PSI | KS |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -111,7 +112,7 @@ def columns_table(shape: pl.DataFrame, moved: pl.DataFrame) -> str:
 
 
 def worst_table(moved: pl.DataFrame) -> str:
-    """The columns that lie farthest from the months before."""
+    """Return the columns that lie farthest from the months before, as Markdown."""
     lines = [
         f"Against a sample of four months of the year before; PSI above {SHIFTED} is a shift by rule of thumb. "
         "Columns that are the same for all symbols of a session are not judged.",
@@ -126,7 +127,7 @@ def worst_table(moved: pl.DataFrame) -> str:
 
 
 def distributions(now: pl.DataFrame, before: pl.DataFrame, shifted: set[str]) -> Markdown:
-    """A row per column: 5 to 95 % and the quartiles of the month, over those of the months before.
+    """Draw a row per column: 5 to 95 % and the quartiles of the month, over those of the months before.
 
     Each row spans the 1 and 99 % of both. It is written as SVG, at a hundredth of what a plotting library takes for
     that many panels.
@@ -136,7 +137,7 @@ def distributions(now: pl.DataFrame, before: pl.DataFrame, shifted: set[str]) ->
         before.select("feature", *spans), on="feature", suffix="_before"
     )
     both = both.drop_nulls()
-    parts, y = [], 22
+    parts, y = list[str](), 22
     for row in both.iter_rows(named=True):
         low = min(row["q01"], row["q01_before"])
         width = max(row["q99"], row["q99_before"]) - low

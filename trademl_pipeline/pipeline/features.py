@@ -20,7 +20,17 @@ PROBES = ("truncation", "perturbation", "incremental", "knowledge")
 
 
 def feature_inputs_of(store: Lake, set_name: str, month: str, calendar: str) -> Inputs:
-    """The bars and references that the month's features may read: its warm-up and itself."""
+    """Read the bars and references that the month's features may read: its warm-up and itself.
+
+    Args:
+        store: the lake.
+        set_name: name of the feature set.
+        month: month key.
+        calendar: of the data set.
+
+    Raises:
+        MissingMonthsError: one of these months is not published.
+    """
     start, reader = warmup_start(set_name, month, calendar), f"features_{set_name}"
     bars = bars_from(store, start, month, reader=reader)
     if not reference_inputs(set_name):
@@ -29,7 +39,7 @@ def feature_inputs_of(store: Lake, set_name: str, month: str, calendar: str) -> 
 
 
 def features_of_month(inputs: Inputs, set_name: str, month: str) -> pl.DataFrame:
-    """The month of a set; columns that read references are null where there are none."""
+    """Compute the month of a set; columns that read references are null where there are none."""
     references = {name: frame for name, frame in inputs.items() if name != "bars"}
     return feature_month(inputs["bars"], set_name, month, **references)
 
@@ -37,10 +47,18 @@ def features_of_month(inputs: Inputs, set_name: str, month: str) -> pl.DataFrame
 def audit_feature_month(
     published: pl.DataFrame, inputs: Inputs, set_name: str, month: str, sample: Sample, calendar: str
 ) -> AuditReport:
-    """T and P at sampled sessions of the month, the rows against a computation anew, K on every row.
+    """Audit T and P at sampled sessions of the month, the rows against a computation anew, K on every row.
 
-    What is audited is the function that made the published rows, so that nothing between the formulas and the table
-    escapes. References are cut with the bars.
+    The function that made the published rows is audited, so that nothing between the formulas and the table escapes.
+    References are cut with the bars.
+
+    Args:
+        published: the month's rows.
+        inputs: the frames that they were computed from.
+        set_name: name of the feature set.
+        month: month key.
+        sample: how hard the gate looks.
+        calendar: of the data set.
     """
 
     def extract(bars: pl.DataFrame, **references: pl.DataFrame) -> pl.DataFrame:
@@ -60,20 +78,20 @@ def audit_feature_month(
 
 
 def bar_columns(feature: str) -> list[str]:
-    """Columns of the raw bars that a feature is made from, behind the panel that its formula names."""
+    """Return the columns of the raw bars that a feature is made from, behind the panel that its formula names."""
     stored = set(RAW_BARS.columns)
     behind = {
         "wealth": ("close", "split_factor", "dividend"),
         **{name: (name, "split_factor") for name in ("open", "high", "low", "close", "volume")},
     }
-    found: dict[str, None] = {}
+    columns: dict[str, None] = {}
     for column in feature_inputs(feature):
-        found |= dict.fromkeys(behind.get(column, (column,) if column in stored else ()))
-    return list(found)
+        columns |= dict.fromkeys(behind.get(column, (column,) if column in stored else ()))
+    return list(columns)
 
 
 def sources_of(feature: str) -> list[tuple[str, str]]:
-    """Upstream columns that a feature is made from, references included."""
+    """Return the upstream columns that a feature is made from, references included."""
     columns = [("raw_bars", column) for column in bar_columns(feature)]
     if reference_inputs(feature):
         columns += [(REFERENCE_BARS.name, c) for c in ("close", "split_factor", "dividend")]
@@ -81,13 +99,15 @@ def sources_of(feature: str) -> list[tuple[str, str]]:
 
 
 def column_doc(feature: str) -> str:
-    """Formula, unit and warm-up of a feature, for its column."""
-    said = FEATURES[feature]
-    return f"{said.formula} ({said.unit}; warm-up {said.warmup} sessions; {said.source})"
+    """Return formula, unit and warm-up of a feature, for its column."""
+    definition = FEATURES[feature]
+    return (
+        f"{definition.formula} ({definition.unit}; warm-up {definition.warmup} sessions; {definition.source})"
+    )
 
 
 def feature_stage(set_name: str, calendar: str) -> Stage:
-    """One feature set as a stage."""
+    """Return one feature set as a stage."""
     names = FEATURE_SETS[set_name]
     schema = feature_table(set_name, names)
     lineage = {

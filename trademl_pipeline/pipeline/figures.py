@@ -3,15 +3,12 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import polars as pl
 
 from trademl_pipeline.leakage import Violation
 from trademl_pipeline.pipeline.shown import Markdown
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 BLUE, GREY, RED = "#2a6fb0", "#8a8f98", "#b03a2e"
 PANELS = 3
@@ -26,12 +23,10 @@ KNOWN = {
 
 
 def bars_figure(values: Mapping[str, float], label: str, *, horizontal: bool = False) -> Markdown:
-    """A bar per name."""
-    from matplotlib.figure import Figure
-
+    """Draw a bar per name."""
     names, heights = list(values), list(values.values())
     size = (5.2, 0.5 + 0.24 * len(names)) if horizontal else (max(3.2, 0.32 * len(names) + 1.2), 2.2)
-    figure = Figure(figsize=size, dpi=110)
+    figure = _figure(size)
     axes = figure.subplots()
     if horizontal:
         axes.barh(names[::-1], heights[::-1], color=BLUE)
@@ -46,10 +41,8 @@ def bars_figure(values: Mapping[str, float], label: str, *, horizontal: bool = F
 
 
 def lines_figure(values: Mapping[str, Sequence[float]], x: str, y: str) -> Markdown:
-    """A line per name, over 1, 2, 3, ..."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.2, 2.6), dpi=110)
+    """Draw a line per name, over 1, 2, 3, ..."""
+    figure = _figure((5.2, 2.6))
     axes = figure.subplots()
     for name, series in values.items():
         axes.plot(range(1, len(series) + 1), series, label=name, linewidth=1.2, marker=".", markersize=3)
@@ -63,17 +56,15 @@ def lines_figure(values: Mapping[str, Sequence[float]], x: str, y: str) -> Markd
 
 
 def leak_figure(violations: Sequence[Violation]) -> Markdown | None:
-    """Published values around a leak beside those computed on what was known then; None where no probe kept values.
+    """Draw published values around a leak beside those computed on what was known then; None where no probe kept any.
 
     One panel a column, at most `PANELS`.
     """
-    from matplotlib.figure import Figure
-
     first = {v.column: v for v in reversed(violations) if v.trace is not None}
     shown = list(reversed(first.values()))[:PANELS]
     if not shown:
         return None
-    figure = Figure(figsize=(4.2 * len(shown), 2.6), dpi=100)
+    figure = _figure((4.2 * len(shown), 2.6), dpi=100)
     for axes, violation in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         trace = violation.trace
         assert trace is not None
@@ -101,10 +92,8 @@ def leak_figure(violations: Sequence[Violation]) -> Markdown | None:
 
 
 def nights_figure(nights: pl.DataFrame) -> Markdown:
-    """Months audited, carried over and refused by night, from `leakage.nightly.nights`."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(max(3.2, 0.3 * nights.height + 1.5), 2.2), dpi=110)
+    """Draw months audited, carried over and refused by night, from `leakage.nightly.nights`."""
+    figure = _figure((max(3.2, 0.3 * nights.height + 1.5), 2.2))
     axes = figure.subplots()
     names = [f"{at:%m-%d %H:%M}" for at in nights["recorded_at"]]
     below = [0] * nights.height
@@ -124,15 +113,13 @@ def _gaps(values: Sequence[float | None]) -> list[float]:
 
 
 def quality_figure(history: pl.DataFrame) -> Markdown:
-    """Checks by months: how much of what each allows was found; a failed one stands out.
+    """Draw checks by months: how much of what each allows was found; a failed one stands out.
 
     Args:
         history: month, check, share, limit, passed.
     """
-    from matplotlib.figure import Figure
-
     checks, months = history["check"].unique(maintain_order=True), history["month"].unique().sort()
-    figure = Figure(figsize=(max(3.6, 0.2 * len(months) + 2.2), 0.5 + 0.24 * len(checks)), dpi=110)
+    figure = _figure((max(3.6, 0.2 * len(months) + 2.2), 0.5 + 0.24 * len(checks)))
     axes = figure.subplots()
     rows = dict(zip(checks, range(len(checks)), strict=True))
     columns = dict(zip(months, range(len(months)), strict=True))
@@ -156,7 +143,14 @@ def quality_figure(history: pl.DataFrame) -> Markdown:
     return _picture(figure, "quality of bars")
 
 
-def _picture(figure: "Figure", label: str) -> Markdown:
+def _figure(size: tuple[float, float], dpi: int = 110) -> Any:
+    """An empty figure of inches by inches; untyped, since matplotlib says nothing of its methods' options."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=size, dpi=dpi)
+
+
+def _picture(figure: Any, label: str) -> Markdown:
     """A figure as an image inside Markdown."""
     for axes in figure.axes:
         for side in ("top", "right"):

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import polars as pl
 
@@ -84,7 +84,14 @@ def fit_and_save(
 def parameters_of(
     study: StudySpec, training: TrainingContext, rows: FoldRows, snapshot: int
 ) -> dict[str, Any]:
-    """What a fold is trained with, for the tracker."""
+    """Return the parameters that a fold is trained with, for the tracker.
+
+    Args:
+        study: the study.
+        training: what the estimators share.
+        rows: what it is trained on.
+        snapshot: of the lake that the rows were read at.
+    """
     return {
         "size": training.preset,
         "epochs": training.epochs or "by preset",
@@ -114,7 +121,7 @@ def record_of(
     only: frozenset[str] = frozenset(),
     epochs: int = 0,
 ) -> pl.DataFrame:
-    """The row of a trained fold in the model table.
+    """Return the row of a trained fold in the model table.
 
     Args:
         workspace: the data set.
@@ -127,7 +134,7 @@ def record_of(
         only: symbols trained on; empty: all.
         epochs: that the run asked for; 0: as the preset says.
     """
-    own = plan_of(study, workspace.calendar).fold(month, rows.fold.train_start)
+    month_fold = plan_of(study, workspace.calendar).fold(month, rows.fold.train_start)
     fitted = saved.fitted
     first = fitted.estimators[fitted.base_learners[0]]
     record = pl.DataFrame(
@@ -136,8 +143,8 @@ def record_of(
             "fitted": [rows.fold.month],
             "train_start": [rows.fold.train_start],
             "train_end": [rows.fold.train_end],
-            "test_start": [own.test_start],
-            "test_end": [own.test_end],
+            "test_start": [month_fold.test_start],
+            "test_end": [month_fold.test_end],
             "embargo": [rows.fold.embargo],
             "rows": [rows.train.height],
             "sessions": [rows.train["session"].n_unique()],
@@ -156,18 +163,18 @@ def record_of(
             "epochs": [epochs],
         }
     )
-    return record.select(list(study.models.columns)).cast(study.models.polars_schema)  # pyright: ignore[reportArgumentType]
+    return record.select(list(study.models.columns)).cast(cast(Any, study.models.polars_schema))
 
 
 def metrics_of(fitted: FittedStudy, rows: FoldRows) -> dict[str, float]:
-    """Figures of a trained fold for the tracker."""
-    found: dict[str, float] = {"train_rows": float(rows.train.height)}
+    """Return figures of a trained fold for the tracker."""
+    metrics: dict[str, float] = {"train_rows": float(rows.train.height)}
     for name, estimator in fitted.estimators.items():
-        found[f"{name}_seconds"] = estimator.seconds
-        found[f"{name}_iterations"] = float(estimator.best_iteration)
+        metrics[f"{name}_seconds"] = estimator.seconds
+        metrics[f"{name}_iterations"] = float(estimator.best_iteration)
         if estimator.validation_loss is not None:
-            found[f"{name}_validation_loss"] = estimator.validation_loss
-    return found
+            metrics[f"{name}_validation_loss"] = estimator.validation_loss
+    return metrics
 
 
 def members_table(fitted: FittedStudy) -> str:
@@ -190,9 +197,9 @@ def members_table(fitted: FittedStudy) -> str:
 
 def fit_figures(fitted: FittedStudy, importance: dict[str, float]) -> Metadata:
     """Return figures of importances and of losses by epoch, where there are any."""
-    found: Metadata = {}
+    figures: Metadata = {}
     if importance:
-        found["importance"] = bars_figure(
+        figures["importance"] = bars_figure(
             dict(list(importance.items())[:15]), "share of the importance", horizontal=True
         )
     curves = {
@@ -202,5 +209,5 @@ def fit_figures(fitted: FittedStudy, importance: dict[str, float]) -> Metadata:
         if estimator.history
     }
     if curves:
-        found["loss_by_epoch"] = lines_figure(curves, "epoch", "loss")
-    return found
+        figures["loss_by_epoch"] = lines_figure(curves, "epoch", "loss")
+    return figures

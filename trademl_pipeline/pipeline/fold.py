@@ -1,7 +1,8 @@
-"""What a fold learns from and is asked about, read from the lake."""
+"""The rows that a fold learns from and is asked about, read from the lake."""
 
 from dataclasses import dataclass
 from datetime import date
+from typing import cast
 
 import polars as pl
 
@@ -57,15 +58,26 @@ def refit_of(study: StudySpec, refit: str = "") -> Refit:
     """
     if refit and refit not in REFIT_MONTHS:
         raise FoldError(f"refit is {refit!r}; it may be {', '.join(REFIT_MONTHS)}")
-    return refit or study.folds.refit  # pyright: ignore[reportReturnType]
+    return cast(Refit, refit) or study.folds.refit
 
 
 def fitted_month(
     store: Lake, study: StudySpec, month: str, calendar: str, refit: str = "", snapshot: int | None = None
 ) -> str:
-    """The month whose fold trains the model of `month`: the first of its quarter where models are refitted quarterly.
+    """Return the month whose fold trains the model of `month`: the first of its quarter if refitted quarterly.
 
     Where the quarter's first month had too little history, the month trains a fold of its own.
+
+    Args:
+        store: the lake.
+        study: the study.
+        month: month key.
+        calendar: of the data set.
+        refit: how often models are trained; empty: as the study says.
+        snapshot: of the lake to read at; None: now.
+
+    Raises:
+        FoldError: nothing to learn from, or `refit` is no rhythm.
     """
     months = REFIT_MONTHS[refit_of(study, refit)]
     earlier = offset_month(month, -((int(month[5:7]) - 1) % months))
@@ -89,7 +101,7 @@ def fold_rows(
     fitted: str | None = None,
     symbols: frozenset[str] = frozenset(),
 ) -> FoldRows:
-    """The fold of a month with its training rows and the decisions it must not touch.
+    """Read the fold of a month with its training rows and the decisions it must not touch.
 
     Args:
         store: the lake.
@@ -119,7 +131,7 @@ def fold_rows(
             f"{study.labels.name} for the months before {month[:7]}"
         )
     plan = plan_of(study, calendar)
-    fold = plan.fold(fitted, sequences["session"].min())  # pyright: ignore[reportArgumentType]
+    fold = plan.fold(fitted, cast(date, sequences["session"].min()))
     train, test = training_rows(
         sequences, labels, plan, fold, stride=study.train_stride, horizon=study.label_horizon
     )
@@ -135,7 +147,7 @@ def _first_session(store: Lake, study: StudySpec, month: str, snapshot: int | No
             f"fold {month[:7]}: there are no windows before it; materialize {study.windows.name} for the months "
             f"before {month[:7]}"
         )
-    return sequences["session"].min()  # pyright: ignore[reportReturnType]
+    return cast(date, sequences["session"].min())
 
 
 def windows_of_keys(
@@ -146,7 +158,7 @@ def windows_of_keys(
     calendar: str,
     snapshot: int | None = None,
 ) -> Windows:
-    """The windows that end at the decisions in `keys`, over the study's whole feature set.
+    """Read the windows that end at the decisions in `keys`, over the study's whole feature set.
 
     Args:
         store: the lake.
@@ -157,7 +169,8 @@ def windows_of_keys(
         snapshot: of the lake to read at; None: now.
     """
     names = study.feature_names
-    first = month_key(sessions_before(month_key(keys["session"].min()), study.window - 1, calendar))  # pyright: ignore
+    earliest = month_key(cast(date, keys["session"].min()))
+    first = month_key(sessions_before(earliest, study.window - 1, calendar))
     months = (FROM_THE_FIRST if study.decisions == "pattern_observations" else first, last)
     features = store.read(study.features, months=months, snapshot=snapshot)
     if study.decisions == "pattern_observations":

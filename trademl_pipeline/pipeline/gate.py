@@ -122,10 +122,10 @@ def publish(
         items = [(schema, frame, month), *((other, more, month) for other, more in beside)]
         result = lake.publish_many(items, audits={schema.name: gate}, evidence=evidence, append=append)[0]
     except GateRefusedError as refused:
-        found = audit_rows(run, schema.name, month, refused.report)
+        refusals = audit_rows(run, schema.name, month, refused.report)
         # A probe that could not run has no row, and where none could there is nothing to keep.
-        if found.height:
-            lake.append(AUDITS, found)
+        if refusals.height:
+            lake.append(AUDITS, refusals)
         raise
     if not recorded:
         lake.append(AUDITS, audit_rows(run, schema.name, month, reports[-1]))
@@ -133,7 +133,14 @@ def publish(
 
 
 def audit_rows(run: Stamp, table: str, month: str, report: AuditReport) -> pl.DataFrame:
-    """Return a report as rows of the ledger of audits."""
+    """Return a report as rows of the ledger of audits.
+
+    Args:
+        run: that audited.
+        table: name of the audited table.
+        month: month key.
+        report: of the audit.
+    """
     frame = report.to_frame().with_columns(
         pl.lit(table).alias("table_name"),
         pl.lit(month).alias("month"),

@@ -58,9 +58,16 @@ def read_months(
     reader: str,
     columns: Sequence[str] | None = None,
 ) -> pl.DataFrame:
-    """Rows of a table from month `first` to month `last`, none of these months missing.
+    """Read the rows of a table from month `first` to month `last`, none of these months missing.
 
     The rows themselves tell that their months are there; only where some month has none is the lake asked.
+
+    Args:
+        store: the lake.
+        table: table to read.
+        first, last: month keys.
+        reader: what wants to read, for the message.
+        columns: to read; None: all.
 
     Raises:
         MissingMonthsError: see `require_months`.
@@ -76,7 +83,7 @@ def read_months(
 
 
 def published_empty(store: Lake, table: str, months: list[str]) -> set[str]:
-    """Those months without rows that were published so: some audit of them passed as a whole.
+    """Return those months without rows that were published so: some audit of them passed as a whole.
 
     The lake has no row that could tell a month without any from one that was never made; the ledger of the gate has.
     """

@@ -20,15 +20,15 @@ COUNTS = ("new_rows", "restated_rows", "late_rows", "withdrawn_rows", "quarantin
 
 @dataclass
 class Tally:
-    """What the months of a run came to.
+    """The outcome of each month of a run.
 
     Attributes:
         months: by month key its metadata; None where it was refused.
         absent: symbols that the source has no bar of.
     """
 
-    months: dict[str, Metadata | None] = field(default_factory=dict)
-    absent: list[str] = field(default_factory=list)
+    months: dict[str, Metadata | None] = field(default_factory=dict[str, Metadata | None])
+    absent: list[str] = field(default_factory=list[str])
 
     def total(self, name: str) -> int:
         """Return the sum of a figure over the published months."""

@@ -12,7 +12,13 @@ from trademl_pipeline.tables import RAW_BARS, REFERENCE_BARS, SECTORS
 
 
 def bars_from(store: Lake, start: date, month: str, *, reader: str) -> pl.DataFrame:
-    """Raw bars from a session to the end of a month, none of its months missing.
+    """Read raw bars from a session to the end of a month, none of its months missing.
+
+    Args:
+        store: the lake.
+        start: first session.
+        month: month key of the last month.
+        reader: what wants to read, for the message.
 
     Raises:
         MissingMonthsError: naming the months and what to materialize.
@@ -34,7 +40,13 @@ REFERENCE_COLUMNS = (
 
 
 def references_from(store: Lake, start: date, month: str, *, reader: str) -> dict[str, pl.DataFrame]:
-    """Reference bars from a session to the end of a month, and whose sector is whose, as known in that month.
+    """Read reference bars from a session to the end of a month, and whose sector is whose, as known in that month.
+
+    Args:
+        store: the lake.
+        start: first session.
+        month: month key of the last month.
+        reader: what wants to read, for the message.
 
     Returns:
         `reference` and `universe` as `features.compute` takes them; nothing where the data set has no references.

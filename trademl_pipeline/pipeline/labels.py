@@ -31,7 +31,16 @@ COLUMNS = {
 def audit_label_month(
     published: pl.DataFrame, bars: pl.DataFrame, target: Target, month: str, sample: Sample, calendar: str
 ) -> AuditReport:
-    """A label must not move when what came after its label_end is deleted."""
+    """Audit that no label moves when what came after its label_end is deleted, and that its clock is right.
+
+    Args:
+        published: the month's labels.
+        bars: that they were made of.
+        target: which labels.
+        month: month key.
+        sample: how hard the gate looks.
+        calendar: of the data set.
+    """
     sessions = month_sessions(month, calendar)
 
     def known(frame: pl.DataFrame) -> pl.DataFrame:
@@ -51,7 +60,7 @@ def audit_label_month(
 
 
 def class_shares(target: Target, frame: pl.DataFrame) -> dict[str, Any]:
-    """Share of every class among the labels that have one."""
+    """Return the share of every class among the labels that have one."""
     shares: dict[str, Any] = {}
     for column, names in target.classes.items():
         present = frame[column].drop_nulls()
@@ -63,7 +72,7 @@ def class_shares(target: Target, frame: pl.DataFrame) -> dict[str, Any]:
 
 
 def label_stage(target: Target, calendar: str) -> Stage:
-    """One target as a stage."""
+    """Return one target as a stage."""
     lineage = {
         "symbol": [("raw_bars", "symbol")],
         **{c: [("raw_bars", "session")] for c in ("session", "label_start", "label_end", "last_price")},

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -29,7 +30,7 @@ class ModelMissingError(LakeError):
 
 
 def probes_of(study: StudySpec) -> tuple[str, ...]:
-    """Probes of a study's models; trees have neither padding nor neighbours."""
+    """Return the probes of a study's models; trees have neither padding nor neighbours."""
     return ("folds", "fit_ledger", "model") if study.networks else ("folds", "fit_ledger")
 
 
@@ -41,7 +42,16 @@ def audit_fold(
     windows: Windows,
     calendar: str,
 ) -> AuditReport:
-    """L on the fold's split, F on everything that was fitted for it, M on every network."""
+    """Audit L on the fold's split, F on everything that was fitted for it, M on every network.
+
+    Args:
+        study: the study.
+        rows: training keys with their labels, and the decisions of the month.
+        ledger: the fit ledger of the models.
+        fitted: the models.
+        windows: the training windows over the study's whole feature set.
+        calendar: of the data set.
+    """
     report = audit_folds(
         rows.train, rows.test, embargo=rows.fold.embargo, calendar=calendar_of(study, calendar)
     ) + audit_fit_ledger(ledger, rows.fold, train=rows.train)
@@ -53,23 +63,28 @@ def audit_fold(
     some = windows.take(np.array(probed(windows)))
     position = [study.feature_names.index(name) for name in fitted.names]
     x, mask = some.batch(np.arange(len(some)))
-    batch, real = torch.from_numpy(x[:, :, position].copy()), torch.from_numpy(mask)
+    tensor = cast(Any, torch).from_numpy  # which torch leaves untyped
+    batch, real = tensor(x[:, :, position].copy()), tensor(mask)
     for estimator in networks:
-        found = audit_model(estimator.saved.model, batch, real, causal=False, seed=study.seed)
-        own = tuple(replace(v, column=f"{estimator.name}: {v.column}") for v in found.violations)
-        report = report + AuditReport(own, found.coverage)
+        audited = audit_model(estimator.saved.model, batch, real, causal=False, seed=study.seed)
+        violations = tuple(replace(v, column=f"{estimator.name}: {v.column}") for v in audited.violations)
+        report = report + AuditReport(violations, audited.coverage)
     return report
 
 
 def probed(windows: Windows) -> list[int]:
-    """Windows for the model probe: the shortest ones, which have padding, and others from all over."""
+    """Return windows for the model probe: the shortest ones, which have padding, and others from all over."""
     order = windows.n_valid.argsort(kind="stable")
     spread = range(0, len(windows), max(1, len(windows) // ROWS_PROBED))
     return sorted({*order[: ROWS_PROBED // 2].tolist(), *list(spread)[: ROWS_PROBED // 2]})
 
 
 def load_ledger(artifacts: Artifacts, record: pl.DataFrame) -> FitLedger:
-    """The fit ledger of a published model, by its row in the model table."""
+    """Read the fit ledger of a published model, by its row in the model table.
+
+    Raises:
+        ModelMissingError: the file is gone.
+    """
     path = artifacts.path(record["artifact"][0]).parent.parent / LEDGER_FILE
     if not path.exists():
         raise ModelMissingError(f"the fit ledger {path} is gone; materialize the model of that month again")
@@ -77,7 +92,13 @@ def load_ledger(artifacts: Artifacts, record: pl.DataFrame) -> FitLedger:
 
 
 def load_models(artifacts: Artifacts, study: StudySpec, record: pl.DataFrame, month: str) -> FittedStudy:
-    """The published models of a fold, their files checked against the digests on record.
+    """Load the published models of a fold, their files checked against the digests on record.
+
+    Args:
+        artifacts: the files of the data set.
+        study: the study.
+        record: the models' row of the model table; no row where there is none.
+        month: month key, for messages.
 
     Raises:
         ModelMissingError: there is none, or its files are gone or are others.
@@ -99,7 +120,15 @@ def load_models(artifacts: Artifacts, study: StudySpec, record: pl.DataFrame, mo
 
 
 def recorded_rows(store: Lake, study: StudySpec, month: str, record: pl.DataFrame, calendar: str) -> FoldRows:
-    """The rows that a published model was trained on, read at the snapshot it names."""
+    """Read the rows that a published model was trained on, at the snapshot it names.
+
+    Args:
+        store: the lake.
+        study: the study.
+        month: month key that the model is filed under.
+        record: its row of the model table.
+        calendar: of the data set.
+    """
     only = frozenset(filter(None, (record["only_symbols"][0] or "").split(",")))
     snapshot = int(record["snapshot"][0])
     return fold_rows(store, study, month, calendar, snapshot, fitted=record["fitted"][0], symbols=only)

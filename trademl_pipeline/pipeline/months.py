@@ -23,7 +23,7 @@ PROGRESS_SECONDS = 2.0
 
 
 class Log(Protocol):
-    """Where a run writes lines; a `logging.Logger` is one."""
+    """Takes the lines that a run writes; a `logging.Logger` is one."""
 
     def info(self, msg: str, /) -> None:
         """Write a line of progress."""
@@ -55,7 +55,7 @@ class RunInfo:
 
 @dataclass(frozen=True)
 class MonthResult:
-    """What a step tells of one month: figures to show, and what the probes found."""
+    """Figures of one month to show, and the findings of its probes."""
 
     metadata: Metadata
     checks: Sequence[CheckResult] = ()

@@ -49,7 +49,7 @@ NIGHTS_SHOWN = 30
 
 
 def stages(studies: Sequence[StudySpec], calendar: str) -> list[Stage]:
-    """All tables that are computed month by month from others."""
+    """Return all tables that are computed month by month from others."""
     return [
         *(feature_stage(name, calendar) for name in FEATURE_SETS),
         pattern_stage(calendar),
@@ -61,7 +61,18 @@ def stages(studies: Sequence[StudySpec], calendar: str) -> list[Stage]:
 def audit_table_month(
     store: Lake, stage: Stage, month: str, sample: Sample, known: Callable[[str], bool]
 ) -> tuple[AuditReport | None, str]:
-    """The exhaustive audit of one published month, and its fingerprint; no report where `known` knows that."""
+    """Audit one published month at every session; returns the report and the month's fingerprint.
+
+    Args:
+        store: the lake.
+        stage: the table.
+        month: month key.
+        sample: how many cut-offs, and the seed of their draw.
+        known: given a fingerprint, says whether that has passed before.
+
+    Returns:
+        (report, fingerprint); no report where `known` knows the fingerprint.
+    """
     inputs = stage.read(store, month)
     written = store.read(stage.schema, months=(month, month))
     print_of = fingerprint(written, inputs, f"{code_version().source} {sample.seed}")
@@ -71,7 +82,13 @@ def audit_table_month(
 
 
 def published_months(store: Lake, stage: Stage, first: str, last: str) -> list[str]:
-    """Months of a table between two, none where it is not in the lake."""
+    """Return the months of a table between two; none where it is not in the lake.
+
+    Args:
+        store: the lake.
+        stage: the table.
+        first, last: month keys.
+    """
     try:
         return [m for m in store.months(stage.schema) if first <= m <= last]
     except MissingTableError:
@@ -105,8 +122,8 @@ class Night:
             )
         except MONTH_ERRORS as error:
             # What cannot be audited has not passed.
-            found = Violation(ERROR, None, detail=f"{type(error).__name__}: {error}")
-            report, print_of = AuditReport((found,), {ERROR: {"rows": 0}}), ""
+            failure = Violation(ERROR, None, detail=f"{type(error).__name__}: {error}")
+            report, print_of = AuditReport((failure,), {ERROR: {"rows": 0}}), ""
         stamp = {
             "as_of": self.as_of,
             "run_id": self.run.run_id,
@@ -202,7 +219,7 @@ def nightly_audit(
     ]
     if not todo:
         raise StepError(f"nothing is published up to {as_of[:7]}; materialize features first")
-    before = set() if again else passed_before(history_of(store))
+    before = set[tuple[str, str, str]]() if again else passed_before(history_of(store))
     night = Night(run, as_of, store, before, len(todo), Sample(EVERY_SESSION, seed))
     for stage, month in todo:
         night.audit(stage, month)

@@ -23,7 +23,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a task.
+    """The value or the error of a task.
 
     Attributes:
         task: as it was given.

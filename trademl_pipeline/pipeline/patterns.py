@@ -1,6 +1,6 @@
 """Consolidation patterns: one row for each session on which a pattern is active."""
 
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
@@ -33,7 +33,17 @@ COLUMNS = {
 
 
 def on_every_session(active: pl.DataFrame, bars: pl.DataFrame, month: str, calendar: str) -> pl.DataFrame:
-    """The snapshots beside the sessions without one, told apart by `active`."""
+    """Return a row for every bar of the month, with the pattern observation of its session where there is one.
+
+    Args:
+        active: pattern observations of the month.
+        bars: whose sessions count.
+        month: month key.
+        calendar: of the data set.
+
+    Returns:
+        symbol, session, the observation's values, and `active`: 1.0 where there is one, else 0.0.
+    """
     sessions = month_sessions(month, calendar)
     rows = bars.filter(pl.col("session").is_between(sessions[0], sessions[-1])).select("symbol", "session")
     values = active.drop("pattern", "decision_time", "knowledge_time").with_columns(
@@ -47,7 +57,15 @@ def on_every_session(active: pl.DataFrame, bars: pl.DataFrame, month: str, calen
 def audit_pattern_month(
     published: pl.DataFrame, bars: pl.DataFrame, month: str, sample: Sample, calendar: str
 ) -> AuditReport:
-    """T and P on every session of the month, active or not, so that a pattern can neither appear nor vanish."""
+    """Audit T and P on every session of the month, active or not, so that a pattern can neither appear nor vanish.
+
+    Args:
+        published: the month's pattern observations.
+        bars: that they were made of.
+        month: month key.
+        sample: how hard the gate looks.
+        calendar: of the data set.
+    """
 
     def states(frame: pl.DataFrame) -> pl.DataFrame:
         return on_every_session(pattern_month(frame, month), frame, month, calendar)
@@ -67,17 +85,17 @@ def audit_pattern_month(
 
 
 def pattern_figures(frame: pl.DataFrame) -> dict[str, Any]:
-    """How many patterns there are, and how old."""
+    """Return how many patterns there are, and how old."""
     ages = frame["days_since_activation"]
     return {
         "patterns": int(frame["pattern"].n_unique()),
         "activated": int((ages == 0).sum()),
-        "median_sessions_since_activation": float(ages.median() or 0.0),  # pyright: ignore[reportArgumentType]
+        "median_sessions_since_activation": float(cast(float, ages.median() or 0.0)),
     }
 
 
 def pattern_stage(calendar: str) -> Stage:
-    """The table of patterns as a stage."""
+    """Return the table of patterns as a stage."""
     prices = ("high", "low", "close", "split_factor")
     lineage = {
         **{c: [("raw_bars", c)] for c in ("symbol", "session", "knowledge_time")},
@@ -90,7 +108,7 @@ def pattern_stage(calendar: str) -> Stage:
     }
     return Stage(
         schema=PATTERNS,
-        description="Consolidation patterns: a row for each session on which one is active (a snapshot).\n\n"
+        description="Consolidation patterns: a row for each session on which one is active (an observation).\n\n"
         f"{RULES.sessions} qualifying sessions in a row activate a pattern; it is active until a close above its "
         f"power or below its lower boundary, or for {RULES.max_sessions} sessions. A session qualifies by narrow "
         "Bollinger bands, a weak trend, and a quiet volume or range. Each month is computed alone from "

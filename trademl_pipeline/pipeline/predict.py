@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import polars as pl
@@ -41,7 +41,16 @@ def audit_predictions(
     ledger: FitLedger,
     month: str,
 ) -> AuditReport:
-    """K on every row; L and F of the model against the decisions that were really taken; R on the reading of them."""
+    """Audit K on every row, L and F of the model against the decisions that were taken, R on the reading of them.
+
+    Args:
+        workspace: the data set.
+        published: the month's predictions.
+        study: the study.
+        record: the models' row of the model table.
+        ledger: their fit ledger, the reading of the month's rows included.
+        month: month key.
+    """
     rows = recorded_rows(workspace.lake, study, month, record, workspace.calendar)
     fits = audit_fit_ledger(ledger, rows.fold, train=rows.train) + audit_access(ledger)
     if published.is_empty():
@@ -60,7 +69,7 @@ def audit_predictions(
 def predicted(
     study: StudySpec, fitted: FittedStudy, windows: Windows, month: str
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The month's predictions and those of every estimator.
+    """Predict the windows of a month by the ensemble and by every estimator.
 
     Args:
         study: the study.
@@ -69,7 +78,7 @@ def predicted(
         month: month key, filed with the estimators' rows.
 
     Returns:
-        (predictions, members): the columns that the task publishes, keyed by symbol and session.
+        (predictions, estimators' predictions): the columns of the task's output, keyed by symbol and session.
     """
     task, context = study.task, context_of(study, windows)
     keys = windows.keys.select("symbol", "session")
@@ -78,16 +87,16 @@ def predicted(
     def published(table: np.ndarray) -> pl.DataFrame:
         return keys.hstack(task.to_predictions(table, context).select(list(task.output_schema)))
 
-    members = [
+    estimator_frames = [
         published(value).with_columns(pl.lit(month).alias("fold"), pl.lit(name).alias("member"))
         for name, value in values.items()
     ]
-    together = (
-        pl.concat(members)
+    estimator_predictions = (
+        pl.concat(estimator_frames)
         .select(list(study.estimator_predictions.columns))
         .sort("symbol", "session", "member")
     )
-    return published(fitted.combine(values)), together
+    return published(fitted.combine(values)), estimator_predictions
 
 
 def predict_month(
@@ -100,7 +109,7 @@ def predict_month(
     snapshot: int,
     on_windows: Callable[[Windows], None] | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The month's predictions, still without their certificate, and those of every estimator.
+    """Predict a month: its predictions, still without their certificate, and those of every estimator.
 
     Args:
         workspace: the data set.
@@ -114,7 +123,7 @@ def predict_month(
     """
     store = workspace.lake
     decisions = store.read(study.windows, months=(month, month), snapshot=snapshot)
-    frame, members = study.predictions.empty().drop("certificate"), study.estimator_predictions.empty()
+    frame, by_estimator = study.predictions.empty().drop("certificate"), study.estimator_predictions.empty()
     if decisions.height:
 
         def predict(keys: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -123,14 +132,14 @@ def predict_month(
                 on_windows(windows)
             return predicted(study, fitted, windows, month)
 
-        values, members = ledger.read_test(decisions, predict, fold=record["fitted"][0])
+        values, by_estimator = ledger.read_test(decisions, predict, fold=record["fitted"][0])
         frame = decisions.select(CLOCKS).hstack(values.drop("symbol", "session"))
     frame = frame.with_columns(
         pl.lit(month).alias("fold"),
         pl.lit(record["model_run"][0]).alias("model_run"),
         pl.lit(int(record["snapshot"][0]), pl.Int64).alias("snapshot"),
     )
-    return frame, members
+    return frame, by_estimator
 
 
 class CertifiedMonth(NamedTuple):
@@ -172,7 +181,7 @@ def certified_month(
     record = store.read(study.models, months=(month, month), snapshot=now)
     fitted, ledger = load_models(artifacts, study, record, month), load_ledger(artifacts, record)
     looked: list[pl.DataFrame] = []
-    frame, members = predict_month(
+    frame, by_estimator = predict_month(
         workspace,
         study,
         month,
@@ -199,13 +208,13 @@ def certified_month(
         recorded_at=recorded_at,
     )
     frame = frame.with_columns(pl.lit(certified.digest).alias("certificate"))
-    frame = frame.select(list(schema.columns)).cast(schema.polars_schema)  # pyright: ignore[reportArgumentType]
-    beside = [certified.beside, (study.estimator_predictions, members)]
+    frame = frame.select(list(schema.columns)).cast(cast(Any, schema.polars_schema))
+    beside = [certified.beside, (study.estimator_predictions, by_estimator)]
     return CertifiedMonth(frame, beside, report, record, certified.digest, looked)
 
 
 def reads_of(study: StudySpec, month: str, calendar: str) -> list[Read]:
-    """Tables and months that the predictions of a month are made of."""
+    """Return the tables and months that the predictions of a month are made of."""
     start = month_key(sessions_before(month, study.window - 1, calendar))
     if study.decisions == "pattern_observations":
         history = (FROM_THE_FIRST, month)
@@ -214,7 +223,7 @@ def reads_of(study: StudySpec, month: str, calendar: str) -> list[Read]:
 
 
 def learned_from(study: StudySpec, fitted: str) -> list[Read]:
-    """Tables and months that the models of a fold learn from."""
+    """Return the tables and months that the models of a fold learn from."""
     history = (FROM_THE_FIRST, offset_month(fitted, -1))
     tables = [study.features, study.windows, study.labels]
     tables += [RAW_BARS] if study.decisions == "pattern_observations" else []
@@ -222,7 +231,7 @@ def learned_from(study: StudySpec, fitted: str) -> list[Read]:
 
 
 def attention_of(study: StudySpec, fitted: FittedStudy, windows: Windows) -> list[pl.DataFrame]:
-    """Where the first network that has attention looked, for some windows spread over the month; [] where none has."""
+    """Return the attention of the first network that has it, for windows spread over the month; [] where none has."""
     for estimator in study.networks:
         network = fitted.estimators[estimator.name].saved.model
         if hasattr(network.network, "attention_weights"):
@@ -234,7 +243,14 @@ def attention_of(study: StudySpec, fitted: FittedStudy, windows: Windows) -> lis
 
 
 def write_attention(artifacts: Artifacts, study: str, month: str, looked: Sequence[pl.DataFrame]) -> None:
-    """Keep what `attention_of` found in a month."""
+    """Write what `attention_of` returned for a month.
+
+    Args:
+        artifacts: the files of the data set.
+        study: name of the study.
+        month: month key.
+        looked: as `attention_of` returns it; nothing is written where it is empty.
+    """
     for attention in looked:
         path = artifacts.attention(study, month)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -242,7 +258,7 @@ def write_attention(artifacts: Artifacts, study: str, month: str, looked: Sequen
 
 
 def context_of(study: StudySpec, windows: Windows) -> pl.DataFrame:
-    """The features of the decisions' own sessions that the study's task publishes with."""
+    """Return the features of the decisions' own sessions that the study's task makes predictions with."""
     position = {name: study.feature_names.index(name) for name in study.task.context}
     return pl.DataFrame(
         {name: windows.matrix[windows.row, i].astype(np.float64) for name, i in position.items()}
@@ -250,7 +266,7 @@ def context_of(study: StudySpec, windows: Windows) -> pl.DataFrame:
 
 
 def read_by(fitted: FittedStudy, study: StudySpec, windows: Windows) -> Windows:
-    """The windows over the features that the models read, out of those over the study's whole set."""
+    """Return the windows over the features that the models read, out of those over the study's whole set."""
     if fitted.names == study.feature_names:
         return windows
     columns = [study.feature_names.index(name) for name in fitted.names]
@@ -278,7 +294,7 @@ def prediction_months(workspace: Workspace, study: StudySpec, run: RunInfo) -> B
             **month_metadata(published, made.frame),
             "mlflow_run": made.record["model_run"][0],
             "fitted_fold": made.record["fitted"][0][:7],
-            "mean_score": None if mean is None else float(mean),  # pyright: ignore[reportArgumentType]
+            "mean_score": None if mean is None else float(cast(float, mean)),
             "certificate": made.certificate,
         }
         return result_of(published, shown)

@@ -74,7 +74,8 @@ def works_since(pid: int, time_stamp: float) -> bool:
 
 
 def _asked(pid: int) -> str:
-    """What `ps` says, where there is no /proc."""
-    asked = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
-    state, _, began = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.partition(" ")
+    """Ask `ps`, where there is no /proc."""
+    command = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
+    output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    state, _, began = output.partition(" ")
     return "" if state[:1] in ("", *_ENDED) else " ".join(began.split())

@@ -5,8 +5,11 @@ decision of the months since whose outcome has matured, none of which either has
 over only by the promotion rule; the decision and its figures are kept, and the aliases of the MLflow registry follow.
 """
 
+from datetime import date
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import polars as pl
 
 from trademl_pipeline.evaluation.intervals import Bootstrap
@@ -40,23 +43,33 @@ MIN_SESSIONS = 40
 
 
 def rule_of(study: StudySpec) -> PromotionRule:
-    """The promotion rule, fixed before anything is compared."""
+    """Return the promotion rule, fixed before anything is compared."""
     return PromotionRule(study.task.comparison.name, min_sessions=MIN_SESSIONS, require_interval=True)
 
 
 def current_champion(store: Lake, study: StudySpec, month: str) -> str | None:
-    """Fold of the champion before a month; None where there is none yet."""
+    """Return the fold of the champion before a month; None where there is none yet."""
     try:
-        kept = store.read(champion_table(study.name), months=(FROM_THE_FIRST, offset_month(month, -1)))
+        champions = store.read(champion_table(study.name), months=(FROM_THE_FIRST, offset_month(month, -1)))
     except MissingTableError:
         return None
-    return None if kept.is_empty() else kept.sort("fold")["champion"][-1]
+    return None if champions.is_empty() else champions.sort("fold")["champion"][-1]
 
 
 def champion_challenger_scores(
     workspace: Workspace, study: StudySpec, month: str, champion: str, challenger: str
 ) -> pl.DataFrame | None:
-    """Scores of both models for the decisions of the candidate period; None where no outcome has matured."""
+    """Score both models on the decisions of the candidate period; None where no outcome has matured.
+
+    Args:
+        workspace: the data set.
+        study: the study.
+        month: month key, as of which outcomes are known.
+        champion, challenger: folds of the models, as month keys.
+
+    Returns:
+        as `registry.comparison.paired` makes it.
+    """
     store, first = workspace.lake, max(champion, challenger)
     calendar = calendar_of(study, workspace.calendar)
     candidate_period = (first, month)
@@ -70,7 +83,7 @@ def champion_challenger_scores(
         return None
     windows = windows_of_keys(store, study, rows, month, workspace.calendar)
     context = context_of(study, windows)
-    scores = []
+    scores: list[np.ndarray] = []
     for fold in (champion, challenger):
         fitted = load_models(workspace.artifacts, study, store.read(study.models, months=(fold, fold)), fold)
         values = fitted.combine(fitted.estimator_values(read_by(fitted, study, windows)))
@@ -79,7 +92,14 @@ def champion_challenger_scores(
 
 
 def champion_months(workspace: Workspace, tracker: Tracker, study: StudySpec, run: RunInfo) -> Body:
-    """Return what decides and records who is champion as of one month, and has the registry follow."""
+    """Return what decides and records who is champion as of one month, and has the registry follow.
+
+    Args:
+        workspace: the data set.
+        tracker: whose registry keeps the aliases.
+        study: the study.
+        run: that decides.
+    """
     store, schema = workspace.lake, champion_table(study.name)
 
     def month_of(month: str) -> MonthResult:
@@ -115,8 +135,8 @@ def champion_months(workspace: Workspace, tracker: Tracker, study: StudySpec, ru
         if challenger in trained:
             _follow(tracker, workspace, study, CHALLENGER, challenger, decision_tags(rule, decision))
         # without a promotion the tags of the champion's own one stay
-        own = decision_tags(rule, decision) if decision.promote else {}
-        _follow(tracker, workspace, study, CHAMPION, chosen, own)
+        promotion_tags = decision_tags(rule, decision) if decision.promote else {}
+        _follow(tracker, workspace, study, CHAMPION, chosen, promotion_tags)
         run.log.info(f"champion of {study.name} as of {month[:7]}: {chosen[:7]}; {decision.reason}")
         return MonthResult(
             {
@@ -163,12 +183,16 @@ def _follow(
         fitted = load_models(
             workspace.artifacts, study, record, fold
         )  # refuses files that are not the published ones
-        told = {"study": study.name, "fold": fold, "dataset_snapshot": snapshot}
+        metadata = {"study": study.name, "fold": fold, "dataset_snapshot": snapshot}
         example = read_by(fitted, study, _example(workspace, study, fold, snapshot))
-        write_mlflow_model(workspace.artifacts.path(record["artifact"][0]).parent, folder, example, told)
+        write_mlflow_model(workspace.artifacts.path(record["artifact"][0]).parent, folder, example, metadata)
 
-    told = {"fold": fold, "dataset_snapshot": str(snapshot), "artifact_sha256": record["artifact_sha256"][0]}
-    tracker.alias(study.name, alias, record["model_run"][0], "model", told | tags, make)
+    fold_tags = {
+        "fold": fold,
+        "dataset_snapshot": str(snapshot),
+        "artifact_sha256": record["artifact_sha256"][0],
+    }
+    tracker.alias(study.name, alias, record["model_run"][0], "model", fold_tags | tags, make)
 
 
 def _example(workspace: Workspace, study: StudySpec, fold: str, snapshot: int) -> Windows:
@@ -176,7 +200,8 @@ def _example(workspace: Workspace, study: StudySpec, fold: str, snapshot: int) -
     store, last = workspace.lake, offset_month(fold, -1)
     keys = store.read(study.windows, months=(FROM_THE_FIRST, last), snapshot=snapshot)
     keys = keys.sort("session", "symbol").tail(2)
-    return windows_of_keys(store, study, keys, month_key(keys["session"].max()), workspace.calendar, snapshot)  # pyright: ignore
+    latest = month_key(cast(date, keys["session"].max()))
+    return windows_of_keys(store, study, keys, latest, workspace.calendar, snapshot)
 
 
 def champion_reads(study: StudySpec) -> dict[str, Lookback]:

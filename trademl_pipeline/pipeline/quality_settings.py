@@ -1,4 +1,4 @@
-"""What the quality checks compare with, and when they fail."""
+"""Rules of the quality checks, and what bars are compared with."""
 
 import json
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Quality:
-    """What the quality checks compare with, and when they fail.
+    """Rules of the quality checks, and what bars are compared with.
 
     Attributes:
         rules: JSON of what differs from the default rules: by check a severity, or severity and limit.
@@ -32,7 +32,7 @@ class Quality:
 
     @classmethod
     def of(cls, settings: Settings) -> "Quality":
-        """As the settings say."""
+        """Return the rules that the settings name."""
         return cls(
             rules=json.dumps(settings.quality.rules) if settings.quality.rules else "",
             second=settings.quality.crosscheck,
@@ -42,7 +42,7 @@ class Quality:
         )
 
     def parsed(self) -> "dict[str, Rule]":
-        """The rules in force.
+        """Return the rules in force, by check.
 
         Raises:
             QualityRuleError: the rules make no sense.
@@ -52,7 +52,7 @@ class Quality:
         return rules_from(self.rules)
 
     def membership_intervals(self, first: str, last: str) -> pl.DataFrame | None:
-        """Who belonged to the universe in some months; None where no one ever comes or goes.
+        """Return who belonged to the universe in some months; None where no one ever comes or goes.
 
         Args:
             first, last: month keys.
@@ -68,7 +68,7 @@ class Quality:
         )
 
     def other(self, bars: pl.DataFrame) -> pl.DataFrame | None:
-        """A second source's bars over the same sessions; None where there is no second source, or no bar."""
+        """Return a second source's bars over the same sessions; None where there is no second source, or no bar."""
         if not self.second or bars.is_empty():
             return None
         from trademl_pipeline.market import EmptyMonthError, FileSource

@@ -6,7 +6,7 @@ transaction. A range of months is downloaded in pieces first, so that a run that
 refused and leaves the month as it was. A month of 300 symbols takes about a second.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,14 +34,14 @@ MISSING = "missing"
 
 
 def audit_bars(bars: pl.DataFrame) -> AuditReport:
-    """A bar cannot be known before it happened."""
+    """Audit that no bar was known before it happened."""
     return audit_knowledge(bars, decision_time="knowledge_time", knowledge_time="event_time")
 
 
 @contextmanager
 def _prepared(
     source: BarSource, months: Sequence[str], staging: Path, only_missing: bool, log: Log
-) -> Iterator[BarSource]:
+) -> Generator[BarSource]:
     """The source to take months from: a file is read years at a time, a vendor's whole range downloaded first."""
     if not source.remote:
         yield Ahead(source, list(months))
@@ -65,8 +65,8 @@ def _prepared(
         staged.discard()
 
 
-def held(store: Lake, tables: BarTables) -> list[str]:
-    """Months of which the lake has bars."""
+def published_months(store: Lake, tables: BarTables) -> list[str]:
+    """Return the months of which the lake has bars."""
     try:
         return store.months(tables.bars)
     except MissingTableError:
@@ -95,11 +95,11 @@ def _metadata(merge: Merged, fetched: Fetched, source: BarSource) -> Metadata:
 def _say(log: Log, name: str, month: str, merge: Merged, refused: int, revisions: str) -> None:
     if refused:
         log.warning(f"{name} {month[:7]}: {refused} rows quarantined")
-    told = {"restated": merge.restated, "late": merge.late, "withdrawn": merge.withdrawn}
-    if revisions == "first" and any(told.values()):
-        said = ", ".join(f"{n} {what}" for what, n in told.items() if n)
+    revised = {"restated": merge.restated, "late": merge.late, "withdrawn": merge.withdrawn}
+    if revisions == "first" and any(revised.values()):
+        counts = ", ".join(f"{n} {what}" for what, n in revised.items() if n)
         log.warning(
-            f"{name} {month[:7]}: {said}; {name} keeps what was known first, the versions are in the ledger "
+            f"{name} {month[:7]}: {counts}; {name} keeps what was known first, the versions are in the ledger "
             "(the setting `revisions: latest` takes them over)"
         )
 
@@ -113,7 +113,7 @@ def raw_bars_months(
     staging: Path,
     *,
     only_missing: bool = False,
-) -> Iterator[Body]:
+) -> Generator[Body]:
     """Open what fetches, judges and publishes months of bars: split good from bad, merge, publish.
 
     Args:
@@ -129,8 +129,10 @@ def raw_bars_months(
     """
     tables = bar_tables(source.timeframe)
     name = tables.bars.name
-    # A range of which nothing is held lacks all: downloaded in pieces it takes few requests and resumes.
-    lacking = only_missing and (len(months) == 1 or not set(months).isdisjoint(held(store, tables)))
+    # A range of which nothing is published lacks all: downloaded in pieces it takes few requests and resumes.
+    lacking = only_missing and (
+        len(months) == 1 or not set(months).isdisjoint(published_months(store, tables))
+    )
 
     def fetched(month: str) -> Fetched:
         return fetch(prepared, store, tables, month, ingested_at=run.recorded_at, only_missing=lacking)

@@ -1,12 +1,10 @@
-"""What a run tells of itself as it goes, and who writes it down.
+"""A run as it goes: its months, its probes' findings, and who writes them down.
 
 A run is the work on some months of some assets. The loop of `pipeline.run` reports to a `Recorder`; `defs.recorder`
-writes runs into the Dagster instance, so that its UI tells the same story, and `NullRecorder` into nothing.
+writes runs into the Dagster instance, so that its UI tells the same story.
 """
 
-import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -16,20 +14,9 @@ Severity = Literal["ERROR", "WARN"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
-class RunCanceledError(Exception):
-    """Somebody has terminated the run in the UI."""
-
-    def __init__(self, run_id: str) -> None:
-        super().__init__(f"run {run_id} was terminated in the UI")
-        self.run_id = run_id
-
-    def __reduce__(self) -> tuple[type, tuple[str]]:
-        return type(self), (self.run_id,)
-
-
 @dataclass(frozen=True)
 class CheckResult:
-    """What a probe found in one month of an asset.
+    """The findings of a probe in one month of an asset.
 
     Attributes:
         name: of the check, such as `truncation`.
@@ -118,7 +105,7 @@ class RecordedRun(Protocol):
 
 
 class Recorder(Protocol):
-    """Where runs are written down."""
+    """Writes runs down."""
 
     def begin(
         self,
@@ -152,80 +139,6 @@ class Recorder(Protocol):
         """Give back what `claim` took, or stop waiting for it."""
         ...
 
-    def slot(self, pool: str, run: RecordedRun, step: str) -> AbstractContextManager[None]:
-        """Hold a slot of a pool within the block; waits for it.
-
-        Args:
-            pool: such as `gpu`; one without a limit has room for all.
-            run: that the step belongs to.
-            step: the asset that is worked on.
-
-        Raises:
-            RunCanceledError: somebody terminated the run while it waited.
-        """
-        ...
-
     def close_dead(self) -> list[str]:
         """End the runs of processes that are gone; returns their ids."""
         ...
-
-
-class NullRun:
-    """A run that is written down nowhere."""
-
-    def __init__(self) -> None:
-        self._run_id = str(uuid.uuid4())
-
-    @property
-    def run_id(self) -> str:
-        """A new identifier."""
-        return self._run_id
-
-    def log(self, message: str, *, level: LogLevel = "INFO") -> None:
-        """Write nothing."""
-
-    def told(self, events: Sequence[MonthDone | MonthRefused]) -> None:
-        """Write nothing."""
-
-    def cancel_requested(self) -> bool:
-        """Return False: there is no UI to terminate it in."""
-        return False
-
-    def succeeded(self) -> None:
-        """Write nothing."""
-
-    def failed(self, message: str) -> None:
-        """Write nothing."""
-
-    def canceled(self, message: str) -> None:
-        """Write nothing."""
-
-
-class NullRecorder:
-    """Writes nothing down: for use of the steps without Dagster."""
-
-    def begin(
-        self,
-        job: str,
-        assets: Sequence[str],
-        months: Sequence[str],
-        *,
-        tags: Mapping[str, str] | None = None,
-    ) -> NullRun:
-        """Return a run with an identifier of its own."""
-        return NullRun()
-
-    def claim(self, pool: str, run: RecordedRun, step: str) -> bool:
-        """Return True: nobody else is known."""
-        return True
-
-    def release(self, run: RecordedRun, step: str) -> None:
-        """Do nothing."""
-
-    def slot(self, pool: str, run: RecordedRun, step: str) -> AbstractContextManager[None]:
-        """Wait for nobody."""
-        return nullcontext()
-
-    def close_dead(self) -> list[str]:
-        """Return nothing: nothing was written down."""
-        return []

@@ -1,4 +1,4 @@
-"""What symbols are compared with: index and sector funds, the VIX, and an index built from the bars.
+"""The series that symbols are compared with: index and sector funds, the VIX, and an index built from the bars.
 
 Real series come from a file of their own (setting `reference`), from the simulated market's factors, or from funds
 among the bars. The synthetic index (`^INDEX`) is chained from its members' returns with weights as of each session,
@@ -55,16 +55,33 @@ _INDEX_COLUMNS = ("open", "high", "low", "close", "volume")
 
 
 def index_bars(store: Lake, month: str, spec: IndexSpec, calendar: str) -> pl.DataFrame:
-    """The bars that the month's index is made of: its warm-up and itself."""
+    """Read the bars that the month's index is made of: its warm-up and itself.
+
+    Args:
+        store: the lake.
+        month: month key.
+        spec: of the index.
+        calendar: of the data set.
+
+    Raises:
+        MissingMonthsError: one of these months is not published.
+    """
     return bars_from(store, warmup_start(month, spec, calendar), month, reader="reference_bars")
 
 
 def level_before(
     store: Lake, month: str, references: References, ingested_at: datetime, calendar: str
 ) -> float:
-    """The index's level at the end of the month before: as published, or built anew where it is not.
+    """Return the index's level at the end of the month before: as published, or built anew where it is not.
 
     A published level of an index with other weights does not count.
+
+    Args:
+        store: the lake.
+        month: month key.
+        references: how the index is weighted.
+        ingested_at: time stamp of rows that are built anew (UTC).
+        calendar: of the data set.
     """
     try:
         published = [m for m in store.months(REFERENCE_BARS) if m < month]
@@ -93,7 +110,15 @@ def level_before(
 def build_month(
     bars: pl.DataFrame, month: str, base: float, references: References, ingested_at: datetime
 ) -> pl.DataFrame:
-    """The month's rows of the synthetic index."""
+    """Build the month's rows of the synthetic index.
+
+    Args:
+        bars: of the constituents: the warm-up and the month.
+        month: month key.
+        base: the index's level at the end of the month before.
+        references: how the index is weighted, and of whom it is made.
+        ingested_at: time stamp of the rows (UTC).
+    """
     return synthetic_rows(
         bars,
         month,
@@ -108,7 +133,16 @@ def build_month(
 def quality_of_references(
     store: Lake, good: pl.DataFrame, bad: pl.DataFrame, month: str, rules: Mapping[str, Rule], calendar: str
 ) -> pl.DataFrame:
-    """The month's quality of the real series, those of the look-back behind them."""
+    """Return the month's quality of the real series, those of the look-back behind them.
+
+    Args:
+        store: the lake, for the look-back.
+        good: the month's bars of real series.
+        bad: those that broke a rule.
+        month: month key.
+        rules: by check.
+        calendar: of the real series.
+    """
     before = month_key(sessions_before(month, LOOKBACK, calendar)), offset_month(month, -1)
     try:
         earlier = store.read(REFERENCE_BARS, months=before).filter(pl.col("kind") != SYNTHETIC)
@@ -125,7 +159,16 @@ def audit_reference_month(
     references: References,
     sample: Sample,
 ) -> AuditReport:
-    """T on the index and its rows against a computation anew; K on every row, real series included."""
+    """Audit T on the index, its rows against a computation anew, and K on every row, real series included.
+
+    Args:
+        written: the month's rows of all series.
+        bars: that the index is made of.
+        month: month key.
+        base: the index's level at the end of the month before.
+        references: how the index is weighted, and of whom it is made.
+        sample: how hard the gate looks.
+    """
     known = audit_knowledge(written, decision_time="knowledge_time", knowledge_time="event_time")
     index = written.filter(pl.col("kind") == SYNTHETIC)
     if index.is_empty():
@@ -231,7 +274,15 @@ def _series_table(frame: pl.DataFrame) -> str:
 def audit_reference_bars_month(
     references: References, store: Lake, month: str, sample: Sample, calendar: str
 ) -> AuditReport:
-    """Audit a month of references as the lake holds it."""
+    """Audit a month of references as the lake holds it.
+
+    Args:
+        references: what the data set compares symbols with.
+        store: the lake.
+        month: month key.
+        sample: how hard the gate looks.
+        calendar: of the data set.
+    """
     written = store.read(REFERENCE_BARS, months=(month, month))
     constituents = index_bars(store, month, references.spec(), calendar)
     base = level_before(store, month, references, written["ingested_at"][0], calendar)

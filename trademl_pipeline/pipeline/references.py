@@ -1,15 +1,15 @@
-"""What symbols are compared with: real series, sectors, and how the index is built."""
+"""Settings of what symbols are compared with: real series, sectors, and how the index is built."""
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import polars as pl
 
 from trademl_pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from trademl_pipeline.market.index_builder import IndexSpec
+    from trademl_pipeline.market.index_builder import IndexSpec, Weighting
     from trademl_pipeline.market.references import ReferenceMarket
     from trademl_pipeline.market.sources import BarSource
 
@@ -36,8 +36,11 @@ class References:
 
     @classmethod
     def of(cls, settings: Settings) -> "References":
-        """As the settings say. The index is of the universe that one decides on, if nothing else is said: of
-        those that ever belonged to it, some were no estimators yet."""
+        """Return the references that the settings name.
+
+        The index is of the universe that one decides on, if nothing else is said: of those that ever belonged to it,
+        some were no members yet.
+        """
         references = settings.references
         return cls(
             path=references.path,
@@ -49,23 +52,23 @@ class References:
         )
 
     def series(self) -> "BarSource | None":
-        """Where real series are read, if that was said."""
+        """Return the source of the real series; None where no file was named."""
         return _series(self.path) if self.path else None
 
     def sector_map(self, market: "ReferenceMarket | None") -> pl.DataFrame:
-        """Symbol, fund, since when."""
+        """Return symbol, fund, since when."""
         from trademl_pipeline.market.references import sector_map
 
         return sector_map(market, self.sectors or None)
 
     def spec(self) -> "IndexSpec":
-        """How the synthetic index is weighted."""
+        """Return how the synthetic index is weighted."""
         from trademl_pipeline.market.index_builder import IndexSpec
 
-        return IndexSpec(self.weighting or "cap")  # pyright: ignore[reportArgumentType]
+        return IndexSpec(cast("Weighting", self.weighting or "cap"))
 
     def membership_intervals(self, month: str) -> pl.DataFrame | None:
-        """Who may be in the index up to the end of a month; None is everyone.
+        """Return who may be in the index up to the end of a month; None is everyone.
 
         Args:
             month: month key.
@@ -78,7 +81,7 @@ class References:
         return members(self.universe, FIRST_DAY, month_bounds(month)[1], membership=self.membership or None)
 
     def shares_outstanding(self) -> pl.DataFrame | None:
-        """Shares by symbol, where a file was given."""
+        """Return shares by symbol; None where no file was given."""
         from trademl_pipeline.market.references import shares_file
 
         return shares_file(self.shares) if self.shares else None

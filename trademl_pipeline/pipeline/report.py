@@ -47,7 +47,7 @@ INFO_SHEET = "info_sheet.md"
 
 
 def importances(artifacts: Artifacts, models: pl.DataFrame) -> pl.DataFrame:
-    """Share of gain of every feature in every fold, from the files that the models left."""
+    """Read the share of gain of every feature in every fold, from the files that the models left."""
     rows: list[tuple[str, str, float]] = []
     for fold, artifact in models.select("fold", "artifact").iter_rows():
         path = artifacts.path(artifact).parent.parent / "importance.json"
@@ -58,48 +58,47 @@ def importances(artifacts: Artifacts, models: pl.DataFrame) -> pl.DataFrame:
 
 
 def training_costs(artifacts: Artifacts, models: pl.DataFrame) -> pl.DataFrame:
-    """Parameters and seconds of every estimator in every fold that was trained."""
+    """Read parameters and seconds of every estimator in every fold that was trained."""
     rows: list[tuple[str, str, int, float]] = []
     for fold, artifact in (
         models.filter(pl.col("fold") == pl.col("fitted")).select("fold", "artifact").iter_rows()
     ):
         folder = artifacts.path(artifact).parent
-        members = json.loads((folder / CARD).read_text())["members"]
+        estimators = json.loads((folder / CARD).read_text())["members"]
         seconds = json.loads((folder / TIMES).read_text())
-        rows += [(fold, name, int(m["parameters"]), float(seconds[name])) for name, m in members.items()]
+        rows += [(fold, name, int(m["parameters"]), float(seconds[name])) for name, m in estimators.items()]
     schema = {"fold": pl.String, "member": pl.String, "parameters": pl.Int64, "train_seconds": pl.Float64}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def with_train_loss(artifacts: Artifacts, models: pl.DataFrame) -> pl.DataFrame:
-    """The folds with the first base learner's training loss at the epoch that was kept; as they are where it has no
-    epochs."""
-    found: list[float | None] = []
+    """Return the folds with the first base learner's training loss at the best epoch; as they are where it has none."""
+    losses: list[float | None] = []
     for artifact, best in models.select("artifact", "best_iteration").iter_rows():
         card = json.loads(artifacts.path(artifact).read_text())
         history = card["members"][card["voters"][0]]["history"]
-        found.append(float(history[best]["train_loss"]) if 0 <= best < len(history) else None)
-    if not any(loss is not None for loss in found):
+        losses.append(float(history[best]["train_loss"]) if 0 <= best < len(history) else None)
+    if not any(loss is not None for loss in losses):
         return models
-    return models.with_columns(pl.Series("train_loss", found, dtype=pl.Float64))
+    return models.with_columns(pl.Series("train_loss", losses, dtype=pl.Float64))
 
 
 def attention(artifacts: Artifacts, study: str, models: pl.DataFrame) -> pl.DataFrame | None:
-    """Where a network looked in the examples of each month; None where no estimator has attention."""
-    kept = [artifacts.attention(study, fold) for fold in models["fold"]]
-    frames = [pl.read_parquet(path) for path in kept if path.exists()]
+    """Read the attention of a network in the examples of each month; None where no estimator has attention."""
+    paths = [artifacts.attention(study, fold) for fold in models["fold"]]
+    frames = [pl.read_parquet(path) for path in paths if path.exists()]
     return pl.concat(frames) if frames else None
 
 
 def cross_validation(store: Lake, study: StudySpec, months: tuple[str, str]) -> pl.DataFrame | None:
-    """Scores by symbol of the last fold that was cross-validated; None where none was."""
+    """Read scores by symbol of the last fold that was cross-validated; None where none was."""
     if study.training.cross_validate is None:
         return None
     try:
-        made = store.read(study.cross_validation, months=months)
+        scores = store.read(study.cross_validation, months=months)
     except MissingTableError:
         return None
-    return made.filter(pl.col("fold") == made["fold"].max()).drop("fold")
+    return scores.filter(pl.col("fold") == scores["fold"].max()).drop("fold")
 
 
 def report_inputs(
@@ -110,7 +109,19 @@ def report_inputs(
     ran: str,
     costs: Costs | None = None,
 ) -> Any:
-    """Frames and settings of a study's report as of a month; None where the study has no prediction yet."""
+    """Read the frames and settings of a study's report as of a month; None where the study has no prediction yet.
+
+    Args:
+        workspace: the data set.
+        study: the study.
+        month: month key.
+        source: of the bars; the simulated market knows the best forecaster.
+        ran: the run that makes the report.
+        costs: of trading; None: those of the study's portfolio.
+
+    Returns:
+        (inputs, configuration) of `reports.build_report`.
+    """
     from trademl_pipeline.reports import ReportConfig, ReportInputs
 
     store, artifacts, calendar = workspace.lake, workspace.artifacts, workspace.calendar
@@ -135,8 +146,8 @@ def report_inputs(
     bars = store.read(RAW_BARS, months=until_month if simulated else (before, month))
     oracle = None
     if simulated:
-        asked = predictions.select(KEY).join(labels, on=KEY, how="semi", maintain_order="left")
-        oracle = oracle_of(source, study, asked, bars)
+        keys = predictions.select(KEY).join(labels, on=KEY, how="semi", maintain_order="left")
+        oracle = oracle_of(source, study, keys, bars)
         bars = bars.filter(pl.col("session") >= month_bounds(before)[0])
     inputs = ReportInputs(
         predictions,
@@ -183,7 +194,7 @@ def report_inputs(
 def oracle_of(
     market: SimulatedMarket, study: StudySpec, keys: pl.DataFrame, bars: pl.DataFrame
 ) -> pl.DataFrame | None:
-    """What the best forecaster of a simulated market would have said; None where nothing can be asked.
+    """Return what the best forecaster of a simulated market would have said; None where nothing can be asked.
 
     Args:
         market: the market.
@@ -191,27 +202,34 @@ def oracle_of(
         keys: symbol and session of decisions.
         bars: bars of the whole history that the study read.
     """
-    oracle = market.oracle(study.horizon) if study.decisions == "sessions" else None
-    probabilities_of = PLANTED_PROBABILITIES.get(study.target)
-    if probabilities_of is None or keys.is_empty():
-        return oracle
-    probabilities = probabilities_of(market, bars, keys)
-    return (
-        probabilities
-        if oracle is None
-        else oracle.join(probabilities, on=KEY, how="left", maintain_order="left")
-    )
+    forecasts = market.oracle(study.horizon) if study.decisions == "sessions" else None
+    planted_probabilities = PLANTED_PROBABILITIES.get(study.target)
+    if planted_probabilities is None or keys.is_empty():
+        return forecasts
+    probabilities = planted_probabilities(market, bars, keys)
+    if forecasts is None:
+        return probabilities
+    return forecasts.join(probabilities, on=KEY, how="left", maintain_order="left")
 
 
 def matured_labels(store: Lake, study: StudySpec, months: tuple[str, str], calendar: str) -> pl.DataFrame:
-    """Labels of decisions whose whole horizon has passed: those that are decided early would be no fair sample."""
+    """Read labels of decisions whose whole horizon has passed.
+
+    Those that are decided early would be no fair sample.
+
+    Args:
+        store: the lake.
+        study: the study.
+        months: first and last month key; by the last outcomes are known.
+        calendar: of the data set.
+    """
     calendar = calendar_of(study, calendar)
     last = last_matured_session(month_sessions(months[1], calendar)[-1], study.label_horizon, calendar)
     return store.read(study.labels, months=months).filter(pl.col("session") <= last)
 
 
 def any_matured(inputs: Any, config: Any) -> bool:
-    """Whether any prediction has an outcome by which it can be judged."""
+    """Return whether any prediction has an outcome by which it can be judged."""
     key = ["symbol", "session"]
     known = inputs.outcomes.filter(pl.col(config.kind.outcome).is_not_null())
     return not inputs.predictions.join(known, on=key, how="semi").is_empty()
@@ -250,9 +268,10 @@ def report_months(
                 "month first"
             )
         if not any_matured(*made):
-            told = f"no outcome has matured yet: it takes {study.label_horizon} sessions from a decision to its outcome"
-            run.log.warning(f"{study.name} as of {month[:7]}: {told}")
-            return MonthResult({"as_of": month[:7], "verdict": told})
+            sessions = f"{study.label_horizon} sessions"
+            verdict = f"no outcome has matured yet: it takes {sessions} from a decision to its outcome"
+            run.log.warning(f"{study.name} as of {month[:7]}: {verdict}")
+            return MonthResult({"as_of": month[:7], "verdict": verdict})
         with tracker.run(report_name(study.name), month, {"study": study.name}) as tracked:
             paths, summary = _written(build_report(*made), reports / month[:7])
             certificate = certificate_in_force(store, study.name, str(made[0].predictions["fold"].max()))
@@ -324,12 +343,12 @@ def _scores(summary: dict[str, Any]) -> dict[str, float]:
 
 
 def ic_by_month(inputs: Any, config: Any) -> dict[str, float]:
-    """Mean daily rank IC of each month that has one."""
+    """Return the mean daily rank IC of each month that has one."""
     from trademl_pipeline.evaluation.metrics import rank_ic_by_session
 
     outcome = config.kind.outcome
-    returns = inputs.outcomes.select("symbol", "session", pl.col(outcome).alias("forward_return"))
-    rows = inputs.predictions.select("symbol", "session", "score").join(returns, on=["symbol", "session"])
+    outcomes = inputs.outcomes.select("symbol", "session", pl.col(outcome).alias("forward_return"))
+    rows = inputs.predictions.select("symbol", "session", "score").join(outcomes, on=["symbol", "session"])
     daily = rank_ic_by_session(rows, score="score", min_symbols=config.min_symbols)
     monthly = daily.group_by(pl.col("session").dt.strftime("%Y-%m").alias("month")).agg(pl.col("ic").mean())
     return dict(monthly.sort("month").iter_rows())

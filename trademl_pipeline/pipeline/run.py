@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline.pipeline.catalog import (
@@ -22,7 +22,7 @@ from trademl_pipeline.pipeline.catalog import (
 )
 from trademl_pipeline.pipeline.errors import StepError
 from trademl_pipeline.pipeline.months import RunInfo, refusal, refusals_of, work_off
-from trademl_pipeline.pipeline.recording import MonthDone, MonthRefused, RecordedRun, Recorder
+from trademl_pipeline.pipeline.recording import LogLevel, MonthDone, MonthRefused, RecordedRun, Recorder
 from trademl_pipeline.pipeline.report import report_name
 from trademl_pipeline.pipeline.site import Site
 from trademl_pipeline.pipeline.train import TrainOptions
@@ -98,7 +98,7 @@ class Ticket:
 class LogLine:
     """A line that a job writes into its run."""
 
-    level: str
+    level: LogLevel
     text: str
 
 
@@ -131,12 +131,14 @@ class _Emitter(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send one line."""
-        emit(LogLine(record.levelname, record.getMessage()))
+        emit(LogLine(cast(LogLevel, record.levelname), record.getMessage()))
 
 
 def warm_up() -> None:
-    """Import what steps of inputs need, once in a worker; networks are imported by the first fold."""
-    import trademl_pipeline.pipeline.catalog  # noqa: F401
+    """Do nothing: a worker that is given this function imports this module, and all that steps of inputs need.
+
+    Networks are imported by the first fold.
+    """
 
 
 class Runner:
@@ -208,7 +210,7 @@ class Runner:
         def on_message(task: Task, message: Any) -> None:
             running = self._runs[id(task)]
             if isinstance(message, LogLine):
-                running.run.log(message.text, level=message.level)  # pyright: ignore[reportArgumentType]
+                running.run.log(message.text, level=message.level)
                 return
             running.tell(message)
             on_event(jobs[id(task)][0], message)
@@ -266,40 +268,40 @@ class _Running:
 
     run: RecordedRun
     began: datetime
-    events: list[MonthDone | MonthRefused] = field(default_factory=list)
-    _waiting: list[MonthDone | MonthRefused] = field(default_factory=list)
-    _told: float = field(default_factory=time.monotonic)
+    events: list[MonthDone | MonthRefused] = field(default_factory=list[MonthDone | MonthRefused])
+    _waiting: list[MonthDone | MonthRefused] = field(default_factory=list[MonthDone | MonthRefused])
+    _flushed_at: float = field(default_factory=time.monotonic)
 
     def tell(self, event: MonthDone | MonthRefused) -> None:
         self.events.append(event)
         self._waiting.append(event)
-        if time.monotonic() - self._told >= RECORD_SECONDS:
+        if time.monotonic() - self._flushed_at >= RECORD_SECONDS:
             self.flush()
 
     def flush(self) -> None:
         if self._waiting:
             self.run.told(self._waiting)
             self._waiting = []
-        self._told = time.monotonic()
+        self._flushed_at = time.monotonic()
 
 
 def _problems(job: Job, events: Sequence[MonthDone | MonthRefused], outcome: Outcome) -> list[str]:
     """Lines on what of a job was refused or failed."""
-    lines = []
+    lines: list[str] = []
     for asset in job.assets:
         refusals = [event for event in refusals_of(events) if event.asset == asset]
         if refusals:
             lines.append(refusal(asset, refusals, len(job.months)))
     if outcome.error is not None and not isinstance(outcome.error, MonthsRefusedError):
-        told = str(outcome.error) or type(outcome.error).__name__
+        reason = str(outcome.error) or type(outcome.error).__name__
         expected = isinstance(outcome.error, StepError) or not outcome.trace
-        lines.append(told if expected else f"{job.title}: {type(outcome.error).__name__}: {told}")
+        lines.append(reason if expected else f"{job.title}: {type(outcome.error).__name__}: {reason}")
     return lines
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run of studies came to.
+    """The result of a run of studies.
 
     Attributes:
         problems: how many jobs were refused or failed.
@@ -343,7 +345,18 @@ def run_studies(
 
 
 def prepare(runner: Runner, studies: Sequence[str], start: str, last: str, as_of: str) -> list[str]:
-    """Ingest and compute the inputs of studies; returns a line for each problem."""
+    """Ingest and compute the inputs of studies; returns a line for each problem.
+
+    Args:
+        runner: does the jobs.
+        studies: their names.
+        start: first month of history.
+        last: last month of history, which is the last fold's.
+        as_of: month by which outcomes are known.
+
+    Raises:
+        Stopped: a signal came.
+    """
     listener, months = runner.listener, month_range(start, last)
     began = time.perf_counter()
     listener.said(

@@ -23,20 +23,33 @@ COLUMNS = {
     "session": "Session at whose close the decision is taken; the last of the window.",
     "window_start": "First session of the window.",
     "n_valid": "Rows in the window; fewer than its length only after a symbol's first row.",
-    "pattern": "Pattern of the snapshot: <symbol>@<activation>.",
+    "pattern": "Pattern of the observation: <symbol>@<activation>.",
     "pattern_start": "First qualifying session of the pattern.",
     "activation": "Session from which on the pattern was active.",
 }
 
 
 def on_pattern_observations(study: StudySpec) -> bool:
-    """Whether a study decides on observations of consolidation patterns only, not on every session."""
+    """Return whether a study decides on observations of consolidation patterns only, not on every session."""
     return study.decisions == "pattern_observations"
 
 
 def window_inputs(store: Lake, study: StudySpec, month: str, calendar: str) -> Inputs:
-    """Keys and clocks of the feature rows that the month's windows may span, who belonged to the universe, and the
-    month's snapshots if they decide."""
+    """Read what the month's windows are made of.
+
+    Args:
+        store: the lake.
+        study: the study.
+        month: month key.
+        calendar: of the data set.
+
+    Returns:
+        `rows`, keys and clocks of the feature rows that windows may span; `members`, who belonged to the universe;
+        `observations`, the month's pattern observations, if they decide.
+
+    Raises:
+        MissingMonthsError: one of the months is not published.
+    """
     start = sessions_before(month, study.window - 1, calendar)
     reader = f"sequences_{study.name} {month[:7]}"
     columns = ("symbol", "session", *CLOCKS)
@@ -46,18 +59,25 @@ def window_inputs(store: Lake, study: StudySpec, month: str, calendar: str) -> I
         "members": read_months(store, UNIVERSE_MEMBERS, month, month, reader=reader),
     }
     if on_pattern_observations(study):
-        inputs["snapshots"] = read_months(store, PATTERNS, month, month, reader=reader)
+        inputs["observations"] = read_months(store, PATTERNS, month, month, reader=reader)
     return inputs
 
 
 def windows_of_month(inputs: Inputs, study: StudySpec, month: str, calendar: str) -> pl.DataFrame:
-    """The study's windows that end in the month."""
+    """Return the study's windows that end in the month.
+
+    Args:
+        inputs: as `window_inputs` reads them.
+        study: the study.
+        month: month key.
+        calendar: of the data set.
+    """
     return sequence_month(
         inputs["rows"],
         study.window,
         month,
         stride=study.stride,
-        observations=inputs.get("snapshots"),
+        observations=inputs.get("observations"),
         members=inputs["members"],
         calendar=calendar,
     )
@@ -66,12 +86,21 @@ def windows_of_month(inputs: Inputs, study: StudySpec, month: str, calendar: str
 def audit_sequence_month(
     published: pl.DataFrame, inputs: Inputs, study: StudySpec, month: str, sample: Sample, calendar: str
 ) -> AuditReport:
-    """Windows must not move when later rows are deleted, and span nothing known after the decision."""
+    """Audit that no window moves when later rows are deleted, or spans anything known after the decision.
+
+    Args:
+        published: the month's windows.
+        inputs: as `window_inputs` reads them.
+        study: the study.
+        month: month key.
+        sample: how hard the gate looks.
+        calendar: of the data set.
+    """
     sessions = month_sessions(month, calendar)
 
-    def on_every_session(found: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    def on_every_session(month_windows: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
         inside = rows.filter(pl.col("session").is_between(sessions[0], sessions[-1]))
-        values = found.drop("pattern", *CLOCKS, strict=False)
+        values = month_windows.drop("pattern", *CLOCKS, strict=False)
         return inside.select("symbol", "session").join(values, on=["symbol", "session"], how="left")
 
     def windows(rows: pl.DataFrame, **sources: pl.DataFrame) -> pl.DataFrame:
@@ -93,25 +122,25 @@ def audit_sequence_month(
 
 
 def full_share(study: StudySpec, frame: pl.DataFrame) -> dict[str, Any]:
-    """Share of the windows that are not padded."""
+    """Return the share of the windows that are not padded."""
     full = float((frame["n_valid"] == study.window).sum()) / max(frame.height, 1)
     return {"full_windows_share": full}
 
 
 def sequence_stage(study: StudySpec, calendar: str) -> Stage:
-    """A study's windows as a stage."""
-    schema, upstream, snapshots = study.windows, study.features.name, on_pattern_observations(study)
+    """Return a study's windows as a stage."""
+    schema, upstream, on_observations = study.windows, study.features.name, on_pattern_observations(study)
     named = {"pattern": "pattern", "pattern_start": "start", "activation": "activation"}
     lineage = {
         **{c: [(upstream, c)] for c in ("symbol", "session", *CLOCKS)},
         **{c: [(upstream, "session")] for c in ("window_start", "n_valid")},
-        **({c: [(PATTERNS.name, named[c])] for c in PATTERN_COLUMNS} if snapshots else {}),
+        **({c: [(PATTERNS.name, named[c])] for c in PATTERN_COLUMNS} if on_observations else {}),
     }
     reads = {upstream: sessions_back(study.window - 1), UNIVERSE_MEMBERS.name: SAME_MONTH}
-    if snapshots:
+    if on_observations:
         reads[PATTERNS.name] = SAME_MONTH
     stride = study.stride
-    decisions = "snapshot of a consolidation pattern" if snapshots else "decision"
+    decisions = "observation of a consolidation pattern" if on_observations else "decision"
     every = f", every {stride} sessions" if stride > 1 else ""
     return Stage(
         schema=schema,

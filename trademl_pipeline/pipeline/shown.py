@@ -1,4 +1,4 @@
-"""What a step shows of a month beside its numbers and texts; how it is drawn is the business of who shows it."""
+"""Values of a month's metadata beside numbers and texts; how they are drawn is the business of who shows them."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,6 +1,6 @@
 """A data set as its steps use it: opened once a process, as the settings say."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Site:
-    """What the steps of a data set take, as its settings say.
+    """A data set, opened as its settings say.
 
     Attributes:
         settings: of the data set.
@@ -52,12 +52,12 @@ class Site:
 
     @property
     def workspace(self) -> Workspace:
-        """What the steps of a fold need."""
+        """The data set as the steps of a fold see it."""
         return Workspace(self.lake, self.artifacts, self.calendar)
 
     @property
     def tracker(self) -> Tracker:
-        """Where runs of folds are tracked."""
+        """The tracker of folds and reports."""
         tracking = self.settings.tracking
         return Tracker(self.settings.home, tracking.uri, tracking.experiment)
 
@@ -68,12 +68,12 @@ class Site:
 
     @property
     def costs(self) -> Costs:
-        """What trading costs."""
+        """Costs of trading."""
         return costs_of(self.settings)
 
     @property
     def only_missing(self) -> bool:
-        """Fetch what the lake lacks, not whole months."""
+        """True: fetch what the lake lacks, not whole months."""
         return self.settings.ingest.fetch == MISSING
 
     @cached_property
@@ -83,7 +83,7 @@ class Site:
 
     @cached_property
     def references(self) -> References:
-        """What symbols are compared with."""
+        """The series that symbols are compared with."""
         return References.of(self.settings)
 
     @cached_property
@@ -108,10 +108,7 @@ class Site:
     def train_options(self, **others: str | int | bool) -> TrainOptions:
         """Return what the settings say of training, with what a run asks beside it."""
         training = self.settings.training
-        options = {
-            "size": training.size,
-            "epochs": training.epochs,
-            "refit": training.refit,
-            "threads": training.threads,
-        }
-        return TrainOptions(**(options | others))  # pyright: ignore[reportArgumentType]
+        options = TrainOptions(
+            size=training.size, epochs=training.epochs, refit=training.refit, threads=training.threads
+        )
+        return replace(options, **others)

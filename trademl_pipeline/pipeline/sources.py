@@ -1,4 +1,4 @@
-"""Where bars come from: the simulated market, files, or a vendor, opened as the settings say."""
+"""Sources of bars: the simulated market, files, or a vendor, opened as the settings say."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -38,7 +38,7 @@ class BarsFrom:
 
     source: str = "simulated"
     path: str = ""
-    columns: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict[str, str])
     symbols: str = ""
     universe: str = ""
     membership: str = ""
@@ -55,7 +55,7 @@ class BarsFrom:
 
     @classmethod
     def of(cls, settings: Settings) -> "BarsFrom":
-        """As the settings say."""
+        """Return the source that the settings name."""
         data, vendors = settings.data, settings.vendors
         return cls(
             source=data.source,
@@ -76,7 +76,7 @@ class BarsFrom:
         )
 
     def open(self, timeframe: str = DAILY) -> "BarSource":
-        """The source of one time frame.
+        """Open the source of one time frame.
 
         Raises:
             SettingsError: a setting makes no sense.
@@ -105,20 +105,20 @@ class BarsFrom:
             raise SettingsError(
                 f"data.symbols is {wanted!r}; a vendor needs names, such as AAPL,MSFT, not a number of them"
             )
-        asked: dict[str, Any] = {
+        options: dict[str, Any] = {
             "symbols": [symbol for symbol in wanted.split(",") if symbol.strip()],
             "timeframe": timeframe,
             "delay": timedelta(minutes=self.delay),
         }
         if self.source == "alpaca":
-            asked |= {"key_id": self.key_id, "secret": self.secret}
-            return AlpacaSource(**asked, feed=self.feed, url=self.url or None)
+            options |= {"key_id": self.key_id, "secret": self.secret}
+            return AlpacaSource(**options, feed=self.feed, url=self.url or None)
         if self.source == "binance":
-            return BinanceSource(**asked, url=self.url or URL)
-        return YahooSource(**asked, cache=Path(self.cache) if self.cache else None)
+            return BinanceSource(**options, url=self.url or URL)
+        return YahooSource(**options, cache=Path(self.cache) if self.cache else None)
 
     def wanted(self) -> str:
-        """The symbols that the source is asked for, comma-separated, or how many; empty: all.
+        """Return the symbols that the source is asked for, comma-separated, or how many; empty: all.
 
         Raises:
             UniverseError: there is no such universe, it needs a file that is missing or wrong, or the bars have nobody
@@ -141,14 +141,14 @@ class BarsFrom:
 
         known = set(FileSource(self.path, columns=self.columns).symbols())
         everyone = universe(self.universe, membership=self.membership or None, known=sorted(known))
-        members = [symbol for symbol in everyone if symbol in known]
-        if not members:
+        wanted = [symbol for symbol in everyone if symbol in known]
+        if not wanted:
             raise UniverseError(f"{self.path} has no symbol of the universe {self.universe}; name another")
-        return members
+        return wanted
 
 
 def open_source(settings: Settings, timeframe: str = DAILY) -> "BarSource":
-    """The source of bars that the settings name.
+    """Open the source of bars that the settings name.
 
     Args:
         settings: of the data set.
@@ -162,7 +162,7 @@ def open_source(settings: Settings, timeframe: str = DAILY) -> "BarSource":
 
 
 def simulated_market(bars: BarsFrom) -> "SimulatedMarket | None":
-    """The market behind simulated bars; None for other sources, which need not be opened for that."""
+    """Return the market behind simulated bars; None for other sources, which need not be opened for that."""
     from trademl_pipeline.simulation import SimulatedMarket
 
     source = bars.open() if bars.source == "simulated" else None

@@ -1,4 +1,4 @@
-"""What the steps of all input tables share: read, compute, audit, publish, show.
+"""The steps of all input tables: read, compute, audit, publish, show.
 
 A stage says where its months come from and what makes them. The function that is audited is the one whose rows are
 published.
@@ -63,13 +63,20 @@ class Stage:
     compute: Callable[[Inputs, str], pl.DataFrame]
     audit: Callable[[pl.DataFrame, Inputs, str, Sample], AuditReport]
     figures: Callable[[], Figures] = no_figures
-    lineage: Lineage = field(default_factory=dict)
-    columns: Mapping[str, str] = field(default_factory=dict)
+    lineage: Lineage = field(default_factory=dict[str, Sequence[tuple[str, str]]])
+    columns: Mapping[str, str] = field(default_factory=dict[str, str])
     study: str = ""
 
 
 def stage_months(stage: Stage, store: Lake, run: RunInfo, sample: Sample) -> Body:
-    """Return what makes and publishes one month of a stage."""
+    """Return what makes and publishes one month of a stage.
+
+    Args:
+        stage: the table.
+        store: the lake.
+        run: that publishes.
+        sample: how hard the gate looks.
+    """
     figures = stage.figures()
 
     def month_of(month: str) -> MonthResult:
@@ -90,6 +97,13 @@ def stage_months(stage: Stage, store: Lake, run: RunInfo, sample: Sample) -> Bod
 
 
 def audit_stage_month(stage: Stage, store: Lake, month: str, sample: Sample) -> AuditReport:
-    """Audit a month of a stage as the lake holds it."""
+    """Audit a month of a stage as the lake holds it.
+
+    Args:
+        stage: the table.
+        store: the lake.
+        month: month key.
+        sample: how hard the gate looks.
+    """
     written = store.read(stage.schema, months=(month, month))
     return stage.audit(written, stage.read(store, month), month, sample)

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -33,7 +33,7 @@ class Stopped(KeyboardInterrupt):
 
     @property
     def exit_code(self) -> int:
-        """What a shell expects of a command that this signal ended."""
+        """The exit code that a shell expects of a command that this signal ended."""
         return 128 + self.number
 
 
@@ -57,7 +57,7 @@ class Interruption:
             raise Stopped(number)
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
+    def kept(self) -> Generator[None]:
         """Keep a signal within the block, for somebody to look at afterwards."""
         self._holds += 1
         try:
@@ -66,7 +66,7 @@ class Interruption:
             self._holds -= 1
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> Generator[None]:
         """Keep a signal until the outermost such block has ended, and raise it then."""
         with self.kept():
             yield
@@ -82,7 +82,7 @@ class Interruption:
             raise Stopped(self.number)
 
     @contextmanager
-    def installed(self) -> Iterator[None]:
+    def installed(self) -> Generator[None]:
         """Take the signals that end a command, within the block.
 
         A signal that was ignored before, as under `nohup`, stays so. Python lets the main thread alone do this; in
@@ -103,7 +103,7 @@ class Interruption:
 
 
 @contextmanager
-def signals_wait() -> Iterator[None]:
+def signals_wait() -> Generator[None]:
     """Hold the signals that end a command back within the block; a process that is started in it has them blocked."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -144,7 +144,7 @@ def _end_after(parent: Any) -> None:
 
 
 @contextmanager
-def end_anyway(seconds: float) -> Iterator[None]:
+def end_anyway(seconds: float) -> Generator[None]:
     """End this process if a signal has not been heeded some seconds after it came.
 
     Python heeds signals between two of its own steps, and a fit in compiled code may be one long step.

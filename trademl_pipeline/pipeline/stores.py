@@ -1,4 +1,4 @@
-"""Where a data set keeps its tables."""
+"""The lake of a data set."""
 
 from functools import lru_cache
 
@@ -7,7 +7,7 @@ from trademl_pipeline.settings import Settings
 
 
 def lake_config(settings: Settings, *, catalog: str = "", data_path: str = "") -> LakeConfig:
-    """Where the lake of a data set is.
+    """Return where the lake of a data set is.
 
     Args:
         settings: of the data set.
@@ -34,7 +34,7 @@ def lake_config(settings: Settings, *, catalog: str = "", data_path: str = "") -
 
 
 def open_lake(settings: Settings, *, catalog: str = "", data_path: str = "") -> Lake:
-    """A handle on the lake of a data set, the same one for a configuration; each operation connects on its own.
+    """Return a handle on the lake, the same one for a configuration; each operation connects on its own.
 
     Args:
         settings: of the data set.

@@ -43,12 +43,12 @@ from trademl_pipeline.training.ledger import FitLedger
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What a run may ask of training; what is left empty, the study says.
+    """Requests of a run about training; where one is empty, the study's own holds.
 
     Attributes:
         size: preset of the study's estimators, e.g. small or base.
         epochs: of every network; 0: as the preset says.
-        symbols: comma-separated symbols to train on, or a number: so many, drawn by a hash of the name; empty: all.
+        symbols: comma-separated symbols to train on, or a number of them, subsampled by a hash of the name; empty: all.
         refit: how often models are trained, month or quarter.
         alone: train this month's own fold whatever the rhythm is.
         threads: of a fit; 0: one a core.
@@ -74,7 +74,15 @@ class TrainOptions:
 
 
 def symbols_of(store: Lake, study: StudySpec, asked: str, month: str, snapshot: int) -> frozenset[str]:
-    """The symbols that a run asks to train on, by name or by number; empty: all."""
+    """Return the symbols that a run asks to train on, by name or by number; empty: all.
+
+    Args:
+        store: the lake.
+        study: the study.
+        asked: comma-separated symbols, or a number of them, subsampled by a hash of the name; empty: all.
+        month: month key; the number is of symbols of the months before.
+        snapshot: of the lake to read at.
+    """
     named = frozenset(s.strip() for s in asked.split(",") if s.strip())
     if not asked.strip().isdigit():
         return named
@@ -82,12 +90,19 @@ def symbols_of(store: Lake, study: StudySpec, asked: str, month: str, snapshot: 
     known = store.read(study.windows, months=history, columns=["symbol"], snapshot=snapshot)[
         "symbol"
     ].unique()
-    by_digest = sorted(known, key=lambda name: hashlib.sha256(name.encode()).digest())
-    return frozenset(by_digest[: int(asked)])
+    by_hash = sorted(known, key=lambda name: hashlib.sha256(name.encode()).digest())
+    return frozenset(by_hash[: int(asked)])
 
 
 def training_context(study: StudySpec, size: str, epochs: int = 0, threads: int = 0) -> TrainingContext:
-    """What the estimators of a fold share; `epochs` 0 leaves them to the preset, `threads` 0 takes a thread a core."""
+    """Return what the estimators of a fold share.
+
+    Args:
+        study: the study.
+        size: preset of the estimators.
+        epochs: of every network; 0: as the preset says.
+        threads: of a fit; 0: one a core.
+    """
     return TrainingContext(
         names=study.feature_names,
         preset=size,
@@ -139,13 +154,13 @@ def model_months(
             fitted=month if options.alone else None,
             symbols=only,
         )
-        kept = (
+        reused = (
             None
             if only
-            else kept_model(workspace.lake, study, month, rows.fold.month, size, options.epochs, snapshot)
+            else reusable_model(workspace.lake, study, month, rows.fold.month, size, options.epochs, snapshot)
         )
-        if kept is not None:
-            return _publish_carried(workspace, study, run, month, kept)
+        if reused is not None:
+            return _publish_reused(workspace, study, run, month, reused)
         training = training_context(study, size, options.epochs, options.threads)
         return _publish_trained(
             workspace, tracker, study, run, month, rows, training, snapshot, only, options
@@ -221,10 +236,23 @@ def _publish_trained(
     return result_of(published, shown)
 
 
-def kept_model(
+def reusable_model(
     store: Lake, study: StudySpec, month: str, fitted: str, size: str, epochs: int, snapshot: int
 ) -> pl.DataFrame | None:
-    """The model of an earlier month, trained with these settings, that serves this one; None where there is none."""
+    """Return an earlier month's model, trained with these settings, that serves this one; None where there is none.
+
+    Args:
+        store: the lake.
+        study: the study.
+        month: month key.
+        fitted: month whose fold trains the model of `month`.
+        size: preset asked for.
+        epochs: asked for; 0: as the preset says.
+        snapshot: of the lake to read at.
+
+    Returns:
+        its row of the model table.
+    """
     if fitted == month:
         return None
     try:
@@ -237,11 +265,11 @@ def kept_model(
     return None if same.is_empty() else same
 
 
-def _publish_carried(
-    workspace: Workspace, study: StudySpec, run: RunInfo, month: str, kept: pl.DataFrame
+def _publish_reused(
+    workspace: Workspace, study: StudySpec, run: RunInfo, month: str, reused: pl.DataFrame
 ) -> MonthResult:
     """Publish an earlier month's model for this month, audited on the rows that it was trained on."""
-    record, rows, ledger, fitted, windows = reused_fold(workspace, study, month, kept)
+    record, rows, ledger, fitted, windows = reused_fold(workspace, study, month, reused)
     run.log.info(f"fold {month[:7]}: goes on with the model of {rows.fold.month[:7]}")
     published = publish(
         run,
@@ -260,29 +288,36 @@ def _publish_carried(
     return result_of(published, shown)
 
 
-def reused_fold(workspace: Workspace, study: StudySpec, month: str, kept: pl.DataFrame) -> TrainedFold:
-    """The model of an earlier month, whose row of the model table is `kept`, filed for this month."""
+def reused_fold(workspace: Workspace, study: StudySpec, month: str, reused: pl.DataFrame) -> TrainedFold:
+    """Return the model of an earlier month, filed for this month.
+
+    Args:
+        workspace: the data set.
+        study: the study.
+        month: month key.
+        reused: the model's row of the model table.
+    """
     store, calendar = workspace.lake, workspace.calendar
-    rows = recorded_rows(store, study, month, kept, calendar)
+    rows = recorded_rows(store, study, month, reused, calendar)
     last = offset_month(rows.fold.month, -1)
-    windows = windows_of_keys(store, study, rows.train, last, calendar, int(kept["snapshot"][0]))
-    own = plan_of(study, calendar).fold(month, rows.fold.train_start)
-    record = kept.with_columns(
+    windows = windows_of_keys(store, study, rows.train, last, calendar, int(reused["snapshot"][0]))
+    month_fold = plan_of(study, calendar).fold(month, rows.fold.train_start)
+    record = reused.with_columns(
         pl.lit(month).alias("fold"),
-        pl.lit(own.test_start).alias("test_start"),
-        pl.lit(own.test_end).alias("test_end"),
+        pl.lit(month_fold.test_start).alias("test_start"),
+        pl.lit(month_fold.test_end).alias("test_end"),
         pl.lit(0.0).alias("train_seconds"),
     )
-    fitted = load_models(workspace.artifacts, study, kept, rows.fold.month)
-    return TrainedFold(record, rows, load_ledger(workspace.artifacts, kept), fitted, windows)
+    fitted = load_models(workspace.artifacts, study, reused, rows.fold.month)
+    return TrainedFold(record, rows, load_ledger(workspace.artifacts, reused), fitted, windows)
 
 
 def _progress(run: RunInfo) -> Callable[[str, dict[str, float]], None]:
-    def told(estimator: str, epoch: dict[str, float]) -> None:
-        said = ", ".join(f"{k} {v:.4g}" for k, v in epoch.items() if k != "epoch")
-        run.log.info(f"{estimator} epoch {int(epoch['epoch'])}: {said}")
+    def on_epoch(estimator: str, epoch: dict[str, float]) -> None:
+        figures = ", ".join(f"{k} {v:.4g}" for k, v in epoch.items() if k != "epoch")
+        run.log.info(f"{estimator} epoch {int(epoch['epoch'])}: {figures}")
 
-    return told
+    return on_epoch
 
 
 def training_reads(study: StudySpec) -> dict[str, Lookback]:

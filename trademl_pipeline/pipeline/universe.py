@@ -23,11 +23,11 @@ class Universe:
 
     @classmethod
     def of(cls, settings: Settings) -> "Universe":
-        """As the settings say."""
+        """Return the universe that the settings name."""
         return cls(settings.universe.name or EVERYONE, settings.universe.membership)
 
     def membership_intervals(self, first: str, last: str) -> pl.DataFrame | None:
-        """Who belonged to it in some months, as known at their end; None is everyone.
+        """Return who belonged to it in some months, as known at their end; None is everyone.
 
         Args:
             first, last: month keys.

@@ -25,7 +25,7 @@ READS = {RAW_BARS.name: SAME_MONTH}
 
 
 def month_keys(store: Lake, month: str) -> pl.DataFrame:
-    """symbol, session of the month's bars of what can be traded: an index of volatility cannot."""
+    """Return symbol, session of the month's bars of what can be traded: an index of volatility cannot."""
     reader, columns = f"universe_members {month[:7]}", ("symbol", "session")
     bars = read_months(store, RAW_BARS, month, month, reader=reader, columns=columns)
     return bars.filter(~pl.col("symbol").is_in(VOLATILITY_INDICES))
@@ -34,7 +34,14 @@ def month_keys(store: Lake, month: str) -> pl.DataFrame:
 def audit_members_month(
     published: pl.DataFrame, bars: pl.DataFrame, membership_intervals: pl.DataFrame | None, name: str
 ) -> AuditReport:
-    """V: nobody before he came or after he left, and nobody missing; the rows against a computation anew."""
+    """Audit V, nobody before he came or after he left and nobody missing, and the rows against a computation anew.
+
+    Args:
+        published: the month's members.
+        bars: symbol, session of the month's bars.
+        membership_intervals: symbol, start_date, end_date; None: everyone always belongs.
+        name: of the universe.
+    """
     always = bars.select(pl.col("symbol").unique()).with_columns(
         pl.lit(FIRST_DAY).alias("start_date"), pl.lit(None, pl.Date).alias("end_date")
     )

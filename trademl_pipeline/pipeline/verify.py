@@ -22,7 +22,7 @@ from trademl_pipeline.certificates.verification import (
     compare_values,
 )
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.leakage.evidence import evidence_in
+from trademl_pipeline.leakage.evidence import Evidence, evidence_in
 from trademl_pipeline.leakage.report import AuditReport
 from trademl_pipeline.market.calendar import offset_month
 from trademl_pipeline.pipeline.certify import Read, values_version
@@ -57,7 +57,7 @@ def verify_month(
     certificate = certificate_in_force(store, study.name, month)
     published = store.read(study.predictions, months=(month, month))
     record = store.read(study.models, months=(month, month), snapshot=certificate.data_snapshot)
-    found = [
+    comparisons = [
         compare_code(certificate.code, code_version()),
         compare_digest("published values", certificate.values, values_version(study.predictions, published)),
         compare_contents(
@@ -69,27 +69,41 @@ def verify_month(
     ]
     if quick:
         fitted, ledger = load_models(artifacts, study, record, month), load_ledger(artifacts, record)
-        found.append(Comparison("stored model", "same", f"{certificate.model.artifact}, every file"))
+        comparisons.append(Comparison("stored model", "same", f"{certificate.model.artifact}, every file"))
     else:
         training = contents_as_read(
             store, learned_from(study, record["fitted"][0]), certificate.training_snapshot
         )
-        found.append(compare_contents("data of the training", certificate.training, training))
+        comparisons.append(compare_contents("data of the training", certificate.training, training))
         fitted, ledger, digest = fit_again(store, study, month, record, workspace.calendar, threads)
-        found.append(_model(certificate, digest))
-    found.append(compare_digest("fit ledger", certificate.model.ledger, ledger.digest(record["fitted"][0])))
+        comparisons.append(_model(certificate, digest))
+    comparisons.append(
+        compare_digest("fit ledger", certificate.model.ledger, ledger.digest(record["fitted"][0]))
+    )
     again, _ = predict_month(workspace, study, month, record, fitted, ledger, certificate.data_snapshot)
-    found.append(compare_values(published.drop("certificate"), again))
+    comparisons.append(compare_values(published.drop("certificate"), again))
     report = audit_predictions(workspace, again, study, record, ledger, month)
-    found.append(_audit(certificate, report, study.predictions.name))
+    comparisons.append(_audit(certificate, report, study.predictions.name))
     mode = "predicted again with the stored model" if quick else "rebuilt, its model fitted again"
-    return Verification(certificate, mode, tuple(found))
+    return Verification(certificate, mode, tuple(comparisons))
 
 
 def fit_again(
     store: Lake, study: StudySpec, month: str, record: pl.DataFrame, calendar: str, threads: int = 0
 ) -> tuple[FittedStudy, FitLedger, str]:
-    """The models of a fold fitted again on the training set as it was, their ledger, and the digest of their files."""
+    """Fit the models of a fold again on the training set as it was.
+
+    Args:
+        store: the lake.
+        study: the study.
+        month: month key.
+        record: the published models' row of the model table.
+        calendar: of the data set.
+        threads: of a fit; 0: one a core.
+
+    Returns:
+        (models, their fit ledger, digest of their files).
+    """
     rows = recorded_rows(store, study, month, record, calendar)
     last = offset_month(rows.fold.month, -1)
     windows = windows_of_keys(store, study, rows.train, last, calendar, int(record["snapshot"][0]))
@@ -102,13 +116,13 @@ def fit_again(
 
 
 def contents_as_read(store: Lake, tables: Sequence[Read], snapshot: int) -> dict[str, Content]:
-    """Content of the months of some tables at a snapshot, each read and hashed, whatever the catalog says of it."""
-    found = {}
+    """Return the content of months at a snapshot by table, each read and hashed, whatever the catalog says of it."""
+    contents: dict[str, Content] = {}
     for schema, (first, last) in tables:
         months = [m for m in store.months(schema, snapshot=snapshot) if first <= m <= last]
         versions = {m: store.data_version(schema, m, snapshot=snapshot) for m in months}
-        found[schema.name] = content_of(versions, (first, last))
-    return found
+        contents[schema.name] = content_of(versions, (first, last))
+    return contents
 
 
 def _model(certificate: Certificate, digest: str) -> Comparison:
@@ -122,15 +136,15 @@ def _model(certificate: Certificate, digest: str) -> Comparison:
 
 def _audit(certificate: Certificate, report: AuditReport, table: str) -> Comparison:
     recorded = tuple(e for e in certificate.evidence if e.table == table)
-    found = evidence_in(report, table, certificate.month)
+    evidence = evidence_in(report, table, certificate.month)
     if not report.passed:
         return Comparison(
             "audit", "differs", f"refused now: {', '.join(sorted({v.probe for v in report.violations}))}"
         )
-    if [(e.probe, e.passed) for e in found] != [(e.probe, e.passed) for e in recorded]:
-        return Comparison("audit", "differs", f"tested {_tested(recorded)} then, {_tested(found)} now")
-    return Comparison("audit", "same", f"passed again: {_tested(found)}")
+    if [(e.probe, e.passed) for e in evidence] != [(e.probe, e.passed) for e in recorded]:
+        return Comparison("audit", "differs", f"tested {_tested(recorded)} then, {_tested(evidence)} now")
+    return Comparison("audit", "same", f"passed again: {_tested(evidence)}")
 
 
-def _tested(evidence: Sequence) -> str:
+def _tested(evidence: Sequence[Evidence]) -> str:
     return ", ".join(e.probe for e in evidence) or "nothing"

@@ -34,7 +34,7 @@ CANCEL_POLL_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the caller wants to hear and decide while tasks run; all of it is called in the caller's own thread.
+    """Callbacks by which the caller hears and decides while tasks run; all are called in the caller's own thread.
 
     A signal that comes within such a call waits until it has returned.
 
@@ -56,7 +56,7 @@ class Hooks:
 @dataclass
 class _Group:
     tasks: list[Task]
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list[Outcome])
     running: bool = False
 
 
@@ -126,7 +126,7 @@ class Workers:
         else:
             try:
                 with self._interruption.held():
-                    self._run_in_worker(work, hooks, keep_going)
+                    self._run_apart(work, hooks, keep_going)
             except BaseException:
                 self._end_all()
                 raise
@@ -161,16 +161,16 @@ class Workers:
         if canceled:
             raise TaskCanceledError(f"{task.name}: called off")
 
-    def _run_in_worker(self, work: Sequence[_Group], hooks: Hooks, keep_going: bool) -> None:
-        asked = time.monotonic()
+    def _run_apart(self, work: Sequence[_Group], hooks: Hooks, keep_going: bool) -> None:
+        last_asked = time.monotonic()
         while self._interruption.number is None:
             self._hand_out(work, hooks)
             busy = [worker for worker in self._workers if worker.task is not None]
             if not busy and not any(group.tasks for group in work):
                 return
             self._hear(busy, work, hooks, keep_going)
-            if time.monotonic() - asked >= CANCEL_POLL_SECONDS:
-                asked = time.monotonic()
+            if time.monotonic() - last_asked >= CANCEL_POLL_SECONDS:
+                last_asked = time.monotonic()
                 for worker in busy:
                     if worker.task is not None and hooks.is_canceled(worker.task):
                         worker.ask_to_end(self.grace)
@@ -202,11 +202,11 @@ class Workers:
         self, busy: Sequence[WorkerProcess], work: Sequence[_Group], hooks: Hooks, keep_going: bool
     ) -> None:
         """Wait a moment for what workers send, and for those that die."""
-        by_connection = {worker.connection: worker for worker in busy}
+        by_connection: dict[Any, WorkerProcess] = {worker.connection: worker for worker in busy}
         if not by_connection:
             time.sleep(POLL_SECONDS)
         for ready in wait(list(by_connection), POLL_SECONDS) if by_connection else ():
-            worker = by_connection[ready]  # type: ignore[index]  # they are connections all
+            worker = by_connection[ready]
             task, frame = worker.task, worker.receive()
             assert task is not None
             if frame is not None and frame[0] == "message":

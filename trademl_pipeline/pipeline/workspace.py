@@ -1,4 +1,4 @@
-"""What the steps of a fold need of a data set."""
+"""A data set as the steps of its folds see it."""
 
 from dataclasses import dataclass
 

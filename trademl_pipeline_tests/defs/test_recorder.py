@@ -15,7 +15,7 @@ from trademl_pipeline.defs.partitions import MONTHS
 from trademl_pipeline.defs.recorded_events import metadata_values
 from trademl_pipeline.defs.recorder import DagsterRecorder, month_tags
 from trademl_pipeline.market.calendar import month_range
-from trademl_pipeline.pipeline.recording import CheckResult, MonthDone, MonthRefused, NullRecorder, Recorder
+from trademl_pipeline.pipeline.recording import CheckResult, MonthDone, MonthRefused
 from trademl_pipeline.pipeline.shown import FilePath, Json, Markdown
 
 ASSET, JOB = "features_indicators", "prepare_direction"
@@ -313,14 +313,3 @@ def test_months_with_gaps_are_no_range_to_dagster():
     assert month_tags(YEAR[:1]) == {"dagster/partition": YEAR[0]}
     assert month_tags([YEAR[0], YEAR[2]]) == {"trademl/months": "2014-01 to 2014-03, 2 months"}
     assert month_tags(YEAR[:2])["dagster/asset_partition_range_end"] == YEAR[1]
-
-
-def test_without_dagster_runs_have_identifiers_and_leave_nothing():
-    recorder: Recorder = NullRecorder()
-    first, second = (recorder.begin(JOB, [ASSET], YEAR) for _ in range(2))
-    assert first.run_id != second.run_id
-    first.told([done(YEAR[0])])
-    assert not first.cancel_requested()
-    with recorder.slot("gpu", first, ASSET):
-        assert recorder.claim("gpu", second, ASSET)
-    assert recorder.close_dead() == []

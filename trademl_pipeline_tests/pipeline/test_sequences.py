@@ -32,8 +32,8 @@ def test_strided_windows_decide_on_the_same_sessions_for_all(bars: pl.DataFrame)
     assert stage.audit(windows, frames, MONTH, SAMPLE).passed
 
 
-def test_windows_that_know_later_snapshots_are_refused(bars: pl.DataFrame) -> None:
-    frames = {**frames_of(bars), "snapshots": STAGES["patterns"].compute({"bars": bars}, MONTH)}
+def test_windows_that_know_later_observations_are_refused(bars: pl.DataFrame) -> None:
+    frames = {**frames_of(bars), "observations": STAGES["patterns"].compute({"bars": bars}, MONTH)}
     honest = STAGES["sequences_breakout"]
     assert honest.audit(honest.compute(frames, MONTH), frames, MONTH, SAMPLE).passed
 
