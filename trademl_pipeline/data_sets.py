@@ -21,6 +21,8 @@ from trademl_pipeline.settings import DEFAULT_CALENDAR, FILE, ROOT, SOURCES, VEN
 # Where folders lie that no `--home` names.
 DATA_FOLDER = ROOT / "data"
 SIMULATED_START = "2013-01-01"
+# Where nothing says when a vendor's or a file's history begins.
+EARLIEST = "2007-01-01"
 ALL_SYMBOLS, CRYPTO = "ALL", "CRYPTO_8"
 AROUND_THE_CLOCK = "24/7"
 # Kept by earlier versions in place of the file.
@@ -323,6 +325,15 @@ def span_of(settings: Settings) -> tuple[Any, Any]:
     from trademl_pipeline.simulation.market import EPOCH, LAST
 
     return EPOCH, LAST
+
+
+def recorded_span(settings: Settings) -> tuple[str, str]:
+    """First and last month with data, as the settings say; the last is empty for a source that goes on."""
+    data = settings.data
+    if data.source != "simulated":
+        return data.start or EARLIEST, data.end if data.source == "files" else ""
+    first, last = span_of(settings)
+    return data.start or f"{first:%Y-%m}-01", data.end or f"{last:%Y-%m}-01"
 
 
 def last_month(settings: Settings) -> str:

@@ -5,9 +5,8 @@ from pydantic import Field
 
 from trademl_pipeline.certificates.upkeep import DAYS, maintain
 from trademl_pipeline.defs.resources import LakeResource
+from trademl_pipeline.pipeline.job_names import MAINTAIN
 from trademl_pipeline.studies import STUDIES
-
-MAINTAIN = "maintain_lake"
 
 
 class MaintenanceSettings(dg.Config):

@@ -13,15 +13,12 @@ What the UI makes of the events decides which ones are written:
   its findings in the run's log and as an observation of the month, and the checks of what is published stand.
 """
 
-import json
 import logging
-import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import dagster as dg
-import numpy as np
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluation,
     AssetCheckEvaluationTargetMaterializationData,
@@ -37,52 +34,11 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from dagster._core.storage.event_log import SqlEventLogStorage, SqlEventLogStorageTable
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 
+from trademl_pipeline.defs.metadata import to_dagster
 from trademl_pipeline.defs.recorded_steps import StepChange, step_key
 from trademl_pipeline.pipeline.recording import CheckResult, MonthDone, MonthRefused
-from trademl_pipeline.pipeline.shown import FilePath, Json, Markdown, Metadata
 
 Told = MonthDone | MonthRefused
-
-
-def metadata_values(metadata: Metadata) -> dict[str, Any]:
-    """Return metadata of a step as Dagster shows it.
-
-    Args:
-        metadata: numbers, texts, and the classes of `pipeline.shown`; scalars of numpy become plain ones, and numbers
-            that JSON does not know become text.
-    """
-    return {name: _value(value) for name, value in metadata.items()}
-
-
-def _value(value: Any) -> Any:
-    if isinstance(value, Markdown):
-        return dg.MetadataValue.md(value.text)
-    if isinstance(value, Json):
-        return dg.MetadataValue.json(json.loads(json.dumps(_finite(value.data), default=_plain)))
-    if isinstance(value, FilePath):
-        return dg.MetadataValue.path(value.path)
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return dg.MetadataValue.text(str(value))
-    return value
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return _finite(value.tolist())
-    return _finite(value.item()) if isinstance(value, np.generic) else str(value)
-
-
-def _finite(data: Any) -> Any:
-    """Plain data in which infinities and NaN are texts: browsers refuse a page of data that holds them."""
-    if isinstance(data, Mapping):
-        return {str(key): _finite(value) for key, value in data.items()}
-    if isinstance(data, list | tuple | set | frozenset):
-        return [_finite(value) for value in data]
-    if isinstance(data, float) and not math.isfinite(data):
-        return str(data)
-    return data
 
 
 class EventWriter:
@@ -179,7 +135,7 @@ class EventWriter:
     def _materialized(self, told: MonthDone) -> dg.EventLogEntry:
         data = StepMaterializationData(
             dg.AssetMaterialization(
-                told.asset, partition=told.month or None, metadata=metadata_values(told.metadata)
+                told.asset, partition=told.month or None, metadata=to_dagster(told.metadata)
             )
         )
         return self._entry(DagsterEventType.ASSET_MATERIALIZATION, told, data, "published")
@@ -195,7 +151,7 @@ class EventWriter:
                 told.asset,
                 description=told.reason,
                 partition=told.month or None,
-                metadata=metadata | metadata_values(told.metadata),
+                metadata=metadata | to_dagster(told.metadata),
             )
         )
         return self._entry(DagsterEventType.ASSET_OBSERVATION, told, data, "refused")
@@ -210,7 +166,7 @@ class EventWriter:
             asset_key=dg.AssetKey(told.asset),
             check_name=check.name,
             passed=check.passed,
-            metadata=metadata_values(check.metadata),
+            metadata=to_dagster(check.metadata),
             target_materialization_data=target,
             severity=dg.AssetCheckSeverity[check.severity],
             blocking=check.blocking,

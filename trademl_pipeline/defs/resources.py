@@ -5,7 +5,6 @@ what is in force and takes another value for one run. What does the work knows n
 `registry/` and `lake/`.
 """
 
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -21,20 +20,6 @@ from trademl_pipeline.pipeline.gate import Sample
 from trademl_pipeline.pipeline.stores import open_lake
 from trademl_pipeline.portfolio.costs import Costs
 from trademl_pipeline.registry.tracking import Tracker
-
-__all__ = [
-    "DataSetResource",
-    "GateResource",
-    "LakeResource",
-    "TrackingResource",
-    "home",
-    "resources",
-]
-
-
-def home() -> Path:
-    """Folder that holds the state of one data set."""
-    return stated.current().home
 
 
 class DataSetResource(dg.ConfigurableResource):
@@ -95,7 +80,7 @@ class TrackingResource(dg.ConfigurableResource):
 
     def open(self) -> Tracker:
         """The tracker, as code that knows no Dagster takes it."""
-        return Tracker(home(), self.uri, self.experiment)
+        return Tracker(stated.current().home, self.uri, self.experiment)
 
 
 def resources() -> dict[str, Any]:

@@ -6,7 +6,6 @@ writes runs into the Dagster instance, so that its UI tells the same story, and 
 
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -14,17 +13,6 @@ from trademl_pipeline.pipeline.shown import Metadata
 
 Severity = Literal["ERROR", "WARN"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
-
-
-class RunCanceledError(Exception):
-    """Somebody has terminated the run in the UI."""
-
-    def __init__(self, run_id: str) -> None:
-        super().__init__(f"run {run_id} was terminated in the UI")
-        self.run_id = run_id
-
-    def __reduce__(self) -> tuple[type, tuple[str]]:
-        return type(self), (self.run_id,)
 
 
 @dataclass(frozen=True)
@@ -152,19 +140,6 @@ class Recorder(Protocol):
         """Give back what `claim` took, or stop waiting for it."""
         ...
 
-    def slot(self, pool: str, run: RecordedRun, step: str) -> AbstractContextManager[None]:
-        """Hold a slot of a pool within the block; waits for it.
-
-        Args:
-            pool: such as `gpu`; one without a limit has room for all.
-            run: that the step belongs to.
-            step: the asset that is worked on.
-
-        Raises:
-            RunCanceledError: somebody terminated the run while it waited.
-        """
-        ...
-
     def close_dead(self) -> list[str]:
         """End the runs of processes that are gone; returns their ids."""
         ...
@@ -221,10 +196,6 @@ class NullRecorder:
 
     def release(self, run: RecordedRun, step: str) -> None:
         """Do nothing."""
-
-    def slot(self, pool: str, run: RecordedRun, step: str) -> AbstractContextManager[None]:
-        """Wait for nobody."""
-        return nullcontext()
 
     def close_dead(self) -> list[str]:
         """Return nothing: nothing was written down."""

@@ -7,11 +7,11 @@ from dataclasses import replace
 import dagster as dg
 import polars as pl
 import pytest
+from trademl_pipeline.defs.calendars import data_calendar
 
 from trademl_pipeline import studies
 from trademl_pipeline.defs import build_definitions
 from trademl_pipeline.defs.bars import BarsResource
-from trademl_pipeline.defs.calendars import data_calendar
 from trademl_pipeline.pipeline.artifacts import Artifacts
 from trademl_pipeline.pipeline.fold import calendar_of
 from trademl_pipeline.pipeline.report import report_inputs
