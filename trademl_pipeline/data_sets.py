@@ -124,7 +124,7 @@ class DataSet:
         return str(Path(self.universe).resolve()) if Path(self.universe).is_file() else self.universe
 
     def words(self) -> dict[str, Any]:
-        """What the words say, by key of the settings; what they do not say is left out."""
+        """Return what the words say, by key of the settings; what they do not say is left out."""
         words = {
             "data.source": self.source or ("files" if self.data else ""),
             "data.path": str(self.data.resolve()) if self.data else "",
@@ -220,7 +220,7 @@ class DataSet:
         return planned
 
     def _new(self, universe: str, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """What the `trademl.yaml` of a new data set says."""
+        """The values of the `trademl.yaml` of a new data set, by key."""
         # Variables count for what the words leave open, and all are checked before anything is written.
         settings = stated.load(self.folder(), {**self.words(), **(overrides or {})})
         source, symbols = settings.data.source, settings.data.symbols

@@ -13,15 +13,12 @@ PACKAGE = "trademl_pipeline"
 
 # Still to be done, as dotted names below the package; all that lies below one of them is left out.
 TO_DO = (
-    "cli",
-    "defs",
     "pipeline",
     "reports.elements",
     "reports.html",
     "reports.style",
     "reports.tasks",
     "training.tasks",
-    "workspace",
 )
 
 # Given by Python, torch (ctx) and Numba (typingctx), not by the caller.

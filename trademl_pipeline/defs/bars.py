@@ -1,4 +1,4 @@
-"""Where bars come from: one resource for each source. Keys come from the environment and are never shown.
+"""Sources of bars, one resource for each. Keys come from the environment and are never shown.
 
 The settings say which of them the definitions are bound to, and what its values are by default.
 """
@@ -56,7 +56,7 @@ class BarsResource(dg.ConfigurableResource):
 
 
 class VendorResource(BarsResource):
-    """What the vendors have in common: they fetch the symbols that are listed."""
+    """Fields that all vendors have: they fetch the symbols that are listed."""
 
     beside: str = Field(default="", description="funds and indices that are asked for too, to compare with")
     delay: float = Field(default=0.0, description="minutes after a bar's end at which the bar is known")

@@ -30,6 +30,7 @@ def maintain_tables(context: dg.OpExecutionContext, config: MaintenanceSettings,
 @dg.job(
     name=MAINTAIN,
     description="Merge small files and let go of old snapshots; those that certificates or models name stay.",
+    tags={"step": "maintain"},
 )
 def maintenance_job() -> None:
     """One op."""

@@ -1,4 +1,4 @@
-"""What every asset shows of itself in the UI: column schema, column lineage, figures of its months."""
+"""Metadata of assets in the UI: column schema, column lineage, figures of its months."""
 
 import math
 from collections.abc import Mapping, Sequence

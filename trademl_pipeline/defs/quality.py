@@ -8,7 +8,7 @@ from trademl_pipeline.pipeline.quality_settings import Quality
 
 
 class QualityResource(dg.ConfigurableResource):
-    """What the quality checks compare with, and when they fail."""
+    """Rules of the quality checks, and what bars are compared with."""
 
     rules: str = Field(default="", description='JSON: {"missing_sessions": "ERROR"}, or severity and limit')
     second: str = Field(default="", description="Parquet or CSV of a second source's bars")

@@ -21,7 +21,7 @@ from dagster._core.storage.tags import (
 from dagster._core.workspace.load import location_origins_from_yaml_paths
 
 from trademl_pipeline.defs.pools import claim_slot, free_slot, free_slots, runs_in_pools
-from trademl_pipeline.defs.recorded_events import EventWriter, Told
+from trademl_pipeline.defs.recorded_events import EventWriter, MonthEvent
 from trademl_pipeline.defs.recorded_steps import Steps, plan_of
 from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline.pipeline.processes import ProcessMark, this_process, works_since
@@ -91,7 +91,7 @@ class DagsterRecordedRun:
         """Write a line into the run's log."""
         self._writer.log(message, logging.getLevelNamesMapping()[level])
 
-    def told(self, events: Sequence[Told]) -> None:
+    def told(self, events: Sequence[MonthEvent]) -> None:
         """Write months with their checks, all in one transaction."""
         if events:
             self._writer.write(events, *self._steps.told(events))
@@ -268,7 +268,7 @@ class DagsterRecorder:
         return closed
 
     def _orphaned(self, record: dg.RunRecord) -> bool:
-        """Whether no process works any more on a run that was executed in some process of this machine.
+        """True where no process works any more on a run that was executed in some process of this machine.
 
         Its events tell the process. One without any is given as long as Dagster gives runs to start.
         """
@@ -294,7 +294,14 @@ def owner(run: dg.DagsterRun) -> ProcessMark:
 
 
 def report(instance: dg.DagsterInstance, run: dg.DagsterRun, kind: DagsterEventType, message: str) -> None:
-    """Change the status of a run."""
+    """Change the status of a run.
+
+    Args:
+        instance: that records it.
+        run: as it was added there.
+        kind: the event that changes the status.
+        message: one line, for a person.
+    """
     level = logging.ERROR if kind is DagsterEventType.RUN_FAILURE else logging.INFO
     event = DagsterEvent(event_type_value=kind.value, job_name=run.job_name, message=message)
     instance.report_dagster_event(event, run_id=run.run_id, log_level=level)

@@ -23,7 +23,7 @@ from trademl_pipeline.registry.tracking import Tracker
 
 
 class DataSetResource(dg.ConfigurableResource):
-    """What holds for all that is computed in a data set; see `trademl config`."""
+    """Settings of all that is computed in a data set; see `trademl config`."""
 
     calendar: str = Field(default="XNYS", description="exchange calendar that everything counts sessions on")
     size: str = Field(
@@ -57,7 +57,7 @@ class LakeResource(dg.ConfigurableResource):
     data_path: str = Field(default="", description="local folder or s3://bucket/prefix")
 
     def open(self) -> Lake:
-        """A handle on the lake, the same one for a configuration; each operation connects on its own."""
+        """Return a handle on the lake, the same one for a configuration; each operation connects on its own."""
         return open_lake(stated.current(), catalog=self.catalog, data_path=self.data_path)
 
 
@@ -79,12 +79,12 @@ class TrackingResource(dg.ConfigurableResource):
     experiment: str = Field(default="trademl", description="prefix of the experiment names")
 
     def open(self) -> Tracker:
-        """The tracker, as code that knows no Dagster takes it."""
+        """Return the tracker as code that knows no Dagster takes it."""
         return Tracker(stated.current().home, self.uri, self.experiment)
 
 
 def resources() -> dict[str, Any]:
-    """All resources, as the settings say now."""
+    """Return all resources, as the settings say now."""
     settings = stated.current()
     return {
         "data_set": DataSetResource(

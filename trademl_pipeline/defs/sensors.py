@@ -14,7 +14,7 @@ TIMEOUT_SECONDS = 10.0
 
 
 def failure_record(context: dg.RunFailureSensorContext) -> dict[str, str | list[str]]:
-    """What a person must know of a failed run."""
+    """Return what a person must know of a failed run."""
     run = context.dagster_run
     steps = []
     for event in context.get_step_failure_events():

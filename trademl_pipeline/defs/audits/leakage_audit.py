@@ -18,7 +18,7 @@ from trademl_pipeline.tables.descriptions import NIGHTS
 
 
 class NightlySettings(dg.Config):
-    """What one night audits."""
+    """The tables and months of one night's audit."""
 
     tables: str = Field(default="", description="comma-separated tables; empty: all that are published")
     first: str = Field(default="", description="first month, YYYY-MM-01; empty: from the first published")

@@ -1,10 +1,11 @@
 """How good the bars of a month are: a table, and the same checks on `raw_bars`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 
-from trademl_pipeline.defs.evaluations import check_result, checked_months
+from trademl_pipeline.defs.evaluations import check_result, checked_months, evaluations, is_range
 from trademl_pipeline.defs.gate import MonthEvents, each_month, failing, run_info
 from trademl_pipeline.defs.metadata import OWNERS, TABLE_KINDS, table_metadata
 from trademl_pipeline.defs.partitions import MONTHS, SINGLE_RUN_OF_REFERENCES
@@ -30,7 +31,12 @@ from trademl_pipeline.tables.descriptions import QUALITY
 def bar_quality(
     context: dg.AssetExecutionContext, data_set: DataSetResource, lake: LakeResource, quality: QualityResource
 ) -> MonthEvents:
-    """Check, publish, show."""
+    """Check, publish, show.
+
+    Args:
+        context: of the step.
+        data_set, lake, quality: resources of the run.
+    """
     months, calendar = list(context.partition_keys), data_set.calendar
     with failing():
         body = step.bar_quality_months(
@@ -55,19 +61,24 @@ def raw_bars_quality(
     data_set: DataSetResource,
     lake: LakeResource,
     quality: QualityResource,
-) -> Iterable[dg.AssetCheckResult]:
-    """Every check on what the lake holds; in a range of months it fails if it fails in one of them."""
+) -> Iterator[dg.AssetCheckResult | AssetCheckEvaluation]:
+    """Every check on what the lake holds; in a range of months it fails if it fails in one of them.
+
+    Args:
+        context: of the step.
+        data_set, lake, quality: resources of the run.
+    """
     selected = {key.name for key in context.selected_asset_check_keys}
+    rules = quality.plain(data_set.calendar)
     with failing():
-        results = step.checked_bars(
-            quality.plain(data_set.calendar),
-            lake.open(),
-            checked_months(context),
-            data_set.calendar,
-            selected,
-        )
-    for result in results:
+        reports = step.published_reports(rules, lake.open(), checked_months(context), data_set.calendar)
+    for result in step.results_of(rules, reports, selected):
         yield check_result("raw_bars", result)
+    if is_range(context):
+        by_month = {
+            month: step.results_of(rules, {month: report}, selected) for month, report in reports.items()
+        }
+        yield from evaluations(context, dg.AssetKey("raw_bars"), by_month)
 
 
 def definitions() -> dg.Definitions:

@@ -1,4 +1,4 @@
-"""What symbols are compared with, by month."""
+"""Series that symbols are compared with, by month."""
 
 import dagster as dg
 
@@ -36,7 +36,12 @@ def reference_bars(
     lake: LakeResource,
     gate: GateResource,
 ) -> MonthEvents:
-    """Fetch real series, build the index, audit, publish."""
+    """Fetch real series, build the index, audit, publish.
+
+    Args:
+        context: of the step.
+        bars, data_set, references, quality, lake, gate: resources of the run.
+    """
     with failing():
         body = step.reference_bars_months(
             simulated_market(bars.plain(data_set.calendar)),
