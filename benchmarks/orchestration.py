@@ -172,7 +172,7 @@ def prepared(side: str, study: StudySpec) -> Callable[[str], None]:
         import dagster as dg
 
         from trademl_pipeline.defs import build_definitions
-        from trademl_pipeline.defs.jobs import fold_job_name
+        from trademl_pipeline.pipeline.job_names import fold_job_name
 
         job = build_definitions().resolve_job_def(fold_job_name(study.name))
         instance = dg.DagsterInstance.get()

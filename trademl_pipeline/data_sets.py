@@ -21,6 +21,8 @@ from trademl_pipeline.settings import DEFAULT_CALENDAR, FILE, ROOT, SOURCES, VEN
 # Where folders lie that no `--home` names.
 DATA_FOLDER = ROOT / "data"
 SIMULATED_START = "2013-01-01"
+# Where nothing says when a vendor's or a file's history begins.
+EARLIEST = "2007-01-01"
 ALL_SYMBOLS, CRYPTO = "ALL", "CRYPTO_8"
 AROUND_THE_CLOCK = "24/7"
 # Kept by earlier versions in place of the file.
@@ -122,7 +124,7 @@ class DataSet:
         return str(Path(self.universe).resolve()) if Path(self.universe).is_file() else self.universe
 
     def words(self) -> dict[str, Any]:
-        """What the words say, by key of the settings; what they do not say is left out."""
+        """Return what the words say, by key of the settings; what they do not say is left out."""
         words = {
             "data.source": self.source or ("files" if self.data else ""),
             "data.path": str(self.data.resolve()) if self.data else "",
@@ -218,7 +220,7 @@ class DataSet:
         return planned
 
     def _new(self, universe: str, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """What the `trademl.yaml` of a new data set says."""
+        """The values of the `trademl.yaml` of a new data set, by key."""
         # Variables count for what the words leave open, and all are checked before anything is written.
         settings = stated.load(self.folder(), {**self.words(), **(overrides or {})})
         source, symbols = settings.data.source, settings.data.symbols
@@ -323,6 +325,15 @@ def span_of(settings: Settings) -> tuple[Any, Any]:
     from trademl_pipeline.simulation.market import EPOCH, LAST
 
     return EPOCH, LAST
+
+
+def recorded_span(settings: Settings) -> tuple[str, str]:
+    """First and last month with data, as the settings say; the last is empty for a source that goes on."""
+    data = settings.data
+    if data.source != "simulated":
+        return data.start or EARLIEST, data.end if data.source == "files" else ""
+    first, last = span_of(settings)
+    return data.start or f"{first:%Y-%m}-01", data.end or f"{last:%Y-%m}-01"
 
 
 def last_month(settings: Settings) -> str:

@@ -13,8 +13,6 @@ PACKAGE = "trademl_pipeline"
 
 # Still to be done, as dotted names below the package; all that lies below one of them is left out.
 TO_DO = (
-    "cli",
-    "defs",
     "reports.elements",
     "reports.html",
     "reports.tasks",

@@ -47,7 +47,13 @@ def audit(
     as_json: Annotated[bool, typer.Option("--json", help="Print plain data")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown")] = False,
 ) -> None:
-    """Audit your own features for knowledge of the future. Exit code 0: clean, 1: leak, 2: nothing could be tested."""
+    """Audit your own features for knowledge of the future. Exit code 0: clean, 1: leak, 2: nothing could be tested.
+
+    \f
+    Args:
+        function, bars, probes, cutoffs, warmup, source, column, pandas, seed: as their help says.
+        as_json, as_markdown: how the findings are printed.
+    """
     from trademl_pipeline.leakage.feature_audit.audit import PROBES
     from trademl_pipeline.leakage.feature_audit.command import run_audit
 
@@ -94,7 +100,14 @@ def certificate(
         bool, typer.Option("--info-sheet", help="Print a model info sheet (Kapoor & Narayanan) as Markdown")
     ] = False,
 ) -> None:
-    """Print the evidence that a month of predictions carries."""
+    """Print the evidence that a month of predictions carries.
+
+    \f
+    Args:
+        words: the data set.
+        study, month: of the predictions.
+        as_json, as_markdown, sheet: how it is printed.
+    """
     from trademl_pipeline.certificates.certificate import CertificateError
     from trademl_pipeline.certificates.info_sheet import info_sheet
     from trademl_pipeline.certificates.stored import certificate_in_force
@@ -108,15 +121,15 @@ def certificate(
         require_study(study, STUDIES)
         key = month_key(month)
         with Lake(lake_config(words.named().settings())) as lake:
-            found = certificate_in_force(lake, study, key)
+            evidence = certificate_in_force(lake, study, key)
     except (UsageError, SettingsError, CertificateError, LakeError) as error:
         raise fail(str(error)) from error
     if as_json:
-        typer.echo(found.to_json())
+        typer.echo(evidence.to_json())
     elif as_markdown or sheet:
-        typer.echo(info_sheet(found, claim=STUDIES[study].title) if sheet else to_markdown(found))
+        typer.echo(info_sheet(evidence, claim=STUDIES[study].title) if sheet else to_markdown(evidence))
     else:
-        console.print(render(found))
+        console.print(render(evidence))
 
 
 @about_a_data_set
@@ -129,7 +142,15 @@ def verify(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print plain data")] = False,
 ) -> None:
-    """Make a month again from the recorded snapshots and compare. Exit code 0: holds, 1: differs, 2: cannot be made."""
+    """Make a month again from the recorded snapshots and compare. Exit code 0: holds, 1: differs, 2: cannot be made.
+
+    \f
+    Args:
+        words: the data set.
+        study, month: of the predictions.
+        quick: predict with the stored model.
+        as_json: how the outcome is printed.
+    """
     from trademl_pipeline.studies import STUDIES
 
     try:
@@ -142,7 +163,7 @@ def verify(
 
 
 def _verified(settings: Settings, study: str, month: str, *, quick: bool, as_json: bool) -> int:
-    """Verify a month and print what was found; returns the exit code."""
+    """Verify a month and print the outcome; returns the exit code."""
     from rich.console import Console
 
     from trademl_pipeline.certificates.verification import IMPOSSIBLE

@@ -1,4 +1,4 @@
-"""Where commands print, and the options that say which data set a command is about, declared once for all."""
+"""The console of commands, and the options that say which data set a command is about, declared once for all."""
 
 import inspect
 from collections.abc import Callable
@@ -64,7 +64,7 @@ class DataSetOptions:
     ] = None
 
     def named(self) -> DataSet:
-        """The data set that the options name.
+        """Return the data set that the options name.
 
         Raises:
             UsageError: options that do not go together, or name what there is not.
@@ -83,7 +83,7 @@ class DataSetOptions:
 
 def about_a_data_set(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command, whose first parameter is the data set's options, those options."""
-    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+    of_command = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
     shared = inspect.get_annotations(DataSetOptions, eval_str=True)
     options = fields(DataSetOptions)
     keyword = inspect.Parameter.KEYWORD_ONLY
@@ -92,7 +92,7 @@ def about_a_data_set(command: Callable[..., None]) -> Callable[..., None]:
         words = DataSetOptions(**{one.name: given.pop(one.name) for one in options})
         command(words, **given)
 
-    parameters = [parameter.replace(kind=keyword) for parameter in own]
+    parameters = [parameter.replace(kind=keyword) for parameter in of_command]
     parameters += [
         inspect.Parameter(one.name, keyword, default=one.default, annotation=shared[one.name])
         for one in options
@@ -105,13 +105,13 @@ def about_a_data_set(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def fail(message: str) -> typer.Exit:
-    """Say what a user can mend; the exit to raise."""
+    """Say what a user can mend; returns the exit to raise."""
     Console(stderr=True).print(f"[red]error:[/red] {message}", highlight=False, soft_wrap=True)
     return typer.Exit(2)
 
 
 def pairs(option: str, given: list[str] | None, what: str) -> dict[str, str]:
-    """Options of the form a=b as a mapping."""
+    """Return options of the form a=b as a mapping."""
     mapping: dict[str, str] = {}
     for pair in given or []:
         name, sep, value = pair.partition("=")

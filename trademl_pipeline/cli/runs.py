@@ -37,6 +37,7 @@ DEFAULT_FOLDS, DEFAULT_FOLDS_OF_ALL = 12, 3
 # Months of the simulated market before its first fold: two years, or what all studies together can do with.
 SIMULATED_HISTORY, SIMULATED_HISTORY_OF_ALL = 24, 21
 HISTORY_MONTHS = 14
+STOPPED = "stopped; the same command goes on where it was stopped"
 
 
 @about_a_data_set
@@ -61,6 +62,12 @@ def ingest(
 
     Exits with 0 when all is published, 1 when the source failed or a month was refused, 2 when something is to be set
     first, 130 when it was stopped.
+
+    \f
+    Args:
+        words: the data set.
+        end: last month.
+        timeframe, feed, revisions, missing: which bars are fetched, see their help.
     """
     flags: dict[str, str | int | None] = {
         "vendors.alpaca_feed": feed or None,
@@ -120,12 +127,11 @@ def _ingest(settings: Settings, timeframe: str, first: str, last: str, *, only_m
                     listener.said("All of it had been downloaded before.")
             problems = publish_bars(runner, timeframe, first, last, tally)
     except (*cannot_work, StepError, SettingsError) as error:
-        return _told(listener, str(error), CANNOT_WORK)
+        return _stopped(listener, str(error), CANNOT_WORK)
     except MarketError as error:
-        return _told(listener, str(error), FAILED)
+        return _stopped(listener, str(error), FAILED)
     except Stopped as stopped:
-        told = "stopped; the same command goes on where it was stopped"
-        return _told(listener, told, 128 + stopped.number)
+        return _stopped(listener, STOPPED, 128 + stopped.number)
     for problem in problems:
         listener.problem(problem)
     if tally.absent:
@@ -147,7 +153,7 @@ def _ingest(settings: Settings, timeframe: str, first: str, last: str, *, only_m
     return DONE
 
 
-def _told(listener: TerminalListener, message: str, code: int) -> int:
+def _stopped(listener: TerminalListener, message: str, code: int) -> int:
     """Say what ended a command; returns the exit code."""
     listener.stopped()
     fail(message)
@@ -196,7 +202,15 @@ def run(
         bool, typer.Option("--keep-going", help="Go on with the other months when the gate refuses one")
     ] = False,
 ) -> None:
-    """Ingest, compute, train every fold, predict and report; ends with the table of results."""
+    """Ingest, compute, train every fold, predict and report; ends with the table of results.
+
+    \f
+    Args:
+        words: the data set.
+        study, months: which folds are run.
+        size, epochs, refit: how they are trained.
+        keep_going: go on with the other months when the gate refuses one.
+    """
     from trademl_pipeline.studies import STUDIES
     from trademl_pipeline.studies.spec import REFIT_MONTHS
 
@@ -255,8 +269,7 @@ def _run(
         with _runner(settings, listener, processes=count, keep_going=keep_going) as runner:
             result = run_studies(runner, names, first, last, as_of=as_of, start=settings.data.start)
     except Stopped as stopped:
-        told = "stopped; the same command goes on where it was stopped"
-        return _told(listener, told, 128 + stopped.number), []
+        return _stopped(listener, STOPPED, 128 + stopped.number), []
     if not result.problems:
         listener.said(f"Done in {time.perf_counter() - began:.1f} s")
     return FAILED if result.problems else DONE, list(result.reported)

@@ -20,8 +20,8 @@ warnings.filterwarnings("ignore", message="Asset job .* materializes assets with
 def build_definitions() -> dg.Definitions:
     """Return everything of the code location: what `definitions()` of each module below this folder returns."""
     parts: list[dg.Definitions] = []
-    for found in pkgutil.walk_packages(__path__, prefix=f"{__name__}."):
-        make = getattr(importlib.import_module(found.name), "definitions", None)
+    for module in pkgutil.walk_packages(__path__, prefix=f"{__name__}."):
+        make = getattr(importlib.import_module(module.name), "definitions", None)
         if make is not None:
             parts.append(make())
     return dg.Definitions.merge(*parts)

@@ -1,4 +1,4 @@
-"""Where bars come from: one resource for each source. Keys come from the environment and are never shown.
+"""Sources of bars, one resource for each. Keys come from the environment and are never shown.
 
 The settings say which of them the definitions are bound to, and what its values are by default.
 """
@@ -29,30 +29,34 @@ class BarsResource(dg.ConfigurableResource):
     membership: str = Field(
         default="", description="CSV of the membership of SP500: symbol, start_date, end_date"
     )
-    calendar: str = Field(default="XNYS", description="exchange calendar of the sessions; 24/7 for crypto")
     seed: int = Field(default=7, description="seed of the simulated market")
     revisions: str = Field(default="", description="first or latest; empty: as is usual for the source")
 
-    def plain(self) -> BarsFrom:
-        """The source, unopened, as code that knows no Dagster takes it."""
+    def plain(self, calendar: str = stated.DEFAULT_CALENDAR) -> BarsFrom:
+        """Return the source on the data set's calendar, unopened, as code that knows no Dagster takes it."""
         known = BarsFrom.__dataclass_fields__
-        return BarsFrom(**{name: getattr(self, name) for name in type(self).model_fields if name in known})
+        values = {name: getattr(self, name) for name in type(self).model_fields if name in known}
+        return BarsFrom(calendar=calendar, **values)
 
-    def open(self, timeframe: str = DAILY) -> "BarSource":
-        """The source of one time frame.
+    def open(self, timeframe: str = DAILY, calendar: str = stated.DEFAULT_CALENDAR) -> "BarSource":
+        """Return the source of one time frame.
+
+        Args:
+            timeframe: of the bars, such as 1Day.
+            calendar: of the data set.
 
         Raises:
             dg.Failure: a setting makes no sense.
             MarketError: a vendor's key or package is missing, or the universe cannot be read.
         """
         try:
-            return self.plain().open(timeframe)
+            return self.plain(calendar).open(timeframe)
         except stated.SettingsError as error:
             raise dg.Failure(str(error)) from error
 
 
 class VendorResource(BarsResource):
-    """What the vendors have in common: they fetch the symbols that are listed."""
+    """Fields that all vendors have: they fetch the symbols that are listed."""
 
     beside: str = Field(default="", description="funds and indices that are asked for too, to compare with")
     delay: float = Field(default=0.0, description="minutes after a bar's end at which the bar is known")
@@ -61,7 +65,7 @@ class VendorResource(BarsResource):
 class AlpacaResource(VendorResource):
     """Stocks and crypto pairs from Alpaca; the extra `vendors` has its client library."""
 
-    source: str = "alpaca"
+    source: str = Field(default="alpaca", description="alpaca")
     key_id: str = Field(default="", repr=False, description="APCA_API_KEY_ID")
     secret: str = Field(default="", repr=False, description="APCA_API_SECRET_KEY")
     feed: str = Field(default="iex", description="iex (free), sip, delayed_sip or otc")
@@ -71,14 +75,14 @@ class AlpacaResource(VendorResource):
 class BinanceResource(VendorResource):
     """Crypto pairs from Binance's public market data; needs no key."""
 
-    source: str = "binance"
+    source: str = Field(default="binance", description="binance")
     url: str = Field(default="", description="another server than Binance's public market data")
 
 
 class YahooResource(VendorResource):
     """Stocks, funds and indices from Yahoo Finance; needs no key, but the extra `vendors`."""
 
-    source: str = "yahoo"
+    source: str = Field(default="yahoo", description="yahoo")
     cache: str = Field(default="", description="folder for yfinance's cookies and time zones")
 
 
@@ -90,7 +94,7 @@ _RESOURCES: dict[str, type[BarsResource]] = {
 
 
 def bars_resource() -> BarsResource:
-    """The resource of the source that the settings name; keys are bound to the environment at run time."""
+    """Return the resource of the source that the settings name; keys are bound to the environment at run time."""
     settings = stated.current()
     plain, kind = BarsFrom.of(settings), _RESOURCES.get(settings.data.source, BarsResource)
     values: dict[str, Any] = {

@@ -5,25 +5,34 @@ transaction (see `pipeline.gate`): a refused month is rolled back, its check res
 before any output. The checks of an asset are then there to be seen, and to be run again on what the lake holds.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC
 
 import dagster as dg
 import polars as pl
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
-from dagster._core.events import DagsterEvent, DagsterEventType
 
+from trademl_pipeline.defs.evaluations import check_result, checked_months, evaluations, is_range
 from trademl_pipeline.defs.metadata import to_dagster
 from trademl_pipeline.defs.partitions import MONTHS
-from trademl_pipeline.defs.resources import LakeResource
-from trademl_pipeline.lake import Lake
+from trademl_pipeline.defs.references import ReferenceResource
+from trademl_pipeline.defs.resources import DataSetResource, GateResource, LakeResource
+from trademl_pipeline.defs.universes import UniverseResource
+from trademl_pipeline.defs.workspace import workspace_of
 from trademl_pipeline.leakage import AuditReport, Violation
 from trademl_pipeline.pipeline.errors import StepError
-from trademl_pipeline.pipeline.gate import PROBES, check_results
+from trademl_pipeline.pipeline.gate import PROBES, Sample, check_results
 from trademl_pipeline.pipeline.months import Body, RunInfo, refusal, refusals_of, work_off
-from trademl_pipeline.pipeline.recording import CheckResult, MonthDone, MonthRefused
+from trademl_pipeline.pipeline.recording import CheckResult, MonthDone
+from trademl_pipeline.pipeline.references import References
+from trademl_pipeline.pipeline.universe import Universe
+from trademl_pipeline.pipeline.workspace import Workspace
 from trademl_pipeline.tables import AUDITS
+
+# What a step tells Dagster of its months.
+MonthEvents = Iterator[dg.AssetMaterialization | dg.MaterializeResult | AssetCheckEvaluation]
 
 
 def run_info(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> RunInfo:
@@ -43,37 +52,43 @@ def failing() -> Iterator[None]:
         raise dg.Failure(str(error), allow_retries=False) from error
 
 
-def each_month(context: dg.AssetExecutionContext, body: Body) -> None:
+def each_month(context: dg.AssetExecutionContext, body: Body) -> MonthEvents:
     """Run `body` for every month of the run, publishing what passes.
 
     A refused month does not stop the others: they are recorded as materialized, and the step fails at the end
     with every refusal in its metadata.
 
+    Args:
+        context: of the step.
+        body: makes and publishes one month.
+
+    Yields:
+        The materializations, and after them, so that they can name them, the results of the checks: of a refusal and of
+        a range of months, which nobody else would show; those of a single month's run are shown by its check.
+
     Raises:
         dg.Failure: a month was refused, or the step cannot work at all.
     """
     asset, months = context.asset_key.to_user_string(), list(context.partition_keys)
-    alone = "dagster/partition" in context.run.tags
-
-    def record(event: MonthDone | MonthRefused) -> None:
-        # The check of a single month's run shows the audit itself; of a range, and of a refusal, nobody else would.
-        if isinstance(event, MonthRefused) or not alone:
-            _report_evaluations(context, event.month, event.checks)
-
     with failing():
-        events = work_off(asset, months, body, context.log, record)
+        events = work_off(asset, months, body, context.log)
     refusals = refusals_of(events)
-    for event in events:
-        if isinstance(event, MonthRefused):
-            continue
+    published = [event for event in events if isinstance(event, MonthDone)]
+    for event in published:
         metadata = to_dagster(event.metadata)
         if refusals:
-            context.log_event(
-                dg.AssetMaterialization(asset_key=context.asset_key, partition=event.month, metadata=metadata)
-            )
+            yield dg.AssetMaterialization(context.asset_key, partition=event.month, metadata=metadata)
         else:
             context.add_asset_metadata(metadata, partition_key=event.month)
+    if not refusals:
+        yield dg.MaterializeResult()
+    if refusals or is_range(context):
+        checks = {event.month: event.checks for event in published}
+        yield from evaluations(context, context.asset_key, checks)
     if refusals:
+        refused_checks = {event.month: event.checks for event in refusals}
+        # What was refused is not there: its results name no materialization.
+        yield from evaluations(context, context.asset_key, refused_checks, of_materializations=False)
         raise dg.Failure(
             refusal(asset, refusals, len(months)),
             metadata=to_dagster(
@@ -84,34 +99,25 @@ def each_month(context: dg.AssetExecutionContext, body: Body) -> None:
         )
 
 
-def _report_evaluations(context: dg.AssetExecutionContext, month: str, checks: Sequence[CheckResult]) -> None:
-    """Store check results with their partition, which a range run or a refused step would otherwise lose.
+@dataclass(frozen=True)
+class Published:
+    """A data set whose published months are audited again, as a run has it.
 
-    They are events of the run, so that a later run of the month adds results and does not collide with these.
+    Attributes:
+        workspace: the lake, the files, the calendar.
+        sample: how hard the gate looks.
+        references: what symbols are compared with.
+        universe: whom one may decide on.
     """
-    for check in checks:
-        evaluation = AssetCheckEvaluation(
-            asset_key=context.asset_key,
-            check_name=check.name,
-            passed=check.passed,
-            metadata=to_dagster(check.metadata),
-            partition=month,
-            blocking=True,
-        )
-        context.instance.report_dagster_event(
-            DagsterEvent(
-                event_type_value=DagsterEventType.ASSET_CHECK_EVALUATION.value,
-                job_name=context.run.job_name,
-                step_key=context.asset_key.to_python_identifier(),
-                event_specific_data=evaluation,
-                message=f"{check.name} {'passed' if check.passed else 'refused'} {month[:7]}",
-            ),
-            run_id=context.run.run_id,
-        )
+
+    workspace: Workspace
+    sample: Sample
+    references: References
+    universe: Universe
 
 
 def gate_checks(
-    asset: str, table: str, probes: Sequence[str], audit_month: Callable[[Lake, str], AuditReport]
+    asset: str, table: str, probes: Sequence[str], audit_month: Callable[[Published, str], AuditReport]
 ) -> dg.AssetChecksDefinition:
     """Return the probes of one asset as partitioned blocking checks.
 
@@ -122,7 +128,7 @@ def gate_checks(
         asset: its name.
         table: of the lake.
         probes: names in `pipeline.gate.PROBES`.
-        audit_month: (lake, month) -> the audit of what the lake holds.
+        audit_month: (data set, month) -> the audit of what the lake holds.
     """
 
     @dg.multi_asset_check(
@@ -136,50 +142,35 @@ def gate_checks(
         ],
         can_subset=True,
     )
-    def gate(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> Iterable[dg.AssetCheckResult]:
-        store = lake.open()
+    def gate(
+        context: dg.AssetCheckExecutionContext,
+        lake: LakeResource,
+        data_set: DataSetResource,
+        gate: GateResource,
+        references: ReferenceResource,
+        universe: UniverseResource,
+    ) -> Iterator[dg.AssetCheckResult | AssetCheckEvaluation]:
+        workspace = workspace_of(lake, data_set)
+        published = Published(workspace, gate.plain(), references.plain(), universe.plain())
         selected = {key.name for key in context.selected_asset_check_keys}
-        recorded = store.read(AUDITS).filter(
+        recorded = workspace.lake.read(AUDITS).filter(
             (pl.col("run_id") == context.run.run_id) & (pl.col("table_name") == table)
         )
         frames: list[pl.DataFrame] = []
         violations: list[Violation] = []
+        audited: dict[str, list[CheckResult]] = {}
         for month in checked_months(context):
             rows = recorded.filter(pl.col("month") == month)
             if rows.is_empty():
-                report = audit_month(store, month)
+                report = audit_month(published, month)
                 rows, violations = report.to_frame(), [*violations, *report.violations]
+                audited[month] = [r for r in check_results(rows, report.violations) if r.name in selected]
             frames.append(rows)
         for result in check_results(pl.concat(frames, how="diagonal_relaxed"), violations):
             if result.name in selected:
                 yield check_result(asset, result)
+        if is_range(context):
+            # The step that published a month of this run has told its results.
+            yield from evaluations(context, dg.AssetKey(asset), audited)
 
     return gate
-
-
-def check_result(asset: str, result: CheckResult) -> dg.AssetCheckResult:
-    """Return what a probe found as Dagster's check result."""
-    return dg.AssetCheckResult(
-        asset_key=dg.AssetKey(asset),
-        check_name=result.name,
-        passed=result.passed,
-        severity=dg.AssetCheckSeverity[result.severity],
-        description=result.description or None,
-        metadata=to_dagster(result.metadata),
-    )
-
-
-def checked_months(context: dg.AssetCheckExecutionContext) -> list[str]:
-    """Return the months that a run of partitioned checks is for, one or a range."""
-    tags = context.run.tags
-    if "dagster/partition" in tags:
-        return [tags["dagster/partition"]]
-    first, last = (
-        tags.get("dagster/asset_partition_range_start"),
-        tags.get("dagster/asset_partition_range_end"),
-    )
-    if first is None or last is None:
-        raise dg.Failure(
-            "the checks are partitioned by month: run them for a partition, or for a range of them"
-        )
-    return list(MONTHS.get_partition_keys_in_range(dg.PartitionKeyRange(first, last)))

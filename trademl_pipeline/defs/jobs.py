@@ -7,56 +7,25 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from trademl_pipeline.pipeline.catalog import COMPARISON_ASSET, fold_assets, input_assets, month_assets
+from trademl_pipeline.pipeline.job_names import (
+    COMPARE,
+    NIGHTLY,
+    PREPARE_ALL,
+    fold_job_name,
+    ingest_job_name,
+    month_job_name,
+    prepare_job_name,
+    production_job_name,
+    quick_job_name,
+    report_job_name,
+    train_job_name,
+)
 from trademl_pipeline.pipeline.report import report_name
 from trademl_pipeline.studies import StudySpec
-from trademl_pipeline.tables.bar_tables import DAILY, TIMEFRAMES, bar_tables
+from trademl_pipeline.tables.bar_tables import TIMEFRAMES, bar_tables
 
 QUICK_SYMBOLS = "3"
 
-
-def prepare_job_name(study: str) -> str:
-    """Bars, features, labels and windows, over a range of months in one run."""
-    return f"prepare_{study}"
-
-
-def fold_job_name(study: str) -> str:
-    """One walk-forward fold: model and predictions of a month."""
-    return f"fold_{study}"
-
-
-def train_job_name(study: str) -> str:
-    """The model of a month alone: what is trained before the month begins."""
-    return f"train_{study}"
-
-
-def report_job_name(study: str) -> str:
-    """The validation report as of a month."""
-    return f"write_report_{study}"
-
-
-def quick_job_name(study: str) -> str:
-    """One fold on three symbols, to see that all works."""
-    return f"quick_{study}"
-
-
-def production_job_name(study: str) -> str:
-    """One fold at the study's full preset."""
-    return f"production_{study}"
-
-
-def month_job_name(study: str) -> str:
-    """Everything of one month, from bars to report."""
-    return f"month_{study}"
-
-
-def ingest_job_name(timeframe: str = DAILY) -> str:
-    """Bars of one time frame alone."""
-    return f"ingest_{bar_tables(timeframe).bars.name}"
-
-
-PREPARE_ALL = "prepare_all"
-NIGHTLY = "nightly_leakage_audit"
-COMPARE = "compare_studies"
 
 Job = UnresolvedAssetJobDefinition
 

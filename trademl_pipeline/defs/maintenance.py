@@ -5,9 +5,8 @@ from pydantic import Field
 
 from trademl_pipeline.certificates.upkeep import DAYS, maintain
 from trademl_pipeline.defs.resources import LakeResource
+from trademl_pipeline.pipeline.job_names import MAINTAIN
 from trademl_pipeline.studies import STUDIES
-
-MAINTAIN = "maintain_lake"
 
 
 class MaintenanceSettings(dg.Config):
@@ -31,6 +30,7 @@ def maintain_tables(context: dg.OpExecutionContext, config: MaintenanceSettings,
 @dg.job(
     name=MAINTAIN,
     description="Merge small files and let go of old snapshots; those that certificates or models name stay.",
+    tags={"step": "maintain"},
 )
 def maintenance_job() -> None:
     """One op."""

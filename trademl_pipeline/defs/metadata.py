@@ -1,11 +1,14 @@
-"""What every asset shows of itself in the UI: column schema, column lineage, figures of its months."""
+"""Metadata of assets in the UI: column schema, column lineage, figures of its months."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
+import numpy as np
 
 from trademl_pipeline.lake.schema import TableSchema
+from trademl_pipeline.pipeline.plain_data import plain_json
 from trademl_pipeline.pipeline.shown import FilePath, Json, Markdown, Metadata
 from trademl_pipeline.studies import StudySpec
 
@@ -13,18 +16,30 @@ OWNERS = ["team:quant-platform"]
 TABLE_KINDS = {"duckdb", "parquet", "polars"}
 
 
-def to_dagster(metadata: Metadata) -> dict[str, Any]:
-    """Return a step's metadata as Dagster shows it."""
+Shown = str | int | float | dg.MetadataValue | None
+
+
+def to_dagster(metadata: Metadata) -> dict[str, Shown]:
+    """Return metadata of a step as Dagster shows it.
+
+    Args:
+        metadata: numbers, texts, and the classes of `pipeline.shown`; scalars of numpy become plain ones, and numbers
+            that JSON does not know become text.
+    """
     return {name: _value(value) for name, value in metadata.items()}
 
 
-def _value(value: Any) -> Any:
+def _value(value: Any) -> Shown:
     if isinstance(value, Markdown):
         return dg.MetadataValue.md(value.text)
     if isinstance(value, Json):
-        return dg.MetadataValue.json(value.data)
+        return dg.MetadataValue.json(plain_json(value.data))
     if isinstance(value, FilePath):
         return dg.MetadataValue.path(value.path)
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return dg.MetadataValue.text(str(value))
     return value
 
 
@@ -61,7 +76,7 @@ def table_metadata(
     schema: TableSchema,
     lineage: Mapping[str, Sequence[tuple[str, str]]] | None = None,
     descriptions: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
+) -> dict[str, str | dg.TableSchema | dg.TableColumnLineage]:
     """Return the definition-time metadata of an asset that is a table of the lake.
 
     Args:
@@ -69,7 +84,7 @@ def table_metadata(
         lineage: what each column is made of: {column: [(upstream asset, upstream column), ...]}.
         descriptions: what each column is.
     """
-    metadata: dict[str, Any] = {
+    metadata: dict[str, str | dg.TableSchema | dg.TableColumnLineage] = {
         "dagster/column_schema": column_schema(schema, descriptions),
         "dagster/table_name": f"lake.{schema.name}",
     }

@@ -8,32 +8,20 @@ begin, and where they end if it does.
 import dagster as dg
 
 from trademl_pipeline import settings as stated
+from trademl_pipeline.data_sets import recorded_span
 from trademl_pipeline.market.calendar import offset_month
 from trademl_pipeline.pipeline.lookback import SAME_MONTH, Lookback
-from trademl_pipeline.simulation.market import EPOCH, LAST
-
-# Where nothing says when a vendor's or a file's history begins.
-EARLIEST = "2007-01-01"
-
-
-def data_span(settings: stated.Settings) -> tuple[str, str]:
-    """First and last month with data; the last is empty for a source that goes on."""
-    data = settings.data
-    if data.source != "simulated":
-        return data.start or EARLIEST, data.end if data.source == "files" else ""
-    return data.start or f"{EPOCH:%Y-%m}-01", data.end or f"{LAST:%Y-%m}-01"
 
 
 def months_of(settings: stated.Settings) -> dg.MonthlyPartitionsDefinition:
     """The months of a data set, and the one after them: its fold is trained before its first session."""
-    first, last = data_span(settings)
+    first, last = recorded_span(settings)
     # A month is closed when the next has begun, so that the last key is that of the month before the end.
     end = offset_month(last, 2) if last else None
     return dg.MonthlyPartitionsDefinition(start_date=first, end_date=end, end_offset=1)
 
 
 MONTHS = months_of(stated.current())
-FIRST_MONTH = data_span(stated.current())[0]
 
 # Forty years; each month of look-back costs Dagster a look at its calendar.
 ALL_HISTORY = 480

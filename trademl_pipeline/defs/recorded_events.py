@@ -1,4 +1,4 @@
-"""What a run tells of its months, as events of Dagster, many in one transaction.
+"""The months of a run as events of Dagster, many in one transaction.
 
 Dagster writes each event by itself, and SQLite waits for the disk each time: two to four waits a month and check. Here
 one call is one transaction on the index of all runs and one on the run's own log.
@@ -13,15 +13,12 @@ What the UI makes of the events decides which ones are written:
   its findings in the run's log and as an observation of the month, and the checks of what is published stand.
 """
 
-import json
 import logging
-import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import dagster as dg
-import numpy as np
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluation,
     AssetCheckEvaluationTargetMaterializationData,
@@ -37,52 +34,11 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from dagster._core.storage.event_log import SqlEventLogStorage, SqlEventLogStorageTable
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 
+from trademl_pipeline.defs.metadata import to_dagster
 from trademl_pipeline.defs.recorded_steps import StepChange, step_key
 from trademl_pipeline.pipeline.recording import CheckResult, MonthDone, MonthRefused
-from trademl_pipeline.pipeline.shown import FilePath, Json, Markdown, Metadata
 
-Told = MonthDone | MonthRefused
-
-
-def metadata_values(metadata: Metadata) -> dict[str, Any]:
-    """Return metadata of a step as Dagster shows it.
-
-    Args:
-        metadata: numbers, texts, and the classes of `pipeline.shown`; scalars of numpy become plain ones, and numbers
-            that JSON does not know become text.
-    """
-    return {name: _value(value) for name, value in metadata.items()}
-
-
-def _value(value: Any) -> Any:
-    if isinstance(value, Markdown):
-        return dg.MetadataValue.md(value.text)
-    if isinstance(value, Json):
-        return dg.MetadataValue.json(json.loads(json.dumps(_finite(value.data), default=_plain)))
-    if isinstance(value, FilePath):
-        return dg.MetadataValue.path(value.path)
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return dg.MetadataValue.text(str(value))
-    return value
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return _finite(value.tolist())
-    return _finite(value.item()) if isinstance(value, np.generic) else str(value)
-
-
-def _finite(data: Any) -> Any:
-    """Plain data in which infinities and NaN are texts: browsers refuse a page of data that holds them."""
-    if isinstance(data, Mapping):
-        return {str(key): _finite(value) for key, value in data.items()}
-    if isinstance(data, list | tuple | set | frozenset):
-        return [_finite(value) for value in data]
-    if isinstance(data, float) and not math.isfinite(data):
-        return str(data)
-    return data
+MonthEvent = MonthDone | MonthRefused
 
 
 class EventWriter:
@@ -116,7 +72,7 @@ class EventWriter:
 
     def write(
         self,
-        events: Sequence[Told],
+        events: Sequence[MonthEvent],
         before: Sequence[StepChange] = (),
         after: Sequence[StepChange] = (),
     ) -> None:
@@ -126,111 +82,111 @@ class EventWriter:
             batch = _Batch(self._storage, connection, self._told_checks)
             for change in before:
                 batch.log(self._changed(change))
-            for told in events:
-                month = (told.asset, told.month)
-                if isinstance(told, MonthDone):
+            for event in events:
+                month = (event.asset, event.month)
+                if isinstance(event, MonthDone):
                     published.add(month)
-                    self._write_done(batch, told)
+                    self._write_done(batch, event)
                 elif month in published:
-                    batch.index(self._observed(told))
-                    for check in told.checks:
-                        batch.log(self._evaluated(told, check))
+                    batch.index(self._observed(event))
+                    for check in event.checks:
+                        batch.log(self._evaluated(event, check))
                 else:
-                    batch.index(self._planned(told))
-                    for check in told.checks:
-                        batch.index_check(self._evaluated(told, check))
-                if isinstance(told, MonthRefused):
-                    batch.log(self._line(f"{told.asset} {told.month[:7]}: {told.reason}", logging.ERROR))
+                    batch.index(self._planned(event))
+                    for check in event.checks:
+                        batch.index_check(self._evaluated(event, check))
+                if isinstance(event, MonthRefused):
+                    batch.log(self._line(f"{event.asset} {event.month[:7]}: {event.reason}", logging.ERROR))
             for change in after:
                 batch.log(self._changed(change))
             batch.index_assets()
         self._write_log(batch.of_the_run if self._storage.is_run_sharded else batch.unindexed)
 
-    def _write_done(self, batch: "_Batch", told: MonthDone) -> None:
-        entry = self._materialized(told)
+    def _write_done(self, batch: "_Batch", event: MonthDone) -> None:
+        entry = self._materialized(event)
         target = AssetCheckEvaluationTargetMaterializationData(
             storage_id=batch.index(entry), run_id=self._run_id, timestamp=entry.timestamp
         )
-        for check in told.checks:
-            batch.index_check(self._evaluated(told, check, target))
+        for check in event.checks:
+            batch.index_check(self._evaluated(event, check, target))
 
     def _write_log(self, rows: Sequence[dict[str, Any]]) -> None:
         if rows:
             with self._storage.run_connection(self._run_id) as connection:
                 connection.execute(SqlEventLogStorageTable.insert(), rows)
 
-    def _published(self, events: Iterable[Told]) -> set[tuple[str, str]]:
+    def _published(self, events: Iterable[MonthEvent]) -> set[tuple[str, str]]:
         """Of the assets and months that are refused, those that have been materialized before."""
         refused: dict[str, set[str]] = {}
-        for told in events:
-            if isinstance(told, MonthRefused):
-                refused.setdefault(told.asset, set()).add(told.month)
+        for event in events:
+            if isinstance(event, MonthRefused):
+                refused.setdefault(event.asset, set()).add(event.month)
         published: set[tuple[str, str]] = set()
         for asset, months in refused.items():
             key = dg.AssetKey(asset)
             if "" in months and self._storage.get_latest_materialization_events([key])[key] is not None:
                 published.add((asset, ""))
-            found = self._storage.get_latest_storage_id_by_partition(
+            numbers = self._storage.get_latest_storage_id_by_partition(
                 key, DagsterEventType.ASSET_MATERIALIZATION, months - {""}
             )
-            published |= {(asset, month) for month in found}
+            published |= {(asset, month) for month in numbers}
         return published
 
-    def _materialized(self, told: MonthDone) -> dg.EventLogEntry:
+    def _materialized(self, event: MonthDone) -> dg.EventLogEntry:
         data = StepMaterializationData(
             dg.AssetMaterialization(
-                told.asset, partition=told.month or None, metadata=metadata_values(told.metadata)
+                event.asset, partition=event.month or None, metadata=to_dagster(event.metadata)
             )
         )
-        return self._entry(DagsterEventType.ASSET_MATERIALIZATION, told, data, "published")
+        return self._entry(DagsterEventType.ASSET_MATERIALIZATION, event, data, "published")
 
-    def _planned(self, told: MonthRefused) -> dg.EventLogEntry:
-        data = AssetMaterializationPlannedData(dg.AssetKey(told.asset), partition=told.month or None)
-        return self._entry(DagsterEventType.ASSET_MATERIALIZATION_PLANNED, told, data, "was to be published")
+    def _planned(self, event: MonthRefused) -> dg.EventLogEntry:
+        data = AssetMaterializationPlannedData(dg.AssetKey(event.asset), partition=event.month or None)
+        return self._entry(DagsterEventType.ASSET_MATERIALIZATION_PLANNED, event, data, "was to be published")
 
-    def _observed(self, told: MonthRefused) -> dg.EventLogEntry:
-        metadata = {"refused": f"{told.reason}; what was published before stands"}
+    def _observed(self, event: MonthRefused) -> dg.EventLogEntry:
+        metadata = {"refused": f"{event.reason}; what was published before stands"}
         data = AssetObservationData(
             dg.AssetObservation(
-                told.asset,
-                description=told.reason,
-                partition=told.month or None,
-                metadata=metadata | metadata_values(told.metadata),
+                event.asset,
+                description=event.reason,
+                partition=event.month or None,
+                metadata=metadata | to_dagster(event.metadata),
             )
         )
-        return self._entry(DagsterEventType.ASSET_OBSERVATION, told, data, "refused")
+        return self._entry(DagsterEventType.ASSET_OBSERVATION, event, data, "refused")
 
     def _evaluated(
         self,
-        told: Told,
+        event: MonthEvent,
         check: CheckResult,
         target: AssetCheckEvaluationTargetMaterializationData | None = None,
     ) -> dg.EventLogEntry:
         data = AssetCheckEvaluation(
-            asset_key=dg.AssetKey(told.asset),
+            asset_key=dg.AssetKey(event.asset),
             check_name=check.name,
             passed=check.passed,
-            metadata=metadata_values(check.metadata),
+            metadata=to_dagster(check.metadata),
             target_materialization_data=target,
             severity=dg.AssetCheckSeverity[check.severity],
             blocking=check.blocking,
-            partition=told.month or None,
+            partition=event.month or None,
         )
         what = f"{check.name} {'passed' if check.passed else 'refused'}"
-        return self._entry(DagsterEventType.ASSET_CHECK_EVALUATION, told, data, what)
+        return self._entry(DagsterEventType.ASSET_CHECK_EVALUATION, event, data, what)
 
-    def _entry(self, kind: DagsterEventType, told: Told, data: Any, what: str) -> dg.EventLogEntry:
-        return self._changed(StepChange(kind, told.asset, f"{told.asset} {told.month[:7]}: {what}", data))
+    def _entry(self, kind: DagsterEventType, event: MonthEvent, data: Any, what: str) -> dg.EventLogEntry:
+        return self._changed(StepChange(kind, event.asset, f"{event.asset} {event.month[:7]}: {what}", data))
 
     def _changed(self, change: StepChange) -> dg.EventLogEntry:
-        event = DagsterEvent(
+        dagster_event = DagsterEvent(
             event_type_value=change.kind.value,
             job_name=self._job,
             step_key=step_key(change.asset),
             event_specific_data=change.data,
             message=change.message,
         )
-        return self._line(change.message, logging.INFO, event)
+        return self._line(change.message, logging.INFO, dagster_event)
 
     def _line(self, message: str, level: int, event: DagsterEvent | None = None) -> dg.EventLogEntry:
         return dg.EventLogEntry(

@@ -69,11 +69,11 @@ class Steps:
         self._refused: Counter[str] = Counter()
 
     def first(self) -> list[StepChange]:
-        """The step that a run begins with."""
+        """Return the step that a run begins with."""
         return self._begin(*self._assets[:1])
 
     def told(self, events: Sequence[MonthDone | MonthRefused]) -> tuple[list[StepChange], list[StepChange]]:
-        """What began before some months were told, and what has changed with them."""
+        """Return which steps began before some months were told, and which changed with them."""
         before: list[StepChange] = []
         for event in events:
             before += self._begin(event.asset)
@@ -86,7 +86,7 @@ class Steps:
         return before, after
 
     def last(self, failure: str = "") -> list[StepChange]:
-        """What ends with the run."""
+        """Return the steps that end with the run."""
         return [self._end(asset, failure) for asset in self._began if asset not in self._ended]
 
     def _next(self) -> list[str]:

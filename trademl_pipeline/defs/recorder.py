@@ -20,7 +20,8 @@ from dagster._core.storage.tags import (
 )
 from dagster._core.workspace.load import location_origins_from_yaml_paths
 
-from trademl_pipeline.defs.recorded_events import EventWriter, Told
+from trademl_pipeline.defs.pools import claim_slot, free_slot, free_slots, runs_in_pools
+from trademl_pipeline.defs.recorded_events import EventWriter, MonthEvent
 from trademl_pipeline.defs.recorded_steps import Steps, plan_of
 from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline.pipeline.processes import ProcessMark, this_process, works_since
@@ -90,7 +91,7 @@ class DagsterRecordedRun:
         """Write a line into the run's log."""
         self._writer.log(message, logging.getLevelNamesMapping()[level])
 
-    def told(self, events: Sequence[Told]) -> None:
+    def told(self, events: Sequence[MonthEvent]) -> None:
         """Write months with their checks, all in one transaction."""
         if events:
             self._writer.write(events, *self._steps.told(events))
@@ -221,28 +222,20 @@ class DagsterRecorder:
             run: of this recorder.
             step: that works in it.
         """
-        storage, waits = self._instance.event_log_storage, (run.run_id, step)
-        if not storage.supports_global_concurrency_limits:
-            return True
+        waits = (run.run_id, step)
         if time.monotonic() - self._refused.get(waits, -math.inf) < ASK_SECONDS:
             return False
-        default = storage.get_pool_config().default_pool_limit
-        limit = next((known for known in storage.get_pool_limits() if known.name == pool), None)
-        if limit is None and default is None:
-            return True
-        if limit is None or (limit.from_default and default is not None and limit.limit != default):
-            storage.initialize_concurrency_limit_to_default(pool)
-        if storage.claim_concurrency_slot(pool, run.run_id, step).is_claimed:
+        claimed = claim_slot(self._instance, pool, run.run_id, step)
+        if claimed:
             self._refused.pop(waits, None)
-            return True
-        self._refused[waits] = time.monotonic()
-        return False
+        else:
+            self._refused[waits] = time.monotonic()
+        return claimed
 
     def release(self, run: RecordedRun, step: str) -> None:
         """Give a slot back, or the place in the queue for it."""
         self._refused.pop((run.run_id, step), None)
-        if self._instance.event_log_storage.supports_global_concurrency_limits:
-            self._instance.event_log_storage.free_concurrency_slot_for_step(run.run_id, step)
+        free_slot(self._instance, run.run_id, step)
 
     def close_dead(self) -> list[str]:
         """End what processes of this machine have left that are gone, and free their slots; returns the run ids.
@@ -275,7 +268,7 @@ class DagsterRecorder:
         return closed
 
     def _orphaned(self, record: dg.RunRecord) -> bool:
-        """Whether no process works any more on a run that was executed in some process of this machine.
+        """True where no process works any more on a run that was executed in some process of this machine.
 
         Its events tell the process. One without any is given as long as Dagster gives runs to start.
         """
@@ -288,12 +281,7 @@ class DagsterRecorder:
 
     def _holders_that_ended(self) -> set[str]:
         """Runs of ours that have ended and hold slots still, or wait for them."""
-        storage = self._instance.event_log_storage
-        if not storage.supports_global_concurrency_limits:
-            return set()
-        held = [storage.get_concurrency_info(key) for key in storage.get_concurrency_keys()]
-        ids = {slot.run_id for info in held for slot in info.claimed_slots}
-        ids |= {step.run_id for info in held for step in info.pending_steps}
+        ids = runs_in_pools(self._instance)
         if not ids:
             return set()
         runs = self._instance.get_runs(dg.RunsFilter(run_ids=list(ids), statuses=list(FINISHED_STATUSES)))
@@ -305,14 +293,15 @@ def owner(run: dg.DagsterRun) -> ProcessMark:
     return ProcessMark(run.tags[HOST_TAG], int(run.tags[PID_TAG]), run.tags[START_TAG])
 
 
-def free_slots(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Free all slots that a run holds or waits for."""
-    if instance.event_log_storage.supports_global_concurrency_limits:
-        instance.event_log_storage.free_concurrency_slots_for_run(run_id)
-
-
 def report(instance: dg.DagsterInstance, run: dg.DagsterRun, kind: DagsterEventType, message: str) -> None:
-    """Change the status of a run."""
+    """Change the status of a run.
+
+    Args:
+        instance: that records it.
+        run: as it was added there.
+        kind: the event that changes the status.
+        message: one line, for a person.
+    """
     level = logging.ERROR if kind is DagsterEventType.RUN_FAILURE else logging.INFO
     event = DagsterEvent(event_type_value=kind.value, job_name=run.job_name, message=message)
     instance.report_dagster_event(event, run_id=run.run_id, log_level=level)

@@ -1,17 +1,10 @@
 """The resource that says what symbols are compared with: real series, sectors, and how the index is built."""
 
-from typing import TYPE_CHECKING
-
 import dagster as dg
 from pydantic import Field
 
 from trademl_pipeline import settings as stated
-from trademl_pipeline.defs.bars import BarsResource
-from trademl_pipeline.pipeline import sources
 from trademl_pipeline.pipeline.references import References
-
-if TYPE_CHECKING:
-    from trademl_pipeline.simulation import SimulatedMarket
 
 
 class ReferenceResource(dg.ConfigurableResource):
@@ -31,24 +24,14 @@ class ReferenceResource(dg.ConfigurableResource):
     shares: str = Field(default="", description="CSV symbol, shares, start_date: weights by capital")
 
     def plain(self) -> References:
-        """The same, as code that knows no Dagster takes it."""
+        """Return the same as code that knows no Dagster takes it."""
         return References(
             self.path, self.sectors, self.weighting, self.universe, self.membership, self.shares
         )
 
-    @classmethod
-    def from_environment(cls) -> "ReferenceResource":
-        """The resource as the settings say now."""
-        return reference_resource()
-
-
-def simulated_market(bars: BarsResource) -> "SimulatedMarket | None":
-    """The market behind simulated bars; None for other sources, which need not be opened for that."""
-    return sources.simulated_market(bars.plain())
-
 
 def reference_resource() -> ReferenceResource:
-    """The resource as the settings say now."""
+    """Return the resource as the settings say now."""
     references = References.of(stated.current())
     return ReferenceResource(
         path=references.path,

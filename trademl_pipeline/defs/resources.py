@@ -5,7 +5,6 @@ what is in force and takes another value for one run. What does the work knows n
 `registry/` and `lake/`.
 """
 
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -22,23 +21,9 @@ from trademl_pipeline.pipeline.stores import open_lake
 from trademl_pipeline.portfolio.costs import Costs
 from trademl_pipeline.registry.tracking import Tracker
 
-__all__ = [
-    "DataSetResource",
-    "GateResource",
-    "LakeResource",
-    "TrackingResource",
-    "home",
-    "resources",
-]
-
-
-def home() -> Path:
-    """Folder that holds the state of one data set."""
-    return stated.current().home
-
 
 class DataSetResource(dg.ConfigurableResource):
-    """What holds for all that is computed in a data set; see `trademl config`."""
+    """Settings of all that is computed in a data set; see `trademl config`."""
 
     calendar: str = Field(default="XNYS", description="exchange calendar that everything counts sessions on")
     size: str = Field(
@@ -72,7 +57,7 @@ class LakeResource(dg.ConfigurableResource):
     data_path: str = Field(default="", description="local folder or s3://bucket/prefix")
 
     def open(self) -> Lake:
-        """A handle on the lake, the same one for a configuration; each operation connects on its own."""
+        """Return a handle on the lake, the same one for a configuration; each operation connects on its own."""
         return open_lake(stated.current(), catalog=self.catalog, data_path=self.data_path)
 
 
@@ -94,12 +79,12 @@ class TrackingResource(dg.ConfigurableResource):
     experiment: str = Field(default="trademl", description="prefix of the experiment names")
 
     def open(self) -> Tracker:
-        """The tracker, as code that knows no Dagster takes it."""
-        return Tracker(home(), self.uri, self.experiment)
+        """Return the tracker as code that knows no Dagster takes it."""
+        return Tracker(stated.current().home, self.uri, self.experiment)
 
 
 def resources() -> dict[str, Any]:
-    """All resources, as the settings say now."""
+    """Return all resources, as the settings say now."""
     settings = stated.current()
     return {
         "data_set": DataSetResource(

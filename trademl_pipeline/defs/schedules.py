@@ -7,11 +7,12 @@ from datetime import timedelta
 
 import dagster as dg
 
-from trademl_pipeline.defs.calendars import data_calendar
-from trademl_pipeline.defs.jobs import NIGHTLY, Job, all_jobs, ingest_job_name, month_job_name, train_job_name
+from trademl_pipeline import settings
+from trademl_pipeline.defs.jobs import Job, all_jobs
 from trademl_pipeline.defs.maintenance import maintenance_job
 from trademl_pipeline.defs.market.bars import FETCH_TAG
 from trademl_pipeline.market.calendar import close_utc, month_key, month_range, month_sessions, offset_month
+from trademl_pipeline.pipeline.job_names import NIGHTLY, ingest_job_name, month_job_name, train_job_name
 from trademl_pipeline.pipeline.raw_bars import MISSING
 from trademl_pipeline.studies import STUDIES, StudySpec
 from trademl_pipeline.tables.bar_tables import TIMEFRAMES, bar_tables
@@ -42,13 +43,13 @@ def ingest_schedule(job: Job, table: str) -> dg.ScheduleDefinition:
         description=f"Fetch the bars that {table} lacks, from its last month on to yesterday's.",
     )
     def daily(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
-        at = context.scheduled_execution_time
-        held = context.instance.get_materialized_partitions(dg.AssetKey(table))
+        at, calendar = context.scheduled_execution_time, settings.current().calendar
+        published = context.instance.get_materialized_partitions(dg.AssetKey(table))
         now = month_key(at.date())
-        if close_utc(month_sessions(now, data_calendar())[0], data_calendar()) > at:
+        if close_utc(month_sessions(now, calendar)[0], calendar) > at:
             # The month has begun, and none of its sessions has ended.
             now = offset_month(now, -1)
-        first = max(max((m for m in held if m <= now), default=now), offset_month(now, 1 - MAX_MONTHS))
+        first = max(max((m for m in published if m <= now), default=now), offset_month(now, 1 - MAX_MONTHS))
         return [
             dg.RunRequest(
                 run_key=f"{job.name}-{month}-{at:%Y-%m-%d}",
@@ -146,8 +147,8 @@ def drift_sensor(study: StudySpec, train: Job) -> dg.SensorDefinition:
         month = made.partition if made else None
         if made is None or month is None:
             return dg.SkipReason("not a month of features")
-        held = context.instance.get_materialized_partitions(dg.AssetKey(study.features.name))
-        if month < max(held):
+        published = context.instance.get_materialized_partitions(dg.AssetKey(study.features.name))
+        if month < max(published):
             return dg.SkipReason(f"{month[:7]} is not the latest month of {study.features.name}")
         shown = made.metadata.get("columns_shifted")
         columns = len(study.features.columns) - 4

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from trademl_pipeline import settings
-from trademl_pipeline.defs.resources import home
 
 # A secret: whoever knows the address can post there.
 WEBHOOK = "TRADEML_ALERT_WEBHOOK"
@@ -15,13 +14,15 @@ TIMEOUT_SECONDS = 10.0
 
 
 def failure_record(context: dg.RunFailureSensorContext) -> dict[str, str | list[str]]:
-    """What a person must know of a failed run."""
+    """Return what a person must know of a failed run."""
     run = context.dagster_run
     steps = []
     for event in context.get_step_failure_events():
         data = event.step_failure_data
-        said = data.user_failure_data.description if data.user_failure_data else None
-        steps.append(f"{event.step_key}: {said or (data.error.message.strip() if data.error else 'failed')}")
+        reason = data.user_failure_data.description if data.user_failure_data else None
+        steps.append(
+            f"{event.step_key}: {reason or (data.error.message.strip() if data.error else 'failed')}"
+        )
     ended = context.instance.get_run_stats(run.run_id).end_time
     return {
         "time": datetime.fromtimestamp(ended, UTC).isoformat(timespec="seconds") if ended else "",
@@ -42,18 +43,19 @@ def report_failures(context: dg.RunFailureSensorContext) -> None:
     """Write the failure down, then tell the webhook; a webhook that fails makes the sensor try again."""
     record = failure_record(context)
     line = json.dumps(record)
-    with (home() / "failures.jsonl").open("a") as log:
+    in_force = settings.current()
+    with (in_force.home / "failures.jsonl").open("a") as log:
         log.write(line + "\n")
     context.log.error(
         f"run {record['run']} of {record['job']} {record['month']} failed: {'; '.join(record['steps'])}"
     )
-    url = settings.current().alerts.webhook.get_secret_value()
+    url = in_force.alerts.webhook.get_secret_value()
     if url:
         request = urllib.request.Request(
             url, data=line.encode(), headers={"Content-Type": "application/json"}, method="POST"
         )
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
-            answer.read()
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+            response.read()
 
 
 def definitions() -> dg.Definitions:

@@ -4,14 +4,12 @@ from collections.abc import Callable, Mapping
 
 import dagster as dg
 
-from trademl_pipeline.defs.calendars import data_calendar
-from trademl_pipeline.defs.gate import each_month, gate_checks, run_info
+from trademl_pipeline import settings
+from trademl_pipeline.defs.gate import MonthEvents, Published, each_month, gate_checks, run_info
 from trademl_pipeline.defs.metadata import OWNERS, TABLE_KINDS, table_metadata
 from trademl_pipeline.defs.partitions import MONTHS, mapping_of
-from trademl_pipeline.defs.resources import GateResource, LakeResource
-from trademl_pipeline.lake import Lake
+from trademl_pipeline.defs.resources import DataSetResource, GateResource, LakeResource
 from trademl_pipeline.leakage import AuditReport
-from trademl_pipeline.pipeline.gate import Sample
 from trademl_pipeline.pipeline.lookback import Lookback
 from trademl_pipeline.pipeline.stage import Stage, audit_stage_month, stage_months
 
@@ -30,7 +28,7 @@ def stage_assets(
         make: the stage on a calendar.
         backfill: how months of a range are put into runs, see `partitions`.
     """
-    declared = make(data_calendar())
+    declared = make(settings.current().calendar)
     schema = declared.schema
 
     @dg.asset(
@@ -45,12 +43,14 @@ def stage_assets(
         tags={"study": declared.study} if declared.study else {},
         metadata=table_metadata(schema, declared.lineage, declared.columns),
     )
-    def table(context: dg.AssetExecutionContext, lake: LakeResource, gate: GateResource) -> None:
-        stage, sample = make(data_calendar()), Sample(gate.cutoffs, gate.seed)
-        each_month(context, stage_months(stage, lake.open(), run_info(context), sample))
+    def table(
+        context: dg.AssetExecutionContext, data_set: DataSetResource, lake: LakeResource, gate: GateResource
+    ) -> MonthEvents:
+        stage = make(data_set.calendar)
+        yield from each_month(context, stage_months(stage, lake.open(), run_info(context), gate.plain()))
 
-    def audit_month(store: Lake, month: str) -> AuditReport:
-        settings = GateResource()
-        return audit_stage_month(make(data_calendar()), store, month, Sample(settings.cutoffs, settings.seed))
+    def audit_month(published: Published, month: str) -> AuditReport:
+        workspace = published.workspace
+        return audit_stage_month(make(workspace.calendar), workspace.lake, month, published.sample)
 
     return [table, gate_checks(schema.name, schema.name, declared.probes, audit_month)]

@@ -19,16 +19,11 @@ class UniverseResource(dg.ConfigurableResource):
     )
 
     def plain(self) -> Universe:
-        """The same, as code that knows no Dagster takes it."""
+        """Return the same as code that knows no Dagster takes it."""
         return Universe(self.name, self.membership)
-
-    @classmethod
-    def from_environment(cls) -> "UniverseResource":
-        """The resource as the settings say now."""
-        return universe_resource()
 
 
 def universe_resource() -> UniverseResource:
-    """The resource as the settings say now."""
+    """Return the resource as the settings say now."""
     universe = Universe.of(stated.current())
     return UniverseResource(name=universe.name, membership=universe.membership)

@@ -4,21 +4,15 @@ from collections.abc import Iterable
 
 import dagster as dg
 
-from trademl_pipeline.defs.calendars import data_calendar
-from trademl_pipeline.defs.resources import LakeResource, home
-from trademl_pipeline.lake import Lake
+from trademl_pipeline import settings
+from trademl_pipeline.defs.resources import DataSetResource, LakeResource
 from trademl_pipeline.pipeline.artifacts import Artifacts
 from trademl_pipeline.pipeline.workspace import Workspace
 
 
-def workspace_of(lake: LakeResource) -> Workspace:
+def workspace_of(lake: LakeResource, data_set: DataSetResource) -> Workspace:
     """Return the workspace of a run."""
-    return workspace(lake.open())
-
-
-def workspace(store: Lake) -> Workspace:
-    """Return the workspace of an open lake."""
-    return Workspace(store, Artifacts(home()), data_calendar())
+    return Workspace(lake.open(), Artifacts(settings.current().home), data_set.calendar)
 
 
 def definitions_of(parts: Iterable[dg.AssetsDefinition | dg.AssetChecksDefinition]) -> dg.Definitions:

@@ -5,7 +5,7 @@ the rows that broke a rule and went to quarantine. The same checks stand on `raw
 configuration (setting `quality`). Nothing is repaired. A month of 1,500 symbols takes about a second.
 """
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 import polars as pl
 
@@ -143,6 +143,23 @@ def checked_bars(
     Raises:
         StepError: the lake holds none of the months.
     """
+    return results_of(quality, published_reports(quality, store, months, calendar), wanted)
+
+
+def published_reports(
+    quality: Quality, store: Lake, months: Sequence[str], calendar: str
+) -> dict[str, pl.DataFrame]:
+    """Return the table of quality of each of some months that the lake holds.
+
+    Args:
+        quality: the rules, and what bars are compared with.
+        store: the lake.
+        months: month keys.
+        calendar: of the data set.
+
+    Raises:
+        StepError: the lake holds none of the months.
+    """
     published = set(store.months(RAW_BARS))
     present = [m for m in months if m in published]
     reports: dict[str, pl.DataFrame] = {}
@@ -150,6 +167,19 @@ def checked_bars(
         reports.update(month_reports(store, _unbroken(present[len(reports) :]), quality, calendar))
     if not reports:
         raise StepError("raw_bars holds none of the months to check: materialize them first")
+    return reports
+
+
+def results_of(
+    quality: Quality, reports: Mapping[str, pl.DataFrame], wanted: Container[str]
+) -> list[CheckResult]:
+    """Return the results of the quality checks over months; one failed month fails a check.
+
+    Args:
+        quality: the rules.
+        reports: tables of quality by month key; one at least.
+        wanted: names of the checks.
+    """
     table = pl.concat(report.with_columns(pl.lit(m).alias("month")) for m, report in reports.items())
     return [
         _result(check, rule, table.filter(pl.col("check") == check))

@@ -10,6 +10,7 @@ from trademl_pipeline.market.errors import EmptyMonthError
 from trademl_pipeline.market.ingest.staging import Staged
 from trademl_pipeline.market.sources import BarSource
 from trademl_pipeline.pipeline.artifacts import Artifacts
+from trademl_pipeline.pipeline.job_names import ingest_job_name
 from trademl_pipeline.pipeline.recording import MonthDone, MonthRefused
 from trademl_pipeline.pipeline.run import Job, Runner
 from trademl_pipeline.pipeline.shown import Metadata
@@ -112,6 +113,6 @@ def publish_bars(runner: Runner, timeframe: str, first: str, last: str, tally: T
         runner.listener.advanced(f"Publishing {event.month[:7]}")
 
     runner.listener.began("Publishing", len(months))
-    problems = runner.run([[Job(f"ingest_{asset}", (asset,), months)]], on_event=seen)
+    problems = runner.run([[Job(ingest_job_name(timeframe), (asset,), months)]], on_event=seen)
     runner.listener.ended()
     return problems

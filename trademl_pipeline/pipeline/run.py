@@ -21,6 +21,7 @@ from trademl_pipeline.pipeline.catalog import (
     opened,
 )
 from trademl_pipeline.pipeline.errors import StepError
+from trademl_pipeline.pipeline.job_names import COMPARE, PREPARE_ALL, fold_job_name, report_job_name
 from trademl_pipeline.pipeline.months import RunInfo, refusal, refusals_of, work_off
 from trademl_pipeline.pipeline.recording import LogLevel, MonthDone, MonthRefused, RecordedRun, Recorder
 from trademl_pipeline.pipeline.report import report_name
@@ -340,7 +341,7 @@ def run_studies(
     unreported = _report(runner, [_report_job(study, as_of) for study in whole])
     failed += len(unreported)
     if len(studies) > 1 and (runner.keep_going or not failed):
-        failed += len(_report(runner, [Job("compare_studies", (COMPARISON_ASSET,), (as_of,))]))
+        failed += len(_report(runner, [Job(COMPARE, (COMPARISON_ASSET,), (as_of,))]))
     return Result(failed, tuple(study for study in whole if study not in unreported))
 
 
@@ -369,7 +370,7 @@ def prepare(runner: Runner, studies: Sequence[str], start: str, last: str, as_of
     for group in generations(inputs):
         # Outcomes need bars and labels of later months, and nothing else of them.
         ends = {asset: as_of if asset in labels | {RAW_BARS.name} else last for asset in group}
-        jobs = [Job("prepare_all", (asset,), tuple(month_range(start, ends[asset]))) for asset in group]
+        jobs = [Job(PREPARE_ALL, (asset,), tuple(month_range(start, ends[asset]))) for asset in group]
         problems += runner.run(
             [[job] for job in jobs], on_event=lambda job, event: listener.advanced(event.asset)
         )
@@ -391,7 +392,7 @@ def folds(study: str, months: Sequence[str], options: TrainOptions) -> list[list
     assets = tuple(fold_assets(STUDIES[study]))
     for month in months:
         quarter = (month[:4], (int(month[5:7]) - 1) // 3)
-        job = Job(f"fold_{study}", assets, (month,), options, study, GPU_POOL)
+        job = Job(fold_job_name(study), assets, (month,), options, study, GPU_POOL)
         quarters.setdefault(quarter, []).append(job)
     return list(quarters.values())
 
@@ -414,7 +415,7 @@ def _run_folds(runner: Runner, groups: Sequence[Sequence[Job]]) -> Mapping[str, 
 
 
 def _report_job(study: str, as_of: str) -> Job:
-    return Job(f"write_report_{study}", (report_name(study),), (as_of,), study=study)
+    return Job(report_job_name(study), (report_name(study),), (as_of,), study=study)
 
 
 def _report(runner: Runner, jobs: Sequence[Job]) -> list[str]:

@@ -109,7 +109,7 @@ def write(path: Path, values: Mapping[str, Any]) -> bool:
         values: by key; those that are empty are left out.
 
     Returns:
-        Whether it was written.
+        True where it was written.
     """
     if path.exists():
         return False
@@ -195,7 +195,7 @@ def _declared_before(section: str, name: str) -> list[str]:
 
 
 def _line_end(text: str, node: yaml.Node) -> int | None:
-    """Where the line of a value on one line ends; None of one that takes several."""
+    """The end of the line of a value on one line; None of one that takes several."""
     if not isinstance(node, yaml.ScalarNode) or node.start_mark.line != node.end_mark.line:
         return None
     at = text.find("\n", node.end_mark.index)

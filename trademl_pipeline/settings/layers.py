@@ -1,4 +1,4 @@
-"""Where values come from, each with its origin: flags, the environment, `trademl.yaml`, defaults.
+"""Layers of values, each value with its origin: flags, the environment, `trademl.yaml`, defaults.
 
 A layer is a nested mapping beside the origin of each key in it; pydantic-settings merges the layers and validates what
 comes out.
@@ -25,7 +25,7 @@ from trademl_pipeline.settings.origins import Layer, Origin
 
 
 def from_flags(overrides: Mapping[str, Any]) -> Layer:
-    """What the flags of a command say, by key; None is not said.
+    """Return what the flags of a command say, by key; None is not said.
 
     Raises:
         SettingsError: there is no such key.
@@ -50,7 +50,7 @@ def _is_new(name: str) -> bool:
 
 
 def from_environment(environ: Mapping[str, str]) -> Layer:
-    """What variables say; one of an earlier version warns, and gives way to the new one.
+    """Return what variables say; one of an earlier version warns, and gives way to the new one.
 
     Raises:
         SettingsError: a variable with a section names no key, or holds what cannot be read.
@@ -100,7 +100,7 @@ def warn_old(name: str) -> None:
 
 
 def from_file(path: Path) -> Layer:
-    """What a `trademl.yaml` says; an absent one says nothing.
+    """Return what a `trademl.yaml` says; an absent one says nothing.
 
     Raises:
         SettingsError: it is empty, damaged, names what there is not, or holds a secret.

@@ -113,7 +113,7 @@ def _agree(home: Path, flags: Layer, environment: Layer, file: Layer) -> None:
 
 
 def _unsaid(key: str) -> Any:
-    """What a key is where a file does not say it."""
+    """The value of a key that a file does not say."""
     return dict(fields())[key].get_default(call_default_factory=True)
 
 
@@ -166,7 +166,7 @@ def _loaded(home: Path, variables: tuple[tuple[str, str], ...], signature: Any, 
 
 
 def origin(name: str, settings: Settings | None = None) -> Origin:
-    """Where the value of a key, such as `training.size`, was said.
+    """Return where the value of a key, such as `training.size`, was said.
 
     Raises:
         SettingsError: there is no such key.

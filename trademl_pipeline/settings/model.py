@@ -58,7 +58,7 @@ class Section(BaseModel):
 
 
 class Data(Section):
-    """What the bars are: the identity of the data set."""
+    """The bars: the identity of the data set."""
 
     source: Literal["simulated", "files", "alpaca", "binance", "yahoo"] = Field(
         default="simulated", description="where bars come from"
@@ -100,7 +100,7 @@ class Universe(Section):
 
 
 class References(Section):
-    """What symbols are compared with."""
+    """Series that symbols are compared with."""
 
     path: str = Field(
         default="", description="Parquet or CSV of SPY, sector funds, ^VIX and ^VIX3M", json_schema_extra=PATH
@@ -169,7 +169,7 @@ class Vendors(Section):
 
 
 class LakeSettings(Section):
-    """Where the lake is."""
+    """Place of the lake."""
 
     catalog: str = Field(
         default="",
@@ -194,7 +194,7 @@ class S3(Section):
 
 
 class Tracking(Section):
-    """Where runs are tracked."""
+    """Place where runs are tracked."""
 
     uri: str = Field(
         default="", repr=False, description="MLflow tracking server; empty: SQLite in the folder"
@@ -203,7 +203,7 @@ class Tracking(Section):
 
 
 class Dagster(Section):
-    """Where Dagster keeps its own."""
+    """Place of the Dagster instance."""
 
     storage: str = Field(
         default="",
@@ -233,7 +233,7 @@ class Gate(Section):
 
 
 class Costs(Section):
-    """What trading costs in the naive portfolio of the reports."""
+    """Costs of trading in the naive portfolio of the reports."""
 
     commission: float = Field(default=0.001, ge=0, description="share of the traded value, each side")
     slippage: float = Field(default=0.001, ge=0, description="share of the traded value, each side")
@@ -287,7 +287,13 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The layers that `load` put together, strongest first; variables are read by them alone."""
+        """Return the layers that `load` put together, strongest first; variables are read by them alone.
+
+        Args:
+            settings_cls: this class.
+            init_settings: what the caller gives, before the layers.
+            env_settings, dotenv_settings, file_secret_settings: not taken.
+        """
         return (init_settings, *layers_in_force(settings_cls))
 
     @property
@@ -345,5 +351,5 @@ def path_keys() -> set[str]:
 
 
 def describe(key: str) -> str:
-    """What a key means."""
+    """Return what a key means."""
     return dict(fields())[key].description

@@ -1,4 +1,4 @@
-"""What a layer of settings is: values, each with its origin; and the layers that settings are being made of."""
+"""A layer of settings: values, each with its origin; and the layers that settings are being made of."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a value was said.
+    """The place where a value was said.
 
     Attributes:
         kind: "flag", "environment", "file" or "default".

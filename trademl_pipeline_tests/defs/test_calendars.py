@@ -11,7 +11,7 @@ import pytest
 from trademl_pipeline import studies
 from trademl_pipeline.defs import build_definitions
 from trademl_pipeline.defs.bars import BarsResource
-from trademl_pipeline.defs.calendars import data_calendar
+from trademl_pipeline.defs.resources import resources
 from trademl_pipeline.pipeline.artifacts import Artifacts
 from trademl_pipeline.pipeline.fold import calendar_of
 from trademl_pipeline.pipeline.report import report_inputs
@@ -28,12 +28,15 @@ FIRST, LAST, AS_OF = "2013-01-01", "2013-12-01", "2014-01-01"
 def test_folds_count_on_the_data_sets_calendar_unless_a_study_says_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def counted_on() -> str:
+        return resources()["data_set"].calendar
+
     monkeypatch.delenv("TRADEML_CALENDAR", raising=False)
-    assert data_calendar() == calendar_of(DIRECTION, data_calendar()) == "XNYS"
+    assert counted_on() == calendar_of(DIRECTION, counted_on()) == "XNYS"
     monkeypatch.setenv("TRADEML_CALENDAR", "24/7")
-    assert data_calendar() == calendar_of(DIRECTION, data_calendar()) == "24/7"
+    assert counted_on() == calendar_of(DIRECTION, counted_on()) == "24/7"
     own = replace(DIRECTION, folds=replace(DIRECTION.folds, calendar="XLON"))
-    assert calendar_of(own, data_calendar()) == "XLON"
+    assert calendar_of(own, counted_on()) == "XLON"
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +87,7 @@ def test_the_gate_counts_the_embargo_in_days(crypto: Workplace) -> None:
 def test_the_report_trades_on_every_day_and_its_year_has_365(crypto: Workplace) -> None:
     store, study = crypto.lake(), studies.DIRECTION
     workspace = Workspace(store, Artifacts(crypto.home), "24/7")
-    source = BarsResource(symbols="8", calendar="24/7").open()
+    source = BarsResource(symbols="8").open(calendar="24/7")
     made = report_inputs(workspace, study, AS_OF, source, "a run")
     assert made is not None
     inputs, config = made

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from trademl_pipeline.defs.models.cross_validation import cross_validation_assets
-from trademl_pipeline.defs.resources import LakeResource
+from trademl_pipeline.defs.resources import DataSetResource, LakeResource
 from trademl_pipeline.studies import STUDIES
 from trademl_pipeline.tables import AUDITS
 from trademl_pipeline_tests.pipeline.test_cross_validate import FOLD, SYMBOLS, TABLE, filled
@@ -23,7 +23,7 @@ def test_a_month_is_published_audited_and_shown(tmp_path: Path, monkeypatch: pyt
         result = dg.materialize(
             cross_validation_assets(study),
             partition_key=FOLD,
-            resources={"lake": LakeResource()},
+            resources={"data_set": DataSetResource(), "lake": LakeResource()},
             instance=instance,
         )
     assert result.success

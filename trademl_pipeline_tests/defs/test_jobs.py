@@ -4,9 +4,9 @@ import dagster as dg
 import pytest
 
 from trademl_pipeline.defs import build_definitions
-from trademl_pipeline.defs.jobs import production_job_name, quick_job_name
 from trademl_pipeline.defs.models.model import TrainSettings
 from trademl_pipeline.market.calendar import month_range
+from trademl_pipeline.pipeline.job_names import production_job_name, quick_job_name
 from trademl_pipeline.studies import STUDIES
 
 NEXT = "2013-06-01"

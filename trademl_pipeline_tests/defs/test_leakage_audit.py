@@ -5,9 +5,9 @@ import polars as pl
 import pytest
 
 import trademl_pipeline.pipeline.features as stage
-from trademl_pipeline.defs.jobs import NIGHTLY
 from trademl_pipeline.features.panel import feature_month
 from trademl_pipeline.market.calendar import month_sessions
+from trademl_pipeline.pipeline.job_names import NIGHTLY
 from trademl_pipeline.tables import AUDITS, NIGHTLY_AUDITS
 from trademl_pipeline_tests.defs.conftest import LAST, Workplace
 

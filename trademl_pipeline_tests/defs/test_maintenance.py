@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from trademl_pipeline.certificates.upkeep import DAYS, maintain, recorded_snapshots
 from trademl_pipeline.cli import app
 from trademl_pipeline.definitions import defs
-from trademl_pipeline.defs.maintenance import MAINTAIN
+from trademl_pipeline.pipeline.job_names import MAINTAIN
 from trademl_pipeline.pipeline.verify import verify_month
 from trademl_pipeline.studies import STUDIES
 from trademl_pipeline.tables import certificate_table

@@ -12,7 +12,6 @@ import trademl_pipeline.pipeline.features as features
 import trademl_pipeline.pipeline.labels as labels
 import trademl_pipeline.pipeline.sequences as sequences
 from trademl_pipeline.defs import build_definitions
-from trademl_pipeline.defs.jobs import PREPARE_ALL, prepare_job_name
 from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.features.panel import feature_month
 from trademl_pipeline.labels.month import label_month
@@ -20,6 +19,7 @@ from trademl_pipeline.lake.schema import TableSchema
 from trademl_pipeline.market.calendar import month_expr, month_range
 from trademl_pipeline.market.references import kind_of, reference_rows, sector_map
 from trademl_pipeline.pipeline.catalog import input_assets
+from trademl_pipeline.pipeline.job_names import PREPARE_ALL, prepare_job_name
 from trademl_pipeline.sequences.month import sequence_month
 from trademl_pipeline.simulation import SimulatedMarket
 from trademl_pipeline.studies import STUDIES, StudySpec

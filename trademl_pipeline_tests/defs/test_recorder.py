@@ -11,8 +11,8 @@ import sqlalchemy
 from dagster._core.event_api import AssetRecordsFilter
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
+from trademl_pipeline.defs.metadata import to_dagster
 from trademl_pipeline.defs.partitions import MONTHS
-from trademl_pipeline.defs.recorded_events import metadata_values
 from trademl_pipeline.defs.recorder import DagsterRecorder, month_tags
 from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline.pipeline.recording import CheckResult, MonthDone, MonthRefused
@@ -286,7 +286,7 @@ def test_lines_of_progress_stand_in_the_log(instance: dg.DagsterInstance, record
 
 
 def test_metadata_is_shown_as_what_it_is():
-    shown = metadata_values(
+    shown = to_dagster(
         {
             "rows": np.int64(3),
             "share": np.float32(0.5),

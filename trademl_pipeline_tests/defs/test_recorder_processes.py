@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -21,7 +20,6 @@ from dagster._core.storage.tags import GRPC_INFO_TAG
 from trademl_pipeline.defs import recorder as recorders
 from trademl_pipeline.defs.recorder import HOST_TAG, PID_TAG, START_TAG, DagsterRecorder
 from trademl_pipeline.pipeline.processes import this_process
-from trademl_pipeline.pipeline.recording import RecordedRun
 from trademl_pipeline.settings import ROOT
 from trademl_pipeline_tests.defs.test_recorder import ASSET, JOB, YEAR, done, months_by_status
 
@@ -40,9 +38,9 @@ with dg.DagsterInstance.local_temp(sys.argv[1], overrides=ONE_SLOT) as instance:
     recorder = DagsterRecorder(instance)
     run = recorder.begin(JOB, [ASSET], YEAR)
     run.told([done(YEAR[0]), refused(YEAR[1])])
-    with slot(recorder, run, ASSET):
-        print(run.run_id, flush=True)
-        time.sleep(600)
+    assert recorder.claim("gpu", run, ASSET)
+    print(run.run_id, flush=True)
+    time.sleep(600)
 """
 
 
@@ -242,8 +240,9 @@ def test_a_pool_is_shared_with_the_steps_of_dagster(instance: dg.DagsterInstance
     launched = instance.get_run_by_id(add(instance, Status.STARTED))
     assert launched is not None
     with InstanceConcurrencyContext(instance, launched) as theirs:
-        with slot(recorder, run, MODEL):
-            assert not theirs.claim("gpu", MODEL)
+        assert recorder.claim("gpu", run, MODEL)
+        assert not theirs.claim("gpu", MODEL)
+        recorder.release(run, MODEL)
         theirs._pending_timeouts.clear()
         assert theirs.claim("gpu", MODEL)
         assert not recorder.claim("gpu", run, MODEL)
@@ -256,22 +255,15 @@ def test_a_pool_is_shared_with_the_steps_of_dagster(instance: dg.DagsterInstance
 
 def test_a_step_waits_for_its_slot(instance: dg.DagsterInstance, recorder: DagsterRecorder):
     first, second = (recorder.begin(FOLD, [MODEL], [month]) for month in YEAR[:2])
-    order: list[str] = []
-
-    def wait_and_work() -> None:
-        with slot(recorder, second, MODEL):
-            order.append("second")
-
-    with slot(recorder, first, MODEL):
-        waiting = threading.Thread(target=wait_and_work)
-        waiting.start()
-        deadline = time.monotonic() + PATIENCE
-        while not instance.event_log_storage.get_concurrency_info("gpu").pending_run_ids:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        order.append("first")
-    waiting.join(PATIENCE)
-    assert order == ["first", "second"]
+    assert recorder.claim("gpu", first, MODEL)
+    assert not recorder.claim("gpu", second, MODEL)
+    assert instance.event_log_storage.get_concurrency_info("gpu").pending_run_ids == {second.run_id}
+    recorder.release(first, MODEL)
+    deadline = time.monotonic() + PATIENCE
+    while not recorder.claim("gpu", second, MODEL):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert instance.event_log_storage.get_concurrency_info("gpu").active_run_ids == {second.run_id}
 
 
 def test_who_asks_for_a_slot_again_at_once_costs_nothing(
@@ -289,6 +281,9 @@ def test_who_stops_waiting_leaves_the_queue(instance: dg.DagsterInstance, record
     first, second = (recorder.begin(FOLD, [MODEL], [month]) for month in YEAR[:2])
     assert recorder.claim("gpu", first, MODEL)
     assert not recorder.claim("gpu", second, MODEL)
+    instance.run_launcher.terminate(second.run_id)
+    time.sleep(0.1)
+    assert second.cancel_requested()
     recorder.release(second, MODEL)
     recorder.release(first, MODEL)
     info = instance.event_log_storage.get_concurrency_info("gpu")

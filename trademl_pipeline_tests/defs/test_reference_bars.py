@@ -11,8 +11,9 @@ import pytest
 from trademl_pipeline.defs.bars import BarsResource
 from trademl_pipeline.defs.market.reference_bars import reference_bars, reference_bars_gate
 from trademl_pipeline.defs.quality import QualityResource
-from trademl_pipeline.defs.references import ReferenceResource
-from trademl_pipeline.defs.resources import GateResource, LakeResource
+from trademl_pipeline.defs.references import ReferenceResource, reference_resource
+from trademl_pipeline.defs.resources import DataSetResource, GateResource, LakeResource
+from trademl_pipeline.defs.universes import UniverseResource
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.market import fetch_month, split_bars
 from trademl_pipeline.market.calendar import month_range
@@ -52,6 +53,8 @@ class Run:
                 "references": self.references,
                 "gate": GateResource(),
                 "quality": QualityResource(),
+                "data_set": DataSetResource(),
+                "universe": UniverseResource(),
             },
         )
         return definitions.resolve_job_def("job").execute_in_process(
@@ -116,11 +119,11 @@ def test_a_wrong_setting_is_named(filled: Run, settings: dict[str, str], words: 
 def test_the_index_is_of_the_universe_that_one_decides_on(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("TRADEML_INDEX_UNIVERSE", "TRADEML_UNIVERSE"):
         monkeypatch.delenv(name, raising=False)
-    assert ReferenceResource.from_environment().universe == ""
+    assert reference_resource().universe == ""
     monkeypatch.setenv("TRADEML_UNIVERSE", "SP500")
-    assert ReferenceResource.from_environment().universe == "SP500"
+    assert reference_resource().universe == "SP500"
     monkeypatch.setenv("TRADEML_INDEX_UNIVERSE", "ALL")
-    assert ReferenceResource.from_environment().universe == "ALL"
+    assert reference_resource().universe == "ALL"
 
 
 def test_a_month_without_bars_says_what_to_materialize(filled: Run) -> None:

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from trademl_pipeline.defs.market.universe_members import universe_members, universe_members_gate
-from trademl_pipeline.defs.resources import LakeResource
+from trademl_pipeline.defs.references import ReferenceResource
+from trademl_pipeline.defs.resources import DataSetResource, GateResource, LakeResource
 from trademl_pipeline.defs.universes import UniverseResource
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.pipeline import universe_members as step
@@ -27,7 +28,13 @@ class Run:
         return dg.materialize(
             [universe_members, universe_members_gate],
             partition_key=MONTH,
-            resources={"lake": LakeResource(), "universe": self.universe},
+            resources={
+                "lake": LakeResource(),
+                "universe": self.universe,
+                "data_set": DataSetResource(),
+                "gate": GateResource(),
+                "references": ReferenceResource(),
+            },
             raise_on_error=False,
         )
 

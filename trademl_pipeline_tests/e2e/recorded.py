@@ -6,9 +6,9 @@ import time
 import dagster as dg
 
 from trademl_pipeline.definitions import defs
-from trademl_pipeline.defs.jobs import fold_job_name, prepare_job_name
 from trademl_pipeline.defs.recorder import DagsterRecorder
 from trademl_pipeline.market.calendar import month_range
+from trademl_pipeline.pipeline.job_names import fold_job_name, prepare_job_name
 from trademl_pipeline.pipeline.recording import CheckResult, MonthDone, MonthRefused
 from trademl_pipeline.pipeline.shown import Json, Markdown
 

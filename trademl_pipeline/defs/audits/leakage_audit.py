@@ -3,11 +3,11 @@
 import dagster as dg
 from pydantic import Field
 
-from trademl_pipeline.defs.calendars import data_calendar
+from trademl_pipeline import settings
 from trademl_pipeline.defs.gate import failing, run_info
 from trademl_pipeline.defs.metadata import OWNERS, table_metadata, to_dagster
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH
-from trademl_pipeline.defs.resources import GateResource, LakeResource
+from trademl_pipeline.defs.resources import DataSetResource, GateResource, LakeResource
 from trademl_pipeline.defs.stage import deps_of
 from trademl_pipeline.defs.workspace import definitions_of
 from trademl_pipeline.pipeline import nightly as step
@@ -18,7 +18,7 @@ from trademl_pipeline.tables.descriptions import NIGHTS
 
 
 class NightlySettings(dg.Config):
-    """What one night audits."""
+    """The tables and months of one night's audit."""
 
     tables: str = Field(default="", description="comma-separated tables; empty: all that are published")
     first: str = Field(default="", description="first month, YYYY-MM-01; empty: from the first published")
@@ -28,7 +28,7 @@ class NightlySettings(dg.Config):
 def leakage_audit_asset() -> dg.AssetsDefinition:
     """Return the nightly audit over all tables."""
     studies = list(STUDIES.values())
-    names = [stage.schema.name for stage in step.stages(studies, data_calendar())]
+    names = [stage.schema.name for stage in step.stages(studies, settings.current().calendar)]
 
     @dg.asset(
         name="leakage_audit",
@@ -42,13 +42,17 @@ def leakage_audit_asset() -> dg.AssetsDefinition:
         metadata=table_metadata(NIGHTLY_AUDITS, descriptions=NIGHTS),
     )
     def leakage_audit(
-        context: dg.AssetExecutionContext, config: NightlySettings, lake: LakeResource, gate: GateResource
+        context: dg.AssetExecutionContext,
+        config: NightlySettings,
+        data_set: DataSetResource,
+        lake: LakeResource,
+        gate: GateResource,
     ) -> dg.MaterializeResult:
         try:
             with failing():
                 metadata = step.nightly_audit(
                     lake.open(),
-                    step.stages(studies, data_calendar()),
+                    step.stages(studies, data_set.calendar),
                     run_info(context),
                     context.partition_key,
                     seed=gate.seed,

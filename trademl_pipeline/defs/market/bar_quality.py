@@ -1,15 +1,16 @@
 """How good the bars of a month are: a table, and the same checks on `raw_bars`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 
-from trademl_pipeline.defs.calendars import data_calendar
-from trademl_pipeline.defs.gate import check_result, checked_months, each_month, failing, run_info
+from trademl_pipeline.defs.evaluations import check_result, checked_months, evaluations, is_range
+from trademl_pipeline.defs.gate import MonthEvents, each_month, failing, run_info
 from trademl_pipeline.defs.metadata import OWNERS, TABLE_KINDS, table_metadata
 from trademl_pipeline.defs.partitions import MONTHS, SINGLE_RUN_OF_REFERENCES
 from trademl_pipeline.defs.quality import QualityResource
-from trademl_pipeline.defs.resources import LakeResource
+from trademl_pipeline.defs.resources import DataSetResource, LakeResource
 from trademl_pipeline.defs.stage import deps_of
 from trademl_pipeline.defs.workspace import definitions_of
 from trademl_pipeline.market.quality.report import DEFAULT_RULES, DESCRIPTIONS
@@ -27,14 +28,21 @@ from trademl_pipeline.tables.descriptions import QUALITY
     owners=OWNERS,
     metadata=table_metadata(step.BAR_QUALITY, descriptions=QUALITY),
 )
-def bar_quality(context: dg.AssetExecutionContext, lake: LakeResource, quality: QualityResource) -> None:
-    """Check, publish, show."""
-    months = list(context.partition_keys)
+def bar_quality(
+    context: dg.AssetExecutionContext, data_set: DataSetResource, lake: LakeResource, quality: QualityResource
+) -> MonthEvents:
+    """Check, publish, show.
+
+    Args:
+        context: of the step.
+        data_set, lake, quality: resources of the run.
+    """
+    months, calendar = list(context.partition_keys), data_set.calendar
     with failing():
         body = step.bar_quality_months(
-            quality.plain(), lake.open(), run_info(context), months, data_calendar()
+            quality.plain(calendar), lake.open(), run_info(context), months, calendar
         )
-    each_month(context, body)
+    yield from each_month(context, body)
 
 
 @dg.multi_asset_check(
@@ -49,16 +57,28 @@ def bar_quality(context: dg.AssetExecutionContext, lake: LakeResource, quality: 
     can_subset=True,
 )
 def raw_bars_quality(
-    context: dg.AssetCheckExecutionContext, lake: LakeResource, quality: QualityResource
-) -> Iterable[dg.AssetCheckResult]:
-    """Every check on what the lake holds; in a range of months it fails if it fails in one of them."""
+    context: dg.AssetCheckExecutionContext,
+    data_set: DataSetResource,
+    lake: LakeResource,
+    quality: QualityResource,
+) -> Iterator[dg.AssetCheckResult | AssetCheckEvaluation]:
+    """Every check on what the lake holds; in a range of months it fails if it fails in one of them.
+
+    Args:
+        context: of the step.
+        data_set, lake, quality: resources of the run.
+    """
     selected = {key.name for key in context.selected_asset_check_keys}
+    rules = quality.plain(data_set.calendar)
     with failing():
-        results = step.checked_bars(
-            quality.plain(), lake.open(), checked_months(context), data_calendar(), selected
-        )
-    for result in results:
+        reports = step.published_reports(rules, lake.open(), checked_months(context), data_set.calendar)
+    for result in step.results_of(rules, reports, selected):
         yield check_result("raw_bars", result)
+    if is_range(context):
+        by_month = {
+            month: step.results_of(rules, {month: report}, selected) for month, report in reports.items()
+        }
+        yield from evaluations(context, dg.AssetKey("raw_bars"), by_month)
 
 
 def definitions() -> dg.Definitions:

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from trademl_pipeline.defs.bars import BarsResource
-from trademl_pipeline.defs.gate import each_month, failing, gate_checks, run_info
+from trademl_pipeline.defs.gate import MonthEvents, each_month, failing, gate_checks, run_info
 from trademl_pipeline.defs.metadata import OWNERS, TABLE_KINDS, table_metadata
 from trademl_pipeline.defs.partitions import MONTHS, SINGLE_RUN
 from trademl_pipeline.defs.resources import DataSetResource, LakeResource
@@ -34,14 +34,14 @@ def bars_assets(timeframe: str) -> list[dg.AssetsDefinition | dg.AssetChecksDefi
     )
     def bars_asset(
         context: dg.AssetExecutionContext, bars: BarsResource, data_set: DataSetResource, lake: LakeResource
-    ) -> None:
+    ) -> MonthEvents:
         """Fetch, split good from bad, merge, publish."""
         try:
-            source = bars.open(timeframe)
+            source = bars.open(timeframe, data_set.calendar)
         except MarketError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
-        asked = (context.run.tags.get(FETCH_TAG), data_set.fetch)
-        workspace, months = workspace_of(lake), list(context.partition_keys)
+        fetch = (context.run.tags.get(FETCH_TAG), data_set.fetch)
+        workspace, months = workspace_of(lake, data_set), list(context.partition_keys)
         refused: dg.Failure | None = None
         with (
             failing(),
@@ -51,11 +51,11 @@ def bars_assets(timeframe: str) -> list[dg.AssetsDefinition | dg.AssetChecksDefi
                 run_info(context),
                 months,
                 workspace.artifacts.staging,
-                only_missing=step.MISSING in asked,
+                only_missing=step.MISSING in fetch,
             ) as body,
         ):
             try:
-                each_month(context, body)
+                yield from each_month(context, body)
             except dg.Failure as failure:
                 # An error that leaves this block keeps the download, which may be what was wrong.
                 refused = failure
@@ -63,7 +63,10 @@ def bars_assets(timeframe: str) -> list[dg.AssetsDefinition | dg.AssetChecksDefi
             raise refused
 
     checks = gate_checks(
-        name, name, step.PROBES, lambda store, month: step.audit_bars_month(store, tables, month)
+        name,
+        name,
+        step.PROBES,
+        lambda published, month: step.audit_bars_month(published.workspace.lake, tables, month),
     )
     return [bars_asset, checks]
 

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from trademl_pipeline.defs.gate import each_month, gate_checks, run_info
+from trademl_pipeline.defs.gate import MonthEvents, each_month, gate_checks, run_info
 from trademl_pipeline.defs.metadata import OWNERS, TABLE_KINDS, table_metadata
 from trademl_pipeline.defs.partitions import MONTHS, SINGLE_RUN_OF_REFERENCES
 from trademl_pipeline.defs.resources import LakeResource
@@ -26,16 +26,18 @@ from trademl_pipeline.tables.descriptions import MEMBERS
 )
 def universe_members(
     context: dg.AssetExecutionContext, lake: LakeResource, universe: UniverseResource
-) -> None:
+) -> MonthEvents:
     """Look up, audit, publish."""
-    each_month(context, step.universe_members_months(universe.plain(), lake.open(), run_info(context)))
+    yield from each_month(
+        context, step.universe_members_months(universe.plain(), lake.open(), run_info(context))
+    )
 
 
 universe_members_gate = gate_checks(
     "universe_members",
     UNIVERSE_MEMBERS.name,
     step.PROBES,
-    lambda store, month: step.audit_universe_month(UniverseResource.from_environment().plain(), store, month),
+    lambda published, month: step.audit_universe_month(published.universe, published.workspace.lake, month),
 )
 
 

@@ -2,10 +2,10 @@
 
 import dagster as dg
 
-from trademl_pipeline.defs.gate import each_month, run_info
+from trademl_pipeline.defs.gate import MonthEvents, each_month, run_info
 from trademl_pipeline.defs.metadata import OWNERS, table_metadata
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH
-from trademl_pipeline.defs.resources import LakeResource, TrackingResource
+from trademl_pipeline.defs.resources import DataSetResource, LakeResource, TrackingResource
 from trademl_pipeline.defs.stage import deps_of
 from trademl_pipeline.defs.workspace import definitions_of, workspace_of
 from trademl_pipeline.pipeline import promote as step
@@ -30,10 +30,15 @@ def champion_assets(study: StudySpec) -> list[dg.AssetsDefinition]:
         tags={"study": study.name},
         metadata=table_metadata(schema, descriptions=CHAMPIONS),
     )
-    def champion(context: dg.AssetExecutionContext, lake: LakeResource, tracking: TrackingResource) -> None:
-        each_month(
-            context, step.champion_months(workspace_of(lake), tracking.open(), study, run_info(context))
-        )
+    def champion(
+        context: dg.AssetExecutionContext,
+        data_set: DataSetResource,
+        lake: LakeResource,
+        tracking: TrackingResource,
+    ) -> MonthEvents:
+        workspace = workspace_of(lake, data_set)
+        body = step.champion_months(workspace, tracking.open(), study, run_info(context))
+        yield from each_month(context, body)
 
     return [champion]
 

@@ -2,12 +2,12 @@
 
 import dagster as dg
 
-from trademl_pipeline.defs.gate import each_month, run_info
+from trademl_pipeline.defs.gate import MonthEvents, each_month, run_info
 from trademl_pipeline.defs.metadata import OWNERS, kinds_of, table_metadata
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH
 from trademl_pipeline.defs.resources import DataSetResource, LakeResource
 from trademl_pipeline.defs.stage import deps_of
-from trademl_pipeline.defs.workspace import definitions_of, workspace_of
+from trademl_pipeline.defs.workspace import definitions_of
 from trademl_pipeline.pipeline import cross_validate as step
 from trademl_pipeline.studies import STUDIES, StudySpec
 from trademl_pipeline.tables.descriptions import CROSS_VALIDATION
@@ -34,10 +34,11 @@ def cross_validation_assets(study: StudySpec) -> list[dg.AssetsDefinition]:
     )
     def cross_validation(
         context: dg.AssetExecutionContext, data_set: DataSetResource, lake: LakeResource
-    ) -> None:
-        ws, threads = workspace_of(lake), data_set.threads
-        body = step.cross_validation_months(ws.lake, study, run_info(context), ws.calendar, threads)
-        each_month(context, body)
+    ) -> MonthEvents:
+        body = step.cross_validation_months(
+            lake.open(), study, run_info(context), data_set.calendar, data_set.threads
+        )
+        yield from each_month(context, body)
 
     return [cross_validation]
 

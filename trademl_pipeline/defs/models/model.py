@@ -3,12 +3,12 @@
 import dagster as dg
 from pydantic import Field
 
-from trademl_pipeline.defs.gate import each_month, failing, gate_checks, run_info
+from trademl_pipeline.defs.gate import MonthEvents, each_month, failing, gate_checks, run_info
 from trademl_pipeline.defs.metadata import OWNERS, kinds_of, table_metadata
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH
 from trademl_pipeline.defs.resources import DataSetResource, LakeResource, TrackingResource
 from trademl_pipeline.defs.stage import deps_of
-from trademl_pipeline.defs.workspace import definitions_of, workspace, workspace_of
+from trademl_pipeline.defs.workspace import definitions_of, workspace_of
 from trademl_pipeline.pipeline.models import audit_model_month, probes_of
 from trademl_pipeline.pipeline.train import TrainOptions, model_months, training_reads
 from trademl_pipeline.studies import STUDIES, StudySpec
@@ -36,15 +36,15 @@ class TrainSettings(dg.Config):
     refit: str = Field(default="", description="month: train this fold whatever the study's rhythm is")
     threads: int = Field(default=0, description="threads of a fit; 0: as the data set's settings say")
 
-    def options(self, held: DataSetResource) -> TrainOptions:
+    def options(self, data_set: DataSetResource) -> TrainOptions:
         """Return what the run asks of training, over what holds for the data set."""
         return TrainOptions(
-            size=self.size or held.size,
-            epochs=self.epochs or held.epochs,
+            size=self.size or data_set.size,
+            epochs=self.epochs or data_set.epochs,
             symbols=self.symbols,
-            refit=held.refit,
+            refit=data_set.refit,
             alone=self.refit == "month",
-            threads=self.threads or held.threads,
+            threads=self.threads or data_set.threads,
         )
 
 
@@ -75,18 +75,22 @@ def model_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetChecksD
         data_set: DataSetResource,
         lake: LakeResource,
         tracking: TrackingResource,
-    ) -> None:
+    ) -> MonthEvents:
         with failing():
             body = model_months(
-                workspace_of(lake), tracking.open(), study, run_info(context), config.options(data_set)
+                workspace_of(lake, data_set),
+                tracking.open(),
+                study,
+                run_info(context),
+                config.options(data_set),
             )
-        each_month(context, body)
+        yield from each_month(context, body)
 
     checks = gate_checks(
         schema.name,
         schema.name,
         probes_of(study),
-        lambda store, month: audit_model_month(workspace(store), study, month),
+        lambda published, month: audit_model_month(published.workspace, study, month),
     )
     return [model, checks]
 

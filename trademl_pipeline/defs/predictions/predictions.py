@@ -2,12 +2,12 @@
 
 import dagster as dg
 
-from trademl_pipeline.defs.gate import each_month, gate_checks, run_info
+from trademl_pipeline.defs.gate import MonthEvents, each_month, gate_checks, run_info
 from trademl_pipeline.defs.metadata import OWNERS, kinds_of, table_metadata
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH
-from trademl_pipeline.defs.resources import LakeResource
+from trademl_pipeline.defs.resources import DataSetResource, LakeResource
 from trademl_pipeline.defs.stage import deps_of
-from trademl_pipeline.defs.workspace import definitions_of, workspace, workspace_of
+from trademl_pipeline.defs.workspace import definitions_of, workspace_of
 from trademl_pipeline.pipeline import predict as step
 from trademl_pipeline.studies import STUDIES, StudySpec
 from trademl_pipeline.tables.descriptions import PREDICTIONS
@@ -35,14 +35,17 @@ def prediction_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetCh
             schema, step.prediction_lineage(study), {**PREDICTIONS, **study.task.column_docs}
         ),
     )
-    def predictions(context: dg.AssetExecutionContext, lake: LakeResource) -> None:
-        each_month(context, step.prediction_months(workspace_of(lake), study, run_info(context)))
+    def predictions(
+        context: dg.AssetExecutionContext, data_set: DataSetResource, lake: LakeResource
+    ) -> MonthEvents:
+        body = step.prediction_months(workspace_of(lake, data_set), study, run_info(context))
+        yield from each_month(context, body)
 
     checks = gate_checks(
         schema.name,
         schema.name,
         step.PROBES,
-        lambda store, month: step.audit_prediction_month(workspace(store), study, month),
+        lambda published, month: step.audit_prediction_month(published.workspace, study, month),
     )
     return [predictions, checks]
 

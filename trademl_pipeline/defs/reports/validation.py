@@ -4,14 +4,16 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from trademl_pipeline import settings
 from trademl_pipeline.defs.bars import BarsResource
-from trademl_pipeline.defs.gate import each_month, run_info
+from trademl_pipeline.defs.gate import MonthEvents, each_month, run_info
 from trademl_pipeline.defs.metadata import OWNERS
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH
 from trademl_pipeline.defs.resources import DataSetResource, LakeResource, TrackingResource
 from trademl_pipeline.defs.stage import deps_of
 from trademl_pipeline.defs.workspace import definitions_of, workspace_of
 from trademl_pipeline.pipeline import report as step
+from trademl_pipeline.pipeline.artifacts import Artifacts
 from trademl_pipeline.pipeline.lookback import SAME_MONTH
 from trademl_pipeline.studies import STUDIES, StudySpec
 
@@ -36,11 +38,16 @@ def report_asset(study: StudySpec) -> dg.AssetsDefinition:
         bars: BarsResource,
         data_set: DataSetResource,
         tracking: TrackingResource,
-    ) -> None:
+    ) -> MonthEvents:
         body = step.report_months(
-            workspace_of(lake), tracking.open(), study, bars.open(), run_info(context), data_set.costs()
+            workspace_of(lake, data_set),
+            tracking.open(),
+            study,
+            bars.open(calendar=data_set.calendar),
+            run_info(context),
+            data_set.costs(),
         )
-        each_month(context, body)
+        yield from each_month(context, body)
 
     return report
 
@@ -57,8 +64,9 @@ def comparison_asset(studies: Sequence[str]) -> dg.AssetsDefinition:
         kinds={"plotly", "html"},
         owners=OWNERS,
     )
-    def validation_report(context: dg.AssetExecutionContext, lake: LakeResource) -> None:
-        each_month(context, step.comparison_months(workspace_of(lake).artifacts, studies))
+    def validation_report(context: dg.AssetExecutionContext) -> MonthEvents:
+        artifacts = Artifacts(settings.current().home)
+        yield from each_month(context, step.comparison_months(artifacts, studies))
 
     return validation_report
 
