@@ -163,7 +163,7 @@ def test_crypto_is_compared_with_its_own_index_alone(tmp_path: Path):
 
 
 class Started:
-    """The folders that commands work on: of the processes they would start, or of the lake they would open."""
+    """The folders that commands work on, where they would start processes, open a lake or do the work themselves."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folders: list[str] = []
@@ -179,21 +179,17 @@ class Started:
             self.folders.append(str(said.home))
             raise UsageError("far enough")
 
+        def worked(said: settings.Settings, *_: object, **__: object) -> int:
+            self.folders.append(str(said.home))
+            return 0
+
         monkeypatch.setattr(subprocess, "run", run)
-        monkeypatch.setattr(subprocess, "Popen", lambda command, env: Ended(run(command, env)))
         monkeypatch.setattr(os, "execve", replaced)
         monkeypatch.setattr("trademl_pipeline.pipeline.stores.lake_config", opened)
         monkeypatch.setattr("trademl_pipeline.cli.instance.os.chdir", lambda folder: None)
-
-
-class Ended:
-    """A process that has ended well."""
-
-    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
-        self.done = done
-
-    def wait(self) -> int:
-        return self.done.returncode
+        monkeypatch.setattr("trademl_pipeline.cli.runs._run", lambda *given, **more: (worked(*given), []))
+        monkeypatch.setattr("trademl_pipeline.cli.runs._ingest", worked)
+        monkeypatch.setattr("trademl_pipeline.cli.evidence._verified", worked)
 
 
 @pytest.fixture

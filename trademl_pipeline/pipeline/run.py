@@ -26,7 +26,7 @@ from trademl_pipeline.pipeline.recording import MonthDone, MonthRefused, Recorde
 from trademl_pipeline.pipeline.report import report_name
 from trademl_pipeline.pipeline.site import Site
 from trademl_pipeline.pipeline.train import TrainOptions
-from trademl_pipeline.pipeline.workers import Hooks, Outcome, Stopped, Task, Workers, emit
+from trademl_pipeline.pipeline.workers import Hooks, Outcome, Stopped, Task, TaskCanceledError, Workers, emit
 from trademl_pipeline.settings import Settings
 from trademl_pipeline.studies import STUDIES
 from trademl_pipeline.tables import RAW_BARS
@@ -248,7 +248,9 @@ class Runner:
     def _end(self, running: "_Running", job: Job, outcome: Outcome) -> list[str]:
         running.flush()
         failed = _problems(job, running.events, outcome)
-        if failed:
+        if isinstance(outcome.error, TaskCanceledError):
+            running.run.canceled("; ".join(failed))
+        elif failed:
             running.run.failed("; ".join(failed))
         else:
             running.run.succeeded()
@@ -292,7 +294,7 @@ def _problems(job: Job, events: Sequence[MonthDone | MonthRefused], outcome: Out
             lines.append(refusal(asset, refusals, len(job.months)))
     if outcome.error is not None and not isinstance(outcome.error, MonthsRefusedError):
         told = str(outcome.error) or type(outcome.error).__name__
-        expected = isinstance(outcome.error, StepError) or not outcome.trace
+        expected = isinstance(outcome.error, StepError | TaskCanceledError) or not outcome.trace
         lines.append(told if expected else f"{job.title}: {type(outcome.error).__name__}: {told}")
     return lines
 
