@@ -306,10 +306,12 @@ class Result:
     Attributes:
         problems: how many jobs were refused or failed.
         reported: studies whose report was written.
+        compared: the report that compares them was written.
     """
 
     problems: int
     reported: tuple[str, ...] = ()
+    compared: bool = False
 
 
 def run_studies(
@@ -339,9 +341,11 @@ def run_studies(
     whole = [study for study in studies if runner.keep_going or not broken.get(study)]
     unreported = _report(runner, [_report_job(study, as_of) for study in whole])
     failed += len(unreported)
-    if len(studies) > 1 and (runner.keep_going or not failed):
-        failed += len(_report(runner, [Job("compare_studies", (COMPARISON_ASSET,), (as_of,))]))
-    return Result(failed, tuple(study for study in whole if study not in unreported))
+    compared = len(studies) > 1 and (runner.keep_going or not failed)
+    if compared:
+        uncompared = _report(runner, [Job("compare_studies", (COMPARISON_ASSET,), (as_of,))])
+        failed, compared = failed + len(uncompared), not uncompared
+    return Result(failed, tuple(study for study in whole if study not in unreported), compared)
 
 
 def prepare(runner: Runner, studies: Sequence[str], start: str, last: str, as_of: str) -> list[str]:

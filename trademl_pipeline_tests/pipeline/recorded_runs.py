@@ -67,7 +67,9 @@ class FakeRecorder:
         *,
         tags: Mapping[str, str] | None = None,
     ) -> FakeRun:
-        self.runs.append(FakeRun(f"run {len(self.runs)}", job, tuple(assets), tuple(months), dict(tags or {})))
+        self.runs.append(
+            FakeRun(f"run {len(self.runs)}", job, tuple(assets), tuple(months), dict(tags or {}))
+        )
         return self.runs[-1]
 
     def claim(self, pool: str, run: RecordedRun, step: str) -> bool:

@@ -13,7 +13,7 @@ from trademl_pipeline.pipeline.recording import MonthDone, MonthRefused
 
 def lake_in(folder: Path) -> Lake:
     """An embedded lake in a folder, whatever the environment says."""
-    return Lake(LakeConfig.from_env(folder, {}))
+    return Lake(LakeConfig.of(folder))
 
 
 def new_run() -> RunInfo:

@@ -139,9 +139,11 @@ def test_every_run_is_begun_told_and_ended_once(runner: Make, steps: FakeSteps, 
     assert by_job["prepare_all"].tags == {}
     assert by_job["fold_direction"].tags == by_job["write_report_direction"].tags == {"study": "direction"}
     # What a step writes to its log stands in its run, and in no other.
-    assert [line for _, line in by_job["write_report_direction"].lines] == [
-        line for _, line in by_job["write_report_direction"].lines if report_name("direction") in line
-    ] != []
+    assert (
+        [line for _, line in by_job["write_report_direction"].lines]
+        == [line for _, line in by_job["write_report_direction"].lines if report_name("direction") in line]
+        != []
+    )
 
 
 def test_a_refused_month_fails_its_job_and_its_group_and_the_others_go_on(
@@ -212,9 +214,7 @@ def test_a_study_that_failed_is_neither_reported_nor_compared_and_the_other_is_r
     assert not {report_name("direction"), COMPARISON_ASSET} & made
 
 
-def test_studies_whose_report_failed_are_not_compared(
-    runner: Make, steps: FakeSteps, listener: FakeListener
-):
+def test_studies_whose_report_failed_are_not_compared(runner: Make, steps: FakeSteps, listener: FakeListener):
     steps.refused = {report_name("direction"): {AS_OF}}
     assert run(runner(), *TWO) == Result(1, ("breakout",))
     assert COMPARISON_ASSET not in {asset for asset, _ in steps.made}
@@ -222,9 +222,14 @@ def test_studies_whose_report_failed_are_not_compared(
 
 
 def test_several_studies_are_compared_once_and_share_their_inputs(runner: Make, steps: FakeSteps):
-    assert run(runner(), *TWO) == Result(0, TWO)
+    assert run(runner(), *TWO) == Result(0, TWO, compared=True)
     assert steps.months_of(COMPARISON_ASSET) == [AS_OF]
     assert steps.months_of(RAW_BARS.name) == month_range(START, AS_OF)
+
+
+def test_a_comparison_that_failed_is_a_problem_and_not_told_as_made(runner: Make, steps: FakeSteps):
+    steps.refused = {COMPARISON_ASSET: {AS_OF}}
+    assert run(runner(), *TWO) == Result(1, TWO)
 
 
 def test_one_study_is_compared_with_nothing(runner: Make, steps: FakeSteps):
@@ -258,9 +263,7 @@ def test_threads_are_shared_between_workers_when_nothing_was_said(
     assert {options.threads for (asset, _), options in steps.options.items() if asset == MODEL} == {3}
 
 
-def test_threads_that_were_said_are_kept(
-    runner: Make, steps: FakeSteps, monkeypatch: pytest.MonkeyPatch
-):
+def test_threads_that_were_said_are_kept(runner: Make, steps: FakeSteps, monkeypatch: pytest.MonkeyPatch):
     made = runner(threads=2, epochs=4)
     monkeypatch.setattr(made.workers, "threads", 3)
     run(made)

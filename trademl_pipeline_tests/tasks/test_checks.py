@@ -58,7 +58,10 @@ def test_what_a_task_must_have_and_leaves_out_is_named() -> None:
             changed(Direction, column_docs={k: v for k, v in Direction.column_docs.items() if k != "p_buy"}),
             "'direction': column_docs lacks p_buy",
         ),
-        (changed(Direction, column_docs={**Direction.column_docs, "p": "?"}), "column_docs names p; it may name"),
+        (
+            changed(Direction, column_docs={**Direction.column_docs, "p": "?"}),
+            "column_docs names p; it may name",
+        ),
         (changed(Direction, class_label="class"), "'direction': class_label names class; it may name target"),
         (
             changed(Direction, values=Forecast.values),
