@@ -2,7 +2,6 @@
 
 import shutil
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import polars as pl
 import pytest

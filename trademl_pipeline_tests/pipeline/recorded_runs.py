@@ -1,4 +1,4 @@
-"""What tests of the loop give it in place of steps, of Dagster and of a terminal: fakes that remember what they heard."""
+"""What tests of the loop give it in place of steps, of Dagster and of a terminal: fakes that remember all."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext

@@ -71,7 +71,9 @@ def test_every_table_can_be_opened_without_working_off_a_month(specs: dict[str, 
 
 def test_what_there_is_not_is_named_with_what_there_is(site: Site):
     with (
-        pytest.raises(StepError, match="there is no asset 'features_none'; there are: .*features_indicators"),
+        pytest.raises(
+            StepError, match=r"there is no asset 'features_none'; there are: .*features_indicators"
+        ),
         opened("features_none", site, new_run(), MONTHS, TrainOptions()),
     ):
         pass
@@ -84,7 +86,7 @@ def test_inputs_read_what_dagster_says_they_do(specs: dict[str, dg.AssetSpec], a
 
 
 def test_only_inputs_are_asked_what_they_read():
-    with pytest.raises(StepError, match="model_direction is no input of models; these are: .*raw_bars"):
+    with pytest.raises(StepError, match=r"model_direction is no input of models; these are: .*raw_bars"):
         reads_of("model_direction")
 
 

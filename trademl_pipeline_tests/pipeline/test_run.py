@@ -310,9 +310,9 @@ def test_a_signal_closes_the_run_as_canceled_and_leaves_what_was_done(
 
     steps.meanwhile = stop
     jobs = [one("first"), one("second", "2014-01-01", "2014-02-01", "2014-03-01", assets=("b",), pool="gpu")]
+    said = settings.load(tmp_path, environ={})
     with pytest.raises(Stopped), Workers(1) as workers:
-        stopped = Runner(settings.load(tmp_path, environ={}), recorder, listener, workers)
-        stopped.run([[*jobs, one("third")], [one("other")]])
+        Runner(said, recorder, listener, workers).run([[*jobs, one("third")], [one("other")]])
     assert recorder.ended() == {"first 2014-01-01": "succeeded", "second 2014-03-01": "canceled"}
     assert [event.month for event in recorder.runs[1].events] == ["2014-01-01"]
     assert "the same command goes on where it was stopped" in recorder.runs[1].ends[0][1]
