@@ -13,6 +13,7 @@ from trademl_pipeline import data_sets, settings
 from trademl_pipeline.cli import app
 from trademl_pipeline.data_sets import DataSet, UsageError
 from trademl_pipeline.market.universes import universe
+from trademl_pipeline.pipeline.run import Result
 from trademl_pipeline.pipeline.sources import BarsFrom
 
 runner = CliRunner()
@@ -163,7 +164,7 @@ def test_crypto_is_compared_with_its_own_index_alone(tmp_path: Path):
 
 
 class Started:
-    """The folders that commands work on: of the processes they would start, or of the lake they would open."""
+    """The folders that commands work on, where they would start processes, open a lake or do the work themselves."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folders: list[str] = []
@@ -179,21 +180,17 @@ class Started:
             self.folders.append(str(said.home))
             raise UsageError("far enough")
 
+        def worked(said: settings.Settings, *_: object, **__: object) -> int:
+            self.folders.append(str(said.home))
+            return 0
+
         monkeypatch.setattr(subprocess, "run", run)
-        monkeypatch.setattr(subprocess, "Popen", lambda command, env: Ended(run(command, env)))
         monkeypatch.setattr(os, "execve", replaced)
         monkeypatch.setattr("trademl_pipeline.pipeline.stores.lake_config", opened)
         monkeypatch.setattr("trademl_pipeline.cli.instance.os.chdir", lambda folder: None)
-
-
-class Ended:
-    """A process that has ended well."""
-
-    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
-        self.done = done
-
-    def wait(self) -> int:
-        return self.done.returncode
+        monkeypatch.setattr("trademl_pipeline.cli.runs._run", lambda *given, **_: (worked(*given), Result(0)))
+        monkeypatch.setattr("trademl_pipeline.cli.runs._ingest", worked)
+        monkeypatch.setattr("trademl_pipeline.cli.evidence._verified", worked)
 
 
 @pytest.fixture
@@ -372,3 +369,41 @@ def test_an_old_variable_is_said_on_one_line(tmp_path: Path):
         "TRADEML_TRAINING__THREADS\n"
     )
     assert exported(found.stdout)["TRADEML_TRAINING__THREADS"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("study", "result", "printed"),
+    [
+        ("direction", Result(1), set()),
+        ("direction", Result(0, ("direction",)), {"direction"}),
+        ("all", Result(1, ("breakout",)), {"breakout"}),
+        ("all", Result(0, ("direction", "breakout"), compared=True), {"direction", "breakout", "comparison"}),
+    ],
+)
+def test_only_what_this_run_has_reported_is_printed(
+    study: str, result: Result, printed: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shown: list[str] = []
+    for name in ("direction", "breakout", "comparison"):
+        folder = tmp_path / "reports" / name / "2015-03"
+        folder.mkdir(parents=True)
+        (folder / "summary.json").write_text(json.dumps({"study": name}))
+        (folder / "report.html").touch()
+    monkeypatch.setattr("trademl_pipeline.cli.runs._run", lambda *given, **_: (result.problems, result))
+    monkeypatch.setattr("trademl_pipeline.cli.runs._settled", lambda *given: "2015-03-01")
+    monkeypatch.setattr(
+        "trademl_pipeline.reports.print_comparison",
+        lambda summaries, console: shown.extend(summary["study"] for summary in summaries),
+    )
+    monkeypatch.setattr(
+        "trademl_pipeline.reports.print_summary", lambda summary, console: shown.append(summary["study"])
+    )
+    done = runner.invoke(app, ["run", study, "--home", str(tmp_path), "--months", "2015-02"])
+    assert done.exit_code == result.problems, done.output
+    assert shown == list(result.reported)
+    links = [
+        Path(line.partition(": ")[2]).parent.parent.name
+        for line in done.output.splitlines()
+        if ".html" in line
+    ]
+    assert sorted(links) == sorted(printed)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,6 +26,9 @@ from trademl_pipeline.market.calendar import month_sessions, offset, offset_mont
 from trademl_pipeline.pipeline.sources import BarsFrom
 from trademl_pipeline.settings import VENDORS, Settings, SettingsError, apply
 from trademl_pipeline.tables.bar_tables import DAILY, TIMEFRAMES, bar_tables
+
+if TYPE_CHECKING:
+    from trademl_pipeline.pipeline.run import Result
 
 ALL_STUDIES = "all"
 # Exit codes.
@@ -251,16 +254,16 @@ def run(
         move_end(settings, last_month(settings) if settings.data.source == "files" else as_of)
     except (UsageError, SettingsError, ValueError) as error:
         raise fail(str(error)) from error
-    code, reported = _run(settings, names, first, last, as_of, keep_going=keep_going)
-    _print_results(settings.home / "reports", reported, as_of[:7], several=several)
+    code, result = _run(settings, names, first, last, as_of, keep_going=keep_going)
+    _print_results(settings.home / "reports", result, as_of[:7], several=several)
     raise typer.Exit(code)
 
 
 def _run(
     settings: Settings, names: list[str], first: str, last: str, as_of: str, *, keep_going: bool
-) -> tuple[int, list[str]]:
-    """Run studies; returns the exit code and the studies whose report was written."""
-    from trademl_pipeline.pipeline.run import run_studies
+) -> "tuple[int, Result]":
+    """Run studies; returns the exit code and what came of it."""
+    from trademl_pipeline.pipeline.run import Result, run_studies
     from trademl_pipeline.pipeline.workers import Stopped
 
     began, listener = time.perf_counter(), TerminalListener(console)
@@ -269,10 +272,10 @@ def _run(
         with _runner(settings, listener, processes=count, keep_going=keep_going) as runner:
             result = run_studies(runner, names, first, last, as_of=as_of, start=settings.data.start)
     except Stopped as stopped:
-        return _stopped(listener, STOPPED, 128 + stopped.number), []
+        return _stopped(listener, STOPPED, 128 + stopped.number), Result(0)
     if not result.problems:
         listener.said(f"Done in {time.perf_counter() - began:.1f} s")
-    return FAILED if result.problems else DONE, list(result.reported)
+    return FAILED if result.problems else DONE, result
 
 
 def _say_universe(settings: Settings) -> None:
@@ -319,8 +322,9 @@ def _default_months(settings: Settings, several: bool) -> tuple[str, str]:
     return max(offset_month(last, 1 - folds), offset_month(start, HISTORY_MONTHS)), last
 
 
-def _print_results(reports: Path, names: list[str], month: str, *, several: bool) -> None:
-    files = [reports / name / month / "summary.json" for name in names]
+def _print_results(reports: Path, result: "Result", month: str, *, several: bool) -> None:
+    """Print what this run has reported; what an earlier one left beside it is not new."""
+    files = [reports / name / month / "summary.json" for name in result.reported]
     summaries = [json.loads(path.read_text()) for path in files if path.exists()]
     if not summaries:
         return
@@ -334,5 +338,5 @@ def _print_results(reports: Path, names: list[str], month: str, *, several: bool
         if path.exists():
             console.print(f"Report: {path.with_name('report.html')}", soft_wrap=True, highlight=False)
     comparison = reports / "comparison" / month / "report.html"
-    if several and comparison.exists():
+    if result.compared:
         console.print(f"Comparison: {comparison}", soft_wrap=True, highlight=False)

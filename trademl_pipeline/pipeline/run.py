@@ -27,7 +27,7 @@ from trademl_pipeline.pipeline.recording import LogLevel, MonthDone, MonthRefuse
 from trademl_pipeline.pipeline.report import report_name
 from trademl_pipeline.pipeline.site import Site
 from trademl_pipeline.pipeline.train import TrainOptions
-from trademl_pipeline.pipeline.workers import Hooks, Outcome, Stopped, Task, Workers, emit
+from trademl_pipeline.pipeline.workers import Hooks, Outcome, Stopped, Task, TaskCanceledError, Workers, emit
 from trademl_pipeline.settings import Settings
 from trademl_pipeline.studies import STUDIES
 from trademl_pipeline.tables import RAW_BARS
@@ -251,7 +251,9 @@ class Runner:
     def _end(self, running: "_Running", job: Job, outcome: Outcome) -> list[str]:
         running.flush()
         failed = _problems(job, running.events, outcome)
-        if failed:
+        if isinstance(outcome.error, TaskCanceledError):
+            running.run.canceled("; ".join(failed))
+        elif failed:
             running.run.failed("; ".join(failed))
         else:
             running.run.succeeded()
@@ -295,7 +297,7 @@ def _problems(job: Job, events: Sequence[MonthDone | MonthRefused], outcome: Out
             lines.append(refusal(asset, refusals, len(job.months)))
     if outcome.error is not None and not isinstance(outcome.error, MonthsRefusedError):
         reason = str(outcome.error) or type(outcome.error).__name__
-        expected = isinstance(outcome.error, StepError) or not outcome.trace
+        expected = isinstance(outcome.error, StepError | TaskCanceledError) or not outcome.trace
         lines.append(reason if expected else f"{job.title}: {type(outcome.error).__name__}: {reason}")
     return lines
 
@@ -307,10 +309,12 @@ class Result:
     Attributes:
         problems: how many jobs were refused or failed.
         reported: studies whose report was written.
+        compared: the report that compares them was written.
     """
 
     problems: int
     reported: tuple[str, ...] = ()
+    compared: bool = False
 
 
 def run_studies(
@@ -340,9 +344,11 @@ def run_studies(
     whole = [study for study in studies if runner.keep_going or not broken.get(study)]
     unreported = _report(runner, [_report_job(study, as_of) for study in whole])
     failed += len(unreported)
-    if len(studies) > 1 and (runner.keep_going or not failed):
-        failed += len(_report(runner, [Job(COMPARE, (COMPARISON_ASSET,), (as_of,))]))
-    return Result(failed, tuple(study for study in whole if study not in unreported))
+    compared = len(studies) > 1 and (runner.keep_going or not failed)
+    if compared:
+        uncompared = _report(runner, [Job(COMPARE, (COMPARISON_ASSET,), (as_of,))])
+        failed, compared = failed + len(uncompared), not uncompared
+    return Result(failed, tuple(study for study in whole if study not in unreported), compared)
 
 
 def prepare(runner: Runner, studies: Sequence[str], start: str, last: str, as_of: str) -> list[str]:

@@ -45,7 +45,7 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
     """A lake in a home of its own, and vendors that are asked without long waits."""
     monkeypatch.setenv("TRADEML_HOME", str(tmp_path))
     for source in (BinanceSource, AlpacaSource):
-        monkeypatch.setitem(source.__init__.__kwdefaults__, "patience", HURRIED)
+        monkeypatch.setitem(source.__init__.__kwdefaults__, "retry_policy", HURRIED)
     return LakeResource().open()
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from trademl_pipeline.defs import build_definitions
 from trademl_pipeline.defs.models.model import TrainSettings
-from trademl_pipeline.market.calendar import month_range
+from trademl_pipeline.defs.resources import DataSetResource
 from trademl_pipeline.pipeline.job_names import production_job_name, quick_job_name
 from trademl_pipeline.studies import STUDIES
 
@@ -30,20 +30,6 @@ def test_quick_and_production_jobs_train_with_their_own_settings(definitions: dg
             study.models.name
         ]["config"]
         assert {k: config[k] for k in settings} == settings
-        assert TrainSettings(**settings).options().preset_of(study) == settings["size"]
+        assert TrainSettings(**settings).options(DataSetResource()).preset_of(study) == settings["size"]
         assets = {key.to_user_string() for key in made.asset_layer.selected_asset_keys}
         assert {study.models.name, study.predictions.name} <= assets
-
-
-def test_months_that_may_share_a_model_follow_one_another_and_quarters_run_side_by_side():
-    from trademl_pipeline.defs.launch import _folds
-
-    chains = _folds("direction", month_range("2014-11-01", "2015-04-01"), {"size": "base"})
-    assert [[task.partition for task in chain] for chain in chains] == [
-        ["2014-11-01", "2014-12-01"],
-        ["2015-01-01", "2015-02-01", "2015-03-01"],
-        ["2015-04-01"],
-    ]
-    assert {task.job for chain in chains for task in chain} == {"fold_direction"}
-    (config,) = chains[-1][0].config["ops"].values()
-    assert config == {"config": {"size": "base"}}

@@ -2,16 +2,18 @@
 
 import shutil
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import polars as pl
 import pytest
 
 from benchmarks import plain_loop
-from benchmarks.orchestration import DAGSTER, LOOP, Measured, require_the_same
+from benchmarks.orchestration import DAGSTER, LOOP, RECORDED, Measured, require_the_same
+from trademl_pipeline import settings
 from trademl_pipeline.certificates.stored import certificate_in_force
-from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.lake import Lake
+from trademl_pipeline.pipeline import train
+from trademl_pipeline.pipeline.gate import GateRefusedError
+from trademl_pipeline.pipeline.site import Site
 from trademl_pipeline.tables import AUDITS
 from trademl_pipeline_tests.defs.conftest import LAST, Workplace
 from trademl_pipeline_tests.small import small_direction
@@ -27,7 +29,7 @@ class Twice:
 
     made: Lake
     again: Lake
-    home: Path
+    site: Site
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +39,9 @@ def twice(workplace: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Twi
     shutil.copytree(workplace.home, home, ignore=shutil.ignore_patterns("mlflow"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRADEML_HOME", str(home))
-        store = LakeResource().open()
-        plain_loop.with_the_gate(store, STUDY, [LAST], "small")
-    return Twice(workplace.lake(), store, home)
+        site = Site(settings.current())
+        plain_loop.with_the_gate(site, STUDY, [LAST])
+    return Twice(workplace.lake(), site.lake, site)
 
 
 @pytest.mark.slow
@@ -87,21 +89,22 @@ def test_the_loop_is_held_to_the_same_audits_and_certified(twice: Twice):
 
 @pytest.mark.slow
 def test_a_month_that_the_gate_refuses_stops_the_loop(twice: Twice, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("TRADEML_HOME", str(twice.home))
     before = twice.again.data_version(STUDY.models, LAST)
-    clean = plain_loop.audit_fold
+    clean = train.audit_fold
     monkeypatch.setattr(
-        plain_loop, "audit_fold", lambda *known: replace(clean(*known), coverage={"folds": {"skipped": "x"}})
+        train, "audit_fold", lambda *known: replace(clean(*known), coverage={"folds": {"skipped": "x"}})
     )
-    with pytest.raises(RuntimeError, match="model_direction 2014-03 is refused"):
-        plain_loop.with_the_gate(twice.again, STUDY, [LAST], "small")
+    with pytest.raises(GateRefusedError, match="model_direction 2014-03: refused"):
+        plain_loop.with_the_gate(twice.site, STUDY, [LAST])
     assert twice.again.data_version(STUDY.models, LAST) == before
 
 
 def test_sides_that_did_different_work_are_not_compared():
     one = Measured(once=0.0, predictions="a", audits={("t", "folds", True): 1})
-    require_the_same([{DAGSTER: one, LOOP: one}])
-    with pytest.raises(RuntimeError, match="predicted different values"):
-        require_the_same([{DAGSTER: one, LOOP: replace(one, predictions="b")}])
-    with pytest.raises(RuntimeError, match="audited different things"):
-        require_the_same([{DAGSTER: one, LOOP: replace(one, audits={})}])
+    require_the_same([{RECORDED: one, DAGSTER: one, LOOP: one}])
+    for side in (RECORDED, DAGSTER, LOOP):
+        sides = {RECORDED: one, DAGSTER: one, LOOP: one}
+        with pytest.raises(RuntimeError, match="predicted different values"):
+            require_the_same([sides | {side: replace(one, predictions="b")}])
+        with pytest.raises(RuntimeError, match="audited different things"):
+            require_the_same([sides | {side: replace(one, audits={})}])

@@ -20,6 +20,7 @@ from dagster._core.storage.tags import GRPC_INFO_TAG
 from trademl_pipeline.defs import recorder as recorders
 from trademl_pipeline.defs.recorder import HOST_TAG, PID_TAG, START_TAG, DagsterRecorder
 from trademl_pipeline.pipeline.processes import this_process
+from trademl_pipeline.pipeline.recording import RecordedRun
 from trademl_pipeline.settings import ROOT
 from trademl_pipeline_tests.defs.test_recorder import ASSET, JOB, YEAR, done, months_by_status
 

@@ -12,10 +12,12 @@ import pytest
 from trademl_pipeline.certificates.certificate import CertificateError
 from trademl_pipeline.certificates.stored import CertificateMissingError, certificate_in_force
 from trademl_pipeline.certificates.verification import Verification
+from trademl_pipeline.data_sets import DataSet
 from trademl_pipeline.pipeline.models import ModelMissingError
 from trademl_pipeline.pipeline.verify import verify_month
+from trademl_pipeline.settings import FILE
 from trademl_pipeline.studies import STUDIES
-from trademl_pipeline_tests.defs.conftest import LAST, Workplace
+from trademl_pipeline_tests.defs.conftest import LAST, SYMBOLS, Workplace
 
 ROOT = Path(__file__).parents[2]
 
@@ -90,10 +92,18 @@ def test_a_month_without_a_certificate_cannot_be_verified(workplace: Workplace):
     assert issubclass(CertificateMissingError, CertificateError)
 
 
+@pytest.fixture
+def written_down(workplace: Workplace) -> Iterator[Workplace]:
+    """The workplace as a data set that commands find: its other tests have all of it in the environment."""
+    DataSet(home=workplace.home, symbols=SYMBOLS).make({})
+    yield workplace
+    (workplace.home / FILE).unlink()
+
+
 @pytest.mark.slow
-def test_the_command_tells_by_its_exit_code(workplace: Workplace):
+def test_the_command_tells_by_its_exit_code(written_down: Workplace):
     def run(month: str) -> subprocess.CompletedProcess[str]:
-        arguments = ["verify", "direction", month, "--quick", "--json", "--home", str(workplace.home)]
+        arguments = ["verify", "direction", month, "--quick", "--json", "--home", str(written_down.home)]
         command = [sys.executable, "-m", "trademl_pipeline.cli", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
