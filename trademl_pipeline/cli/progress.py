@@ -58,7 +58,7 @@ class TerminalListener:
             self._progress.stop()
             self._progress = None
 
-    def stopped(self) -> None:
+    def broke_off(self) -> None:
         """Leave the bar where it is."""
         if self._progress is not None:
             self._progress.stop()

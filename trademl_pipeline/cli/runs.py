@@ -158,7 +158,7 @@ def _ingest(settings: Settings, timeframe: str, first: str, last: str, *, only_m
 
 def _stopped(listener: TerminalListener, message: str, code: int) -> int:
     """Say what ended a command; returns the exit code."""
-    listener.stopped()
+    listener.broke_off()
     fail(message)
     return code
 
@@ -272,7 +272,7 @@ def _run(
         with _runner(settings, listener, processes=count, keep_going=keep_going) as runner:
             result = run_studies(runner, names, first, last, as_of=as_of, start=settings.data.start)
     except Stopped as stopped:
-        return _stopped(listener, STOPPED, 128 + stopped.number), Result(0)
+        return _stopped(listener, "stopped; what was published before stays", 128 + stopped.number), Result(0)
     if not result.problems:
         listener.said(f"Done in {time.perf_counter() - began:.1f} s")
     return FAILED if result.problems else DONE, result

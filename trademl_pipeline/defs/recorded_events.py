@@ -15,7 +15,7 @@ What the UI makes of the events decides which ones are written:
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -77,7 +77,7 @@ class EventWriter:
         after: Sequence[StepChange] = (),
     ) -> None:
         """Write months that were published or refused, in one transaction, between changes of steps."""
-        published = self._published(events)
+        published, others = self._published(events), self._checked_elsewhere(events)
         with self._storage.index_transaction() as connection:
             batch = _Batch(self._storage, connection, self._told_checks)
             for change in before:
@@ -86,7 +86,7 @@ class EventWriter:
                 month = (event.asset, event.month)
                 if isinstance(event, MonthDone):
                     published.add(month)
-                    self._write_done(batch, event)
+                    self._write_done(batch, event, others)
                 elif month in published:
                     batch.index(self._observed(event))
                     for check in event.checks:
@@ -102,13 +102,35 @@ class EventWriter:
             batch.index_assets()
         self._write_log(batch.of_the_run if self._storage.is_run_sharded else batch.unindexed)
 
-    def _write_done(self, batch: "_Batch", event: MonthDone) -> None:
+    def _write_done(
+        self,
+        batch: "_Batch",
+        event: MonthDone,
+        others: Mapping[tuple[str, str], AssetCheckEvaluationTargetMaterializationData],
+    ) -> None:
         entry = self._materialized(event)
         target = AssetCheckEvaluationTargetMaterializationData(
             storage_id=batch.index(entry), run_id=self._run_id, timestamp=entry.timestamp
         )
         for check in event.checks:
-            batch.index_check(self._evaluated(event, check, target))
+            if not check.asset:
+                batch.index_check(self._evaluated(event, check, target))
+            elif (check.asset, event.month) in others:
+                batch.index_check(self._evaluated(event, check, others[check.asset, event.month]))
+
+    def _checked_elsewhere(
+        self, events: Iterable[MonthEvent]
+    ) -> dict[tuple[str, str], AssetCheckEvaluationTargetMaterializationData]:
+        """By asset and month, what stands of the other assets that some months were told to have checked."""
+        wanted = {(check.asset, event.month) for event in events for check in event.checks if check.asset}
+        targets: dict[tuple[str, str], AssetCheckEvaluationTargetMaterializationData] = {}
+        for asset, month in sorted(wanted):
+            of_the_month = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[month])
+            for record in self._storage.fetch_materializations(of_the_month, limit=1).records:
+                targets[asset, month] = AssetCheckEvaluationTargetMaterializationData(
+                    storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
+                )
+        return targets
 
     def _write_log(self, rows: Sequence[dict[str, Any]]) -> None:
         if rows:
@@ -163,10 +185,11 @@ class EventWriter:
         target: AssetCheckEvaluationTargetMaterializationData | None = None,
     ) -> dg.EventLogEntry:
         data = AssetCheckEvaluation(
-            asset_key=dg.AssetKey(event.asset),
+            asset_key=dg.AssetKey(check.asset or event.asset),
             check_name=check.name,
             passed=check.passed,
             metadata=to_dagster(check.metadata),
+            description=check.description or None,
             target_materialization_data=target,
             severity=dg.AssetCheckSeverity[check.severity],
             blocking=check.blocking,

@@ -6,6 +6,7 @@ configuration (setting `quality`). Nothing is repaired. A month of 1,500 symbols
 """
 
 from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import polars as pl
 
@@ -123,7 +124,8 @@ def bar_quality_months(
             metadata["figure"] = quality_figure(
                 store.read(BAR_QUALITY, months=(back, month), with_month=True)
             )
-        return MonthResult(metadata)
+        found = results_of(quality, {month: report}, DEFAULT_RULES)
+        return MonthResult(metadata, [replace(result, asset=RAW_BARS.name) for result in found])
 
     return month_of
 

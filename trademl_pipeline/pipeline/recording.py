@@ -25,6 +25,7 @@ class CheckResult:
         blocking: a failure keeps the month from being published.
         severity: ERROR or WARN, where the check failed.
         description: what a person should know of this result; empty: nothing beside its metadata.
+        asset: that it is a check of, where that is another one than was made: its published month is meant.
     """
 
     name: str
@@ -33,6 +34,7 @@ class CheckResult:
     blocking: bool = True
     severity: Severity = "ERROR"
     description: str = ""
+    asset: str = ""
 
 
 @dataclass(frozen=True)

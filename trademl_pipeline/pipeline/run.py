@@ -52,6 +52,10 @@ class Listener(Protocol):
         """Hear that the part is done with."""
         ...
 
+    def broke_off(self) -> None:
+        """Hear that the part will not be done."""
+        ...
+
     def said(self, line: str) -> None:
         """Hear a line."""
         ...
@@ -237,7 +241,7 @@ class Runner:
         except Stopped as stopped:
             for key, running in self._runs.items():
                 running.flush()
-                running.run.canceled(f"{stopped}; the same command goes on where it was stopped")
+                running.run.canceled(f"{stopped}; what was published before stays")
                 self._release(running, jobs[key][0])
             self._runs.clear()
             raise
@@ -245,6 +249,8 @@ class Runner:
 
     def _begin(self, job: Job) -> "_Running":
         tags = {"study": job.study} if job.study else {}
+        if len(job.assets) == 1:
+            tags["asset"] = job.assets[0]
         run = self.recorder.begin(job.name, job.assets, job.months, tags=tags)
         return _Running(run, datetime.now(UTC))
 
@@ -382,6 +388,8 @@ def prepare(runner: Runner, studies: Sequence[str], start: str, last: str, as_of
         )
         if problems and not runner.keep_going:
             break
+    if problems:
+        listener.broke_off()
     listener.ended()
     for problem in problems:
         listener.problem(problem)

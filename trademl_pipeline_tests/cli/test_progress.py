@@ -34,7 +34,7 @@ def test_a_bar_that_ends_is_full_whatever_is_left(listener: TerminalListener, co
 def test_a_bar_that_is_stopped_stays_where_it_was(listener: TerminalListener, console: Console):
     listener.began("Folds", 3)
     listener.advanced("fold_direction 2014-03-01", 2)
-    listener.stopped()
+    listener.broke_off()
     assert "2/3" in shown(console)
     assert "3/3" not in shown(console)
 
@@ -42,7 +42,7 @@ def test_a_bar_that_is_stopped_stays_where_it_was(listener: TerminalListener, co
 def test_a_bar_can_be_set_to_a_place(listener: TerminalListener, console: Console):
     listener.began("Downloading", 0)
     listener.at("Downloading AAPL", 2, 5)
-    listener.stopped()
+    listener.broke_off()
     assert "2/5" in shown(console)
 
 
@@ -68,7 +68,7 @@ def test_without_a_bar_there_is_nothing_to_move(listener: TerminalListener, cons
         "advanced": lambda: listener.advanced("a"),
         "at": lambda: listener.at("a", 1, 2),
         "ended": listener.ended,
-        "stopped": listener.stopped,
+        "broke_off": listener.broke_off,
     }[what]()
     assert shown(console) == ""
 

@@ -110,6 +110,8 @@ class FakeListener:
 
     def ended(self) -> None: ...
 
+    def broke_off(self) -> None: ...
+
     def said(self, line: str) -> None:
         self.lines.append(line)
 
