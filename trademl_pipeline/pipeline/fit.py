@@ -177,14 +177,14 @@ def metrics_of(fitted: FittedStudy, rows: FoldRows) -> dict[str, float]:
     return metrics
 
 
-def members_table(fitted: FittedStudy) -> str:
+def estimators_table(fitted: FittedStudy) -> str:
     """Return the estimators of a fold as a Markdown table."""
     lines = [
         "| estimator | kind | part | parameters | rows | best | validation loss | seconds |",
         "|" + "---|" * 8,
     ]
     for name, m in fitted.estimators.items():
-        part = "votes" if name in fitted.base_learners else "baseline"
+        part = "base learner" if name in fitted.base_learners else "benchmark"
         weight = fitted.weights.get("", {}).get(name)
         part = f"weight {weight:.2f}" if weight is not None else part
         loss = "" if m.validation_loss is None else f"{m.validation_loss:.4f}"

@@ -14,9 +14,9 @@ from trademl_pipeline.lake.errors import MissingTableError
 from trademl_pipeline.market.calendar import offset_month
 from trademl_pipeline.pipeline.errors import StepError
 from trademl_pipeline.pipeline.fit import (
+    estimators_table,
     fit_and_save,
     fit_figures,
-    members_table,
     metrics_of,
     parameters_of,
     record_of,
@@ -229,7 +229,7 @@ def _publish_trained(
         "train_sessions": int(rows.train["session"].n_unique()),
         "last_label_end": str(rows.train["label_end"].max()),
         "dataset_snapshot": int(snapshot),
-        "members": Markdown(members_table(fitted)),
+        "members": Markdown(estimators_table(fitted)),
         **({"features_dropped": Json(dict(fitted.dropped))} if fitted.dropped else {}),
         **fit_figures(fitted, saved.importance),
     }
@@ -283,7 +283,7 @@ def _publish_reused(
         **month_metadata(published, record),
         "mlflow_run": record["model_run"][0],
         "fitted_fold": rows.fold.month[:7],
-        "members": Markdown(members_table(fitted)),
+        "members": Markdown(estimators_table(fitted)),
     }
     return result_of(published, shown)
 
