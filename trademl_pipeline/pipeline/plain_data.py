@@ -2,8 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 import numpy as np
 
@@ -26,9 +26,9 @@ def _plain(value: Any) -> Any:
 def _finite(data: Any) -> Any:
     """Plain data in which infinities and NaN are texts: browsers refuse a page of data that holds them."""
     if isinstance(data, Mapping):
-        return {str(key): _finite(value) for key, value in data.items()}
+        return {str(key): _finite(value) for key, value in cast(Mapping[Any, Any], data).items()}
     if isinstance(data, list | tuple | set | frozenset):
-        return [_finite(value) for value in data]
+        return [_finite(value) for value in cast(Iterable[Any], data)]
     if isinstance(data, float) and not math.isfinite(data):
         return str(data)
     return data
