@@ -4,7 +4,7 @@ The UI shows the check of a month as passed only where its last evaluation names
 materialization. Dagster fills both in for a run of one month; for a run of a range of months this is done here.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
@@ -14,6 +14,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 
 from trademl_pipeline.defs.metadata import to_dagster
 from trademl_pipeline.defs.partitions import MONTHS
+from trademl_pipeline.defs.recorded_events import EventWriter
 from trademl_pipeline.pipeline.recording import CheckResult
 
 StepContext = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
@@ -56,14 +57,14 @@ def check_result(asset: str, result: CheckResult) -> dg.AssetCheckResult:
     )
 
 
-def evaluations(
+def report_evaluations(
     context: StepContext,
     asset: dg.AssetKey,
     checks: Mapping[str, Sequence[CheckResult]],
     *,
     of_materializations: bool = True,
-) -> Iterator[AssetCheckEvaluation]:
-    """Yield an evaluation for each result, to be yielded by the step.
+) -> None:
+    """Store an evaluation for each result, all in one transaction: a range may have thousands.
 
     Args:
         context: of the step.
@@ -72,19 +73,24 @@ def evaluations(
         of_materializations: name the last materialization of each month as what was looked at; it has to be stored.
     """
     targets = _last_materializations(context.instance, asset, list(checks)) if of_materializations else {}
-    for month, results in checks.items():
-        for result in results:
-            yield AssetCheckEvaluation(
-                asset_key=asset,
-                check_name=result.name,
-                passed=result.passed,
-                metadata=to_dagster(result.metadata),
-                target_materialization_data=targets.get(month),
-                severity=dg.AssetCheckSeverity[result.severity],
-                description=result.description or None,
-                blocking=result.blocking,
-                partition=month,
-            )
+    made = [
+        AssetCheckEvaluation(
+            asset_key=asset,
+            check_name=result.name,
+            passed=result.passed,
+            metadata=to_dagster(result.metadata),
+            target_materialization_data=targets.get(month),
+            severity=dg.AssetCheckSeverity[result.severity],
+            description=result.description or None,
+            blocking=result.blocking,
+            partition=month,
+        )
+        for month, results in checks.items()
+        for result in results
+    ]
+    if made:
+        writer = EventWriter(context.instance, context.run.run_id, context.run.job_name)
+        writer.evaluations(made, context.op_execution_context.get_step_execution_context().step.key)
 
 
 def _last_materializations(

@@ -12,9 +12,8 @@ from datetime import UTC
 
 import dagster as dg
 import polars as pl
-from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 
-from trademl_pipeline.defs.evaluations import check_result, checked_months, evaluations, is_range
+from trademl_pipeline.defs.evaluations import check_result, checked_months, is_range, report_evaluations
 from trademl_pipeline.defs.metadata import to_dagster
 from trademl_pipeline.defs.partitions import MONTHS
 from trademl_pipeline.defs.references import ReferenceResource
@@ -32,7 +31,7 @@ from trademl_pipeline.pipeline.workspace import Workspace
 from trademl_pipeline.tables import AUDITS
 
 # What a step tells Dagster of its months.
-MonthEvents = Iterator[dg.AssetMaterialization | dg.MaterializeResult | AssetCheckEvaluation]
+MonthEvents = Iterator[dg.AssetMaterialization | dg.MaterializeResult]
 
 
 def run_info(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> RunInfo:
@@ -63,8 +62,8 @@ def each_month(context: dg.AssetExecutionContext, body: Body) -> MonthEvents:
         body: makes and publishes one month.
 
     Yields:
-        The materializations, and after them, so that they can name them, the results of the checks: of a refusal and of
-        a range of months, which nobody else would show; those of a single month's run are shown by its check.
+        The materializations. Results of the checks are stored after them, since they name them: of a refusal and of a
+        range of months, which nobody else would show; those of a single month's run are shown by its check.
 
     Raises:
         dg.Failure: a month was refused, or the step cannot work at all.
@@ -85,11 +84,11 @@ def each_month(context: dg.AssetExecutionContext, body: Body) -> MonthEvents:
     if refusals or is_range(context):
         # What a step finds of another asset, Dagster runs as that asset's own checks.
         checks = {event.month: [check for check in event.checks if not check.asset] for event in published}
-        yield from evaluations(context, context.asset_key, checks)
+        report_evaluations(context, context.asset_key, checks)
     if refusals:
         refused_checks = {event.month: event.checks for event in refusals}
         # What was refused is not there: its results name no materialization.
-        yield from evaluations(context, context.asset_key, refused_checks, of_materializations=False)
+        report_evaluations(context, context.asset_key, refused_checks, of_materializations=False)
         raise dg.Failure(
             refusal(asset, refusals, len(months)),
             metadata=to_dagster(
@@ -150,7 +149,7 @@ def gate_checks(
         gate: GateResource,
         references: ReferenceResource,
         universe: UniverseResource,
-    ) -> Iterator[dg.AssetCheckResult | AssetCheckEvaluation]:
+    ) -> Iterator[dg.AssetCheckResult]:
         workspace = workspace_of(lake, data_set)
         published = Published(workspace, gate.plain(), references.plain(), universe.plain())
         selected = {key.name for key in context.selected_asset_check_keys}
@@ -172,6 +171,6 @@ def gate_checks(
                 yield check_result(asset, result)
         if is_range(context):
             # The step that published a month of this run has told its results.
-            yield from evaluations(context, dg.AssetKey(asset), audited)
+            report_evaluations(context, dg.AssetKey(asset), audited)
 
     return gate

@@ -102,6 +102,27 @@ class EventWriter:
             batch.index_assets()
         self._write_log(batch.of_the_run if self._storage.is_run_sharded else batch.unindexed)
 
+    def evaluations(self, evaluations: Sequence[AssetCheckEvaluation], step: str) -> None:
+        """Write results of checks that Dagster itself has planned, all in one transaction.
+
+        Args:
+            evaluations: each of another check or month.
+            step: key of the step that tells them.
+        """
+        with self._storage.index_transaction() as connection:
+            batch = _Batch(self._storage, connection, self._told_checks)
+            for data in evaluations:
+                message = f"{data.check_name} {'passed' if data.passed else 'refused'} {data.partition or ''}"
+                event = DagsterEvent(
+                    event_type_value=DagsterEventType.ASSET_CHECK_EVALUATION.value,
+                    job_name=self._job,
+                    step_key=step,
+                    event_specific_data=data,
+                    message=message,
+                )
+                batch.index_check(self._line(message, logging.INFO, event), planned=True)
+        self._write_log(batch.of_the_run if self._storage.is_run_sharded else batch.unindexed)
+
     def _write_done(
         self,
         batch: "_Batch",
@@ -255,8 +276,13 @@ class _Batch:
         self._last[row["asset_key"], row["dagster_event_type"]] = entry, number
         return number
 
-    def index_check(self, entry: dg.EventLogEntry) -> None:
-        """Store an evaluation in the index, and in the table of checks."""
+    def index_check(self, entry: dg.EventLogEntry, *, planned: bool = False) -> None:
+        """Store an evaluation in the index, and in the table of checks.
+
+        Args:
+            entry: the evaluation.
+            planned: the table may have the check as one that the run has planned.
+        """
         evaluation, status = (
             entry.get_dagster_event().asset_check_evaluation_data,
             AssetCheckExecutionRecordStatus,
@@ -276,13 +302,15 @@ class _Batch:
             "evaluation_event_storage_id": number,
             "materialization_event_storage_id": target.storage_id if target is not None else None,
         }
-        if (same := tuple(key.values())) in self._evaluated:
+        same = tuple(key.values())
+        if planned or same in self._evaluated:
             # The later one counts.
             told_before = [AssetCheckExecutionsTable.c[name].is_not_distinct_from(key[name]) for name in key]
-            self._connection.execute(AssetCheckExecutionsTable.update().where(*told_before), values)
-        else:
-            self._evaluated.add(same)
-            self._connection.execute(AssetCheckExecutionsTable.insert(), key | values)
+            update = AssetCheckExecutionsTable.update().where(*told_before)
+            if self._connection.execute(update, values).rowcount:
+                return
+        self._evaluated.add(same)
+        self._connection.execute(AssetCheckExecutionsTable.insert(), key | values)
 
     def index_assets(self) -> None:
         """Note the last event of each kind in the table of assets, which keeps no others."""

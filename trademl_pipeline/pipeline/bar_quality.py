@@ -15,6 +15,7 @@ from trademl_pipeline.market.calendar import month_key, offset_month, sessions_b
 from trademl_pipeline.market.errors import MarketError
 from trademl_pipeline.market.quality.checks import LOOKBACK
 from trademl_pipeline.market.quality.report import (
+    DEFAULT_RULES,
     Rule,
     calendar_of,
     quality_of_months,

@@ -1,7 +1,6 @@
 """A run of a range of months, as it is started in the UI: every month shows its own checks."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import dagster as dg
 import polars as pl
@@ -16,15 +15,20 @@ from trademl_pipeline_tests.defs.conftest import Workplace, surroundings
 FIRST, LAST = "2013-01-01", "2013-04-01"
 RANGE = set(month_range(FIRST, LAST))
 REFUSED = "2013-02-01"
+RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+END = RANGE_TAGS[1]
+AGAIN = ("universe_members",)
 MARKET = ("raw_bars", "bar_quality", "reference_bars", "universe_members")
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Workplace]:
-    """Definitions and an instance on disk, of a data set in which nothing was run."""
-    (tmp_path / "dagster").mkdir()
-    with surroundings(tmp_path), dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
-        yield Workplace(tmp_path, instance, build_definitions())
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
+    """A data set whose bars, references and members were made in one run of four months."""
+    home = tmp_path_factory.mktemp("range")
+    with surroundings(home), dg.DagsterInstance.ephemeral() as instance:
+        made = Workplace(home, instance, build_definitions())
+        assert made.run("prepare_direction", months=(FIRST, LAST), assets=MARKET).success
+        yield made
 
 
 def checks_by_status(place: Workplace) -> dict[tuple[str, str], dict[str, set[str]]]:
@@ -42,36 +46,36 @@ def checks_by_status(place: Workplace) -> dict[tuple[str, str], dict[str, set[st
     }
 
 
-def materializations(place: Workplace, asset: str) -> list[str]:
-    """Months of all materializations of an asset."""
+def materializations(place: Workplace, asset: str, run_id: str) -> list[str]:
+    """Months of all materializations of an asset in a run."""
     wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset))
-    return sorted(
-        r.partition_key or "" for r in place.instance.fetch_materializations(wanted, limit=100).records
-    )
+    records = place.instance.fetch_materializations(wanted, limit=100).records
+    return sorted(record.partition_key or "" for record in records if record.run_id == run_id)
+
+
+def all_passed(place: Workplace) -> bool:
+    """True where every check of every month has passed on the last materialization, and no other month is there."""
+    states = checks_by_status(place)
+    assert {asset for asset, _ in states} == {"raw_bars", "reference_bars", "universe_members"}
+    return all(months == {"SUCCEEDED": RANGE} for months in states.values())
 
 
 def test_every_month_of_a_range_is_materialized_once_and_its_checks_have_passed(place: Workplace) -> None:
-    result = place.run("prepare_direction", months=(FIRST, LAST), assets=MARKET)
-    assert result.success
+    (run,) = place.instance.get_runs(dg.RunsFilter(tags={END: LAST}), limit=1)
     for asset in MARKET:
-        assert materializations(place, asset) == sorted(RANGE), asset
-    states = checks_by_status(place)
-    assert {asset for asset, _ in states} == {"raw_bars", "reference_bars", "universe_members"}
-    assert states == {key: {"SUCCEEDED": RANGE} for key in states}
+        assert materializations(place, asset, run.run_id) == sorted(RANGE), asset
+    assert all_passed(place)
 
 
 def test_months_that_are_made_again_in_a_shorter_range_and_alone_show_the_last_time(place: Workplace) -> None:
-    assert place.run("prepare_direction", months=(FIRST, LAST), assets=MARKET).success
-    assert place.run("prepare_direction", months=(FIRST, REFUSED), assets=MARKET).success
-    assert place.run("prepare_direction", month=LAST, assets=MARKET).success
-    states = checks_by_status(place)
-    assert states == {key: {"SUCCEEDED": RANGE} for key in states}
+    assert place.run("prepare_direction", months=(FIRST, REFUSED), assets=AGAIN).success
+    assert place.run("prepare_direction", month=LAST, assets=AGAIN).success
+    assert all_passed(place)
 
 
 def test_of_a_range_with_a_refused_month_the_others_show_their_checks(
     place: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert place.run("prepare_direction", months=(FIRST, LAST), assets=("raw_bars",)).success
     honest = universe_members.members_with_bars
 
     def one_is_left_out(intervals: pl.DataFrame | None, bars: pl.DataFrame, name: str) -> pl.DataFrame:
@@ -81,21 +85,26 @@ def test_of_a_range_with_a_refused_month_the_others_show_their_checks(
 
     with monkeypatch.context() as planted:
         planted.setattr(universe_members, "members_with_bars", one_is_left_out)
-        refused = place.run("prepare_direction", months=(FIRST, LAST), assets=("universe_members",))
+        refused = place.run("prepare_direction", months=(FIRST, LAST), assets=AGAIN)
     assert not refused.success
-    assert materializations(place, "universe_members") == sorted(RANGE - {REFUSED})
-    universe = checks_by_status(place)["universe_members", "universe"]
-    assert universe == {"SUCCEEDED": RANGE - {REFUSED}, "FAILED": {REFUSED}}
-    assert place.run("prepare_direction", month=REFUSED, assets=("universe_members",)).success
-    assert checks_by_status(place)["universe_members", "universe"] == {"SUCCEEDED": RANGE}
+    assert materializations(place, "universe_members", refused.run_id) == sorted(RANGE - {REFUSED})
+    # Nobody has looked again at what the month holds since before, so that its check is as if it had not been run.
+    assert checks_by_status(place)["universe_members", "universe"] == {"SUCCEEDED": RANGE - {REFUSED}}
+    assert place.checks("universe_members", "universe", REFUSED)[0] == "FAILED"
+    assert place.run("prepare_direction", month=REFUSED, assets=AGAIN).success
+    assert all_passed(place)
 
 
 def test_checks_of_a_range_that_are_run_again_by_themselves_are_of_their_months(place: Workplace) -> None:
-    assert place.run("prepare_direction", months=(FIRST, LAST), assets=MARKET).success
-    asset = dg.AssetKey("universe_members")
-    again = dg.define_asset_job("again", dg.AssetSelection.checks_for_assets(asset))
+    keys = [dg.AssetKey(asset) for asset in ("raw_bars", "universe_members")]
+    again = dg.define_asset_job("again", dg.AssetSelection.checks_for_assets(*keys))
     defs = dg.Definitions.merge(place.defs, dg.Definitions(jobs=[again]))
-    tags = {"dagster/asset_partition_range_start": FIRST, "dagster/asset_partition_range_end": LAST}
+    tags = dict(zip(RANGE_TAGS, (FIRST, LAST), strict=True))
     assert defs.resolve_job_def("again").execute_in_process(instance=place.instance, tags=tags).success
-    states = checks_by_status(place)
-    assert states == {key: {"SUCCEEDED": RANGE} for key in states}
+    assert all_passed(place)
+    graph = place.defs.resolve_asset_graph()
+    for key in (key for asset in keys for key in graph.get(asset).check_keys):
+        history = place.instance.event_log_storage.get_asset_check_execution_history(
+            key, limit=len(RANGE) + 1
+        )
+        assert {record.partition for record in history} == {None, *RANGE}

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 
 import dagster as dg
-from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 
-from trademl_pipeline.defs.evaluations import check_result, checked_months, evaluations, is_range
+from trademl_pipeline.defs.evaluations import check_result, checked_months, is_range, report_evaluations
 from trademl_pipeline.defs.gate import MonthEvents, each_month, failing, run_info
 from trademl_pipeline.defs.metadata import OWNERS, TABLE_KINDS, table_metadata
 from trademl_pipeline.defs.partitions import MONTHS, SINGLE_RUN_OF_REFERENCES
@@ -61,7 +60,7 @@ def raw_bars_quality(
     data_set: DataSetResource,
     lake: LakeResource,
     quality: QualityResource,
-) -> Iterator[dg.AssetCheckResult | AssetCheckEvaluation]:
+) -> Iterator[dg.AssetCheckResult]:
     """Every check on what the lake holds; in a range of months it fails if it fails in one of them.
 
     Args:
@@ -78,7 +77,7 @@ def raw_bars_quality(
         by_month = {
             month: step.results_of(rules, {month: report}, selected) for month, report in reports.items()
         }
-        yield from evaluations(context, dg.AssetKey("raw_bars"), by_month)
+        report_evaluations(context, dg.AssetKey("raw_bars"), by_month)
 
 
 def definitions() -> dg.Definitions:
