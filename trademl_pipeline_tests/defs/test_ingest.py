@@ -14,7 +14,7 @@ import pytest
 
 from trademl_pipeline.defs.bars import AlpacaResource, BinanceResource, YahooResource, bars_resource
 from trademl_pipeline.defs.market.bars import FETCH_TAG, bars_assets
-from trademl_pipeline.defs.resources import LakeResource
+from trademl_pipeline.defs.resources import DataSetResource, LakeResource
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.leakage import AuditReport, Violation
 from trademl_pipeline.market.ingest.versions import bars
@@ -62,7 +62,7 @@ def ingest(lake: Lake, binance: Binance) -> Iterator[Ingest]:
             return dg.materialize(
                 [asset],
                 instance=instance,
-                resources={"bars": chosen, "lake": LakeResource()},
+                resources={"bars": chosen, "data_set": DataSetResource(), "lake": LakeResource()},
                 tags={**dict(zip(RANGE, (first, last), strict=True)), **(tags or {})},
                 raise_on_error=False,
             )
