@@ -128,6 +128,11 @@ def _serve(connection: Connection, initializer: Initializer | None, arguments: t
         with interruption.held(), one_at_a_time:
             connection.send(frame)
 
+    def message(one: Any) -> None:
+        # A library may have turned what a signal raised into an error of its own, for which a month would be refused.
+        interruption.raise_pending()
+        send(("message", one, ""))
+
     def begin_and_work(task: Task) -> Any:
         nonlocal initializer
         if initializer is not None:
@@ -137,14 +142,17 @@ def _serve(connection: Connection, initializer: Initializer | None, arguments: t
 
     try:
         leave_ending_to_parent(interruption)
-        emit_to(lambda message: send(("message", message, "")))
+        emit_to(message)
         while True:
             try:
                 task = connection.recv()
             except (AttributeError, ImportError, pickle.UnpicklingError) as error:
                 send(("error", TaskError(f"a task does not arrive in its process: {error}"), ""))
                 continue
-            _answer(attempt(Task(task.name, begin_and_work, (task,))), send)
+            outcome = attempt(Task(task.name, begin_and_work, (task,)))
+            if outcome.error is not None:
+                interruption.raise_pending()
+            _answer(outcome, send)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
     except Stopped as stopped:

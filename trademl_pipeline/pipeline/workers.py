@@ -147,6 +147,9 @@ class Workers:
                     outcome = attempt(task)
                 finally:
                     emit_to(None)
+                if outcome.error is not None:
+                    # A library may have turned what the signal raised into an error of its own.
+                    self._interruption.raise_pending()
                 with self._interruption.held():
                     self._settle(group, outcome, hooks, keep_going)
 
@@ -155,6 +158,7 @@ class Workers:
             return hook(task)
 
     def _heed(self, hooks: Hooks, task: Task, message: Any) -> None:
+        self._interruption.raise_pending()
         with self._interruption.held():
             hooks.on_message(task, message)
             canceled = hooks.is_canceled(task)

@@ -100,7 +100,7 @@ def test_a_server_that_dies_half_way_leaves_nothing_half_written(
     failed = ingest(last=MARCH)
     assert not failed.success
     said = failed.get_step_failure_events()[0].step_failure_data.user_failure_data.description
-    assert "binance gave no whole answer in 3 attempts" in said
+    assert "binance gave no whole response in 3 attempts" in said
     assert "what has been fetched is kept" in said
     assert lake.snapshot() == before
     asked = len(binance.seen)

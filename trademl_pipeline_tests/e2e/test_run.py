@@ -3,11 +3,13 @@
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,23 +66,29 @@ class Command:
         return process.returncode, out, err
 
     def start_until(self, job: str) -> subprocess.Popen[str]:
-        """Start it, and wait until a new run of a job has told the first of its months or is some seconds old."""
-        before = (
-            {run.run_id for run in self.runs()} if (self.home / "dagster" / "history").exists() else set()
-        )
+        """Start it, and wait until a new run of a job has begun."""
+        before = self.started(job)
         process, deadline = self.start(), time.monotonic() + PATIENCE
-        while not [r for r in self.runs(Status.STARTED) if r.job_name == job and r.run_id not in before]:
+        while not self.started(job) - before:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline, "no such run has begun"
             time.sleep(0.2)
         return process
 
+    def started(self, job: str) -> set[str]:
+        """Return runs of a job that go on, as the database has them: an instance would make one that lacks."""
+        file = self.home / "dagster" / "history" / "runs.db"
+        asked = "SELECT run_id FROM runs WHERE pipeline_name = ? AND status = 'STARTED'"
+        try:
+            with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+                return {run_id for (run_id,) in database.execute(asked, (job,))}
+        except sqlite3.OperationalError:
+            # It has not been made yet, or is being made.
+            return set()
+
     def runs(self, *statuses: dg.DagsterRunStatus) -> list[dg.DagsterRun]:
         """Runs as the UI shows them, with one of the statuses or any."""
-        folder = self.home / "dagster"
-        if not (folder / "history" / "runs.db").exists():
-            return []
-        with dg.DagsterInstance.from_config(str(folder)) as instance:
+        with dg.DagsterInstance.from_config(str(self.home / "dagster")) as instance:
             return list(instance.get_runs(dg.RunsFilter(statuses=list(statuses)) if statuses else None))
 
     def predictions(self) -> str:

@@ -114,6 +114,18 @@ def test_a_signal_to_the_whole_group_says_nothing_but_the_one_line(
 
 
 @pytest.mark.parametrize("count", [1, 2])
+def test_an_error_that_a_library_makes_of_a_signal_is_none_of_the_task(
+    start: Callable[..., Command], count: int
+):
+    command = start(count, "convert")
+    command.process.send_signal(signal.SIGTERM)
+    code, said = command.end()
+    assert code == 128 + signal.SIGTERM, said
+    assert not (command.folder / "heard").exists(), "no month is refused for it"
+    assert not (command.folder / "ended").exists(), "no run has failed"
+
+
+@pytest.mark.parametrize("count", [1, 2])
 def test_tasks_that_heed_nothing_are_killed_after_their_time(start: Callable[..., Command], count: int):
     command = start(count, "deaf")
     workers = command.workers()

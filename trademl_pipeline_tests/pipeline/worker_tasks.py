@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from trademl_pipeline.pipeline.workers import Hooks, Stopped, Task, Workers, emit
+from trademl_pipeline.pipeline.workers import Hooks, Outcome, Stopped, Task, Workers, emit
 
 begun: list[str] = []
 
@@ -72,6 +72,19 @@ def publish_on(folder: str, name: str) -> None:
         (Path(folder) / f"{name}.cleaned").touch()
 
 
+def convert(folder: str, name: str) -> None:
+    """Turn what a signal raises into an error of its own, as libraries do, and tell of it."""
+    mine = Path(folder) / name
+    (Path(folder) / f"{name}.pid").write_text(str(os.getpid()))
+    try:
+        mine.touch()
+        while True:
+            time.sleep(0.02)
+    except BaseException:
+        emit(f"refused {name}")
+        raise OwnError("the library was interrupted") from None
+
+
 def deaf(folder: str, name: str) -> None:
     """Heed nothing, as compiled code does."""
     (Path(folder) / f"{name}.pid").write_text(str(os.getpid()))
@@ -82,7 +95,7 @@ def deaf(folder: str, name: str) -> None:
 
 
 def main(folder: str, count: str, kind: str) -> int:
-    work = {"publish": publish_on, "deaf": deaf}[kind]
+    work = {"publish": publish_on, "convert": convert, "deaf": deaf}[kind]
     groups = [[Task(f"task {n}", work, (folder, f"t{n}"))] for n in range(int(count))]
     heard = set()
 
@@ -90,9 +103,12 @@ def main(folder: str, count: str, kind: str) -> int:
         heard.add(message)
         (Path(folder) / "heard").write_text(" ".join(sorted(heard)))
 
+    def on_outcome(outcome: Outcome) -> None:
+        (Path(folder) / "ended").write_text(str(outcome))
+
     try:
         with Workers(int(count), grace=3.0) as workers:
-            workers.run(groups, Hooks(on_message=on_message))
+            workers.run(groups, Hooks(on_message=on_message, on_outcome=on_outcome))
     except Stopped as stopped:
         print(stopped)
         return stopped.exit_code
