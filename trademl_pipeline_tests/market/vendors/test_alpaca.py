@@ -24,7 +24,14 @@ KEY, SECRET = "PKTESTKEYID", "very-secret-value"
 
 
 def source(server: Alpaca, *symbols: str, **options: Any) -> AlpacaSource:
-    options = {"key_id": KEY, "secret": SECRET, "now": NOW, "url": server.url, "patience": HURRIED, **options}
+    options = {
+        "key_id": KEY,
+        "secret": SECRET,
+        "now": NOW,
+        "url": server.url,
+        "retry_policy": HURRIED,
+        **options,
+    }
     return AlpacaSource(symbols or ("AAPL", "BRK-B", "MSFT"), **options)
 
 

@@ -25,7 +25,7 @@ FEBRUARY = (date(2021, 2, 1), date(2021, 2, 28))
 
 
 def source(server: Binance, *symbols: str, **options: Any) -> BinanceSource:
-    options = {"now": NOW, "patience": HURRIED, **options}
+    options = {"now": NOW, "retry_policy": HURRIED, **options}
     return BinanceSource(symbols or ("BTCUSDT", "ETHUSDT"), url=server.url, **options)
 
 

@@ -24,7 +24,7 @@ SPLIT_DAY = date(2021, 11, 17)
 
 
 def source(*symbols: str, **options: Any) -> YahooSource:
-    return YahooSource(symbols or ("AAPL", "BRK-B"), **{"now": NOW, "patience": HURRIED, **options})
+    return YahooSource(symbols or ("AAPL", "BRK-B"), **{"now": NOW, "retry_policy": HURRIED, **options})
 
 
 def test_a_month_of_days(yahoo: Yahoo):
