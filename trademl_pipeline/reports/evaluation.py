@@ -96,7 +96,7 @@ class Measurements:
         return self.portfolio.net if self.portfolio else None
 
     @property
-    def quick(self) -> PortfolioResult | None:
+    def one_session_portfolio(self) -> PortfolioResult | None:
         """The benchmark portfolio where it is the judged one held for one session."""
         return None if self.config.kind.unfiltered_portfolio else self.benchmark_portfolio
 

@@ -101,7 +101,7 @@ def test_breakout_without_a_signal_has_no_book_but_a_report(made, config):
     report = build_report(silent, replace(config, task="breakout"))
     assert report.evaluation.portfolio is None
     assert "no prediction calls for a trade" in " ".join(report.verdict.reasons)
-    assert "there is no book" in report.to_markdown()
+    assert "there is no portfolio" in report.to_markdown()
     assert "equity" not in figures(report.evaluation)
     assert Page(report.to_html()).errors == []
 
@@ -109,7 +109,7 @@ def test_breakout_without_a_signal_has_no_book_but_a_report(made, config):
 def test_breakout_book_is_long_the_signals_only(made, config):
     book = build_report(
         task_inputs(made, "breakout", 1.0), replace(config, task="breakout")
-    ).evaluation.judged
+    ).evaluation.portfolio
     assert (book.portfolio.signals["weight"] > 0).all()
 
 

@@ -36,11 +36,13 @@ def pattern_observations(market: SimulatedMarket) -> pl.DataFrame:
     return labels.hstack(probabilities.drop(KEY))
 
 
-def test_class_chances_are_the_frequencies_of_the_classes(snapshots: pl.DataFrame):
-    assert snapshots.select(pl.sum_horizontal(CLASS_CHANCES)).to_series().to_numpy() == pytest.approx(1.0)
+def test_class_chances_are_the_frequencies_of_the_classes(pattern_observations: pl.DataFrame):
+    assert pattern_observations.select(
+        pl.sum_horizontal(CLASS_CHANCES)
+    ).to_series().to_numpy() == pytest.approx(1.0)
     for k in (0, 1, 2, 5):
-        outcome = (snapshots["target"] == k).to_numpy().astype(float)
-        said = snapshots[f"p_k{k}"].to_numpy()
+        outcome = (pattern_observations["target"] == k).to_numpy().astype(float)
+        said = pattern_observations[f"p_k{k}"].to_numpy()
         slope = np.cov(said, outcome)[0, 1] / said.var()
         assert outcome.mean() == pytest.approx(said.mean(), abs=0.06)
         # Below 1 by what so few draws err.
@@ -48,10 +50,10 @@ def test_class_chances_are_the_frequencies_of_the_classes(snapshots: pl.DataFram
             assert slope == pytest.approx(0.95, abs=0.25), k
 
 
-def test_the_oracle_of_the_breakouts_tells_them_apart(snapshots: pl.DataFrame):
+def test_the_oracle_of_the_breakouts_tells_them_apart(pattern_observations: pl.DataFrame):
     values = np.array(STRATEGIC_VALUES)
-    expected = snapshots.select(CLASS_CHANCES).to_numpy() @ values
-    assert np.corrcoef(expected, values[snapshots["target"].to_numpy()])[0, 1] > 0.35
+    expected = pattern_observations.select(CLASS_CHANCES).to_numpy() @ values
+    assert np.corrcoef(expected, values[pattern_observations["target"].to_numpy()])[0, 1] > 0.35
 
 
 def test_the_race_of_a_future_is_that_of_the_labels():

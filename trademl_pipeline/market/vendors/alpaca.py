@@ -48,7 +48,7 @@ class AlpacaSource(VendorSource):
         feed: one of `FEEDS`, for stocks.
         timeframe, delay, now: see `VendorSource`.
         url: the server; None is Alpaca's.
-        patience: time-outs and retries.
+        retry_policy: time-outs and retries.
 
     Raises:
         MissingPackageError: alpaca-py is not installed.

@@ -50,7 +50,7 @@ class YahooSource(VendorSource):
         symbols: as Yahoo writes them: "AAPL", "BRK-B", "^VIX"; a dot in a share class ("BRK.B") is understood.
         timeframe, delay, calendar, now: see `VendorSource`. 4h bars are made of 1h bars, counted from the opening.
         cache: folder for what yfinance keeps (time zones, cookies); None is its own.
-        patience: time-outs and retries.
+        retry_policy: time-outs and retries.
 
     Raises:
         MissingPackageError: yfinance is not installed.

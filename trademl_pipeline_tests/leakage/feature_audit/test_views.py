@@ -128,7 +128,7 @@ def test_an_index_is_cut_with_the_bars(ahead, refused):
     assert probes(report) == refused
 
 
-INTERVAL_COLUMNS = pl.DataFrame(
+MEMBERSHIP_INTERVALS = pl.DataFrame(
     {
         "symbol": ["S00", "S01", "S02", "S03"],
         "start_date": [DAYS[0], DAYS[10], DAYS[0], DAYS[20]],
@@ -151,7 +151,7 @@ def test_membership_as_of_today_passes_and_a_known_end_does_not():
     member = (pl.col("start_date") <= pl.col("session")) & (
         pl.col("end_date").is_null() | (pl.col("session") < pl.col("end_date"))
     )
-    sources = {"spells": INTERVAL_COLUMNS}
+    sources = {"membership_intervals": MEMBERSHIP_INTERVALS}
     audit_features(membership(member.fill_null(False)), BARS, sources=sources, probes=CUT).assert_clean()
     days_left = (pl.col("end_date") - pl.col("session")).dt.total_days()
     report = audit_features(membership(days_left), BARS, sources=sources, probes=CUT)
@@ -207,7 +207,7 @@ def test_a_delisting_date_that_lies_ahead_is_unknown():
 
 
 def test_a_listing_is_known_from_its_day_and_its_end_not_before():
-    listings = INTERVAL_COLUMNS.rename({"start_date": "list_date", "end_date": "delist_date"})
+    listings = MEMBERSHIP_INTERVALS.rename({"start_date": "list_date", "end_date": "delist_date"})
 
     def extract(frame: pl.DataFrame, listings: pl.DataFrame) -> pl.DataFrame:
         gone = pl.col("delist_date").is_not_null() & pl.lit(ahead)

@@ -1,4 +1,4 @@
-"""Servers of each vendor, and a patience whose rests do not make the tests wait."""
+"""Servers of each vendor, and a retry policy whose waits do not make the tests wait."""
 
 import re
 from collections.abc import Iterator

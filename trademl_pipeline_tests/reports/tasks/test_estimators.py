@@ -61,7 +61,7 @@ def test_member_that_lacks_a_column_is_refused(made, config):
             replace(inputs, estimator_predictions=inputs.estimator_predictions.drop("p_hold")), config
         )
     twice = pl.concat([inputs.estimator_predictions, inputs.estimator_predictions.head(1)])
-    with pytest.raises(ReportError, match=r"members repeat \(symbol, session, member\)"):
+    with pytest.raises(ReportError, match=r"estimator_predictions repeat \(symbol, session, member\)"):
         build_report(replace(inputs, estimator_predictions=twice), config)
 
 

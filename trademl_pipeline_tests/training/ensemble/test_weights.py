@@ -32,7 +32,7 @@ def test_weights_that_mean_nothing_are_refused(weights):
 
 
 def test_missing_members_and_other_shapes_are_named():
-    with pytest.raises(FitError, match=r"members \['b'\] gave no predictions"):
+    with pytest.raises(FitError, match=r"estimators \['b'\] gave no predictions"):
         WeightedEnsemble({"a": 1, "b": 1}).predict({"a": A})
     with pytest.raises(FitError, match="different shapes"):
         WeightedEnsemble({"a": 1, "b": 1}).predict({"a": A, "b": A[:1]})
