@@ -108,7 +108,7 @@ def recording_runner(said: settings.Settings) -> Iterator[Any]:
     """What `trademl run` does its jobs with, in this process."""
     from trademl_pipeline.data_sets import write_instance
     from trademl_pipeline.defs.instance import opened_recorder
-    from trademl_pipeline.pipeline.run import Runner
+    from trademl_pipeline.pipeline.runner import Runner
     from trademl_pipeline.pipeline.workers import Workers
 
     write_instance(said.dagster_home)

@@ -170,7 +170,7 @@ def _runner(
     """Open what does jobs on a data set: its workers, and the record that the UI shows."""
     from trademl_pipeline.data_sets import write_instance
     from trademl_pipeline.defs.instance import opened_recorder
-    from trademl_pipeline.pipeline.run import Runner, warm_up
+    from trademl_pipeline.pipeline.runner import Runner, warm_up
     from trademl_pipeline.pipeline.workers import Workers
 
     apply(settings)

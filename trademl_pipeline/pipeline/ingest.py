@@ -12,7 +12,7 @@ from trademl_pipeline.market.sources import BarSource
 from trademl_pipeline.pipeline.artifacts import Artifacts
 from trademl_pipeline.pipeline.job_names import ingest_job_name
 from trademl_pipeline.pipeline.recording import MonthDone, MonthRefused
-from trademl_pipeline.pipeline.run import Job, Runner
+from trademl_pipeline.pipeline.runner import Job, Runner
 from trademl_pipeline.pipeline.shown import Metadata
 from trademl_pipeline.tables.bar_tables import bar_tables
 

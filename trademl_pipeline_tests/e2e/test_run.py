@@ -176,7 +176,7 @@ def test_after_sigterm_all_processes_end_and_the_same_command_goes_on_to_the_sam
         assert left == []
         out, err = process.communicate(timeout=END_SECONDS)
         assert process.returncode == 128 + signal.SIGTERM, out + err
-        assert "the same command goes on where it was stopped" in err
+        assert "what was published before stays" in err
         assert "Report:" not in out
         assert not command.runs(*OPEN), "nothing is left that seems to run"
         assert {run.job_name for run in command.runs(Status.CANCELED)} >= {job}

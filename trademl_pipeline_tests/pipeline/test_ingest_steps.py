@@ -10,10 +10,10 @@ from trademl_pipeline import settings
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.market.errors import EmptyMonthError
 from trademl_pipeline.market.vendors import BinanceSource
-from trademl_pipeline.pipeline import run as loop
+from trademl_pipeline.pipeline import runner as loop
 from trademl_pipeline.pipeline.artifacts import Artifacts
 from trademl_pipeline.pipeline.ingest import COUNTS, Tally, download, publish_bars
-from trademl_pipeline.pipeline.run import Runner
+from trademl_pipeline.pipeline.runner import Runner
 from trademl_pipeline.pipeline.site import Site
 from trademl_pipeline.pipeline.workers import Workers
 from trademl_pipeline.tables import RAW_BARS
