@@ -390,7 +390,7 @@ def test_only_what_this_run_has_reported_is_printed(
         (folder / "summary.json").write_text(json.dumps({"study": name}))
         (folder / "report.html").touch()
     monkeypatch.setattr("trademl_pipeline.cli.runs._run", lambda *given, **_: (result.problems, result))
-    monkeypatch.setattr("trademl_pipeline.cli.runs._settled", lambda *given: "2015-03-01")
+    monkeypatch.setattr("trademl_pipeline.cli.runs._matured_until", lambda *given: "2015-03-01")
     monkeypatch.setattr(
         "trademl_pipeline.reports.print_comparison",
         lambda summaries, console: shown.extend(summary["study"] for summary in summaries),

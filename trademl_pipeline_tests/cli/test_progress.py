@@ -62,7 +62,7 @@ def test_long_names_are_cut(listener: TerminalListener, console: Console):
     assert "x" * (WIDTH + 1) not in shown(console)
 
 
-@pytest.mark.parametrize("what", ["advanced", "at", "ended", "stopped"])
+@pytest.mark.parametrize("what", ["advanced", "at", "ended", "broke_off"])
 def test_without_a_bar_there_is_nothing_to_move(listener: TerminalListener, console: Console, what: str):
     {
         "advanced": lambda: listener.advanced("a"),

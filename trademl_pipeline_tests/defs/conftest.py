@@ -9,12 +9,14 @@ import dagster as dg
 import pytest
 
 from trademl_pipeline import studies
+from trademl_pipeline.data_sets import DataSet
 from trademl_pipeline.defs import build_definitions
 from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.market.calendar import DEFAULT_CALENDAR
 from trademl_pipeline.pipeline.artifacts import Artifacts
 from trademl_pipeline.pipeline.workspace import Workspace
+from trademl_pipeline.settings import FILE
 from trademl_pipeline_tests.small import small_direction
 
 RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
@@ -118,3 +120,11 @@ def empty_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
         instance.get_runs(limit=1)
         instance.event_log_storage.get_asset_records()
     return folder
+
+
+@pytest.fixture
+def written_down(workplace: Workplace) -> Iterator[Workplace]:
+    """The workplace as a data set that commands find: its other tests have all of it in the environment."""
+    DataSet(home=workplace.home, symbols=SYMBOLS).make({})
+    yield workplace
+    (workplace.home / FILE).unlink()

@@ -158,14 +158,14 @@ def test_a_month_published_again_writes_nothing(workplace: Workplace):
     assert lake.data_version(FEATURES, "2013-06-01") == before
 
 
-def test_a_certificate_can_be_printed_and_filled_into_an_info_sheet(workplace: Workplace):
+def test_a_certificate_can_be_printed_and_filled_into_an_info_sheet(written_down: Workplace):
     def told(*options: str) -> str:
-        arguments = ["certificate", "direction", LAST[:7], "--home", str(workplace.home), *options]
+        arguments = ["certificate", "direction", LAST[:7], "--home", str(written_down.home), *options]
         result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
         assert result.exit_code == 0, result.output
         return result.output
 
-    (digest,) = workplace.lake().read("predictions_direction", months=(LAST, LAST))["certificate"].unique()
+    (digest,) = written_down.lake().read("predictions_direction", months=(LAST, LAST))["certificate"].unique()
     assert Certificate.from_json(told("--json").strip(), digest).month == LAST
     assert digest in re.sub(r"[\s│]", "", told()), "in a narrow terminal it is folded"
     assert digest in told("--markdown")

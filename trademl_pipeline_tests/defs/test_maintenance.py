@@ -89,11 +89,11 @@ def test_a_named_snapshot_that_is_gone_is_told_and_stops_nothing(
     assert done.protected
 
 
-def test_the_same_from_the_shell(workplace: Workplace):
-    found = CliRunner().invoke(app, ["maintain", "--home", str(workplace.home)])
+def test_the_same_from_the_shell(written_down: Workplace):
+    found = CliRunner().invoke(app, ["maintain", "--home", str(written_down.home)])
     assert found.exit_code == 0, found.output
     assert "snapshots kept for certificates" in found.output
-    refused = CliRunner().invoke(app, ["maintain", "--home", str(workplace.home), "--days", "0"])
+    refused = CliRunner().invoke(app, ["maintain", "--home", str(written_down.home), "--days", "0"])
     assert refused.exit_code == 2
 
 

@@ -12,12 +12,10 @@ import pytest
 from trademl_pipeline.certificates.certificate import CertificateError
 from trademl_pipeline.certificates.stored import CertificateMissingError, certificate_in_force
 from trademl_pipeline.certificates.verification import Verification
-from trademl_pipeline.data_sets import DataSet
 from trademl_pipeline.pipeline.models import ModelMissingError
 from trademl_pipeline.pipeline.verify import verify_month
-from trademl_pipeline.settings import FILE
 from trademl_pipeline.studies import STUDIES
-from trademl_pipeline_tests.defs.conftest import LAST, SYMBOLS, Workplace
+from trademl_pipeline_tests.defs.conftest import LAST, Workplace
 
 ROOT = Path(__file__).parents[2]
 
@@ -90,14 +88,6 @@ def test_a_month_without_a_certificate_cannot_be_verified(workplace: Workplace):
     with pytest.raises(CertificateMissingError, match="2014-02"):
         verify_month(workplace.workspace(), STUDIES["direction"], "2013-06-01", quick=True)
     assert issubclass(CertificateMissingError, CertificateError)
-
-
-@pytest.fixture
-def written_down(workplace: Workplace) -> Iterator[Workplace]:
-    """The workplace as a data set that commands find: its other tests have all of it in the environment."""
-    DataSet(home=workplace.home, symbols=SYMBOLS).make({})
-    yield workplace
-    (workplace.home / FILE).unlink()
 
 
 @pytest.mark.slow
