@@ -1,5 +1,7 @@
-"""Breakout classes K0-K5 (the breakout design): the first-passage label between gains and failure after each
-observation of a pattern."""
+"""Breakout classes K0-K5 (the breakout design).
+
+A class is the first-passage label between gains and failure after an observation of a pattern.
+"""
 
 from dataclasses import dataclass
 from typing import Final

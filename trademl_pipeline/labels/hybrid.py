@@ -1,5 +1,7 @@
-"""Targets of several tasks at once (the hybrid design): returns over three horizons, direction, size, volatility,
-risk."""
+"""Targets of several tasks at once (the hybrid design).
+
+They are returns over three horizons, direction, size, volatility and risk.
+"""
 
 from typing import Final
 

@@ -114,7 +114,7 @@ def synthetic_rows(
         bars: the month's bars and those of its warm-up; funds and indices among them are left out.
         month: "YYYY-MM-01".
         base: level of the index before the month.
-        spec, membership intervals, shares: as in `index_builder.build_index`.
+        spec, membership_intervals, shares: as in `index_builder.build_index`.
         ingested_at: moment of the computation, with time zone.
     """
     spec = spec or IndexSpec()

@@ -251,8 +251,9 @@ class CorrelationLoss(nn.Module):
 
 
 class PatternLoss(nn.Module):
-    """Correlation-optimised confidence of each pattern, and three side tasks at a small weight (the pattern confidence
-    design).
+    """Correlation-optimised confidence of each pattern, and three side tasks at a small weight.
+
+    This is the loss of the pattern confidence design.
 
     signal_quality: binary cross-entropy; regime: cross-entropy; log_volatility: absolute error. A side task without
     a target in the batch, or not among the targets at all, adds nothing.

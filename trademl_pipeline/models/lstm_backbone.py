@@ -1,5 +1,7 @@
-"""Shared LSTM backbone of the pattern confidence design: does a detected pattern resolve as it should, with three side
-tasks."""
+"""Shared LSTM backbone of the pattern confidence design.
+
+It predicts if a detected pattern resolves as it should, and has three side tasks.
+"""
 
 from dataclasses import dataclass
 

@@ -131,24 +131,6 @@ def bar_quality_months(
     return month_of
 
 
-def checked_bars(
-    quality: Quality, store: Lake, months: Sequence[str], calendar: str, wanted: Container[str]
-) -> list[CheckResult]:
-    """Return the results of the quality checks on what the lake holds; one failed month fails a check.
-
-    Args:
-        quality: the rules, and what bars are compared with.
-        store: the lake.
-        months: month keys.
-        calendar: of the data set.
-        wanted: names of the checks to run.
-
-    Raises:
-        StepError: the lake holds none of the months.
-    """
-    return results_of(quality, published_reports(quality, store, months, calendar), wanted)
-
-
 def published_reports(
     quality: Quality, store: Lake, months: Sequence[str], calendar: str
 ) -> dict[str, pl.DataFrame]:

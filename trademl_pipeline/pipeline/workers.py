@@ -126,7 +126,7 @@ class Workers:
         else:
             try:
                 with self._interruption.held():
-                    self._run_apart(work, hooks, keep_going)
+                    self._run_in_workers(work, hooks, keep_going)
             except BaseException:
                 self._end_all()
                 raise
@@ -165,7 +165,7 @@ class Workers:
         if canceled:
             raise TaskCanceledError(f"{task.name}: called off")
 
-    def _run_apart(self, work: Sequence[_Group], hooks: Hooks, keep_going: bool) -> None:
+    def _run_in_workers(self, work: Sequence[_Group], hooks: Hooks, keep_going: bool) -> None:
         last_asked = time.monotonic()
         while self._interruption.number is None:
             self._hand_out(work, hooks)

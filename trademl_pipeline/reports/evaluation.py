@@ -96,11 +96,6 @@ class Measurements:
         return self.portfolio.net if self.portfolio else None
 
     @property
-    def one_session_portfolio(self) -> PortfolioResult | None:
-        """The benchmark portfolio where it is the judged one held for one session."""
-        return None if self.config.kind.unfiltered_portfolio else self.benchmark_portfolio
-
-    @property
     def class_accuracy(self) -> Score | None:
         """Accuracy of the only set of classes; None where there is none, or more than one."""
         return self.classes[0].accuracy if len(self.classes) == 1 else None

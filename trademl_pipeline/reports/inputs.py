@@ -77,7 +77,7 @@ class ReportConfig:
 
     @property
     def kind(self) -> ReportSpec:
-        """What the task declares for its reports."""
+        """Return what the task declares for its reports."""
         return self.declared_task.report
 
     @property

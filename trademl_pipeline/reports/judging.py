@@ -73,7 +73,7 @@ def _tail(e: Measurements) -> str:
 
 
 def above_zero(score: Score | None) -> bool:
-    """Whether the interval exists and lies above 0."""
+    """Return whether the interval exists and lies above 0."""
     return score is not None and score.low is not None and score.low > 0
 
 

@@ -46,8 +46,11 @@ def benchmark_of(inputs: ReportInputs, config: ReportConfig) -> PortfolioResult 
 def excess_over_benchmark(
     portfolio: PortfolioResult | None, benchmark: PortfolioResult | None, config: ReportConfig
 ) -> Score | None:
-    """Return the evaluated portfolio's yearly gain after costs above the other, on the sessions of both; None without
-    both."""
+    """Return the evaluated portfolio's yearly gain after costs above the other, on the sessions of both.
+
+    Returns:
+        The gain with its interval; None where either portfolio is missing or they share no session.
+    """
     if portfolio is None or benchmark is None:
         return None
     both = portfolio.portfolio.equity.select("session", "net_return").join(

@@ -1,4 +1,4 @@
-"""Where a figure lies between its interval, its baselines and the oracle, as a small drawing shows it."""
+"""Small drawings that show where a figure lies between its interval, its baselines and the oracle."""
 
 from dataclasses import dataclass
 

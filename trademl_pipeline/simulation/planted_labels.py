@@ -1,5 +1,6 @@
-"""The best probabilities anyone could give a target on the simulated market, by simulated paths drawn from its hidden
-state.
+"""The best probabilities anyone could give a target on the simulated market.
+
+They come from simulated paths drawn from the market's hidden state.
 
 What the oracle knows is in `simulation.oracle`. Probabilities are frequencies over `draws` simulated paths of each
 row, so they err by up to sqrt(p(1 - p) / draws); that makes their scores a little worse than the best, never better.

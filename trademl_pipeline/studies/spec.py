@@ -240,7 +240,7 @@ class StudySpec:
 
     @property
     def _regressible(self) -> bool:
-        """Whether something says what came, column by column."""
+        """Return whether the task has outcomes, column by column."""
         return self.task.class_label is not None or self.task.values is not None
 
     def _known(self, name: str, value: str, choices) -> None:

@@ -137,8 +137,10 @@ def cross_validation_table(study: str) -> TableSchema:
 
 
 def champion_table(study: str) -> TableSchema:
-    """Table `champion_<study>`: as of each month, the fold whose model serves, and how the last champion/challenger
-    evaluation ended."""
+    """Return the schema of table `champion_<study>`: as of each month, the fold whose model serves.
+
+    Its rows also tell how the last champion/challenger evaluation ended.
+    """
     return TableSchema(
         name=f"champion_{study}",
         columns={

@@ -44,8 +44,10 @@ def ev(rows: pl.DataFrame, how: Measuring) -> Score | None:
 
 
 def breakout_calls(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows with `predicted`, the most probable class, and `called`: K4 or else K3 where that is plainly likelier than
-    usual, by a factor of `CALL_LIFT`, or else the class that is likeliest beside its usual chance.
+    """Return the rows with `predicted`, the most probable class, and `called`, the class that is called.
+
+    K4 or else K3 is called where that is plainly likelier than usual, by a factor of `CALL_LIFT`, or else the class
+    that is likeliest beside its usual chance.
 
     A class's usual chance is the mean of what was said of it up to and including the row's session, so that a call can
     be made when the prediction is. A class of one observation in 250 is hardly ever the most probable, however plainly

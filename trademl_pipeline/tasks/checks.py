@@ -1,4 +1,4 @@
-"""What is wrong with a task, said when definitions load rather than after all training."""
+"""Checks of a task: what is wrong is said when definitions load rather than after all training."""
 
 from collections.abc import Collection
 

@@ -1,4 +1,4 @@
-"""What a challenger is compared with the champion by: two scores of a row, one of which fits every task so far."""
+"""Scores that a challenger is compared with the champion by: two of a row, one of which fits every task so far."""
 
 import numpy as np
 import polars as pl
@@ -11,7 +11,17 @@ MIN_PROBABILITY = 1e-6
 def log_likelihood(
     task: Task, values: np.ndarray, outcomes: pl.DataFrame, context: pl.DataFrame
 ) -> np.ndarray:
-    """Log of the probability that was given to the class that came, (rows,)."""
+    """Return the log of the probability that was given to the class that came, (rows,).
+
+    Args:
+        task: of both models; it has a class label.
+        values: probabilities of the classes, (rows, columns of the task).
+        outcomes: the task's labels, aligned with `values`.
+        context: not read; every score of a `Comparison` is called with it.
+
+    Raises:
+        ValueError: the task has no class label.
+    """
     if task.class_label is None:
         raise ValueError(f"task {task.name} has no class_label, whose likelihood could be compared")
     outcome = outcomes[task.class_label].cast(pl.Int64).to_numpy()
@@ -21,7 +31,16 @@ def log_likelihood(
 def score_times_outcome(
     task: Task, values: np.ndarray, outcomes: pl.DataFrame, context: pl.DataFrame
 ) -> np.ndarray:
-    """Rank of the score among the session's, centred, times the sign of what came: larger numbers gain nothing."""
+    """Return the rank of the score among the session's, centred, times the sign of what came, (rows,).
+
+    Larger numbers gain nothing: only the rank of a score and the sign of an outcome count.
+
+    Args:
+        task: of both models; its predictions have a `score`.
+        values: predictions, (rows, columns of the task).
+        outcomes: session and forward_return, aligned with `values`.
+        context: as for `Task.to_predictions`, aligned with `values`.
+    """
     ranked = outcomes.select("session", "forward_return").with_columns(
         score=task.to_predictions(values, context)["score"]
     )

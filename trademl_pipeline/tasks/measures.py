@@ -23,7 +23,7 @@ def direction(rows: pl.DataFrame, how: Measuring) -> Score | None:
 
 
 def has_calls(rows: pl.DataFrame) -> bool:
-    """Whether any row has both a call and a direction."""
+    """Return whether any row has both a call and a direction."""
     return not rows.filter((pl.col("score") != 0) & (pl.col("forward_return") != 0)).is_empty()
 
 

@@ -29,7 +29,7 @@ MIN_MOVE, FLAT = 1e-4, (-0.01, 0.01)
 
 
 def y_true(keys: pl.DataFrame) -> np.ndarray:
-    """What came of each pattern, (rows, patterns), NaN where it did not fire."""
+    """Return what came of each pattern, (rows, patterns), NaN where it did not fire."""
     return np.column_stack([column(keys, p) for p in PATTERNS])
 
 

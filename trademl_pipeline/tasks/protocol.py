@@ -1,4 +1,4 @@
-"""What a task is: everything that the rest of the package may ask of one.
+"""The protocol of a task: everything that the rest of the package may ask of one.
 
 A task stands between tables and models. It turns label columns into the targets of a network or of trees, a model's
 outputs into one row of numbers a sample (so that estimators of an ensemble can be averaged), and that row into the
@@ -56,7 +56,7 @@ class Values:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a challenger is compared with the champion by, row by row.
+    """A score that a challenger is compared with the champion by, row by row.
 
     Attributes:
         name: for the record of the decision.
@@ -70,7 +70,7 @@ class Comparison:
 
 
 class Task(Protocol):
-    """What a study asks of its models. Declared in one file, listed in `registry.TASKS`."""
+    """The question that a study asks of its models. Declared in one file, listed in `registry.TASKS`."""
 
     @property
     @abstractmethod
@@ -81,7 +81,7 @@ class Task(Protocol):
     @property
     @abstractmethod
     def columns(self) -> tuple[str, ...]:
-        """What an estimator predicts, in order; its predictions are (rows, len(columns))."""
+        """Return the names of what an estimator predicts, in order; its predictions are (rows, len(columns))."""
         ...
 
     @property
@@ -99,19 +99,19 @@ class Task(Protocol):
     @property
     @abstractmethod
     def column_docs(self) -> Mapping[str, str]:
-        """What each published column is, with its unit, as the UI shows it."""
+        """Return what each published column is, with its unit, as the UI shows it."""
         ...
 
     @property
     @abstractmethod
     def comparison(self) -> Comparison:
-        """What promotion compares by, see `Comparison`."""
+        """Return what promotion compares by, see `Comparison`."""
         ...
 
     @property
     @abstractmethod
     def report(self) -> ReportSpec:
-        """What a validation report needs to know."""
+        """Return what a validation report needs to know."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""What a task declares for its reports: outcomes, classes, measures and the portfolio that judges it."""
+"""The declarations of a task for its reports: outcomes, classes, measures and the portfolio that judges it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ class Yardstick:
 
     @property
     def excess_name(self) -> str:
-        """What a share is of: the figure, or its excess over the floor."""
+        """Return what a share is of: the figure, or its excess over the floor."""
         return f"excess in {self.short or self.name}" if self.floor else self.name
 
 
@@ -88,7 +88,7 @@ class ClassView:
 
     @property
     def binary(self) -> bool:
-        """Whether one column says it all."""
+        """Return whether one column says it all."""
         return len(self.columns) == 1
 
     @property
@@ -111,7 +111,7 @@ def all_predictions(predictions: pl.DataFrame, threshold: float | None) -> pl.Da
 
 @dataclass(frozen=True)
 class ReportSpec:
-    """What a report needs of a task.
+    """All that a report needs of a task.
 
     Attributes:
         outcomes: columns of the outcomes beside symbol and session.

@@ -1,5 +1,6 @@
-"""Gapped cross-validation of every symbol inside a fold's training rows, beside the walk-forward (the pattern
-confidence design).
+"""Gapped cross-validation of every symbol inside a fold's training rows, beside the walk-forward.
+
+It belongs to the pattern confidence design.
 
 Each symbol's rows are split by scikit-learn's `TimeSeriesSplit` with a gap, and purged: no label that a model learns
 from reaches a row that it is tested on, of whichever symbol. Estimators share one backbone over all symbols, so the

@@ -1,4 +1,4 @@
-"""What the estimators of a study's ensemble are: how they are declared, what they see, and how they predict."""
+"""The estimators of a study's ensemble: how they are declared, what they see, and how they predict."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -146,8 +146,11 @@ class _Fold(NamedTuple):
 def _combined(
     fold: _Fold,
 ) -> tuple[dict[str, dict[str, float]], StackedEnsemble | None, dict[str, Calibration]]:
-    """How the base learners make one prediction: (weights by column, second level, calibrators), those that the config
-    asks."""
+    """Return how the base learners make one prediction, as the config says.
+
+    Returns:
+        Weights by column; the second level, if any; calibrators.
+    """
     config, task, windows, context, ledger, _, estimators = fold
     base_learners = [spec.name for spec in config.base_learners]
     alone = config.ensemble == "first" or len(base_learners) == 1

@@ -9,7 +9,7 @@ from trademl_pipeline.lake import Lake
 from trademl_pipeline.market import FileSource
 from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, month_range
 from trademl_pipeline.market.quality.report import DEFAULT_RULES
-from trademl_pipeline.pipeline.bar_quality import bar_quality_months, checked_bars
+from trademl_pipeline.pipeline.bar_quality import bar_quality_months, published_reports, results_of
 from trademl_pipeline.pipeline.errors import StepError
 from trademl_pipeline.pipeline.quality_settings import Quality
 from trademl_pipeline.pipeline.raw_bars import raw_bars_months
@@ -74,7 +74,9 @@ def test_a_second_source_and_a_membership_are_looked_at(lake: Lake, tmp_path: Pa
         "membership": str(membership_intervals),
         "rules": '{"vendor_disagreement": {"limit": 0.0}}',
     }
-    results = checked_bars(Quality(**settings), lake, MONTHS, DEFAULT_CALENDAR, DEFAULT_RULES)
+    quality = Quality(**settings)
+    reports = published_reports(quality, lake, MONTHS, DEFAULT_CALENDAR)
+    results = results_of(quality, reports, DEFAULT_RULES)
     answers = {check.name: check for check in results}
     assert {"members_without_prices", "vendor_disagreement"} <= {c.name for c in results if not c.passed}
     # The first of February and the first of March return otherwise there.
@@ -87,4 +89,4 @@ def test_a_second_source_and_a_membership_are_looked_at(lake: Lake, tmp_path: Pa
 
 def test_months_without_bars_cannot_be_checked(lake: Lake):
     with pytest.raises(StepError, match="holds none of the months"):
-        checked_bars(Quality(), lake, ["2014-01-01"], DEFAULT_CALENDAR, DEFAULT_RULES)
+        published_reports(Quality(), lake, ["2014-01-01"], DEFAULT_CALENDAR)

@@ -197,7 +197,7 @@ def test_equity_figure_ends_where_the_book_ends(skilled):
     last = lines["held 5 sessions, after costs"]["y"][-1]
     assert last == pytest.approx(e.net.total_return + 1, rel=1e-5)
     assert lines["held 1 session, before costs"]["y"][-1] == pytest.approx(
-        e.one_session_portfolio.gross.total_return + 1, rel=1e-5
+        e.benchmark_portfolio.gross.total_return + 1, rel=1e-5
     )
 
 
