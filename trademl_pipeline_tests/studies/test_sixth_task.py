@@ -94,11 +94,13 @@ def written(
         assert (folder / "report.html").stat().st_size > 1_000_000
         lake = LakeResource().open()
         workspace = Workspace(lake, Artifacts(home), DEFAULT_CALENDAR)
+        scores = champion_challenger_scores(workspace, study, LAST, FOLD, LAST)
+        assert scores is not None
         yield (
             json.loads((folder / "summary.json").read_text()),
             (folder / "report.md").read_text(),
             lake.read("predictions_rising", months=(FOLD, LAST)),
-            champion_challenger_scores(workspace, study, LAST, FOLD, LAST),
+            scores,
         )
 
 
