@@ -35,8 +35,8 @@ FIRST, LAST = date(2011, 1, 3), date(2014, 12, 31)
 TRAIN = (date(2012, 6, 1), date(2013, 12, 31))
 TEST = (date(2014, 1, 10), date(2014, 6, 30))
 FOLD = "2014-01-01"
-# Snapshots of patterns are few: many symbols make enough of them on one day to permute and to rank.
-SYMBOLS = {"sessions": 30, "snapshots": 300}
+# Observations of patterns are few: many symbols make enough of them on one day to permute and to rank.
+SYMBOLS = {"sessions": 30, "pattern_observations": 300}
 # Epochs of the networks and training rows; as little as the others need teaches the shared backbone nothing.
 EFFORT = {"pattern_confidence": (8, 3_000)}
 DEFAULT_PRESET = (2, 1_000)

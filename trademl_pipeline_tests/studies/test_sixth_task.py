@@ -16,7 +16,10 @@ from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.features.prepare import prepare
 from trademl_pipeline.labels import TARGETS, Target
 from trademl_pipeline.labels.horizon import Sessions, at_horizon
+from trademl_pipeline.market.calendar import DEFAULT_CALENDAR
+from trademl_pipeline.pipeline.artifacts import Artifacts
 from trademl_pipeline.pipeline.promote import champion_challenger_scores
+from trademl_pipeline.pipeline.workspace import Workspace
 from trademl_pipeline.reports import build_comparison
 from trademl_pipeline.reports.tasks.pages import PAGES
 from trademl_pipeline.settings import ROOT
@@ -90,11 +93,14 @@ def written(
         folder = home / "reports" / "rising" / LAST[:7]
         assert (folder / "report.html").stat().st_size > 1_000_000
         lake = LakeResource().open()
+        workspace = Workspace(lake, Artifacts(home), DEFAULT_CALENDAR)
+        scores = champion_challenger_scores(workspace, study, LAST, FOLD, LAST)
+        assert scores is not None
         yield (
             json.loads((folder / "summary.json").read_text()),
             (folder / "report.md").read_text(),
             lake.read("predictions_rising", months=(FOLD, LAST)),
-            champion_challenger_scores(lake, study, LAST, FOLD, LAST),
+            scores,
         )
 
 

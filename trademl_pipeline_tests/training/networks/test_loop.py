@@ -124,7 +124,7 @@ import os, signal, sys
 from pathlib import Path
 import torch
 from trademl_pipeline.models.losses import CrossEntropyLoss
-from trademl_pipeline_tests.training import test_loop as t
+from trademl_pipeline_tests.training.networks import test_loop as t
 
 torch.set_num_threads(1)
 kill_at = int(sys.argv[2])
