@@ -10,5 +10,5 @@ def test_the_naive_portfolio_pays_what_the_settings_say(tmp_path: Path):
     (tmp_path / "trademl.yaml").write_text("costs:\n  slippage: 0.002\n  participation: 0.01\n")
     costs = costs_of(settings.load(tmp_path, environ={}))
     assert costs == Costs(commission=0.001, slippage=0.002, volume_cap=0.01)
-    assert ReportConfig("direction", "Direction", 5, 0, costs=costs).book.costs == costs
-    assert ReportConfig("direction", "Direction", 5, 0).book.costs == Costs()
+    assert ReportConfig("direction", "Direction", 5, 0, costs=costs).portfolio_config.costs == costs
+    assert ReportConfig("direction", "Direction", 5, 0).portfolio_config.costs == Costs()
