@@ -91,6 +91,8 @@ class DataSet:
             raise UsageError(f"--data is for source files, not for {self.source}: leave one of the two out")
         if self.universe and self.symbols:
             raise UsageError("--universe and --symbols both say what to fetch: leave one of the two out")
+        if self.home is not None and self.home.exists() and not self.home.is_dir():
+            raise UsageError(f"--home {self.home} is a file; name a folder")
 
     def folder(self) -> Path:
         """The data set's folder, absolute: `--home`, TRADEML_HOME, or derived from the other words."""

@@ -258,3 +258,9 @@ def test_a_vendor_brings_its_references_unless_a_file_of_them_is_named(
     monkeypatch.setenv("TRADEML_REFERENCE", str(tmp_path / "funds.parquet"))
     own = made("d", source="yahoo", symbols="AAPL")
     assert (own.references.symbols, own.universe.name) == ("", "")
+
+
+def test_a_file_is_no_folder_to_keep_a_data_set_in(tmp_path: Path):
+    (file := tmp_path / "bars.parquet").write_text("")
+    with pytest.raises(UsageError, match=r"--home .*bars\.parquet is a file"):
+        DataSet(home=file)
