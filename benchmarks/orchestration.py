@@ -46,7 +46,6 @@ from trademl_pipeline.studies import STUDIES, StudySpec
 
 RECORDED, DAGSTER, LOOP, BARE = "trademl run", "Dagster", "the loop", "the bare loop"
 SIDES = (RECORDED, DAGSTER, LOOP, BARE)
-RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 BARE_FOLDER, HISTORY = "bare", "history"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
 

@@ -1,5 +1,7 @@
 """The resource of the quality checks: what bars are compared with, and when a check fails."""
 
+from dataclasses import asdict
+
 import dagster as dg
 from pydantic import Field
 
@@ -21,15 +23,11 @@ class QualityResource(dg.ConfigurableResource):
 
     def plain(self, calendar: str) -> Quality:
         """Return the same, on the data set's calendar, as code that knows no Dagster takes it."""
-        return Quality(self.rules, self.second, self.universe, self.membership, calendar)
+        return Quality(**{name: getattr(self, name) for name in type(self).model_fields}, calendar=calendar)
 
 
 def quality_resource() -> QualityResource:
     """Return the resource as the settings say now."""
-    quality = Quality.of(stated.current())
-    return QualityResource(
-        rules=quality.rules,
-        second=quality.second,
-        universe=quality.universe,
-        membership=quality.membership,
-    )
+    quality = asdict(Quality.of(stated.current()))
+    # The calendar is the data set's, in each run.
+    return QualityResource(**{name: quality[name] for name in QualityResource.model_fields})

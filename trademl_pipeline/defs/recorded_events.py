@@ -31,7 +31,11 @@ from dagster._core.events import (
     StepMaterializationData,
 )
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
-from dagster._core.storage.event_log import SqlEventLogStorage, SqlEventLogStorageTable
+from dagster._core.storage.event_log import (
+    EventLogStorage,
+    SqlEventLogStorage,
+    SqlEventLogStorageTable,
+)
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 
 from trademl_pipeline.defs.metadata import to_dagster
@@ -39,6 +43,51 @@ from trademl_pipeline.defs.recorded_steps import StepChange, step_key
 from trademl_pipeline.pipeline.recording import CheckResult, MonthDone, MonthRefused
 
 MonthEvent = MonthDone | MonthRefused
+
+
+def evaluation_of(
+    asset: dg.AssetKey,
+    month: str,
+    check: CheckResult,
+    target: AssetCheckEvaluationTargetMaterializationData | None,
+) -> AssetCheckEvaluation:
+    """Return what a check found as Dagster's evaluation.
+
+    Args:
+        asset: that was checked.
+        month: month key; empty for an asset without partitions.
+        check: its result.
+        target: the materialization that was looked at; None: nothing was materialized.
+    """
+    return AssetCheckEvaluation(
+        asset_key=asset,
+        check_name=check.name,
+        passed=check.passed,
+        metadata=to_dagster(check.metadata),
+        target_materialization_data=target,
+        severity=dg.AssetCheckSeverity[check.severity],
+        description=check.description or None,
+        blocking=check.blocking,
+        partition=month or None,
+    )
+
+
+def last_materializations(
+    storage: EventLogStorage, asset: dg.AssetKey, months: set[str]
+) -> dict[str, AssetCheckEvaluationTargetMaterializationData]:
+    """Return the last materialization of each of some months that has one, by month key."""
+    kind = DagsterEventType.ASSET_MATERIALIZATION
+    numbers = storage.get_latest_storage_id_by_partition(asset, kind, months) if months else {}
+    if not numbers:
+        return {}
+    wanted = dg.AssetRecordsFilter(asset_key=asset, storage_ids=list(numbers.values()))
+    return {
+        record.partition_key: AssetCheckEvaluationTargetMaterializationData(
+            storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
+        )
+        for record in storage.fetch_materializations(wanted, limit=len(numbers)).records
+        if record.partition_key is not None
+    }
 
 
 class EventWriter:
@@ -143,15 +192,16 @@ class EventWriter:
         self, events: Iterable[MonthEvent]
     ) -> dict[tuple[str, str], AssetCheckEvaluationTargetMaterializationData]:
         """By asset and month, what stands of the other assets that some months were told to have checked."""
-        wanted = {(check.asset, event.month) for event in events for check in event.checks if check.asset}
-        targets: dict[tuple[str, str], AssetCheckEvaluationTargetMaterializationData] = {}
-        for asset, month in sorted(wanted):
-            of_the_month = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[month])
-            for record in self._storage.fetch_materializations(of_the_month, limit=1).records:
-                targets[asset, month] = AssetCheckEvaluationTargetMaterializationData(
-                    storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
-                )
-        return targets
+        wanted: dict[str, set[str]] = {}
+        for event in events:
+            for check in event.checks:
+                if check.asset:
+                    wanted.setdefault(check.asset, set()).add(event.month)
+        return {
+            (asset, month): target
+            for asset, months in wanted.items()
+            for month, target in last_materializations(self._storage, dg.AssetKey(asset), months).items()
+        }
 
     def _write_log(self, rows: Sequence[dict[str, Any]]) -> None:
         if rows:
@@ -205,17 +255,7 @@ class EventWriter:
         check: CheckResult,
         target: AssetCheckEvaluationTargetMaterializationData | None = None,
     ) -> dg.EventLogEntry:
-        data = AssetCheckEvaluation(
-            asset_key=dg.AssetKey(check.asset or event.asset),
-            check_name=check.name,
-            passed=check.passed,
-            metadata=to_dagster(check.metadata),
-            description=check.description or None,
-            target_materialization_data=target,
-            severity=dg.AssetCheckSeverity[check.severity],
-            blocking=check.blocking,
-            partition=event.month or None,
-        )
+        data = evaluation_of(dg.AssetKey(check.asset or event.asset), event.month, check, target)
         what = f"{check.name} {'passed' if check.passed else 'refused'}"
         return self._entry(DagsterEventType.ASSET_CHECK_EVALUATION, event, data, what)
 

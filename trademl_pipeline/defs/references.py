@@ -1,5 +1,7 @@
 """The resource that says what symbols are compared with: real series, sectors, and how the index is built."""
 
+from dataclasses import asdict
+
 import dagster as dg
 from pydantic import Field
 
@@ -25,19 +27,9 @@ class ReferenceResource(dg.ConfigurableResource):
 
     def plain(self) -> References:
         """Return the same as code that knows no Dagster takes it."""
-        return References(
-            self.path, self.sectors, self.weighting, self.universe, self.membership, self.shares
-        )
+        return References(**{name: getattr(self, name) for name in type(self).model_fields})
 
 
 def reference_resource() -> ReferenceResource:
     """Return the resource as the settings say now."""
-    references = References.of(stated.current())
-    return ReferenceResource(
-        path=references.path,
-        sectors=references.sectors,
-        weighting=references.weighting,
-        universe=references.universe,
-        membership=references.membership,
-        shares=references.shares,
-    )
+    return ReferenceResource(**asdict(References.of(stated.current())))

@@ -6,6 +6,7 @@ The retrain schedule takes in the month that has closed, and the next month's fo
 from datetime import timedelta
 
 import dagster as dg
+from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from trademl_pipeline import settings
 from trademl_pipeline.defs.jobs import Job, all_jobs
@@ -119,7 +120,7 @@ def next_fold_sensor(study: StudySpec, closed_month: Job, train: Job) -> dg.Sens
         description=f"{study.title}: after a closed month has been taken in, train the next month's fold.",
     )
     def next_fold(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
-        month = context.dagster_run.tags.get("dagster/partition")
+        month = context.dagster_run.tags.get(PARTITION_NAME_TAG)
         if context.dagster_run.job_name != month_job_name(study.name) or month is None:
             return dg.SkipReason("not a run of one closed month")
         following = offset_month(month, 1)

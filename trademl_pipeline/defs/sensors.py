@@ -5,6 +5,7 @@ import urllib.request
 from datetime import UTC, datetime
 
 import dagster as dg
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_START_TAG, PARTITION_NAME_TAG
 
 from trademl_pipeline import settings
 
@@ -28,7 +29,7 @@ def failure_record(context: dg.RunFailureSensorContext) -> dict[str, str | list[
         "time": datetime.fromtimestamp(ended, UTC).isoformat(timespec="seconds") if ended else "",
         "run": run.run_id,
         "job": run.job_name,
-        "month": run.tags.get("dagster/partition", run.tags.get("dagster/asset_partition_range_start", "")),
+        "month": run.tags.get(PARTITION_NAME_TAG, run.tags.get(ASSET_PARTITION_RANGE_START_TAG, "")),
         "steps": steps or [context.failure_event.message or "the run failed before any step"],
     }
 

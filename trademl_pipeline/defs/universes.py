@@ -1,5 +1,7 @@
 """The resource that says whom one may decide on."""
 
+from dataclasses import asdict
+
 import dagster as dg
 from pydantic import Field
 
@@ -25,5 +27,4 @@ class UniverseResource(dg.ConfigurableResource):
 
 def universe_resource() -> UniverseResource:
     """Return the resource as the settings say now."""
-    universe = Universe.of(stated.current())
-    return UniverseResource(name=universe.name, membership=universe.membership)
+    return UniverseResource(**asdict(Universe.of(stated.current())))

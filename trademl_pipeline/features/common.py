@@ -27,7 +27,6 @@ SERIES: tuple[Series, ...] = (
     Series("index_return_1", op.change("index_wealth", 1)),
 )
 
-SMA_WARMUP = {n: n - 1 for n in (5, 10, 20, 50, 60, 200)}
 ATR_WARMUP = recursive_warmup(13 / 14, after=14)
 DI_WARMUP = recursive_warmup(13 / 14, after=14)
 MACD_WARMUP = recursive_warmup(1 - 2 / 27, after=25)

@@ -70,33 +70,33 @@ def stage_makers(studies: Sequence[StudySpec]) -> dict[str, StageMaker]:
     return {make(DEFAULT_CALENDAR).schema.name: make for make in makers}
 
 
-def reads_of(asset: str) -> Mapping[str, Lookback]:
-    """Return which months of which assets a month of an input asset reads.
-
-    Raises:
-        StepError: it is no input of models.
-    """
-    reads: dict[str, Mapping[str, Lookback]] = {
+def input_reads() -> dict[str, Mapping[str, Lookback]]:
+    """Return for each input asset which months of which assets a month of it reads."""
+    makers = stage_makers(list(STUDIES.values()))
+    return {
         **{bar_tables(timeframe).bars.name: {} for timeframe in TIMEFRAMES},
         BAR_QUALITY: bar_quality.READS,
         REFERENCE_BARS.name: reference_bars.READS,
         UNIVERSE_MEMBERS.name: universe_members.READS,
+        **{name: make(DEFAULT_CALENDAR).reads for name, make in makers.items()},
     }
-    if asset in reads:
-        return reads[asset]
-    makers = stage_makers(list(STUDIES.values()))
-    if asset not in makers:
-        raise StepError(f"{asset} is no input of models; these are: {', '.join([*reads, *makers])}")
-    return makers[asset](DEFAULT_CALENDAR).reads
 
 
 def generations(assets: Sequence[str]) -> list[list[str]]:
-    """Return input assets in groups, each of which reads only what groups before it make."""
+    """Return input assets in groups, each of which reads only what groups before it make.
+
+    Raises:
+        StepError: one of them is no input of models.
+    """
+    reads = input_reads()
+    for asset in assets:
+        if asset not in reads:
+            raise StepError(f"{asset} is no input of models; these are: {', '.join(reads)}")
     left: list[str] = list(assets)
     groups: list[list[str]] = []
     while left:
         waiting = set(left)
-        ready: list[str] = [asset for asset in left if not waiting & set(reads_of(asset))]
+        ready: list[str] = [asset for asset in left if not waiting & set(reads[asset])]
         groups.append(ready)
         left = [asset for asset in left if asset not in ready]
     return groups
@@ -148,9 +148,10 @@ def _opener(asset: str) -> Opener:
         ),
         COMPARISON_ASSET: lambda site, run, months, options: comparison_months(site.artifacts, list(STUDIES)),
     }
-    openers |= {name: _stage_opener(make) for name, make in stage_makers(list(STUDIES.values())).items()}
     for study in STUDIES.values():
         openers |= _study_openers(study)
+    if asset not in openers:
+        openers |= {name: _stage_opener(make) for name, make in stage_makers(list(STUDIES.values())).items()}
     if asset not in openers:
         raise StepError(f"there is no asset {asset!r}; there are: {', '.join(openers)}")
     return openers[asset]

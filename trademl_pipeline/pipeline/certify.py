@@ -30,7 +30,7 @@ Read = tuple[TableSchema, tuple[str, str]]
 
 @dataclass(frozen=True)
 class Certified:
-    """A certificate and the table row that goes into the lake with the predictions (`to_predictions`'s `beside`)."""
+    """A certificate and the table row that goes into the lake with the predictions (`publish`'s `beside`)."""
 
     certificate: Certificate
     beside: tuple[TableSchema, pl.DataFrame]

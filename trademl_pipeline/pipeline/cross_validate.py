@@ -10,10 +10,10 @@ import polars as pl
 
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.leakage import AuditReport, audit_fit_ledger, audit_folds
-from trademl_pipeline.market.calendar import offset_month
-from trademl_pipeline.pipeline.fold import calendar_of, fold_rows, windows_of_keys
+from trademl_pipeline.pipeline.fold import calendar_of, training_windows
 from trademl_pipeline.pipeline.gate import month_metadata, publish
 from trademl_pipeline.pipeline.lookback import SAME_MONTH, Lookback
+from trademl_pipeline.pipeline.models import recorded_rows
 from trademl_pipeline.pipeline.months import Body, MonthResult, RunInfo, result_of
 from trademl_pipeline.pipeline.shown import Metadata
 from trademl_pipeline.pipeline.train import training_context, training_reads
@@ -46,18 +46,8 @@ def cross_validated(
     if record["fitted"][0] != month:
         reused = {"rows": 0, "note": f"goes on with the model of {record['fitted'][0][:7]}"}
         return table.empty(), AuditReport((), {"folds": reused})
-    snapshot = int(record["snapshot"][0])
-    only = frozenset(filter(None, (record["only_symbols"][0] or "").split(",")))
-    rows = fold_rows(
-        store,
-        replace(study, train_stride=1),
-        month,
-        calendar,
-        snapshot,
-        fitted=record["fitted"][0],
-        symbols=only,
-    )
-    windows = windows_of_keys(store, study, rows.train, offset_month(month, -1), calendar, snapshot)
+    rows = recorded_rows(store, replace(study, train_stride=1), month, record, calendar)
+    windows = training_windows(store, study, rows, calendar, int(record["snapshot"][0]))
     training = training_context(study, record["size"][0], int(record["epochs"][0] or 0), threads)
     ledger = FitLedger(month)
     scores, evidence = cross_validate(

@@ -150,6 +150,19 @@ def _first_session(store: Lake, study: StudySpec, month: str, snapshot: int | No
     return cast(date, sequences["session"].min())
 
 
+def training_windows(store: Lake, study: StudySpec, rows: FoldRows, calendar: str, snapshot: int) -> Windows:
+    """Read the windows of a fold's training rows.
+
+    Args:
+        store: the lake.
+        study: the study.
+        rows: of the fold.
+        calendar: of the data set.
+        snapshot: of the lake that the rows were read at.
+    """
+    return windows_of_keys(store, study, rows.train, offset_month(rows.fold.month, -1), calendar, snapshot)
+
+
 def windows_of_keys(
     store: Lake,
     study: StudySpec,

@@ -192,13 +192,13 @@ def check_results(audits: pl.DataFrame, violations: Sequence[Violation] = ()) ->
     return results
 
 
-def refusal_metadata(month: str, report: AuditReport) -> Metadata:
-    """Return what is shown of a refused month: the violations, and values around the leak."""
+def refusal_metadata(name: str, report: AuditReport) -> Metadata:
+    """Return what is shown of a refused month, under its name: the violations, and values around the leak."""
     bad = report.to_frame().filter(~pl.col("passed"))
-    metadata: Metadata = {f"refusal {month[:7]}": Markdown(violations_table(bad))}
+    metadata: Metadata = {f"refusal {name}": Markdown(violations_table(bad))}
     figure = leak_figure(report.violations)
     if figure is not None:
-        metadata[f"figure {month[:7]}"] = figure
+        metadata[f"figure {name}"] = figure
     return metadata
 
 

@@ -15,6 +15,14 @@ class MissingMonthsError(LakeError):
     """Months that a partition reads have not been published, since nobody asked for them or the gate refused them."""
 
 
+def published_months(store: Lake, table: TableSchema | str) -> list[str]:
+    """Return the months of a table; none where it is not in the lake."""
+    try:
+        return store.months(table)
+    except MissingTableError:
+        return []
+
+
 def require_months(store: Lake, table: TableSchema | str, first: str, last: str, *, reader: str) -> None:
     """Refuse to go on where a month between `first` and `last` is missing.
 
@@ -32,10 +40,7 @@ def require_months(store: Lake, table: TableSchema | str, first: str, last: str,
         MissingMonthsError: naming the months and what to materialize.
     """
     schema, table = (None, table) if isinstance(table, str) else (table, table.name)
-    try:
-        present = store.months(table)
-    except MissingTableError:
-        present = []
+    present = published_months(store, table)
     expected = month_range(max(first, present[0]), last) if present else [last]
     missing = [month for month in expected if month not in set(present)]
     if missing and schema is not None and schema.may_be_empty:

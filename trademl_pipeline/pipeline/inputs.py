@@ -5,9 +5,8 @@ from datetime import date
 import polars as pl
 
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.errors import MissingTableError
 from trademl_pipeline.market.calendar import month_key
-from trademl_pipeline.pipeline.history import read_months
+from trademl_pipeline.pipeline.history import published_months, read_months
 from trademl_pipeline.tables import RAW_BARS, REFERENCE_BARS, SECTORS
 
 
@@ -54,10 +53,7 @@ def references_from(store: Lake, start: date, month: str, *, reader: str) -> dic
     Raises:
         MissingMonthsError: the data set has references, but a month of them is missing.
     """
-    try:
-        if not store.months(REFERENCE_BARS):
-            return {}
-    except MissingTableError:
+    if not published_months(store, REFERENCE_BARS):
         return {}
     bars = read_months(
         store,

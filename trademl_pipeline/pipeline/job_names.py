@@ -1,4 +1,4 @@
-"""Names of the jobs, the same in the definitions and in the runs that `trademl run` writes down.
+"""Names of the jobs and of their pool, the same in the definitions and in the runs that `trademl run` writes down.
 
 The UI files a recorded run under the job of its name.
 """
@@ -11,6 +11,8 @@ NIGHTLY = "nightly_leakage_audit"
 COMPARE = "compare_studies"
 # The upkeep of the lake.
 MAINTAIN = "maintain_lake"
+# The pool in which models are fitted, so many at a time as it has slots.
+GPU_POOL = "gpu"
 
 
 def prepare_job_name(study: str) -> str:

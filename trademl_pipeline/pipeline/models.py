@@ -10,9 +10,8 @@ import polars as pl
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import LakeError
 from trademl_pipeline.leakage import AuditReport, audit_fit_ledger, audit_folds, audit_model
-from trademl_pipeline.market.calendar import offset_month
 from trademl_pipeline.pipeline.artifacts import Artifacts
-from trademl_pipeline.pipeline.fold import FoldRows, calendar_of, fold_rows, windows_of_keys
+from trademl_pipeline.pipeline.fold import FoldRows, calendar_of, fold_rows, training_windows
 from trademl_pipeline.pipeline.workspace import Workspace
 from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.studies import StudySpec
@@ -139,9 +138,7 @@ def audit_model_month(workspace: Workspace, study: StudySpec, month: str) -> Aud
     store, calendar = workspace.lake, workspace.calendar
     record = store.read(study.models, months=(month, month))
     fitted = load_models(workspace.artifacts, study, record, month)
-    snapshot = int(record["snapshot"][0])
     rows = recorded_rows(store, study, month, record, calendar)
-    last = offset_month(rows.fold.month, -1)
-    windows = windows_of_keys(store, study, rows.train, last, calendar, snapshot)
+    windows = training_windows(store, study, rows, calendar, int(record["snapshot"][0]))
     ledger = load_ledger(workspace.artifacts, record)
     return audit_fold(study, rows, ledger, fitted, windows, calendar)

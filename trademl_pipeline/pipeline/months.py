@@ -118,7 +118,7 @@ def refused(asset: str, month: str, error: Exception) -> MonthRefused:
     if isinstance(error, GateRefusedError):
         report = error.report
         checks = check_results(report.to_frame(), report.violations)
-        return MonthRefused(asset, month, str(error), refusal_metadata(month, report), tuple(checks))
+        return MonthRefused(asset, month, str(error), refusal_metadata(month[:7], report), tuple(checks))
     return MonthRefused(asset, month, str(error), {f"error {month[:7]}": f"{type(error).__name__}: {error}"})
 
 

@@ -15,10 +15,7 @@ from typing import Any
 import polars as pl
 
 from trademl_pipeline.certificates.code_version import code_version
-from trademl_pipeline.features import FEATURE_SETS
-from trademl_pipeline.labels import TARGETS
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.errors import MissingTableError
 from trademl_pipeline.leakage import AuditReport, Violation
 from trademl_pipeline.leakage.nightly import (
     fingerprint,
@@ -28,16 +25,14 @@ from trademl_pipeline.leakage.nightly import (
     nights,
     passed_before,
 )
+from trademl_pipeline.pipeline.catalog import stage_makers
 from trademl_pipeline.pipeline.errors import StepError
-from trademl_pipeline.pipeline.features import feature_stage
-from trademl_pipeline.pipeline.figures import leak_figure, nights_figure
+from trademl_pipeline.pipeline.figures import nights_figure
 from trademl_pipeline.pipeline.fold import FROM_THE_FIRST
-from trademl_pipeline.pipeline.gate import Sample, audit_rows, violations_table
-from trademl_pipeline.pipeline.labels import label_stage
+from trademl_pipeline.pipeline.gate import Sample, audit_rows, refusal_metadata
+from trademl_pipeline.pipeline.history import published_months
 from trademl_pipeline.pipeline.months import MONTH_ERRORS, RunInfo
-from trademl_pipeline.pipeline.patterns import pattern_stage
-from trademl_pipeline.pipeline.sequences import sequence_stage
-from trademl_pipeline.pipeline.shown import Markdown, Metadata
+from trademl_pipeline.pipeline.shown import Metadata
 from trademl_pipeline.pipeline.stage import Stage
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.tables import AUDITS, NIGHTLY_AUDITS
@@ -50,12 +45,7 @@ NIGHTS_SHOWN = 30
 
 def stages(studies: Sequence[StudySpec], calendar: str) -> list[Stage]:
     """Return all tables that are computed month by month from others."""
-    return [
-        *(feature_stage(name, calendar) for name in FEATURE_SETS),
-        pattern_stage(calendar),
-        *(label_stage(target, calendar) for target in TARGETS.values()),
-        *(sequence_stage(study, calendar) for study in studies),
-    ]
+    return [make(calendar) for make in stage_makers(studies).values()]
 
 
 def audit_table_month(
@@ -79,20 +69,6 @@ def audit_table_month(
     if known(print_of):
         return None, print_of
     return stage.audit(written, inputs, month, sample), print_of
-
-
-def published_months(store: Lake, stage: Stage, first: str, last: str) -> list[str]:
-    """Return the months of a table between two; none where it is not in the lake.
-
-    Args:
-        store: the lake.
-        stage: the table.
-        first, last: month keys.
-    """
-    try:
-        return [m for m in store.months(stage.schema) if first <= m <= last]
-    except MissingTableError:
-        return []
 
 
 class Night:
@@ -162,11 +138,7 @@ class Night:
             "history": nights_figure(nights(history).tail(NIGHTS_SHOWN)),
         }
         for table, month, report in self.refused:
-            bad = report.to_frame().filter(~pl.col("passed"))
-            metadata[f"refusal {table} {month[:7]}"] = Markdown(violations_table(bad))
-            figure = leak_figure(report.violations)
-            if figure is not None:
-                metadata[f"figure {table} {month[:7]}"] = figure
+            metadata |= refusal_metadata(f"{table} {month[:7]}", report)
         return metadata
 
 
@@ -215,7 +187,8 @@ def nightly_audit(
         (stage, month)
         for stage in tables
         if not wanted or stage.schema.name in wanted
-        for month in published_months(store, stage, first or FROM_THE_FIRST, as_of)
+        for month in published_months(store, stage.schema)
+        if (first or FROM_THE_FIRST) <= month <= as_of
     ]
     if not todo:
         raise StepError(f"nothing is published up to {as_of[:7]}; materialize features first")

@@ -13,7 +13,6 @@ from pathlib import Path
 import polars as pl
 
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.errors import MissingTableError
 from trademl_pipeline.leakage import AuditReport, audit_knowledge
 from trademl_pipeline.market.calendar import month_bounds
 from trademl_pipeline.market.errors import MarketError
@@ -24,6 +23,7 @@ from trademl_pipeline.market.ingest.versions import Merged
 from trademl_pipeline.market.sources import BarSource
 from trademl_pipeline.pipeline.errors import StepError
 from trademl_pipeline.pipeline.gate import month_metadata, publish
+from trademl_pipeline.pipeline.history import published_months
 from trademl_pipeline.pipeline.months import Body, Log, MonthResult, RunInfo, result_of
 from trademl_pipeline.pipeline.shown import Markdown, Metadata
 from trademl_pipeline.tables.bar_tables import BarTables, bar_tables
@@ -63,14 +63,6 @@ def _prepared(
             staged.discard()
             raise
         staged.discard()
-
-
-def published_months(store: Lake, tables: BarTables) -> list[str]:
-    """Return the months of which the lake has bars."""
-    try:
-        return store.months(tables.bars)
-    except MissingTableError:
-        return []
 
 
 def _metadata(merge: Merged, fetched: Fetched, source: BarSource) -> Metadata:
@@ -131,7 +123,7 @@ def raw_bars_months(
     name = tables.bars.name
     # A range of which nothing is published lacks all: downloaded in pieces it takes few requests and resumes.
     lacking = only_missing and (
-        len(months) == 1 or not set(months).isdisjoint(published_months(store, tables))
+        len(months) == 1 or not set(months).isdisjoint(published_months(store, tables.bars))
     )
 
     def fetched(month: str) -> Fetched:

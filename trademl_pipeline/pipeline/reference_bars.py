@@ -39,6 +39,7 @@ from trademl_pipeline.market.references import (
 from trademl_pipeline.market.symbols import INDEX_SYMBOL
 from trademl_pipeline.pipeline.errors import StepError
 from trademl_pipeline.pipeline.gate import Sample, month_metadata, publish
+from trademl_pipeline.pipeline.history import published_months
 from trademl_pipeline.pipeline.inputs import bars_from
 from trademl_pipeline.pipeline.lookback import sessions_back
 from trademl_pipeline.pipeline.months import Body, MonthResult, RunInfo, result_of
@@ -83,10 +84,7 @@ def level_before(
         ingested_at: time stamp of rows that are built anew (UTC).
         calendar: of the data set.
     """
-    try:
-        published = [m for m in store.months(REFERENCE_BARS) if m < month]
-    except MissingTableError:
-        published = []
+    published = [m for m in published_months(store, REFERENCE_BARS) if m < month]
     wanted = [m for m in store.months(RAW_BARS) if m < month]
     source = f"constituents:{references.spec().weighting}"
     missing: list[str] = []

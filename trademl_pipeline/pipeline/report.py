@@ -230,9 +230,8 @@ def matured_labels(store: Lake, study: StudySpec, months: tuple[str, str], calen
 
 def any_matured(inputs: Any, config: Any) -> bool:
     """Return whether any prediction has an outcome by which it can be judged."""
-    key = ["symbol", "session"]
     known = inputs.outcomes.filter(pl.col(config.kind.outcome).is_not_null())
-    return not inputs.predictions.join(known, on=key, how="semi").is_empty()
+    return not inputs.predictions.join(known, on=KEY, how="semi").is_empty()
 
 
 def report_months(
@@ -347,8 +346,8 @@ def ic_by_month(inputs: Any, config: Any) -> dict[str, float]:
     from trademl_pipeline.evaluation.metrics import rank_ic_by_session
 
     outcome = config.kind.outcome
-    outcomes = inputs.outcomes.select("symbol", "session", pl.col(outcome).alias("forward_return"))
-    rows = inputs.predictions.select("symbol", "session", "score").join(outcomes, on=["symbol", "session"])
+    outcomes = inputs.outcomes.select(*KEY, pl.col(outcome).alias("forward_return"))
+    rows = inputs.predictions.select(*KEY, "score").join(outcomes, on=KEY)
     daily = rank_ic_by_session(rows, score="score", min_symbols=config.min_symbols)
     monthly = daily.group_by(pl.col("session").dt.strftime("%Y-%m").alias("month")).agg(pl.col("ic").mean())
     return dict(monthly.sort("month").iter_rows())

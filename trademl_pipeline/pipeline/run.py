@@ -7,7 +7,7 @@ no Dagster: what they do is told to a `Recorder`, which lies where the UI looks.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline.pipeline.catalog import (
@@ -16,15 +16,13 @@ from trademl_pipeline.pipeline.catalog import (
     generations,
     input_assets,
 )
-from trademl_pipeline.pipeline.job_names import COMPARE, PREPARE_ALL, fold_job_name, report_job_name
+from trademl_pipeline.pipeline.job_names import COMPARE, GPU_POOL, PREPARE_ALL, fold_job_name, report_job_name
 from trademl_pipeline.pipeline.report import report_name
 from trademl_pipeline.pipeline.runner import Job, Runner
 from trademl_pipeline.pipeline.site import Site
 from trademl_pipeline.pipeline.train import TrainOptions
 from trademl_pipeline.studies import STUDIES
 from trademl_pipeline.tables import RAW_BARS
-
-GPU_POOL = "gpu"
 
 
 @dataclass(frozen=True)
@@ -61,9 +59,9 @@ def run_studies(
     failed = len(prepare(runner, studies, start, last, as_of))
     if failed and not runner.keep_going:
         return Result(failed)
-    options = Site(runner.settings).train_options()
     # Workers share the cores.
-    options = replace(options, threads=options.threads or runner.workers.threads)
+    threads = runner.settings.training.threads or runner.workers.threads
+    options = Site(runner.settings).train_options(threads=threads)
     broken = _run_folds(runner, [group for study in studies for group in folds(study, months, options)])
     failed += sum(broken.values())
     whole = [study for study in studies if runner.keep_going or not broken.get(study)]

@@ -184,19 +184,18 @@ class Runner:
                 jobs[id(task)] = (job, ticket)
                 tasks[-1].append(task)
 
+        def running_of(task: Task) -> _Running:
+            if id(task) not in self._runs:
+                self._runs[id(task)] = self._begin(jobs[id(task)][0])
+            return self._runs[id(task)]
+
         def on_start(task: Task) -> None:
-            job, ticket = jobs[id(task)]
-            running = self._runs.get(id(task)) or self._begin(job)
-            self._runs[id(task)] = running
+            running, ticket = running_of(task), jobs[id(task)][1]
             ticket.run_id, ticket.recorded_at = running.run.run_id, running.began
 
         def may_start(task: Task) -> bool:
             job, _ = jobs[id(task)]
-            if not job.pool:
-                return True
-            if id(task) not in self._runs:
-                self._runs[id(task)] = self._begin(job)
-            return self.recorder.claim(job.pool, self._runs[id(task)].run, job.assets[0])
+            return not job.pool or self.recorder.claim(job.pool, running_of(task).run, job.assets[0])
 
         def on_message(task: Task, message: Any) -> None:
             running = self._runs[id(task)]

@@ -21,7 +21,7 @@ from trademl_pipeline.pipeline.fit import (
     parameters_of,
     record_of,
 )
-from trademl_pipeline.pipeline.fold import FROM_THE_FIRST, FoldRows, fold_rows, plan_of, windows_of_keys
+from trademl_pipeline.pipeline.fold import FROM_THE_FIRST, FoldRows, fold_rows, plan_of, training_windows
 from trademl_pipeline.pipeline.gate import month_metadata, publish
 from trademl_pipeline.pipeline.lookback import ALL_BEFORE, Lookback
 from trademl_pipeline.pipeline.models import (
@@ -183,8 +183,7 @@ def _publish_trained(
 ) -> MonthResult:
     """Train the fold of a month and publish its models."""
     store, calendar = workspace.lake, workspace.calendar
-    last = offset_month(rows.fold.month, -1)
-    windows = windows_of_keys(store, study, rows.train, last, calendar, snapshot)
+    windows = training_windows(store, study, rows, calendar, snapshot)
     ledger = FitLedger(rows.fold.month)
     run.log.info(
         f"fold {month[:7]}: {rows.train.height} rows, {rows.train['session'].n_unique()} sessions, labels up to "
@@ -299,8 +298,7 @@ def reused_fold(workspace: Workspace, study: StudySpec, month: str, reused: pl.D
     """
     store, calendar = workspace.lake, workspace.calendar
     rows = recorded_rows(store, study, month, reused, calendar)
-    last = offset_month(rows.fold.month, -1)
-    windows = windows_of_keys(store, study, rows.train, last, calendar, int(reused["snapshot"][0]))
+    windows = training_windows(store, study, rows, calendar, int(reused["snapshot"][0]))
     month_fold = plan_of(study, calendar).fold(month, rows.fold.train_start)
     record = reused.with_columns(
         pl.lit(month).alias("fold"),

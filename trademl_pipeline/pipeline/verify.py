@@ -24,9 +24,8 @@ from trademl_pipeline.certificates.verification import (
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.leakage.evidence import Evidence, evidence_in
 from trademl_pipeline.leakage.report import AuditReport
-from trademl_pipeline.market.calendar import offset_month
 from trademl_pipeline.pipeline.certify import Read, values_version
-from trademl_pipeline.pipeline.fold import windows_of_keys
+from trademl_pipeline.pipeline.fold import training_windows
 from trademl_pipeline.pipeline.models import load_ledger, load_models, recorded_rows
 from trademl_pipeline.pipeline.predict import audit_predictions, learned_from, predict_month, reads_of
 from trademl_pipeline.pipeline.train import training_context
@@ -105,8 +104,7 @@ def fit_again(
         (models, their fit ledger, digest of their files).
     """
     rows = recorded_rows(store, study, month, record, calendar)
-    last = offset_month(rows.fold.month, -1)
-    windows = windows_of_keys(store, study, rows.train, last, calendar, int(record["snapshot"][0]))
+    windows = training_windows(store, study, rows, calendar, int(record["snapshot"][0]))
     ledger = FitLedger(rows.fold.month)
     training = training_context(study, record["size"][0], record["epochs"][0] or 0, threads)
     fitted = fit_study(study.training, windows, training, ledger=ledger)

@@ -209,7 +209,8 @@ class Workers:
         by_connection: dict[Any, WorkerProcess] = {worker.connection: worker for worker in busy}
         if not by_connection:
             time.sleep(POLL_SECONDS)
-        for ready in wait(list(by_connection), POLL_SECONDS) if by_connection else ():
+            return
+        for ready in wait(list(by_connection), POLL_SECONDS):
             worker = by_connection[ready]
             task, frame = worker.task, worker.receive()
             assert task is not None

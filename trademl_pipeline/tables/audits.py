@@ -4,8 +4,6 @@ import polars as pl
 
 from trademl_pipeline.lake.schema import MONTH, UTC_TIME, TableSchema
 
-_PANEL_KEY = ("symbol", "session")
-
 AUDITS = TableSchema(
     name="audits",
     columns={

@@ -6,8 +6,7 @@ from typing import Any
 import polars as pl
 
 from trademl_pipeline.lake.schema import UTC_TIME, TableSchema
-
-_PANEL_KEY = ("symbol", "session")
+from trademl_pipeline.tables.keys import PANEL_KEY
 
 _DIRECTION: dict[str, Any] = dict.fromkeys(("p_sell", "p_hold", "p_buy", "score"), pl.Float64)
 
@@ -39,7 +38,7 @@ def prediction_table(
             "snapshot": pl.Int64,
             "certificate": pl.String,
         },
-        key=_PANEL_KEY,
+        key=PANEL_KEY,
         month_column="session",
         may_be_empty=may_be_empty,
         description=f"Out-of-sample predictions of the study {study!r}, one walk-forward fold per month.",
@@ -57,7 +56,7 @@ def estimator_prediction_table(study: str, values: Mapping[str, Any]) -> TableSc
             "member": pl.String,
             **values,
         },
-        key=(*_PANEL_KEY, "member"),
+        key=(*PANEL_KEY, "member"),
         month_column="session",
         may_be_empty=True,
         description=f"Out-of-sample predictions of every estimator of the study {study!r}.",

@@ -6,8 +6,7 @@ from typing import Any
 import polars as pl
 
 from trademl_pipeline.lake.schema import UTC_TIME, TableSchema
-
-_PANEL_KEY = ("symbol", "session")
+from trademl_pipeline.tables.keys import PANEL_KEY
 
 
 def label_table(
@@ -40,7 +39,7 @@ def label_table(
             "last_price": pl.Boolean,
             "knowledge_time": UTC_TIME,
         },
-        key=_PANEL_KEY,
+        key=PANEL_KEY,
         nullable=frozenset(nullable),
         month_column="label_end",
         may_be_empty=True,
@@ -68,7 +67,7 @@ def feature_table(set_name: str, feature_names: Sequence[str]) -> TableSchema:
             "knowledge_time": UTC_TIME,
             **dict.fromkeys(feature_names, pl.Float64),
         },
-        key=_PANEL_KEY,
+        key=PANEL_KEY,
         nullable=frozenset(feature_names),
         month_column="session",
         description=f"Features of the set {set_name!r}, known at decision_time (the session's close).",
@@ -93,7 +92,7 @@ PATTERNS = TableSchema(
         "baseline_volume_ratio": pl.Float64,
         "baseline_volatility": pl.Float64,
     },
-    key=_PANEL_KEY,
+    key=PANEL_KEY,
     month_column="session",
     may_be_empty=True,
     description="Observations of consolidation patterns: one row for each session on which one is active.",
@@ -124,7 +123,7 @@ def sequence_table(study: str, *, pattern_observations: bool = False) -> TableSc
             "decision_time": UTC_TIME,
             "knowledge_time": UTC_TIME,
         },
-        key=_PANEL_KEY,
+        key=PANEL_KEY,
         month_column="session",
         may_be_empty=pattern_observations,
         description=f"Windows of the study {study!r}: window_start is the session of the first of n_valid "

@@ -3,8 +3,7 @@
 import polars as pl
 
 from trademl_pipeline.lake.schema import UTC_TIME, TableSchema
-
-_PANEL_KEY = ("symbol", "session")
+from trademl_pipeline.tables.keys import PANEL_KEY
 
 RAW_BARS = TableSchema(
     name="raw_bars",
@@ -24,7 +23,7 @@ RAW_BARS = TableSchema(
         "source": pl.String,
         "ingested_at": UTC_TIME,
     },
-    key=_PANEL_KEY,
+    key=PANEL_KEY,
     month_column="session",
     description="Daily bars as traded. split_factor is 2.0 on the ex-date of a 2:1 split and 1.0 elsewhere; "
     "dividend is cash per share on its ex-date.",
@@ -46,7 +45,7 @@ QUARANTINED_BARS = TableSchema(
 REFERENCE_BARS = TableSchema(
     name="reference_bars",
     columns={**RAW_BARS.columns, "kind": pl.String},
-    key=_PANEL_KEY,
+    key=PANEL_KEY,
     nullable=frozenset({"volume"}),
     month_column="session",
     description="Bars of what symbols are compared with: index and sector funds, the VIX, and an index built from "
@@ -78,7 +77,7 @@ SECTORS = TableSchema(
 UNIVERSE_MEMBERS = TableSchema(
     name="universe_members",
     columns={"symbol": pl.String, "session": pl.Date},
-    key=_PANEL_KEY,
+    key=PANEL_KEY,
     month_column="session",
     description="Who belonged to the universe on which session and has a bar of it: whom one may decide on. Those that "
     "left later are in it while they belonged.",

@@ -118,19 +118,8 @@ def _fit_trees(
     if preset.trials and spec.space:
         chosen = _searched(spec, preset, task, keys, context, ledger, trials, fitted, x)
     model = fitted(chosen, np.arange(len(keys)), ledger)
-    saved = SavedModel(
-        TREES,
-        spec.kind,
-        names,
-        1,
-        {},
-        {"lags": list(spec.lags), "means": list(spec.rolling_mean_windows)},
-        model,
-    )
     leaves = model.rounds * len(task.columns) * int(getattr(config_of(**fixed), "num_leaves", 0) or 2**6)
-    return FittedEstimator(
-        spec.name, spec.kind, saved, spec.lags, spec.rolling_mean_windows, parameters=leaves, chosen=chosen
-    )
+    return _learned_from_rows(spec, TREES, names, model, leaves, chosen)
 
 
 def _fit_value_trees(
@@ -179,12 +168,8 @@ def _fit_value_trees(
         ledger=ledger,
         groups=None if spec.demean_within is None else groups_of(windows, context.names, spec.demean_within),
     )
-    metadata = {"lags": list(spec.lags), "means": list(spec.rolling_mean_windows)}
-    saved = SavedModel(VALUE_TREES, spec.kind, names, 1, {}, metadata, model)
     leaves = model.rounds * int(getattr(config, "num_leaves", 0) or 2 ** getattr(config, "max_depth", 6))
-    return FittedEstimator(
-        spec.name, spec.kind, saved, spec.lags, spec.rolling_mean_windows, parameters=leaves
-    )
+    return _learned_from_rows(spec, VALUE_TREES, names, model, leaves)
 
 
 def groups_of(windows: Windows, names: tuple[str, ...], signs: tuple[str, ...]) -> np.ndarray:
@@ -257,17 +242,28 @@ def _fit_linear(
     names = row_names(context.names, spec.lags, spec.rolling_mean_windows)
     sessions = windows.keys["session"].to_numpy()
     model = ledger.fit("model", windows.keys, lambda _: fit_linear(x, y, task.columns, sessions, **declared))
-    saved = SavedModel(
-        LINEAR,
-        spec.kind,
-        names,
-        1,
-        {},
-        {"lags": list(spec.lags), "means": list(spec.rolling_mean_windows)},
-        model,
-    )
+    return _learned_from_rows(spec, LINEAR, names, model, int(model.weights.size))
+
+
+def _learned_from_rows(
+    spec: EstimatorSpec,
+    kind: str,
+    names: tuple[str, ...],
+    model: Any,
+    parameters: int,
+    chosen: dict[str, Any] | None = None,
+) -> FittedEstimator:
+    """An estimator of rows, not windows: what it was given beside the current values is kept with it."""
+    metadata = {"lags": list(spec.lags), "means": list(spec.rolling_mean_windows)}
+    saved = SavedModel(kind, spec.kind, names, 1, {}, metadata, model)
     return FittedEstimator(
-        spec.name, spec.kind, saved, spec.lags, spec.rolling_mean_windows, parameters=int(model.weights.size)
+        spec.name,
+        spec.kind,
+        saved,
+        spec.lags,
+        spec.rolling_mean_windows,
+        parameters=parameters,
+        chosen=chosen or {},
     )
 
 

@@ -13,10 +13,11 @@ from trademl_pipeline.defs.partitions import mapping_of
 from trademl_pipeline.pipeline.catalog import (
     COMPARISON_ASSET,
     fold_assets,
+    generations,
     input_assets,
+    input_reads,
     month_assets,
     opened,
-    reads_of,
     stage_makers,
 )
 from trademl_pipeline.pipeline.errors import StepError
@@ -82,12 +83,12 @@ def test_what_there_is_not_is_named_with_what_there_is(site: Site):
 @pytest.mark.parametrize("asset", sorted({*INPUTS, *STAGES, *INTRADAY}))
 def test_inputs_read_what_dagster_says_they_do(specs: dict[str, dg.AssetSpec], asset: str):
     deps = {dep.asset_key.to_user_string(): dep.partition_mapping for dep in specs[asset].deps}
-    assert {name: mapping_of(lookback) for name, lookback in reads_of(asset).items()} == deps
+    assert {name: mapping_of(lookback) for name, lookback in input_reads()[asset].items()} == deps
 
 
 def test_only_inputs_are_asked_what_they_read():
     with pytest.raises(StepError, match=r"model_direction is no input of models; these are: .*raw_bars"):
-        reads_of("model_direction")
+        generations(["model_direction"])
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -15,12 +15,13 @@ from trademl_pipeline.pipeline.catalog import (
     fold_assets,
     generations,
     input_assets,
-    reads_of,
+    input_reads,
 )
 from trademl_pipeline.pipeline.errors import StepError
+from trademl_pipeline.pipeline.job_names import GPU_POOL
 from trademl_pipeline.pipeline.recording import MonthDone, MonthRefused
 from trademl_pipeline.pipeline.report import report_name
-from trademl_pipeline.pipeline.run import GPU_POOL, Result, folds, prepare, run_studies
+from trademl_pipeline.pipeline.run import Result, folds, prepare, run_studies
 from trademl_pipeline.pipeline.runner import Job, Runner
 from trademl_pipeline.pipeline.train import TrainOptions
 from trademl_pipeline.pipeline.workers import Stopped, Workers
@@ -39,16 +40,6 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> FakeSteps:
     made = FakeSteps()
     monkeypatch.setattr(loop, "opened", made.opened)
     return made
-
-
-@pytest.fixture
-def recorder() -> FakeRecorder:
-    return FakeRecorder()
-
-
-@pytest.fixture
-def listener() -> FakeListener:
-    return FakeListener()
 
 
 Make = Callable[..., Runner]
@@ -98,7 +89,7 @@ def test_inputs_that_are_made_together_read_only_what_was_made_before():
     done: set[str] = set()
     for group in generations(inputs):
         for asset in group:
-            assert set(reads_of(asset)) & set(inputs) <= done
+            assert set(input_reads()[asset]) & set(inputs) <= done
         done |= set(group)
     assert done == set(inputs)
     assert generations(inputs)[0] == [RAW_BARS.name]
@@ -190,7 +181,7 @@ def test_other_months_of_an_asset_are_made_beside_a_refused_one_and_what_reads_i
     assert run(runner()) == Result(1)
     assert steps.months_of(features) == month_range(START, LAST)
     made = {asset for asset, _ in steps.made}
-    behind = {a for a in input_assets(STUDIES["direction"]) if features in reads_of(a)}
+    behind = {a for a in input_assets(STUDIES["direction"]) if features in input_reads()[a]}
     assert behind
     assert not behind & made
     assert not {MODEL, report_name("direction")} & made

@@ -9,6 +9,7 @@ from trademl_pipeline.defs.resources import DataSetResource, LakeResource
 from trademl_pipeline.defs.stage import deps_of
 from trademl_pipeline.defs.workspace import definitions_of
 from trademl_pipeline.pipeline import cross_validate as step
+from trademl_pipeline.pipeline.job_names import GPU_POOL
 from trademl_pipeline.studies import STUDIES, StudySpec
 from trademl_pipeline.tables.descriptions import CROSS_VALIDATION
 
@@ -29,7 +30,7 @@ def cross_validation_assets(study: StudySpec) -> list[dg.AssetsDefinition]:
         kinds=kinds_of(study),
         owners=OWNERS,
         tags={"study": study.name},
-        pool="gpu",
+        pool=GPU_POOL,
         metadata=table_metadata(schema, descriptions=CROSS_VALIDATION),
     )
     def cross_validation(

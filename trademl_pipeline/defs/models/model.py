@@ -9,6 +9,7 @@ from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH
 from trademl_pipeline.defs.resources import DataSetResource, LakeResource, TrackingResource
 from trademl_pipeline.defs.stage import deps_of
 from trademl_pipeline.defs.workspace import definitions_of, workspace_of
+from trademl_pipeline.pipeline.job_names import GPU_POOL
 from trademl_pipeline.pipeline.models import audit_model_month, probes_of
 from trademl_pipeline.pipeline.train import TrainOptions, model_months, training_reads
 from trademl_pipeline.studies import STUDIES, StudySpec
@@ -55,8 +56,8 @@ def model_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetChecksD
     @dg.asset(
         name=schema.name,
         description=f"{study.title}: {', '.join(m.name for m in study.training.estimators)}, trained for one month on "
-        f"what "
-        f"was known before it.\n\nTraining labels end {study.folds.embargo} sessions before the month's first decision "
+        "what was known before it.\n\n"
+        f"Training labels end {study.folds.embargo} sessions before the month's first decision "
         f"(at least {study.folds.min_train} sessions of them); everything fitted goes through the fit ledger.",
         partitions_def=MONTHS,
         backfill_policy=RUN_PER_MONTH,
@@ -65,7 +66,7 @@ def model_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetChecksD
         kinds=kinds_of(study),
         owners=OWNERS,
         tags={"study": study.name},
-        pool="gpu",
+        pool=GPU_POOL,
         op_tags=GPU_TAGS,
         metadata=table_metadata(schema, descriptions=MODELS),
     )

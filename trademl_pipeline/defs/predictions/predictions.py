@@ -22,8 +22,7 @@ def prediction_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetCh
         description=f"{study.title}: what is predicted for every decision of the month, by the models that were "
         "trained before it.\n\nEach row names the fold, the MLflow run, the lake snapshot the models learned from and "
         f"its certificate, kept in `certificates_{study.name}`. What each estimator of the ensemble predicted by "
-        f"itself "
-        f"is kept in `{study.estimator_predictions.name}`.",
+        f"itself is kept in `{study.estimator_predictions.name}`.",
         partitions_def=MONTHS,
         backfill_policy=RUN_PER_MONTH,
         deps=deps_of(step.prediction_reads(study)),

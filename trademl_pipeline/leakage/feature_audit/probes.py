@@ -161,10 +161,8 @@ class FeatureAudit:
             )
             diff = self.cells.compare(table, -1, self.panel.last, self.restated)
             diff = diff.only(~np.isin(diff.columns, exempt))
-            if len(diff.keys):
-                rounding_stable = self._rounding_stable(diff.keys, diff.columns, diff.delta)
-                unstable += int((~rounding_stable).sum())
-                diff = diff.only(rounding_stable)
+            diff, by_rounding = self._without_rounding(diff)
+            unstable += by_rounding
             findings.columns_changed(self.base, table, None)
             findings.add(diff, None)
             self.progress("adjustment", list(powers).index(what) + 1, len(powers))
@@ -202,10 +200,8 @@ class FeatureAudit:
             days = self.panel.axis.sessions
             table = self.extractor(view, f"on {days[first]} to {days[last]} with its warm-up alone")
             diff = self.cells.compare(table, first - 1, last, self.approximate)
-            if len(diff.keys):
-                rounding_stable = self._rounding_stable(diff.keys, diff.columns, diff.delta)
-                unstable += int((~rounding_stable).sum())
-                diff = diff.only(rounding_stable)
+            diff, by_rounding = self._without_rounding(diff)
+            unstable += by_rounding
             findings.columns_changed(self.base, table, last)
             findings.add(diff, last)
             if self.extractor.stateful:
@@ -221,6 +217,13 @@ class FeatureAudit:
             warmup=self.warmup,
             decided_by_rounding=unstable,
         )
+
+    def _without_rounding(self, diff: Difference) -> tuple[Difference, int]:
+        """Keep what differs by more than rounding decides; returns it and how many cells do not."""
+        if not len(diff.keys):
+            return diff, 0
+        stable = self._rounding_stable(diff.keys, diff.columns, diff.delta)
+        return diff.only(stable), int((~stable).sum())
 
     def _state_effect(self, view: View, table: Table) -> Difference:
         """Effect of state that is kept between calls on a view that is computed after everything else."""

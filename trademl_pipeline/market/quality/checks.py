@@ -14,7 +14,6 @@ import polars as pl
 
 from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, index_of
 
-FINDINGS = pl.Schema({"symbol": pl.String, "session": pl.Date, "count": pl.Int64, "detail": pl.String})
 # Sessions of bars before the first one judged that decide the findings, and the longest absence that is a gap: a
 # symbol that comes back after a longer one counts as listed anew.
 LOOKBACK, MAX_GAP = 66, 60

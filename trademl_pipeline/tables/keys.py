@@ -1,0 +1,4 @@
+"""Keys that tables have in common."""
+
+# What most rows are of.
+PANEL_KEY = ("symbol", "session")
