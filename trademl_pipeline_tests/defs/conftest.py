@@ -56,6 +56,14 @@ class Workplace:
             raise_on_error=False,
         )
 
+    def succeed(
+        self, job: str, *, month: str | None = None, months: tuple[str, str] | None = None
+    ) -> dg.ExecuteInProcessResult:
+        """Run a job that has to succeed."""
+        result = self.run(job, month=month, months=months)
+        assert result.success, [e.message for e in result.all_node_events if e.is_failure]
+        return result
+
     def lake(self) -> Lake:
         return LakeResource().open()
 
@@ -94,14 +102,10 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
     with dg.DagsterInstance.ephemeral() as instance:
         with surroundings(home):
             made = Workplace(home, instance, build_definitions())
-            for job, where in (
-                ("prepare_direction", {"months": (FIRST, LAST)}),
-                ("fold_direction", {"month": "2014-02-01"}),
-                ("fold_direction", {"month": LAST}),
-                ("write_report_direction", {"month": LAST}),
-            ):
-                result = made.run(job, **where)
-                assert result.success, [e.message for e in result.all_node_events if e.is_failure]
+            made.succeed("prepare_direction", months=(FIRST, LAST))
+            made.succeed("fold_direction", month="2014-02-01")
+            made.succeed("fold_direction", month=LAST)
+            made.succeed("write_report_direction", month=LAST)
         yield made
 
 

@@ -43,9 +43,9 @@ def graph_of(definitions: dg.Definitions) -> dict[str, Any]:
                 if definition.backfill_policy
                 else "none",
                 "checks": sorted(checks.get(name, [])),
-                "columns": list(spec.metadata["dagster/column_schema"].columns_by_name)
-                if hasattr(spec.metadata.get("dagster/column_schema"), "columns_by_name")
-                else [c.name for c in getattr(spec.metadata.get("dagster/column_schema"), "columns", [])],
+                "columns": [
+                    c.name for c in getattr(spec.metadata.get("dagster/column_schema"), "columns", [])
+                ],
             }
     repository = definitions.get_repository_def()
     jobs = {

@@ -25,6 +25,7 @@ from trademl_pipeline.pipeline.promote import champion_challenger_scores
 from trademl_pipeline.pipeline.report import with_train_loss
 from trademl_pipeline.tables import AUDITS, feature_table, prediction_table
 from trademl_pipeline_tests.defs.conftest import FIRST, LAST, Workplace
+from trademl_pipeline_tests.defs.failures import failure
 from trademl_pipeline_tests.small import quarterly_direction, small_direction
 
 MONTHS = month_range(FIRST, LAST)
@@ -185,8 +186,8 @@ def test_predictions_made_again_from_the_same_data_keep_their_certificate(workpl
 def test_a_report_without_predictions_says_what_to_materialize(workplace: Workplace):
     result = workplace.run("write_report_direction", month="2013-02-01")
     assert not result.success
-    failure = result.get_step_failure_events()[0].step_failure_data.user_failure_data
-    assert "materialize predictions_" in failure.description
+    reason = failure(result)
+    assert "materialize predictions_" in reason.description
 
 
 def test_the_first_champion_is_the_first_model_and_a_challenger_must_stand_a_trial(workplace: Workplace):

@@ -50,13 +50,9 @@ def crypto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
         patch.delenv("TRADEML_SOURCE", raising=False)
         patch.setitem(studies.STUDIES, "direction", small_direction())
         made = Workplace(home, instance, build_definitions())
-        for job, where in (
-            ("prepare_direction", {"months": (FIRST, AS_OF)}),
-            ("fold_direction", {"month": LAST}),
-            ("write_report_direction", {"month": AS_OF}),
-        ):
-            result = made.run(job, **where)
-            assert result.success, [e.message for e in result.all_node_events if e.is_failure]
+        made.succeed("prepare_direction", months=(FIRST, AS_OF))
+        made.succeed("fold_direction", month=LAST)
+        made.succeed("write_report_direction", month=AS_OF)
         yield made
 
 

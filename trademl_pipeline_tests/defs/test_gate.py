@@ -14,6 +14,7 @@ from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline.pipeline.gate import GateRefusedError
 from trademl_pipeline.tables import AUDITS, feature_table
 from trademl_pipeline_tests.defs.conftest import Workplace
+from trademl_pipeline_tests.defs.failures import failure
 
 LEAK = "2013-09-01"
 FEATURES = feature_table("indicators", FEATURE_SETS["indicators"])
@@ -43,10 +44,6 @@ def leaking(workplace: Workplace) -> Iterator[Workplace]:
         patch.setattr(stage, "feature_month", Leak())
         yield workplace
     assert workplace.run("prepare_direction", month=LEAK, assets=("features_indicators",)).success
-
-
-def failure(result: dg.ExecuteInProcessResult) -> dg.Failure:
-    return result.get_step_failure_events()[0].step_failure_data.user_failure_data
 
 
 def test_a_refused_month_leaves_the_lake_as_it_was(leaking: Workplace):

@@ -24,6 +24,7 @@ from trademl_pipeline.pipeline.raw_bars import MISSING
 from trademl_pipeline.tables import AUDITS, RAW_BARS
 from trademl_pipeline.tables.bar_tables import BAR_VERSIONS, DAILY, bar_tables
 from trademl_pipeline_tests.defs.conftest import RANGE
+from trademl_pipeline_tests.defs.failures import failure
 from trademl_pipeline_tests.market.vendors.alpaca_server import Alpaca
 from trademl_pipeline_tests.market.vendors.binance_server import Binance
 from trademl_pipeline_tests.market.vendors.conftest import HURRIED
@@ -99,7 +100,7 @@ def test_a_server_that_dies_half_way_leaves_nothing_half_written(
     binance.faults.extend([Reply(drop=True)] * HURRIED.attempts)
     failed = ingest(last=MARCH)
     assert not failed.success
-    said = failed.get_step_failure_events()[0].step_failure_data.user_failure_data.description
+    said = failure(failed).description
     assert "binance gave no whole response in 3 attempts" in said
     assert "what has been fetched is kept" in said
     assert lake.snapshot() == before
@@ -118,7 +119,7 @@ def test_a_download_whose_months_were_refused_is_fetched_anew(
         patch.setattr(step, "audit_bars", lambda bars: refusing)
         failed = ingest(last=MARCH)
     assert not failed.success
-    said = failed.get_step_failure_events()[0].step_failure_data.user_failure_data.description
+    said = failure(failed).description
     assert "2 of 2 months refused (2021-02, 2021-03)" in said
     assert not list((tmp_path / "staging").rglob("*.parquet"))
     asked = len(binance.seen)
@@ -212,7 +213,7 @@ def test_a_source_without_intraday_bars_says_so(ingest: Ingest):
     from trademl_pipeline.defs.bars import BarsResource
 
     failed = ingest(FEBRUARY, FEBRUARY, asset=bars_assets("4h")[0], resource=BarsResource())
-    said = failed.get_step_failure_events()[0].step_failure_data.user_failure_data.description
+    said = failure(failed).description
     assert "none of 4h" in said
 
 
@@ -232,10 +233,7 @@ def test_secrets_reach_neither_logs_nor_metadata_nor_errors(
         assert not failed.success
     shown = [repr(resource), str(resource), repr(resource.open()), caplog.text, *capfd.readouterr()]
     shown += [repr(event) for run in (done, failed) for event in run.all_events]
-    assert (
-        "APCA_API_KEY_ID"
-        in failed.get_step_failure_events()[0].step_failure_data.user_failure_data.description
-    )
+    assert "APCA_API_KEY_ID" in failure(failed).description
     assert not [text for text in shown if SECRET in text or KEY in text]
 
 

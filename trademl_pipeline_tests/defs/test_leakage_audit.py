@@ -10,6 +10,7 @@ from trademl_pipeline.market.calendar import month_sessions
 from trademl_pipeline.pipeline.job_names import NIGHTLY
 from trademl_pipeline.tables import AUDITS, NIGHTLY_AUDITS
 from trademl_pipeline_tests.defs.conftest import LAST, Workplace
+from trademl_pipeline_tests.defs.failures import failure
 
 MONTH = "2014-02-01"
 SYMBOL_AT, PEEK = 3, month_sessions(MONTH)[9]
@@ -69,14 +70,12 @@ def test_one_peek_that_the_samples_missed_is_found_at_night(workplace: Workplace
         result = night(workplace, "features_indicators")
     assert workplace.run("prepare_direction", month=MONTH, assets=("features_indicators",)).success
     assert not result.success
-    failure = result.get_step_failure_events()[0].step_failure_data.user_failure_data
-    assert "features_indicators 2014-02" in failure.description
-    table = failure.metadata["refusal features_indicators 2014-02"].value
+    reason = failure(result)
+    assert "features_indicators 2014-02" in reason.description
+    table = reason.metadata["refusal features_indicators 2014-02"].value
     assert "gap" in table
     assert str(PEEK) in table
-    assert failure.metadata["figure features_indicators 2014-02"].value.startswith(
-        "![values around the leak]"
-    )
+    assert reason.metadata["figure features_indicators 2014-02"].value.startswith("![values around the leak]")
     kept = workplace.lake().read(NIGHTLY_AUDITS).filter(pl.col("run_id") == result.run_id)
     assert dict(kept.select("month", "passed").iter_rows()) == {MONTH: False, LAST: True}
 
@@ -96,7 +95,4 @@ def test_a_month_that_cannot_be_audited_has_not_passed(workplace: Workplace):
 
 def test_tables_that_are_not_audited_are_named(workplace: Workplace):
     result = night(workplace, "raw_bars")
-    assert (
-        "raw_bars are not audited nightly"
-        in result.get_step_failure_events()[0].step_failure_data.user_failure_data.description
-    )
+    assert "raw_bars are not audited nightly" in failure(result).description

@@ -25,6 +25,7 @@ from trademl_pipeline.simulation import SimulatedMarket
 from trademl_pipeline.studies import STUDIES, StudySpec
 from trademl_pipeline.tables import RAW_BARS, REFERENCE_BARS, SECTORS, UNIVERSE_MEMBERS
 from trademl_pipeline_tests.defs.conftest import Workplace
+from trademl_pipeline_tests.defs.failures import said
 
 pytestmark = pytest.mark.slow
 
@@ -138,10 +139,7 @@ def test_a_leak_in_any_input_of_a_study_is_refused(place: Workplace, study: Stud
         patch.setattr(planted.module, planted.name, planted.leak(study))
         assets = (table.name, study.windows.name) if where == "features" else (table.name,)
         result = place.run(prepare_job_name(study.name), month=MONTH, assets=assets)
-    assert not result.success
-    said = result.get_step_failure_events()[0].step_failure_data.user_failure_data
-    assert said is not None
-    assert "refused" in (said.description or "")
+    assert "refused" in said(result)
     assert place.checks(table.name, "truncation", MONTH)[0] == "FAILED"
     assert lake.data_version(table, MONTH) == before
     assert not {e.step_key for e in result.all_node_events if e.is_step_success} & set(assets)

@@ -15,6 +15,8 @@ from trademl_pipeline.defs.resources import DataSetResource, LakeResource
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.market.quality.report import DEFAULT_RULES
 from trademl_pipeline.tables.bar_tables import DAILY
+from trademl_pipeline_tests.defs.conftest import RANGE
+from trademl_pipeline_tests.defs.failures import failure
 from trademl_pipeline_tests.pipeline.spoiled_bars import FIRST, LAST, spoiled
 
 raw_bars = bars_assets(DAILY)[0]
@@ -32,7 +34,6 @@ class Run:
         self, *parts: dg.AssetsDefinition, months: tuple[str, str] = (FIRST, LAST)
     ) -> dg.ExecuteInProcessResult:
         lake = self.folder / "lake"
-        names = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
         checks = [p for p in parts if isinstance(p, dg.AssetChecksDefinition)]
         resources = {
             "bars": BarsResource(source="files", path=str(self.folder / "bars.parquet")),
@@ -51,7 +52,7 @@ class Run:
             )
             .resolve_job_def("job")
             .execute_in_process(
-                instance=self.instance, tags=dict(zip(names, months, strict=True)), raise_on_error=False
+                instance=self.instance, tags=dict(zip(RANGE, months, strict=True)), raise_on_error=False
             )
         )
 
@@ -114,5 +115,5 @@ def test_rules_that_make_no_sense_are_named(run: Run):
     wrong = replace(run, quality=QualityResource(rules='{"gaps": "WARN"}'))
     result = wrong(bar_quality)
     assert not result.success
-    message = result.get_step_failure_events()[0].step_failure_data.user_failure_data.description
+    message = failure(result).description
     assert "'gaps'" in message

@@ -10,12 +10,12 @@ from trademl_pipeline.defs import build_definitions
 from trademl_pipeline.defs.partitions import MONTHS
 from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline.pipeline import universe_members
+from trademl_pipeline_tests.defs.conftest import RANGE as RANGE_TAGS
 from trademl_pipeline_tests.defs.conftest import Workplace, surroundings
 
 FIRST, LAST = "2013-01-01", "2013-04-01"
 RANGE = set(month_range(FIRST, LAST))
 REFUSED = "2013-02-01"
-RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 END = RANGE_TAGS[1]
 AGAIN = ("universe_members",)
 MARKET = ("raw_bars", "bar_quality", "reference_bars", "universe_members")

@@ -12,6 +12,7 @@ from trademl_pipeline.defs.resources import DataSetResource, LakeResource
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.tables import RAW_BARS
 from trademl_pipeline.tables.bar_tables import DAILY
+from trademl_pipeline_tests.defs.failures import said
 from trademl_pipeline_tests.pipeline.bars_of_a_month import DAYS, MONTH, good
 
 raw_bars = bars_assets(DAILY)[0]
@@ -45,11 +46,6 @@ class Ingest:
 
     def lake(self) -> Lake:
         return self.stored.open()
-
-
-def said(result: dg.ExecuteInProcessResult) -> str:
-    assert not result.success
-    return result.get_step_failure_events()[0].step_failure_data.user_failure_data.description
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline.pipeline.reference_bars import PROBES
 from trademl_pipeline.tables import RAW_BARS, REFERENCE_BARS
 from trademl_pipeline_tests.defs.conftest import RANGE
+from trademl_pipeline_tests.defs.failures import said
 
 FIRST, LAST = "2013-01-01", "2013-03-01"
 MONTHS = month_range(FIRST, LAST)
@@ -63,11 +64,6 @@ class Run:
 
     def lake(self) -> Lake:
         return self.stored.open()
-
-
-def said(result: dg.ExecuteInProcessResult) -> str:
-    assert not result.success
-    return result.get_step_failure_events()[0].step_failure_data.user_failure_data.description
 
 
 def with_bars(run: Run) -> Run:

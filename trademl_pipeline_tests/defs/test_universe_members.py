@@ -15,6 +15,7 @@ from trademl_pipeline.defs.universes import UniverseResource
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.pipeline import universe_members as step
 from trademl_pipeline.tables import UNIVERSE_MEMBERS
+from trademl_pipeline_tests.defs.failures import failure
 from trademl_pipeline_tests.pipeline.test_universe_members import MEMBERSHIP_INTERVALS, MONTH, with_bars
 
 
@@ -71,8 +72,8 @@ def test_a_month_that_the_gate_refuses_fails_the_step(run: Run, monkeypatch: pyt
     monkeypatch.setattr(step, "members_with_bars", everyone)
     result = run()
     assert not result.success
-    failure = result.get_step_failure_events()[0].step_failure_data.user_failure_data
-    assert "refused by the leakage gate" in failure.description
+    reason = failure(result)
+    assert "refused by the leakage gate" in reason.description
     assert UNIVERSE_MEMBERS.name not in run.lake().tables()
 
 
@@ -87,6 +88,6 @@ def test_a_month_that_the_gate_refuses_fails_the_step(run: Run, monkeypatch: pyt
 def test_a_universe_that_cannot_be_is_named(run: Run, settings: dict[str, str], words: list[str]) -> None:
     result = replace(run, universe=UniverseResource(**settings))()
     assert not result.success
-    failure = result.get_step_failure_events()[0].step_failure_data.user_failure_data
+    reason = failure(result)
     for word in words:
-        assert word in failure.description
+        assert word in reason.description

@@ -1,7 +1,5 @@
 """A real daemon backfills 12 months of which one is poisoned, and again once the poison is gone."""
 
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ from trademl_pipeline.data_sets import ROOT, DataSet
 from trademl_pipeline.lake import Lake, LakeConfig
 from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline.tables import AUDITS
+from trademl_pipeline_tests.e2e.stopping import stop_group
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -53,12 +52,7 @@ class Backfills:
         )
 
     def stop(self) -> None:
-        os.killpg(self.daemon.pid, signal.SIGINT)
-        try:
-            self.daemon.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.daemon.pid, signal.SIGKILL)
-            self.daemon.wait(30)
+        stop_group(self.daemon, 30)
         self.log.close()
 
     def run(self, name: str, first: str, last: str, assets: list[str]) -> str:

@@ -1,7 +1,5 @@
 """Dagster's own commands: in the repository's folder with nothing exported, and on a data set as `trademl env` says."""
 
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from trademl_pipeline.settings import ROOT
+from trademl_pipeline_tests.e2e.stopping import stop_group
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -53,11 +52,7 @@ def test_the_ui_opens(clean: dict[str, str], tmp_path: Path):
     try:
         assert answers(f"http://127.0.0.1:{PORT}/server_info", started), log.read_text()
     finally:
-        os.killpg(started.pid, signal.SIGINT)
-        try:
-            started.wait(60)
-        except subprocess.TimeoutExpired:
-            os.killpg(started.pid, signal.SIGKILL)
+        stop_group(started)
 
 
 def answers(url: str, process: subprocess.Popen, seconds: float = 240) -> bool:

@@ -1,8 +1,6 @@
 """What a real webserver shows of runs that were recorded: timeline, partitions, checks; and its button Terminate."""
 
 import json
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +17,7 @@ from trademl_pipeline import settings
 from trademl_pipeline.cli import prepare_instance
 from trademl_pipeline.data_sets import DataSet
 from trademl_pipeline.settings import ROOT
+from trademl_pipeline_tests.e2e.stopping import stop_group
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -93,12 +92,7 @@ class Webserver:
         return self.ask(ASSET, path=[name])["assetNodeOrError"]
 
     def stop(self) -> None:
-        os.killpg(self.process.pid, signal.SIGINT)
-        try:
-            self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(60)
+        stop_group(self.process)
         self.log.close()
 
 

@@ -9,7 +9,6 @@ from trademl_pipeline.models import ssm
 from trademl_pipeline.models.ssm import choose_backend, selective_scan, use_backend
 from trademl_pipeline_tests.models.reference.scan import sequential_scan
 
-NAMES = ("u", "delta", "A", "B", "C", "D", "z", "delta_bias")
 CPU_BACKENDS = ("numba", "torch")
 
 

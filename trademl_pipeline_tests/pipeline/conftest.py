@@ -7,6 +7,7 @@ import pytest
 
 from trademl_pipeline.lake import Lake
 from trademl_pipeline_tests.pipeline.made_inputs import market_bars, market_references
+from trademl_pipeline_tests.pipeline.recorded_runs import FakeListener, FakeRecorder
 from trademl_pipeline_tests.pipeline.runs import lake_in
 
 
@@ -23,3 +24,13 @@ def references(bars: pl.DataFrame) -> pl.DataFrame:
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
     return lake_in(tmp_path)
+
+
+@pytest.fixture
+def recorder() -> FakeRecorder:
+    return FakeRecorder()
+
+
+@pytest.fixture
+def listener() -> FakeListener:
+    return FakeListener()

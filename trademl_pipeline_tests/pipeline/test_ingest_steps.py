@@ -27,16 +27,6 @@ PAIRS = ["BTCUSDT", "ETHUSDT"]
 
 
 @pytest.fixture
-def listener() -> FakeListener:
-    return FakeListener()
-
-
-@pytest.fixture
-def recorder() -> FakeRecorder:
-    return FakeRecorder()
-
-
-@pytest.fixture
 def runner(tmp_path: Path, recorder: FakeRecorder, listener: FakeListener) -> Iterator[Runner]:
     said = settings.load(tmp_path, {"data.symbols": "3", "data.start": JANUARY}, {})
     with Workers(1) as workers:

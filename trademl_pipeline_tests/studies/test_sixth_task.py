@@ -12,25 +12,21 @@ import pytest
 
 from trademl_pipeline import studies
 from trademl_pipeline.defs import build_definitions
-from trademl_pipeline.defs.resources import LakeResource
 from trademl_pipeline.features.prepare import prepare
 from trademl_pipeline.labels import TARGETS, Target
 from trademl_pipeline.labels.horizon import Sessions, at_horizon
-from trademl_pipeline.market.calendar import DEFAULT_CALENDAR
-from trademl_pipeline.pipeline.artifacts import Artifacts
 from trademl_pipeline.pipeline.promote import champion_challenger_scores
-from trademl_pipeline.pipeline.workspace import Workspace
 from trademl_pipeline.reports import build_comparison
 from trademl_pipeline.reports.tasks.pages import PAGES
 from trademl_pipeline.settings import ROOT
 from trademl_pipeline.studies import StudySpec, WalkForwardConfig
 from trademl_pipeline.tasks import TASKS
 from trademl_pipeline.tasks.checks import checked
+from trademl_pipeline_tests.defs.conftest import Workplace
 
 pytestmark = pytest.mark.slow
 
 FIRST, FOLD, LAST = "2013-01-01", "2013-05-01", "2013-06-01"
-RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 PAGE = (ROOT / "docs" / "extending.md").read_text()
 
 
@@ -75,31 +71,19 @@ def written(
         patch.setitem(TASKS, "rise", None)
         study = short(added()["RISING"])
         patch.setitem(studies.STUDIES, study.name, study)
-        defs = build_definitions()
-        for job, months in (
-            ("prepare_rising", (FIRST, LAST)),
-            ("fold_rising", (FOLD, FOLD)),
-            ("fold_rising", (LAST, LAST)),
-            ("write_report_rising", (LAST, LAST)),
-        ):
-            alone = months[0] == months[1]
-            result = defs.resolve_job_def(job).execute_in_process(
-                instance=instance,
-                partition_key=months[0] if alone else None,
-                tags=None if alone else dict(zip(RANGE, months, strict=True)),
-                raise_on_error=False,
-            )
-            assert result.success, [e.message for e in result.all_node_events if e.is_failure]
+        place = Workplace(home, instance, build_definitions())
+        place.succeed("prepare_rising", months=(FIRST, LAST))
+        place.succeed("fold_rising", month=FOLD)
+        place.succeed("fold_rising", month=LAST)
+        place.succeed("write_report_rising", month=LAST)
         folder = home / "reports" / "rising" / LAST[:7]
         assert (folder / "report.html").stat().st_size > 1_000_000
-        lake = LakeResource().open()
-        workspace = Workspace(lake, Artifacts(home), DEFAULT_CALENDAR)
-        scores = champion_challenger_scores(workspace, study, LAST, FOLD, LAST)
+        scores = champion_challenger_scores(place.workspace(), study, LAST, FOLD, LAST)
         assert scores is not None
         yield (
             json.loads((folder / "summary.json").read_text()),
             (folder / "report.md").read_text(),
-            lake.read("predictions_rising", months=(FOLD, LAST)),
+            place.lake().read("predictions_rising", months=(FOLD, LAST)),
             scores,
         )
 

@@ -13,9 +13,9 @@ from trademl_pipeline_tests.market.vendors.alpaca_server import Alpaca
 from trademl_pipeline_tests.market.vendors.binance_server import Binance
 from trademl_pipeline_tests.market.vendors.yahoo_server import Yahoo
 
-# Time-outs stay long: a server that responses may be slow where other work wants the cores.
+# Time-outs stay long: a server that answers may be slow where other work wants the cores.
 HURRIED = RetryPolicy(attempts=3, first_wait=0.01, longest_wait=0.02, longest_rest=5)
-# For a server that never responses.
+# For a server that never answers.
 IMPATIENT = replace(HURRIED, connect=0.5, read=0.1)
 
 

@@ -35,7 +35,7 @@ class Seen:
 
 
 class VendorServer:
-    """Answers with `route`, after the replies in `faults`, each of which responses one request that `faulty` picks."""
+    """Answers with `route`, after the replies in `faults`, each of which answers one request that `faulty` picks."""
 
     def __init__(self, route: Callable[[str, Query], Reply]) -> None:
         self.route = route
