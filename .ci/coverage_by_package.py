@@ -35,9 +35,9 @@ def main(depth: int = 1) -> None:
         measured.load()
         packages = lines_by_package(measured, Path.cwd(), depth)
     except NoDataError:
-        sys.exit("no coverage here: run `make test ARGS=--cov` first")
+        packages = {}
     if not packages:
-        sys.exit("no coverage here: run `make test ARGS=--cov` first")
+        sys.exit('no coverage here: run `make test ARGS="--cov --cov-report="` first')
     packages["all"] = tuple(map(sum, zip(*packages.values(), strict=True)))
     width = max(map(len, packages))
     print(f"{'package':<{width}}  lines  run")

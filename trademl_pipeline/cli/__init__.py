@@ -1,6 +1,7 @@
 """`trademl`: run a study from the shell, open the UI, and look at what the lake holds.
 
-The CLI knows nothing of Dagster: it sets the environment of a data set and starts the processes that do.
+`run` and `ingest` do the steps themselves, in processes that know no Dagster, and write their runs into the data set's
+Dagster instance; `ui` and `check` start Dagster on it.
 """
 
 import sys

@@ -37,7 +37,7 @@ class AdaptiveConformal:
     def __post_init__(self) -> None:
         if not (0 < self.miscoverage < 1 and self.rate >= 0 and self.window >= self.min_errors >= 1):
             raise ValueError(
-                "conformal settings must obey 0 < miscoverage < 1, rate >= 0, window >= fewest >= 1"
+                "conformal settings must obey 0 < miscoverage < 1, rate >= 0, window >= min_errors >= 1"
             )
         if self.level < 0:
             self.level = self.miscoverage

@@ -1,6 +1,6 @@
 """Figures of forecasts of return and volatility: profit of the sign, price error against the last price, QLIKE.
 
-Everything here is before costs and takes rows as `training.metrics` does: one a prediction, `session` among the
+Everything here is before costs and takes rows as `evaluation.metrics` does: one a prediction, `session` among the
 columns, nothing missing.
 """
 

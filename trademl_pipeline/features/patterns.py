@@ -104,7 +104,7 @@ def pattern_view(panel: pl.DataFrame, rules: PatternRules = RULES) -> pl.DataFra
     """The pattern features as windows see them on the qualifying sessions before an activation.
 
     A row before an activation shows what became known at the activation. Read such rows only in windows of that
-    pattern's pattern observations, which lie at or after the activation (see `sequences.breakout`).
+    pattern's observations, which lie at or after the activation (see `sequences.breakout`).
 
     Returns:
         symbol, session and the 20 pattern features, one row per panel row.

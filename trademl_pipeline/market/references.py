@@ -91,7 +91,7 @@ def split_references(
         calendar: that their sessions are on.
 
     Returns:
-        good: in the schema REFERENCE_BARS; quarantined: as `quality.split_bars`.
+        good: in the schema REFERENCE_BARS; quarantined: as `quality.rows.split_bars`.
     """
     good, bad = split_bars(rows, ingested_at=ingested_at, calendar=calendar, volume_required=False)
     kinds = pl.col("symbol").map_elements(kind_of, return_dtype=pl.String)

@@ -14,7 +14,7 @@ class BarSource(Protocol):
     """Anything that can be asked for bars.
 
     A source hands over what it has, bad rows included, in the columns of `schema.SOURCE_COLUMNS`; judging
-    them is the work of `quality.split_bars`.
+    them is the work of `quality.rows.split_bars`.
 
     Attributes:
         name: of the source; it also fills the column `source` where the data does not say better.

@@ -2,7 +2,7 @@
 
 A target that is NaN has no label: its term is left out, and a batch without any label gives 0 for the term.
 Formulas and weights: Asymmetric Loss for Multi-Label Classification (arXiv 2009.14119); Multi-Task Learning
-Using Uncertainty to Weigh Losses (arXiv 1705.07115); the rest as in the seeds.
+Using Uncertainty to Weigh Losses (arXiv 1705.07115); the rest: docs/models.md.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What the templates need to know of tables and sentences beyond their text."""
+"""Facts that the templates need of tables and sentences beyond their text."""
 
 import re
 from collections.abc import Sequence

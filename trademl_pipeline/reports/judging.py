@@ -6,9 +6,8 @@
 2. Edge: the 95 % interval of one of the task's two primary tests lies above 0: of the mean daily rank IC and of
     directional accuracy over the majority baseline, unless the task has better ones (`Assessment.primary_tests`). Two
     primary tests at 2.5 % each: of reports on worthless models, about one in twenty shows an edge by luck.
-3. No edge: everything else, too little data included; so are first-passage labels decided on fewer sessions than one
-of them runs
-    for, since all of their outcomes overlap and no interval can allow for that.
+3. No edge: everything else, too little data included; so are first-passage labels decided on fewer sessions than
+    one of them runs for, since all of their outcomes overlap and no interval can allow for that.
 """
 
 from collections.abc import Mapping

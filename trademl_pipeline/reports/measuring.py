@@ -1,4 +1,4 @@
-"""Measure everything a report shows, once, and have it portfolio."""
+"""Measure everything a report shows, once, and have it judged."""
 
 from dataclasses import replace
 

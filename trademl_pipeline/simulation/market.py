@@ -250,7 +250,7 @@ class SimulatedMarket:
         return self._long(columns)
 
     def simulated_paths(self, keys: pl.DataFrame, horizon: int, draws: int) -> SimulatedPaths:
-        """Simulated paths of bars, drawn from what the oracle knows at their closes (see `market.simulated_paths`).
+        """Simulated paths of bars, drawn from what the oracle knows at their closes (see `simulation.simulated_paths`).
 
         Args:
             keys: symbol and session of bars.

@@ -11,7 +11,7 @@ Total log return of symbol i over session t, where g and m are the regime's nois
 f is the index factor, with a drift and a volatility that clusters; s the sector factor; x the symbol's own
 log volatility, an AR(1); z the planted signal, an AR(1) of unit variance seen at the close of t-1; b its
 strength; e noise. Regimes, volatilities and signal are independent of each other and of e, which is what
-makes the oracle exact. What a consolidation shows of its class before the move is in `market.leading_signal`.
+makes the oracle exact. What a consolidation shows of its class before the move is in `simulation.leading_signal`.
 """
 
 from dataclasses import dataclass, field

@@ -5,7 +5,7 @@ The planted signal z[t] shows twice in the bar of session t, each time monotone 
     close location (close − low)/(high − low) = 0.05 + 0.9·Φ(0.8·z[t] + 0.1·noise)
     log volume = level + regime + VOLUME_WEIGHT·z[t] + 0.05·noise
 
-A consolidation's leading signal scales volume and range on top, see `market.leading_signal`.
+A consolidation's leading signal scales volume and range on top, see `simulation.leading_signal`.
 
 Prices are as traded: on the ex-date of a 2:1 split the quote halves and the volume doubles, and
 split_factor is 2; on the ex-date of a dividend the quote falls by it. On every session split_factor·(close

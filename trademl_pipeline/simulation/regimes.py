@@ -6,7 +6,7 @@ It ends in a move of one of the classes K0 to K5: a drift over some sessions, th
 (definitions, "Consolidation patterns and outcomes"). Then the symbol trades normally again.
 
 The class is drawn when the consolidation begins. Before the move nothing tells it but the leading signal that the
-consolidation shows, see `market.leading_signal`.
+consolidation shows, see `simulation.leading_signal`.
 """
 
 from collections.abc import Mapping

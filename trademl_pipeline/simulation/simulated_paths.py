@@ -1,9 +1,9 @@
 """Simulated paths drawn from what the oracle knows at a close, for targets whose probabilities have no closed form.
 
 A simulated path starts from the hidden state of `simulation.oracle` and follows the equations of `simulation.paths`
-and `market.prices`. Each one draws all its numbers anew, those of the index and the sector too, so simulated paths
-serve the probabilities of one symbol, not how symbols move together. Nothing is delisted, and consolidations that
-begin on the way show no leading signal.
+and `simulation.price_generator`. Each one draws all its numbers anew, those of the index and the sector too, so
+simulated paths serve the probabilities of one symbol, not how symbols move together. Nothing is delisted, and
+consolidations that begin on the way show no leading signal.
 """
 
 from dataclasses import dataclass

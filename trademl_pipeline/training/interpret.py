@@ -1,6 +1,6 @@
 """Views into a network: attention over time, permutation importance, integrated gradients.
 
-SHAP of trees is in ``trees.shap_values``. All of it is for rows inside the fold (the inner validation rows)
+SHAP of trees is in `trees.classes.shap_values`. All of it is for rows inside the fold (the inner validation rows)
 or for reports on predictions already made; nothing here selects anything.
 """
 

@@ -59,7 +59,8 @@ class SelectionPlan:
             raise SelectionError(f"max_correlation is {self.max_correlation}; it must lie in (0, 1]")
         if not 1 <= self.min_features <= self.max_features:
             raise SelectionError(
-                f"least is {self.min_features} and most {self.max_features}; need 1 <= least <= most"
+                f"min_features, the least, is {self.min_features}, and max_features, the most, {self.max_features}; "
+                "need 1 <= least <= most"
             )
 
 

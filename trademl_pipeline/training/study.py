@@ -286,8 +286,7 @@ def _validation_predictions(
     if not networks:
         raise FitError(
             f"{', '.join(m.name for m in estimators)}: no network is among them, and nothing else is calibrated on "
-            f"rows "
-            "that chose an epoch; use ensemble 'weighted' or no calibration"
+            "rows that chose an epoch; use ensemble 'weighted' or no calibration"
         )
     split = inner_split(
         windows.keys, validation_sessions=context.validation_sessions, embargo=context.embargo

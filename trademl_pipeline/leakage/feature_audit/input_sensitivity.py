@@ -85,8 +85,7 @@ def check_input_sensitivity(
     if dead:
         raise OutsideDataError(
             f"{_names(dead)} did not move when all values were replaced by synthetic ones and both ends of the bars "
-            f"were "
-            "deleted. What is computed elsewhere and only looked up cannot be audited: compute it from the "
+            "were deleted. What is computed elsewhere and only looked up cannot be audited: compute it from the "
             "bars, or pass what it reads with sources="
         )
     if not extractor.captured:

@@ -71,7 +71,7 @@ def fetch(
 
 
 def split_rows(frame: pl.DataFrame, source: BarSource, tables: BarTables, ingested_at: datetime) -> SplitBars:
-    """Split good rows from bad by the rules of `quality.split_bars`; intraday bars are one a moment, not one a day.
+    """Split good rows from bad by `quality.rows.split_bars`; intraday bars are one a moment, not one a day.
 
     Args:
         frame: rows in `SOURCE_COLUMNS`.

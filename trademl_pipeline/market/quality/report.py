@@ -1,6 +1,6 @@
 """Is a month of bars good enough? Every check's count against the share that may be found, as one table.
 
-Rows that broke a rule of `quality.split_bars` count from the quarantine; what no single row gives away counts from
+Rows that broke a rule of `rows.split_bars` count from the quarantine; what no single row gives away counts from
 `checks`. How many findings are an alarm, and how loud, is configuration: see `Rule` and `rules_from`.
 """
 

@@ -37,7 +37,7 @@ class RetryAdapter(HTTPAdapter):
 
         def once() -> requests.Response:
             response = super(RetryAdapter, self).send(request, **options)
-            # Read here, so that an response that breaks off counts as a failed attempt.
+            # Read here, so that a response that breaks off counts as a failed attempt.
             _ = response.content
             return response
 

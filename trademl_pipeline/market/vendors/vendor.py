@@ -45,7 +45,7 @@ class VendorSource:
 
     name = "vendor"
     remote = True
-    # Later values of a vendor were not known earlier; see market/versions.py.
+    # Later values of a vendor were not known earlier; see market/ingest/versions.py.
     revisions = "first"
     # How many symbols make one piece of a resumable download.
     batch = 1

@@ -257,7 +257,7 @@ def _yfinance(cache: Path | None) -> Any:
 
 
 def _check_chart(response: Any) -> None:
-    """Refuse an response that is no chart: yfinance would take it for a symbol without prices."""
+    """Refuse a response that is no chart: yfinance would take it for a symbol without prices."""
     try:
         chart = response.json()["chart"]
         known = "result" in chart and "error" in chart

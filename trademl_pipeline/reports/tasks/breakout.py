@@ -27,7 +27,7 @@ _SHORT = tuple(name.split("_")[0] for name in CLASSES)
 
 
 def assess(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> Assessment:
-    """What only breakout classes have.
+    """Assess breakout classes by what no other task has.
 
     An edge is judged by mean simple returns: the correlation of the expected value with the return, and the
     return after signals less that after the other pattern observations. On a martingale both are 0 whatever the

@@ -78,7 +78,7 @@ def validation_tests(
 
 
 def temporal_sequence(inputs: ReportInputs) -> Test:
-    """Whether every input, window and training set lies before the decision, and every label after it."""
+    """Test whether every input, window and training set lies before the decision, and every label after it."""
     checked: dict[str, tuple[int, int]] = {}
     predictions = inputs.predictions
     for name, frame in (("predictions", predictions), ("sequences", inputs.sequences)):
@@ -115,7 +115,7 @@ def temporal_sequence(inputs: ReportInputs) -> Test:
 
 
 def future_contamination(halved: pl.DataFrame, config: ReportConfig) -> Test:
-    """Whether the past is predicted suspiciously better than the recent.
+    """Test whether the past is predicted suspiciously better than the recent.
 
     Out of sample that may be a leak into old data, or an edge that has faded: a reason to look, and not to trade,
     but no proof of a leak.
@@ -139,7 +139,7 @@ def future_contamination(halved: pl.DataFrame, config: ReportConfig) -> Test:
 
 
 def recall_consistency(halved: pl.DataFrame, config: ReportConfig) -> Test:
-    """Whether K4 is as often the most probable where it comes in the earlier half as in the later.
+    """Test whether K4 is as often the most probable where it comes in the earlier half as in the later.
 
     Calls of what is likelier than usual would not do: some are made whatever the model knows.
     """
@@ -173,7 +173,7 @@ def recall_consistency(halved: pl.DataFrame, config: ReportConfig) -> Test:
 
 
 def ev_correlation(correlation: Score) -> Test:
-    """Whether expected and realised values correlate as the design aims at."""
+    """Test whether expected and realised values correlate as the design aims at."""
     target = BREAKOUT_TARGETS["EV correlation"]
     rule = f"the correlation is above {number(target, 2)}"
     if correlation.value is None:
@@ -186,7 +186,7 @@ def ev_correlation(correlation: Score) -> Test:
 
 
 def class_drift(halved: pl.DataFrame) -> Test:
-    """Whether the mean predicted distribution of the classes has moved between the halves."""
+    """Test whether the mean predicted distribution of the classes has moved between the halves."""
     early, late = halved.filter("early"), halved.filter(~pl.col("early"))
     rule = (
         f"the divergence of the later predicted classes from the earlier is at most {number(HIGH_DRIFT, 1)}"

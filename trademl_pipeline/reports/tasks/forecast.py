@@ -70,7 +70,14 @@ def assess(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> As
 
 
 def horizon_lines(rows: pl.DataFrame, ewma: pl.DataFrame, horizon: int, config: ReportConfig) -> list[Line]:
-    """The figures of one horizon; none where no outcome is known."""
+    """Return the figures of one horizon; none where no outcome is known.
+
+    Args:
+        rows: predictions with their outcomes.
+        ewma: forecasts of volatility that they are compared with.
+        horizon: in sessions.
+        config: of the report.
+    """
     predicted, outcome = f"mean_{horizon}", f"return_{horizon}"
     known = rows.drop_nulls([predicted, outcome])
     if known.is_empty():

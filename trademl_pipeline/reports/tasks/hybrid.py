@@ -20,7 +20,7 @@ PARTS: Final = 4
 
 
 def assess(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> Assessment:
-    """What only the multi-task study has.
+    """Assess the multi-task study by what no other task has.
 
     Args:
         rows: scored predictions.

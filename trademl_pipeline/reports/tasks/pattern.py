@@ -21,7 +21,7 @@ THRESHOLDS: Final = (0.50, 0.55, 0.60, 0.65, 0.70)
 
 
 def assess(rows: pl.DataFrame, inputs: ReportInputs, config: ReportConfig) -> Assessment:
-    """What only pattern confidence has.
+    """Assess pattern confidence by what no other task has.
 
     Args:
         rows: scored predictions.
@@ -84,7 +84,14 @@ def technical_signals(rows: pl.DataFrame) -> pl.DataFrame:
 def filter_gain(
     signals: pl.DataFrame, config: ReportConfig, value: str, threshold: float | None = None
 ) -> Score:
-    """Mean of a column over the kept signals less its mean over all of them, drawn together."""
+    """Return the mean of a column over the kept signals less its mean over all of them, drawn together.
+
+    Args:
+        signals: with their confidence and outcome.
+        config: of the report.
+        value: the column, gained or hit.
+        threshold: of the confidence from which on a signal is kept; None: the report's.
+    """
     confident = pl.col("confidence") >= (config.confidence_threshold if threshold is None else threshold)
     everyone = pl.col("confidence").is_not_null()
     name = {"gained": "mean return gained by the filter", "hit": "hit rate gained by the filter"}[value]

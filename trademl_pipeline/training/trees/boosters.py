@@ -1,4 +1,4 @@
-"""LightGBM and XGBoost reduced to the three calls that `trees` and `value_trees` make of them."""
+"""LightGBM and XGBoost reduced to the three calls that `trees.classes` and `trees.values` make of them."""
 
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,7 +1,7 @@
 """Gradient-boosted trees over values and probabilities: one booster for each column that a task predicts.
 
-As in `trees` every column is one fit with its number of rounds, chosen on an inner temporal split or given. A column
-that is known on too few rows, or that has one value only, is predicted by its mean.
+As in `trees.classes` every column is one fit with its number of rounds, chosen on an inner temporal split or given. A
+column that is known on too few rows, or that has one value only, is predicted by its mean.
 """
 
 import json
