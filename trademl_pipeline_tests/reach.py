@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -10,11 +11,14 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 Definition = Function | ast.ClassDef
 
 
-def sources(folder: str) -> Iterator[tuple[str, ast.Module]]:
-    """Every module below a folder of the repository, by its dotted name."""
-    for path in sorted((ROOT / folder).rglob("*.py")):
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), ast.parse(path.read_text())
+@cache
+def sources(folder: str) -> tuple[tuple[str, ast.Module], ...]:
+    """Every module below a folder of the repository, by its dotted name; not to be changed."""
+    return tuple(
+        (".".join(parts[:-1] if parts[-1] == "__init__" else parts), ast.parse(path.read_text()))
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if (parts := path.relative_to(ROOT).with_suffix("").parts)
+    )
 
 
 def definitions(body: Iterable[ast.stmt]) -> Iterator[Definition]:

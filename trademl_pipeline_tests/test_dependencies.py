@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 import tomllib
+from functools import cache
 from importlib.metadata import packages_distributions
 
 from trademl_pipeline_tests.reach import ROOT, sources
@@ -38,6 +39,7 @@ def declared() -> tuple[set[str], set[str]]:
     return names(project["dependencies"]), set(extras)
 
 
+@cache
 def imported() -> dict[str, set[str]]:
     """Top-level names that the package imports -> the distributions that bring them."""
     names = set()

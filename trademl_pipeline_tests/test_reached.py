@@ -89,19 +89,23 @@ def covers(names: set[str], dotted: str) -> bool:
     return dotted in names or dotted.rpartition(".")[0] in names
 
 
-def test_every_public_function_is_reached_by_more_than_tests() -> None:
+@cache
+def reached_by_all() -> Reach:
+    """What entrances, declared names and benchmarks get to."""
     known = modules(PACKAGE, "benchmarks")
-    names = declared(known)
     found = Reach(known)
-    found.add(entrances(known) | names | {name for name in known if name.startswith("benchmarks")})
+    found.add(entrances(known) | declared(known) | {name for name in known if name.startswith("benchmarks")})
+    return found
+
+
+def test_every_public_function_is_reached_by_more_than_tests() -> None:
+    names, found = declared(modules(PACKAGE, "benchmarks")), reached_by_all()
     left = {x for x in found.unreached(HOOKS) if x.startswith(f"{PACKAGE}.") and not covers(names, x)}
     assert left == set(), "only tests reach these: wire them or delete them"
 
 
 def test_every_module_is_imported_by_more_than_tests() -> None:
-    known = modules(PACKAGE, "benchmarks")
-    found = Reach(known)
-    found.add(entrances(known) | declared(known) | {name for name in known if name.startswith("benchmarks")})
+    known, found = modules(PACKAGE, "benchmarks"), reached_by_all()
     packages = {name for name, module in known.items() if not module.own}
     assert set(known) - found.reached - packages == set()
 

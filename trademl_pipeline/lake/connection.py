@@ -5,6 +5,7 @@ import importlib.util
 import itertools
 import os
 import threading
+import weakref
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -24,7 +25,8 @@ _SQLITE_BUSY_MS = 5_000
 _FIRST_WAIT_SECONDS = 0.05
 _LONGEST_WAIT_SECONDS = 2.0
 _databases: dict[int, duckdb.DuckDBPyConnection] = {}
-_loading = threading.Lock()
+# Held again by one thread where the garbage collector ends an engine while that thread asks for the database.
+_loading = threading.RLock()
 _numbers = itertools.count(1)
 
 
@@ -42,7 +44,8 @@ class Engine:
     """One lake as this process uses it; each transaction runs on a connection of its own.
 
     All lakes of a process are attached to one DuckDB, since loading its extensions takes longer than a publish
-    does. Safe for threads and for forks: a child process attaches anew.
+    does. Safe for threads and for forks: a child process attaches anew. An engine that nobody holds any more is
+    detached: what DuckDB says of tables costs a look at every lake that is attached.
     """
 
     def __init__(self, config: LakeConfig) -> None:
@@ -50,16 +53,14 @@ class Engine:
         self.locks = Locks(config)
         self._guard = threading.Lock()
         self._attached: tuple[int, str] | None = None
+        self._detach: weakref.finalize[..., Engine] | None = None
 
     def close(self) -> None:
         """Detach; the next transaction attaches anew. Transactions at work end undisturbed."""
         with self._guard:
-            if self._attached is not None and self._attached[0] == os.getpid():
-                connection = _database().cursor()
-                connection.execute(f"DETACH {self._attached[1]}")
-                connection.execute(f"DROP SECRET IF EXISTS {_secret(self._attached[1])}")
-                connection.close()
-            self._attached = None
+            if self._detach is not None:
+                self._detach()
+            self._attached = self._detach = None
 
     @contextlib.contextmanager
     def transaction(
@@ -130,6 +131,8 @@ class Engine:
         with self._guard:
             if self._attached is None or self._attached[0] != os.getpid():
                 self._attached = (os.getpid(), _attach(self.config, self.locks))
+                self._detach = weakref.finalize(self, _detach, *self._attached)
+                self._detach.atexit = False
             name = self._attached[1]
         connection = _database().cursor()
         try:
@@ -149,6 +152,8 @@ def _database() -> duckdb.DuckDBPyConnection:
         if os.getpid() not in _databases:
             connection = duckdb.connect()
             connection.execute("SET GLOBAL TimeZone = 'UTC'")
+            # Whether a table is there is asked often; looking for names like it costs ten times the question.
+            connection.execute("SET GLOBAL catalog_error_max_schemas = 0")
             _databases[os.getpid()] = connection
         return _databases[os.getpid()]
 
@@ -207,6 +212,16 @@ def _attach(config: LakeConfig, locks: Locks) -> str:
     finally:
         connection.close()
     return name
+
+
+def _detach(pid: int, name: str) -> None:
+    """Undo `_attach`; nothing in a process that only inherited it by a fork."""
+    if pid != os.getpid():
+        return
+    connection = _database().cursor()
+    connection.execute(f"DETACH {name}")
+    connection.execute(f"DROP SECRET IF EXISTS {_secret(name)}")
+    connection.close()
 
 
 def _make_folders(config: LakeConfig) -> None:

@@ -91,6 +91,7 @@ def test_a_range_is_published_by_month_and_leaves_no_download(ingest: Ingest, la
     assert lake.read(AUDITS)["passed"].all()
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_half_way_leaves_nothing_half_written(
     ingest: Ingest, lake: Lake, binance: Binance
 ):
@@ -110,6 +111,7 @@ def test_a_server_that_dies_half_way_leaves_nothing_half_written(
     assert lake.read(RAW_BARS).height == 2 * (28 + 31)
 
 
+@pytest.mark.slow
 def test_a_download_whose_months_were_refused_is_fetched_anew(
     ingest: Ingest, lake: Lake, binance: Binance, tmp_path: Path
 ):
@@ -127,6 +129,7 @@ def test_a_download_whose_months_were_refused_is_fetched_anew(
     assert {seen.query["symbol"] for seen in binance.seen[asked:]} == set(PAIRS.split(","))
 
 
+@pytest.mark.slow
 def test_an_unchanged_month_writes_nothing(ingest: Ingest, lake: Lake):
     ingest()
     versions, data = lake.read(BAR_VERSIONS), lake.data_version(RAW_BARS, FEBRUARY)
@@ -139,6 +142,7 @@ def test_an_unchanged_month_writes_nothing(ingest: Ingest, lake: Lake):
     assert lake.read(RAW_BARS).equals(bars_before)
 
 
+@pytest.mark.slow
 def test_a_restated_value_is_in_the_ledger_and_not_in_the_features_bars(
     ingest: Ingest, lake: Lake, binance: Binance
 ):
@@ -160,6 +164,7 @@ def test_a_restated_value_is_in_the_ledger_and_not_in_the_features_bars(
     assert bars(lake, as_of=known).filter(mine).equals(held.filter(mine))
 
 
+@pytest.mark.slow
 def test_the_daily_run_asks_for_what_is_missing_and_no_more(ingest: Ingest, lake: Lake, binance: Binance):
     ingest(resource=BinanceResource(symbols="BTCUSDT", url=binance.url))
     asked = len(binance.seen)
@@ -187,6 +192,7 @@ def test_a_range_of_which_nothing_is_held_is_downloaded_in_pieces_and_then_compl
     assert days == {datetime(2021, 4, 1, tzinfo=UTC)}
 
 
+@pytest.mark.slow
 def test_bars_of_other_symbols_stay(ingest: Ingest, lake: Lake, binance: Binance):
     ingest(FEBRUARY, FEBRUARY)
     ingest(
@@ -195,6 +201,7 @@ def test_bars_of_other_symbols_stay(ingest: Ingest, lake: Lake, binance: Binance
     assert lake.read(RAW_BARS)["symbol"].unique().sort().to_list() == PAIRS.split(",")
 
 
+@pytest.mark.slow
 def test_intraday_bars_have_tables_of_their_own(ingest: Ingest, lake: Lake):
     asset = bars_assets("1h")[0]
     assert ingest(FEBRUARY, FEBRUARY, asset=asset).success

@@ -78,6 +78,7 @@ def failed(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckSeverity
     return {e.check_name: e.severity for e in result.get_asset_check_evaluations() if not e.passed}
 
 
+@pytest.mark.slow
 def test_figure_and_table_show_in_the_ui(run: Run):
     events = run.instance.fetch_materializations(
         dg.AssetRecordsFilter(asset_key=dg.AssetKey("bar_quality"), asset_partitions=[LAST, "2013-03-01"]),

@@ -60,6 +60,7 @@ def all_passed(place: Workplace) -> bool:
     return all(months == {"SUCCEEDED": RANGE} for months in states.values())
 
 
+@pytest.mark.slow
 def test_every_month_of_a_range_is_materialized_once_and_its_checks_have_passed(place: Workplace) -> None:
     (run,) = place.instance.get_runs(dg.RunsFilter(tags={END: LAST}), limit=1)
     for asset in MARKET:
@@ -67,12 +68,14 @@ def test_every_month_of_a_range_is_materialized_once_and_its_checks_have_passed(
     assert all_passed(place)
 
 
+@pytest.mark.slow
 def test_months_that_are_made_again_in_a_shorter_range_and_alone_show_the_last_time(place: Workplace) -> None:
     assert place.run("prepare_direction", months=(FIRST, REFUSED), assets=AGAIN).success
     assert place.run("prepare_direction", month=LAST, assets=AGAIN).success
     assert all_passed(place)
 
 
+@pytest.mark.slow
 def test_of_a_range_with_a_refused_month_the_others_show_their_checks(
     place: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +98,7 @@ def test_of_a_range_with_a_refused_month_the_others_show_their_checks(
     assert all_passed(place)
 
 
+@pytest.mark.slow
 def test_checks_of_a_range_that_are_run_again_by_themselves_are_of_their_months(place: Workplace) -> None:
     keys = [dg.AssetKey(asset) for asset in ("raw_bars", "universe_members")]
     again = dg.define_asset_job("again", dg.AssetSelection.checks_for_assets(*keys))

@@ -95,6 +95,7 @@ def dead_pid() -> int:
     return process.pid
 
 
+@pytest.mark.slow
 def test_a_run_whose_process_was_killed_is_closed_and_its_slot_freed(
     instance: dg.DagsterInstance, recorder: DagsterRecorder, tmp_path: Path
 ):

@@ -87,6 +87,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         yield made
 
 
+@pytest.mark.slow
 def test_every_month_of_a_range_is_published_and_the_checks_pass_again_on_what_the_lake_holds(
     filled: Run,
 ) -> None:

@@ -88,6 +88,7 @@ def corrupted(frame: pl.DataFrame, cut: object, seed: int) -> pl.DataFrame:
     return frame.with_columns(pl.when(after).then(pl.col(c) * noise).otherwise(pl.col(c)) for c in columns)
 
 
+@pytest.mark.slow
 def test_perturbation_at_50_cut_offs(small: tuple[pl.DataFrame, ...]) -> None:
     bars, reference, full = small
     sessions = bars["session"].unique().sort()

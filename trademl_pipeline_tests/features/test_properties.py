@@ -48,6 +48,7 @@ def histories(draw: st.DrawFn) -> pl.DataFrame:
     return pl.concat(frames)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(FEATURE_SETS))
 @QUIET
 @given(bars=histories(), cut=st.integers(0, 159), ratio=st.sampled_from([8.0, 0.25, 7.0, 3.0, 0.1]))

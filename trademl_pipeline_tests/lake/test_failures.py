@@ -42,6 +42,7 @@ def noise(frame):
     return frame.with_columns(alpha=frame["n"].hash(1).cast(float)).drop("n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limit", "symbols"), [pytest.param(200_000, 20_000, id="data"), pytest.param(8_192, 5, id="catalog")]
 )

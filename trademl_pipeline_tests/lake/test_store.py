@@ -1,13 +1,16 @@
+import gc
 import json
 import threading
 from datetime import date
+from pathlib import Path
 
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trademl_pipeline.lake import Lake, TableSchema
+from trademl_pipeline.lake import Lake, LakeConfig, TableSchema
+from trademl_pipeline.lake.connection import _database
 from trademl_pipeline.lake.errors import (
     EmptyFrameError,
     MissingColumnError,
@@ -27,6 +30,11 @@ class Refused(Exception):
 
 def refuse(_: pl.DataFrame) -> None:
     raise Refused("planted leak")
+
+
+def attached() -> set[str]:
+    rows = _database().execute("SELECT database_name FROM duckdb_databases() WHERE NOT internal").fetchall()
+    return {name for (name,) in rows if name.startswith("lake_")}
 
 
 def audit_row(month: str = JANUARY, probe: str = "truncation", **others) -> dict:
@@ -284,6 +292,18 @@ def test_two_lakes_on_one_folder_see_each_other(lake: Lake):
 def test_closed_lake_opens_again(lake: Lake):
     lake.publish(FEATURES, make_frame(JANUARY), JANUARY)
     lake.close()
+    assert lake.months(FEATURES) == [JANUARY]
+
+
+def test_a_lake_that_nobody_holds_is_detached(lake: Lake, tmp_path: Path):
+    lake.publish(FEATURES, make_frame(JANUARY), JANUARY)
+    before = attached()
+    other = Lake(LakeConfig(f"sqlite:{tmp_path}/other.sqlite", f"{tmp_path}/other"))
+    other.publish(FEATURES, make_frame(JANUARY), JANUARY)
+    assert len(attached() - before) == 1
+    del other
+    gc.collect()
+    assert attached() <= before
     assert lake.months(FEATURES) == [JANUARY]
 
 

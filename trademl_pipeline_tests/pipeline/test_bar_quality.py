@@ -39,6 +39,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     return made
 
 
+@pytest.mark.slow
 def test_the_table_counts_what_is_there_by_month(lake: Lake):
     table = lake.read(TABLE, with_month=True)
     assert sorted(table["month"].unique()) == MONTHS
@@ -52,6 +53,7 @@ def test_the_table_counts_what_is_there_by_month(lake: Lake):
     ]
 
 
+@pytest.mark.slow
 def test_a_month_alone_is_the_month_of_a_range_and_writes_nothing_anew(lake: Lake):
     before = lake.data_version(TABLE, "2013-03-01")
     (event,) = publish(lake, ["2013-03-01"])

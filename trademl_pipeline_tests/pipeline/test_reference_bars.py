@@ -101,6 +101,7 @@ def test_the_simulated_market_brings_its_references_and_an_index_that_goes_on_fr
         ).assert_clean()
 
 
+@pytest.mark.slow
 def test_a_month_on_its_own_is_the_month_of_a_range_whatever_came_first(run: Run) -> None:
     lake = run.lake()
     run(LAST, LAST)
@@ -109,6 +110,7 @@ def test_a_month_on_its_own_is_the_month_of_a_range_whatever_came_first(run: Run
     assert lake.data_version(REFERENCE_BARS, LAST) == alone
 
 
+@pytest.mark.slow
 def test_an_index_with_other_weights_does_not_go_on_from_the_old_one(run: Run) -> None:
     run(FIRST, "2013-02-01")
     run = replace(run, references=References(weighting="equal"))
@@ -143,6 +145,7 @@ def test_series_of_a_file_and_what_is_wrong_in_them(run: Run, tmp_path: Path) ->
     assert "high_too_low" in bad["reason"][0]
 
 
+@pytest.mark.slow
 def test_constituents_of_a_universe_as_of_the_day(run: Run, tmp_path: Path) -> None:
     membership_intervals = tmp_path / "spells.csv"
     membership_intervals.write_text(
@@ -175,6 +178,7 @@ def leaky(build: Callable[..., pl.DataFrame]) -> Callable[..., pl.DataFrame]:
     return of_the_end
 
 
+@pytest.mark.slow
 def test_an_index_that_knows_its_end_is_refused_and_the_month_stays(
     filled: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +189,7 @@ def test_an_index_that_knows_its_end_is_refused_and_the_month_stays(
     assert filled.lake().data_version(REFERENCE_BARS, LAST) == before
 
 
+@pytest.mark.slow
 def test_bars_of_names_alone_have_an_index_and_no_series(run: Run) -> None:
     columns = ["symbol", "session", "open", "high", "low", "close", "volume"]
     bars = run.lake().read(RAW_BARS).with_columns(pl.col("symbol").str.replace("SIM", "X"))

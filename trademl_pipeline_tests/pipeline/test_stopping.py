@@ -125,6 +125,7 @@ def test_an_error_that_a_library_makes_of_a_signal_is_none_of_the_task(
     assert not (command.folder / "ended").exists(), "no run has failed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2])
 def test_tasks_that_heed_nothing_are_killed_after_their_time(start: Callable[..., Command], count: int):
     command = start(count, "deaf")

@@ -1,5 +1,6 @@
 """Order, results and errors of tasks that run side by side, and what becomes of those whose process dies."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -9,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from trademl_pipeline.pipeline.outcomes import TaskError
-from trademl_pipeline.pipeline.processes import start_of
 from trademl_pipeline.pipeline.workers import (
     Hooks,
     Outcome,
@@ -85,7 +85,8 @@ def test_a_task_that_only_this_process_knows_is_told_as_such(two: Workers, monke
 def test_a_worker_that_died_between_two_tasks_is_replaced(two: Workers):
     ((first,),) = two.run([[Task("who", worker_tasks.who)]])
     os.kill(first.value[0], signal.SIGKILL)
-    while start_of(first.value[0]):
+    # While its threads end, a task can still be sent to it.
+    while any(child.pid == first.value[0] for child in multiprocessing.active_children()):
         time.sleep(0.01)
     ((second,),) = two.run([[Task("who", worker_tasks.who)]])
     assert second.error is None

@@ -19,6 +19,7 @@ def client(tracking: Tracker):
     return MlflowClient(tracking.tracking_uri())
 
 
+@pytest.mark.slow
 def test_each_partition_has_a_run_of_its_own_that_ends_as_it_ended(tracking: Tracker):
     with tracking.run("model_x", "2016-01-01", {"study": "x"}) as first:
         first.log_params({"a": 1})
@@ -35,6 +36,7 @@ def test_each_partition_has_a_run_of_its_own_that_ends_as_it_ended(tracking: Tra
     assert found[third.run_id].data.tags["error"] == "broken"
 
 
+@pytest.mark.slow
 def test_epochs_and_trials_of_a_fold_are_kept_with_its_run(tracking: Tracker):
     with tracking.run("model_x", "2016-01-01", {}) as run:
         run.log_history("net", ({"epoch": 0, "loss": 2.0}, {"epoch": 1, "loss": 1.5}))

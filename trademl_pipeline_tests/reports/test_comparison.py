@@ -28,6 +28,7 @@ def as_kind(summary, kind):
     return summary | {"verdict": summary["verdict"] | {"kind": kind}}
 
 
+@pytest.mark.slow
 def test_worthless_studies_are_said_to_have_no_edge(summaries):
     report = build_comparison(summaries)
     assert report.kind == "no edge"

@@ -34,6 +34,7 @@ def test_the_posterior_is_the_frequency_of_the_classes():
                 assert abs(outcome - said[inside].mean()) < 4 * error, (CLASSES[k], low)
 
 
+@pytest.mark.slow
 def test_the_precursor_tells_much_and_not_all():
     label, shown = drawn(SHARES, CLARITY)
     called = posterior(shown, SHARES, CLARITY).argmax(axis=1)

@@ -36,6 +36,7 @@ def pattern_observations(market: SimulatedMarket) -> pl.DataFrame:
     return labels.hstack(probabilities.drop(KEY))
 
 
+@pytest.mark.slow
 def test_class_chances_are_the_frequencies_of_the_classes(pattern_observations: pl.DataFrame):
     assert pattern_observations.select(
         pl.sum_horizontal(CLASS_CHANCES)
@@ -50,6 +51,7 @@ def test_class_chances_are_the_frequencies_of_the_classes(pattern_observations: 
             assert slope == pytest.approx(0.95, abs=0.25), k
 
 
+@pytest.mark.slow
 def test_the_oracle_of_the_breakouts_tells_them_apart(pattern_observations: pl.DataFrame):
     values = np.array(STRATEGIC_VALUES)
     expected = pattern_observations.select(CLASS_CHANCES).to_numpy() @ values

@@ -102,6 +102,7 @@ def test_plantings_record_consolidations_of_listed_symbols(breakouts: SimulatedM
     assert listed.filter(pl.col("breakout") > pl.col("delisted")).is_empty()
 
 
+@pytest.mark.slow
 def test_class_frequencies_are_tunable():
     rare = {**dict.fromkeys(("K0", "K1", "K2", "K3", "K5"), 0.996 / 5), "K4": 0.004}
     spec = MarketSpec(start_probability=0.05)

@@ -89,6 +89,7 @@ def done(rows):
     return (*cross_validate(NETWORK, TASKS["pattern"], rows, SETTING, PLAN, ledger=ledger), ledger)
 
 
+@pytest.mark.slow
 def test_symbols_that_can_be_told_are_told_and_others_are_not(done):
     scores, _, _ = done
     assert scores.group_by("symbol").len()["len"].to_list() == [3] * SYMBOLS
@@ -101,6 +102,7 @@ def test_symbols_that_can_be_told_are_told_and_others_are_not(done):
     assert abs(noise["auc"].mean() - 0.5) < 0.12
 
 
+@pytest.mark.slow
 def test_evidence_and_record_pass_the_gate_and_a_leak_in_them_does_not(done, rows):
     scores, evidence, ledger = done
     assert len(evidence) == scores.height

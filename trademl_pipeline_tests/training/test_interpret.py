@@ -39,6 +39,7 @@ def accuracy(outputs, windows):
     return float((outputs["logits"].argmax(1) == windows.targets["target"]).mean())
 
 
+@pytest.mark.slow
 def test_permutation_importance_finds_the_planted_features(trained):
     model, windows = trained
     table = permutation_importance(model, windows, accuracy, list("abcde"), seed=0)

@@ -152,6 +152,7 @@ def test_classifiers_recover_the_planted_signal(name):
     assert recovered(accuracy, (oracle[held] == y).mean(), np.bincount(y).max() / len(y)) >= 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["lightgbm", "xgboost"])
 def test_trees_recover_the_planted_signal(library):
     windows, oracle = direction_problem(symbols=50, sessions=220, features=4, length=8)

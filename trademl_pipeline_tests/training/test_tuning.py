@@ -62,6 +62,7 @@ def test_poor_trials_are_pruned_before_the_last_inner_fold(keys, tmp_path):
     assert len(calls) < 25 * 3
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_goes_on_where_it_stopped(keys, tmp_path):
     storage = f"sqlite:///{tmp_path / 'optuna.db'}"
     count = 0

@@ -181,6 +181,7 @@ def test_the_same_seed_draws_the_same_cutoffs():
     assert len({drawn(s) for s in range(6)}) > 1
 
 
+@pytest.mark.slow
 @given(
     window=st.integers(2, 15),
     lag=st.integers(0, 5),

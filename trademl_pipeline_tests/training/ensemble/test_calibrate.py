@@ -19,6 +19,7 @@ def log_loss(p, target):
     return -np.log(np.maximum(p[np.arange(len(target)), target], 1e-12)).mean()
 
 
+@pytest.mark.slow
 def test_costs_and_overconfidence_are_undone():
     y_true, target, said = planted(20_000, 2.0, np.array([1.0, 2.0, 50.0]), 0)
     fitted = fit_calibration(said, target, base_rates(target, 3))
@@ -36,6 +37,7 @@ def test_a_class_that_no_row_is_of_keeps_its_base_rate():
     assert fitted.apply(said[few])[:, 2].mean() == pytest.approx(base[2], rel=0.05)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 50), st.integers(1, 40))
 def test_probabilities_stay_probabilities(seed, n):
     _, target, said = planted(n, 3.0, np.array([1.0, 1.0, 20.0]), seed)

@@ -76,6 +76,7 @@ def test_lightgbm_does_not_depend_on_the_number_of_threads():
     assert (one.predict_proba(x) == two.predict_proba(x)).all()
 
 
+@pytest.mark.slow
 def test_text_form_predicts_the_same_in_another_process(tmp_path):
     keys, x = training_rows()
     np.save(tmp_path / "x.npy", x[:20])
