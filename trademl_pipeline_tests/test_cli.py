@@ -116,7 +116,10 @@ def test_an_ingest_that_cannot_work_is_said_before_anything_starts(arguments, wo
         assert word in said
 
 
-def test_a_vendors_universe_is_fetched_into_a_folder_of_its_own(tmp_path: Path):
+def test_a_vendors_universe_is_fetched_into_a_folder_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("TRADEML_HOME", raising=False)
     chosen = DataSet(source="yahoo", universe="MAG7", start="2015-01-01")
     assert chosen.folder().name == "yahoo-MAG7"
     arguments = ["--source", "yahoo", "--universe", "TEST", "--start", "2015-01", "--home", str(tmp_path)]

@@ -21,7 +21,9 @@ from trademl_pipeline.leakage.evidence import Evidence, evidence_in, evidence_of
 from trademl_pipeline.leakage.report import AuditReport
 from trademl_pipeline.training.ledger import FIT, FitLedger
 
-FORMAT = 1
+FORMAT = 2
+# Format 1 says nothing of reads.
+FORMATS = (1, FORMAT)
 # What differs when a month is published again from the same data: another snapshot holds them too.
 CIRCUMSTANCES = ("data_snapshot",)
 
@@ -81,6 +83,26 @@ class Content:
 
 
 @dataclass(frozen=True)
+class StepRead:
+    """One read of the step that predicted.
+
+    Attributes:
+        table: that was read.
+        first, last: months asked for.
+        rows: that were known by the step's clock, and so returned.
+        knowledge_last: the latest moment at which one of them became known (UTC); None where rows have no clock.
+        content: content hash of what was returned.
+    """
+
+    table: str
+    first: str
+    last: str
+    rows: int
+    knowledge_last: datetime | None
+    content: str
+
+
+@dataclass(frozen=True)
 class Certificate:
     """The evidence of one study and month.
 
@@ -103,6 +125,7 @@ class Certificate:
         training: content of the training set by table.
         evidence: the probes of the predictions themselves and, by their latest audits, of all they were made
             from.
+        reads: everything that the step which predicted has read, in order; it had no other way to read.
         format: of this record.
     """
 
@@ -125,11 +148,15 @@ class Certificate:
     training_snapshot: int
     training: dict[str, Content]
     evidence: tuple[Evidence, ...]
+    reads: tuple[StepRead, ...] = ()
     format: int = FORMAT
 
     def to_json(self) -> str:
         """The canonical text: sorted keys, no spaces, UTC times; equal certificates have equal texts."""
-        return json.dumps(_adapter().dump_python(self, mode="json"), sort_keys=True, separators=(",", ":"))
+        plain = _adapter().dump_python(self, mode="json")
+        if self.format == 1:
+            del plain["reads"]
+        return json.dumps(plain, sort_keys=True, separators=(",", ":"))
 
     @property
     def digest(self) -> str:
@@ -158,9 +185,10 @@ class Certificate:
             )
         try:
             plain = json.loads(text)
-            if plain.get("format") != FORMAT:
+            if plain.get("format") not in FORMATS:
                 raise CertificateError(
-                    f"the certificate has format {plain.get('format')!r}, this version reads format {FORMAT}"
+                    f"the certificate has format {plain.get('format')!r}, this version reads formats "
+                    f"{' and '.join(map(str, FORMATS))}"
                 )
             return _adapter().validate_python(plain)
         except (ValueError, AttributeError) as error:
@@ -218,6 +246,7 @@ def make_certificate(
     data_snapshot: int,
     data: Mapping[str, Content],
     training: Mapping[str, Content],
+    reads: Iterable[StepRead] = (),
 ) -> Certificate:
     """Return the certificate of one month of predictions. It knows nothing of what kind of model made them.
 
@@ -237,6 +266,7 @@ def make_certificate(
         data_snapshot: snapshot of the lake at which the month's inputs were read.
         data: content of the tables read for the month.
         training: content of the tables read for the model.
+        reads: everything that the step which predicted has read.
     """
     fits = [r for r in ledger.records(model.get("fitted") or month) if r.event == FIT]
     wait = (pl.col("decision_time") - pl.col("knowledge_time")).dt.total_microseconds().min()
@@ -271,6 +301,7 @@ def make_certificate(
         training_snapshot=int(model["snapshot"]),
         training=dict(sorted(training.items())),
         evidence=(*own_evidence, *(e for e in evidence_of(audits) if e.table != table)),
+        reads=tuple(reads),
     )
 
 

@@ -7,7 +7,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from trademl_pipeline.certificates.certificate import Certificate, Content
+from trademl_pipeline.certificates.certificate import Certificate, Content, StepRead
 from trademl_pipeline.leakage.evidence import Evidence, coverage_words
 from trademl_pipeline.leakage.report import VERDICT
 
@@ -33,6 +33,7 @@ def facts(certificate: Certificate) -> dict[str, str]:
         "model run": model.run,
         "data of the month": f"lake snapshot {c.data_snapshot}; {_contents(c.data)}",
         "data of the training": f"lake snapshot {c.training_snapshot}; {_contents(c.training)}",
+        "reads of the step": "; ".join(_read(r) for r in c.reads) or "not on record",
         "code": c.code.label,
         "libraries": ", ".join(f"{name} {version}" for name, version in c.code.libraries.items()),
         "digest": c.digest,
@@ -96,6 +97,13 @@ def _contents(contents: dict[str, Content]) -> str:
     return "; ".join(
         f"{table} {c.first[:7]} to {c.last[:7]} ({c.months} months, {c.digest[:12]}…)"
         for table, c in contents.items()
+    )
+
+
+def _read(read: StepRead) -> str:
+    known = "" if read.knowledge_last is None else f", known until {moment(read.knowledge_last)}"
+    return (
+        f"{read.table} {read.first[:7]} to {read.last[:7]} ({read.rows:,} rows{known}, {read.content[:12]}…)"
     )
 
 

@@ -175,14 +175,9 @@ def _verified(settings: Settings, study: str, month: str, *, quick: bool, as_jso
     errors = Console(stderr=True)
     doing = "Predicting again" if quick else "Fitting and predicting again"
     try:
+        site = Site(settings)
         with errors.status(f"{doing}: {study}, {month[:7]}"):
-            result = verify_month(
-                Site(settings).workspace,
-                STUDIES[study],
-                month,
-                quick=quick,
-                threads=settings.training.threads,
-            )
+            result = verify_month(site.workspace, STUDIES[study], month, site.sample, quick=quick)
     except Exception as error:
         # Whatever kept the month from being made again, an exit code of 1 would say that it differs.
         errors.print(f"[yellow]cannot be verified:[/yellow] {type(error).__name__}: {error}", highlight=False)

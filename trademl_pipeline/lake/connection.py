@@ -18,6 +18,7 @@ from trademl_pipeline.lake.config import LakeConfig
 from trademl_pipeline.lake.errors import LakeConfigError, LakeError
 from trademl_pipeline.lake.failures import is_busy, is_lost, translate, unfinished_file
 from trademl_pipeline.lake.locks import Locks
+from trademl_pipeline.lake.seal import permitted, require_open
 
 T = TypeVar("T")
 
@@ -148,6 +149,7 @@ class Engine:
 
 def _database() -> duckdb.DuckDBPyConnection:
     """The process's DuckDB. One that a fork inherited is left alone: closing it would wait for its threads."""
+    require_open()
     with _loading:
         if os.getpid() not in _databases:
             connection = duckdb.connect()
@@ -218,10 +220,11 @@ def _detach(pid: int, name: str) -> None:
     """Undo `_attach`; nothing in a process that only inherited it by a fork."""
     if pid != os.getpid():
         return
-    connection = _database().cursor()
-    connection.execute(f"DETACH {name}")
-    connection.execute(f"DROP SECRET IF EXISTS {_secret(name)}")
-    connection.close()
+    with permitted():
+        connection = _database().cursor()
+        connection.execute(f"DETACH {name}")
+        connection.execute(f"DROP SECRET IF EXISTS {_secret(name)}")
+        connection.close()
 
 
 def _make_folders(config: LakeConfig) -> None:

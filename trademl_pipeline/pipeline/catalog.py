@@ -167,7 +167,7 @@ def _study_openers(study: StudySpec) -> dict[str, Opener]:
             site.workspace, site.tracker, study, run, options
         ),
         study.predictions.name: lambda site, run, months, options: prediction_months(
-            site.workspace, study, run
+            site.workspace, study, run, site.sample
         ),
         study.cross_validation.name: lambda site, run, months, options: cross_validation_months(
             site.lake, study, run, site.calendar, options.threads

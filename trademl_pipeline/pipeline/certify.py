@@ -7,21 +7,19 @@ from datetime import datetime
 import polars as pl
 
 from trademl_pipeline.certificates import certificate
-from trademl_pipeline.certificates.certificate import Certificate, Content, content_of
+from trademl_pipeline.certificates.certificate import Certificate, Content, StepRead, content_of
 from trademl_pipeline.certificates.code_version import code_version
 from trademl_pipeline.certificates.stored import certificates
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.frames import data_version
 from trademl_pipeline.lake.schema import TableSchema
+from trademl_pipeline.lake.view import ReadRecord
 from trademl_pipeline.leakage import AuditReport
-from trademl_pipeline.tables import (
-    AUDITS,
-    RAW_BARS,
-    REFERENCE_BARS,
-    UNIVERSE_MEMBERS,
-    certificate_table,
-    model_table,
-)
+from trademl_pipeline.market.calendar import offset_month
+from trademl_pipeline.pipeline.audited import audits_in_force, market_tables, recorded
+from trademl_pipeline.pipeline.fold import FROM_THE_FIRST
+from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.tables import AUDITS, certificate_table
 from trademl_pipeline.training.ledger import FitLedger
 
 # A table and the months of it that were read, first and last.
@@ -51,9 +49,11 @@ def make_certificate(
     record: pl.DataFrame,
     ledger: FitLedger,
     report: AuditReport,
+    audits: pl.DataFrame,
     snapshot: int,
     read: Sequence[Read],
     learned_from: Sequence[Read],
+    reads: Sequence[ReadRecord],
     run_id: str,
     recorded_at: datetime,
 ) -> Certified:
@@ -69,14 +69,13 @@ def make_certificate(
         ledger: the fit ledger of the model, the reading of the month's rows included.
         report: audit of the predictions. It is made before, since its results are part of the certificate; publishing
             compares what it reads back with what was audited.
+        audits: that count for what the predictions are made of, see `audits_behind`.
         snapshot: at which the month's inputs were read.
         read: tables and months that were read for the predictions.
         learned_from: tables and months that the model learned from, at its own snapshot.
+        reads: everything that the step has read.
         run_id, recorded_at: the run that makes it and the time of that run.
     """
-    market = {RAW_BARS.name, REFERENCE_BARS.name, UNIVERSE_MEMBERS.name}
-    behind = {*market, model_table(study).name, *(table.name for table, _ in (*read, *learned_from))}
-    audits = store.read(AUDITS).filter(pl.col("table_name").is_in(list(behind)) & (pl.col("month") <= month))
     made = certificate.make_certificate(
         study,
         month,
@@ -91,6 +90,11 @@ def make_certificate(
         data_snapshot=snapshot,
         data=contents(store, read, snapshot),
         training=contents(store, learned_from, int(record["snapshot"][0])),
+        reads=[
+            StepRead(r.table, r.first, r.last, r.rows, r.knowledge_last, r.content)
+            for r in reads
+            if r.table != AUDITS.name
+        ],
     )
     on_record = certificates(store, study, month)
     made = made.or_earlier_equivalent(Certificate.from_json(text) for text in on_record["certificate"])
@@ -107,6 +111,28 @@ def make_certificate(
         }
         on_record = pl.concat([on_record, pl.DataFrame([row], schema=on_record.schema)])
     return Certified(made, (certificate_table(study), on_record))
+
+
+def audits_behind(
+    store: Lake, study: StudySpec, record: pl.DataFrame, month: str, snapshot: int
+) -> pl.DataFrame:
+    """Return the audits that count for all that the predictions of a month are made of.
+
+    Args:
+        store: the lake.
+        study: the study.
+        record: the model's row of the model table.
+        month: month key.
+        snapshot: at which the month's inputs were read; what the model learned from is looked at as it was then.
+    """
+    until, learned = (FROM_THE_FIRST, month), (FROM_THE_FIRST, offset_month(record["fitted"][0], -1))
+    inputs = [study.features, study.labels, study.windows]
+    behind = [
+        *recorded(store, [*market_tables(), *inputs], until, snapshot),
+        *recorded(store, inputs, learned, int(record["snapshot"][0])),
+        *recorded(store, [study.models], (month, month), snapshot),
+    ]
+    return audits_in_force(store, behind, month)
 
 
 def contents(store: Lake, tables: Sequence[Read], snapshot: int) -> dict[str, Content]:

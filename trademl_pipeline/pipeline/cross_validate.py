@@ -9,6 +9,7 @@ from dataclasses import replace
 import polars as pl
 
 from trademl_pipeline.lake import Lake
+from trademl_pipeline.lake.view import LakeReader
 from trademl_pipeline.leakage import AuditReport, audit_fit_ledger, audit_folds
 from trademl_pipeline.pipeline.fold import calendar_of, training_windows
 from trademl_pipeline.pipeline.gate import month_metadata, publish
@@ -17,13 +18,14 @@ from trademl_pipeline.pipeline.models import recorded_rows
 from trademl_pipeline.pipeline.months import Body, MonthResult, RunInfo, result_of
 from trademl_pipeline.pipeline.shown import Metadata
 from trademl_pipeline.pipeline.train import training_context, training_reads
+from trademl_pipeline.pipeline.views import before_the_first_decision, reads_shown, view_of
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.training.cross_validation import cross_validate
 from trademl_pipeline.training.ledger import FitLedger
 
 
 def cross_validated(
-    store: Lake, study: StudySpec, month: str, calendar: str, threads: int = 0
+    store: LakeReader, study: StudySpec, month: str, calendar: str, threads: int = 0
 ) -> tuple[pl.DataFrame, AuditReport]:
     """Return the month's scores by symbol and split, with L on every split and F on every model.
 
@@ -31,7 +33,7 @@ def cross_validated(
     preset does.
 
     Args:
-        store: the lake.
+        store: the lake, or a view of it.
         study: the study; its `training.cross_validate` is set.
         month: month key, of which there is a model.
         calendar: of the data set.
@@ -74,12 +76,16 @@ def cross_validation_months(store: Lake, study: StudySpec, run: RunInfo, calenda
     """
 
     def month_of(month: str) -> MonthResult:
-        frame, report = cross_validated(store, study, month, calendar, threads)
+        clock = before_the_first_decision(month, calendar_of(study, calendar))
+        view = view_of(store, study.cross_validation.name, month, cross_validation_reads(study), clock=clock)
+        with view.sealed():
+            frame, report = cross_validated(view, study, month, calendar, threads)
         published = publish(run, store, study.cross_validation, frame, month, lambda _: report)
         auc = frame["auc"].mean()
         shown: Metadata = {
             **month_metadata(published, frame),
             "symbols": int(frame["symbol"].n_unique()),
+            "reads": reads_shown(view.reads),
             **({"mean_auc": float(auc)} if isinstance(auc, float) else {}),
         }
         return result_of(published, shown)

@@ -5,7 +5,7 @@ import polars as pl
 from trademl_pipeline.features import FEATURE_SETS, FEATURES, feature_inputs, warmup
 from trademl_pipeline.features.panel import as_decided, feature_month, warmup_start
 from trademl_pipeline.features.registry import reference_inputs
-from trademl_pipeline.lake import Lake
+from trademl_pipeline.lake.view import LakeReader
 from trademl_pipeline.leakage import AuditReport, audit_features, audit_knowledge
 from trademl_pipeline.market.calendar import month_sessions
 from trademl_pipeline.pipeline.feature_figures import FeatureFigures
@@ -19,7 +19,7 @@ from trademl_pipeline.tables.descriptions import KEY_COLUMNS
 PROBES = ("truncation", "perturbation", "incremental", "knowledge")
 
 
-def feature_inputs_of(store: Lake, set_name: str, month: str, calendar: str) -> Inputs:
+def feature_inputs_of(store: LakeReader, set_name: str, month: str, calendar: str) -> Inputs:
     """Read the bars and references that the month's features may read: its warm-up and itself.
 
     Args:

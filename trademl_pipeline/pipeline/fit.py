@@ -117,7 +117,7 @@ def record_of(
     rows: FoldRows,
     saved: SavedFold,
     snapshot: int,
-    size: str,
+    training: TrainingContext,
     only: frozenset[str] = frozenset(),
     epochs: int = 0,
 ) -> pl.DataFrame:
@@ -130,7 +130,7 @@ def record_of(
         rows: what it was trained on.
         saved: the models.
         snapshot: of the lake that the rows were read at.
-        size: of the estimators.
+        training: what the estimators share.
         only: symbols trained on; empty: all.
         epochs: that the run asked for; 0: as the preset says.
     """
@@ -149,7 +149,7 @@ def record_of(
             "rows": [rows.train.height],
             "sessions": [rows.train["session"].n_unique()],
             "symbols": [rows.train["symbol"].n_unique()],
-            "size": [size],
+            "size": [training.preset],
             "parameters": [sum(fitted.estimators[name].parameters for name in fitted.base_learners)],
             "train_seconds": [sum(m.seconds for m in fitted.estimators.values())],
             "best_iteration": [first.best_iteration],
@@ -161,9 +161,20 @@ def record_of(
             "ledger_digest": [saved.ledger.digest(rows.fold.month)],
             "only_symbols": [",".join(sorted(only))],
             "epochs": [epochs],
+            "threads": [training.threads],
+            "scan": [_scan_backend() if study.networks else None],
         }
     )
     return record.select(list(study.models.columns)).cast(cast(Any, study.models.polars_schema))
+
+
+def _scan_backend() -> str:
+    """The backend of the state-space scan here, on a tensor such as the networks are trained on."""
+    import torch
+
+    from trademl_pipeline.models.ssm import choose_backend
+
+    return choose_backend(torch.zeros(1))
 
 
 def metrics_of(fitted: FittedStudy, rows: FoldRows) -> dict[str, float]:

@@ -7,7 +7,7 @@ from typing import cast
 import polars as pl
 
 from trademl_pipeline.folds import Fold, FoldError, NotEnoughHistoryError, WalkForward
-from trademl_pipeline.lake import Lake
+from trademl_pipeline.lake.view import LakeReader
 from trademl_pipeline.market.calendar import month_key, offset_month, sessions_before
 from trademl_pipeline.pipeline.history import require_months
 from trademl_pipeline.sequences.windows import Windows, windows_for
@@ -62,7 +62,12 @@ def refit_of(study: StudySpec, refit: str = "") -> Refit:
 
 
 def fitted_month(
-    store: Lake, study: StudySpec, month: str, calendar: str, refit: str = "", snapshot: int | None = None
+    store: LakeReader,
+    study: StudySpec,
+    month: str,
+    calendar: str,
+    refit: str = "",
+    snapshot: int | None = None,
 ) -> str:
     """Return the month whose fold trains the model of `month`: the first of its quarter if refitted quarterly.
 
@@ -91,7 +96,7 @@ def fitted_month(
 
 
 def fold_rows(
-    store: Lake,
+    store: LakeReader,
     study: StudySpec,
     month: str,
     calendar: str,
@@ -138,7 +143,7 @@ def fold_rows(
     return FoldRows(fold, train, test)
 
 
-def _first_session(store: Lake, study: StudySpec, month: str, snapshot: int | None) -> date:
+def _first_session(store: LakeReader, study: StudySpec, month: str, snapshot: int | None) -> date:
     before = (FROM_THE_FIRST, offset_month(month, -1))
     require_months(store, study.windows, *before, reader=f"model_{study.name} {month[:7]}")
     sequences = store.read(study.windows, months=before, columns=["symbol", "session"], snapshot=snapshot)
@@ -150,7 +155,9 @@ def _first_session(store: Lake, study: StudySpec, month: str, snapshot: int | No
     return cast(date, sequences["session"].min())
 
 
-def training_windows(store: Lake, study: StudySpec, rows: FoldRows, calendar: str, snapshot: int) -> Windows:
+def training_windows(
+    store: LakeReader, study: StudySpec, rows: FoldRows, calendar: str, snapshot: int
+) -> Windows:
     """Read the windows of a fold's training rows.
 
     Args:
@@ -164,7 +171,7 @@ def training_windows(store: Lake, study: StudySpec, rows: FoldRows, calendar: st
 
 
 def windows_of_keys(
-    store: Lake,
+    store: LakeReader,
     study: StudySpec,
     keys: pl.DataFrame,
     last: str,

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from trademl_pipeline.lake import Lake, PublishResult
+from trademl_pipeline.lake.frames import data_version
 from trademl_pipeline.lake.schema import UTC_TIME, TableSchema
 from trademl_pipeline.leakage import AuditReport, Violation
 from trademl_pipeline.pipeline.figures import leak_figure
@@ -29,6 +30,8 @@ PROBES = {
     "fit_ledger": "Every fitted object must have seen rows of the fold's training set only.",
     "adjustment": "Values must not move when a later split rescales all history.",
     "model": "A network's outputs must not move with padding or with its neighbours in the batch.",
+    "content": "All that the month is made of must have passed the gate as it lies in the lake.",
+    "rerun": "The step, run again with what was known at earlier decisions, must decide the same.",
     "incremental": "The month must equal itself computed alone with the declared warm-up.",
 }
 
@@ -103,8 +106,10 @@ def publish(
         GateRefusedError: when a probe found a violation; the lake holds what it held before.
     """
     reports: list[AuditReport] = []
+    content: list[str] = []
 
     def gate(written: pl.DataFrame) -> AuditReport:
+        content.append(data_version(schema, written))
         report = audit(written)
         reports.append(report)
         skipped = set(report.coverage) - set(report.tested)
@@ -116,23 +121,23 @@ def publish(
 
     def evidence(verdicts: Mapping[str, Any]) -> Table:
         recorded.append(schema.name)
-        return AUDITS, audit_rows(run, schema.name, month, verdicts[schema.name])
+        return AUDITS, audit_rows(run, schema.name, month, verdicts[schema.name], content[-1])
 
     try:
         items = [(schema, frame, month), *((other, more, month) for other, more in beside)]
         result = lake.publish_many(items, audits={schema.name: gate}, evidence=evidence, append=append)[0]
     except GateRefusedError as refused:
-        refusals = audit_rows(run, schema.name, month, refused.report)
+        refusals = audit_rows(run, schema.name, month, refused.report, content[-1])
         # A probe that could not run has no row, and where none could there is nothing to keep.
         if refusals.height:
             lake.append(AUDITS, refusals)
         raise
     if not recorded:
-        lake.append(AUDITS, audit_rows(run, schema.name, month, reports[-1]))
+        lake.append(AUDITS, audit_rows(run, schema.name, month, reports[-1], content[-1]))
     return Published(result, reports[-1])
 
 
-def audit_rows(run: Stamp, table: str, month: str, report: AuditReport) -> pl.DataFrame:
+def audit_rows(run: Stamp, table: str, month: str, report: AuditReport, content: str) -> pl.DataFrame:
     """Return a report as rows of the ledger of audits.
 
     Args:
@@ -140,12 +145,14 @@ def audit_rows(run: Stamp, table: str, month: str, report: AuditReport) -> pl.Da
         table: name of the audited table.
         month: month key.
         report: of the audit.
+        content: content hash of the rows that were audited.
     """
     frame = report.to_frame().with_columns(
         pl.lit(table).alias("table_name"),
         pl.lit(month).alias("month"),
         pl.lit(run.run_id).alias("run_id"),
         pl.lit(run.recorded_at).cast(UTC_TIME).alias("recorded_at"),
+        pl.lit(content).alias("content"),
     )
     return frame.select(list(AUDITS.columns))
 

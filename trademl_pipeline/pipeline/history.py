@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import LakeError, MissingTableError
 from trademl_pipeline.lake.schema import MONTH, TableSchema
+from trademl_pipeline.lake.view import LakeReader
 from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline.tables import AUDITS
 
@@ -15,7 +15,7 @@ class MissingMonthsError(LakeError):
     """Months that a partition reads have not been published, since nobody asked for them or the gate refused them."""
 
 
-def published_months(store: Lake, table: TableSchema | str) -> list[str]:
+def published_months(store: LakeReader, table: TableSchema | str) -> list[str]:
     """Return the months of a table; none where it is not in the lake."""
     try:
         return store.months(table)
@@ -23,7 +23,9 @@ def published_months(store: Lake, table: TableSchema | str) -> list[str]:
         return []
 
 
-def require_months(store: Lake, table: TableSchema | str, first: str, last: str, *, reader: str) -> None:
+def require_months(
+    store: LakeReader, table: TableSchema | str, first: str, last: str, *, reader: str
+) -> None:
     """Refuse to go on where a month between `first` and `last` is missing.
 
     History begins with the first month that is there: months before it count as never having been, not as missing.
@@ -55,7 +57,7 @@ def require_months(store: Lake, table: TableSchema | str, first: str, last: str,
 
 
 def read_months(
-    store: Lake,
+    store: LakeReader,
     table: TableSchema,
     first: str,
     last: str,
@@ -87,7 +89,7 @@ def read_months(
     return rows.drop(MONTH)
 
 
-def published_empty(store: Lake, table: str, months: list[str]) -> set[str]:
+def published_empty(store: LakeReader, table: str, months: list[str]) -> set[str]:
     """Return those months without rows that were published so: some audit of them passed as a whole.
 
     The lake has no row that could tell a month without any from one that was never made; the ledger of the gate has.

@@ -4,13 +4,13 @@ from datetime import date
 
 import polars as pl
 
-from trademl_pipeline.lake import Lake
+from trademl_pipeline.lake.view import LakeReader
 from trademl_pipeline.market.calendar import month_key
 from trademl_pipeline.pipeline.history import published_months, read_months
 from trademl_pipeline.tables import RAW_BARS, REFERENCE_BARS, SECTORS
 
 
-def bars_from(store: Lake, start: date, month: str, *, reader: str) -> pl.DataFrame:
+def bars_from(store: LakeReader, start: date, month: str, *, reader: str) -> pl.DataFrame:
     """Read raw bars from a session to the end of a month, none of its months missing.
 
     Args:
@@ -38,7 +38,7 @@ REFERENCE_COLUMNS = (
 )
 
 
-def references_from(store: Lake, start: date, month: str, *, reader: str) -> dict[str, pl.DataFrame]:
+def references_from(store: LakeReader, start: date, month: str, *, reader: str) -> dict[str, pl.DataFrame]:
     """Read reference bars from a session to the end of a month, and whose sector is whose, as known in that month.
 
     Args:

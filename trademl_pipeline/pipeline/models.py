@@ -7,8 +7,8 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 
-from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import LakeError
+from trademl_pipeline.lake.view import LakeReader
 from trademl_pipeline.leakage import AuditReport, audit_fit_ledger, audit_folds, audit_model
 from trademl_pipeline.pipeline.artifacts import Artifacts
 from trademl_pipeline.pipeline.fold import FoldRows, calendar_of, fold_rows, training_windows
@@ -118,7 +118,9 @@ def load_models(artifacts: Artifacts, study: StudySpec, record: pl.DataFrame, mo
         raise ModelMissingError(f"{error}; {again} again") from error
 
 
-def recorded_rows(store: Lake, study: StudySpec, month: str, record: pl.DataFrame, calendar: str) -> FoldRows:
+def recorded_rows(
+    store: LakeReader, study: StudySpec, month: str, record: pl.DataFrame, calendar: str
+) -> FoldRows:
     """Read the rows that a published model was trained on, at the snapshot it names.
 
     Args:

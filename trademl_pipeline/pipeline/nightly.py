@@ -16,6 +16,7 @@ import polars as pl
 
 from trademl_pipeline.certificates.code_version import code_version
 from trademl_pipeline.lake import Lake
+from trademl_pipeline.lake.frames import data_version
 from trademl_pipeline.leakage import AuditReport, Violation
 from trademl_pipeline.leakage.nightly import (
     fingerprint,
@@ -50,8 +51,8 @@ def stages(studies: Sequence[StudySpec], calendar: str) -> list[Stage]:
 
 def audit_table_month(
     store: Lake, stage: Stage, month: str, sample: Sample, known: Callable[[str], bool]
-) -> tuple[AuditReport | None, str]:
-    """Audit one published month at every session; returns the report and the month's fingerprint.
+) -> tuple[AuditReport | None, str, str]:
+    """Audit one published month at every session.
 
     Args:
         store: the lake.
@@ -61,14 +62,14 @@ def audit_table_month(
         known: given a fingerprint, says whether that has passed before.
 
     Returns:
-        (report, fingerprint); no report where `known` knows the fingerprint.
+        (report, fingerprint, content hash of the month); no report where `known` knows the fingerprint.
     """
     inputs = stage.read(store, month)
     written = store.read(stage.schema, months=(month, month))
     print_of = fingerprint(written, inputs, f"{code_version().source} {sample.seed}")
     if known(print_of):
-        return None, print_of
-    return stage.audit(written, inputs, month, sample), print_of
+        return None, print_of, ""
+    return stage.audit(written, inputs, month, sample), print_of, data_version(stage.schema, written)
 
 
 class Night:
@@ -93,13 +94,14 @@ class Night:
         """Audit a month, keep the result, and tell how far it is."""
         table = stage.schema.name
         try:
-            report, print_of = audit_table_month(
+            report, print_of, content = audit_table_month(
                 self.store, stage, month, self.sample, lambda p: (table, month, p) in self.before
             )
         except MONTH_ERRORS as error:
             # What cannot be audited has not passed.
             failure = Violation(ERROR, None, detail=f"{type(error).__name__}: {error}")
             report, print_of = AuditReport((failure,), {ERROR: {"rows": 0}}), ""
+            content = ""
         stamp = {
             "as_of": self.as_of,
             "run_id": self.run.run_id,
@@ -108,7 +110,7 @@ class Night:
         row = night_row(table, month, report, print_of, **stamp)
         self.rows.append(row)
         if report is not None:
-            self.store.append(AUDITS, audit_rows(self.run, table, month, report))
+            self.store.append(AUDITS, audit_rows(self.run, table, month, report, content))
             if not report.passed:
                 self.refused.append((table, month, report))
         self.store.append(NIGHTLY_AUDITS, pl.DataFrame([row], schema=NIGHTLY_AUDITS.polars_schema))

@@ -1,25 +1,34 @@
 """Out-of-sample predictions of a study, one fold per month."""
 
+import copy
+import random
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.schema import TableSchema
+from trademl_pipeline.lake.view import LakeReader, LakeView
 from trademl_pipeline.leakage import AuditReport, audit_access, audit_fit_ledger, audit_folds, audit_knowledge
+from trademl_pipeline.leakage.probes.rerun import PROBE as RERUN
+from trademl_pipeline.leakage.probes.rerun import audit_rerun
+from trademl_pipeline.leakage.report import Violation
 from trademl_pipeline.market.calendar import month_key, offset_month, sessions_before
 from trademl_pipeline.pipeline.artifacts import Artifacts
-from trademl_pipeline.pipeline.certify import Read, make_certificate
+from trademl_pipeline.pipeline.audited import CONTENT, audit_contents
+from trademl_pipeline.pipeline.certify import Read, audits_behind, make_certificate, values_version
 from trademl_pipeline.pipeline.fold import FROM_THE_FIRST, calendar_of, windows_of_keys
-from trademl_pipeline.pipeline.gate import month_metadata, publish
-from trademl_pipeline.pipeline.lookback import SAME_MONTH, Lookback, sessions_back
+from trademl_pipeline.pipeline.gate import Sample, month_metadata, publish
+from trademl_pipeline.pipeline.lookback import ALL_UNTIL, SAME_MONTH, Lookback, sessions_back
 from trademl_pipeline.pipeline.models import load_ledger, load_models, recorded_rows
 from trademl_pipeline.pipeline.months import Body, MonthResult, RunInfo, result_of
 from trademl_pipeline.pipeline.shown import Metadata
 from trademl_pipeline.pipeline.stage import Lineage
+from trademl_pipeline.pipeline.views import reads_shown, view_of
 from trademl_pipeline.pipeline.workspace import Workspace
 from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.studies import StudySpec
@@ -27,35 +36,113 @@ from trademl_pipeline.tables import RAW_BARS
 from trademl_pipeline.training.fitted_study import FittedStudy
 from trademl_pipeline.training.ledger import FitLedger
 
-PROBES = ("knowledge", "folds", "fit_ledger")
+PROBES = ("knowledge", "folds", "fit_ledger", RERUN, CONTENT)
 # Windows a month whose attention is kept for the report.
 EXAMPLES = 12
 CLOCKS = ("symbol", "session", "decision_time", "knowledge_time")
 
 
+@dataclass(frozen=True)
+class PredictionStep:
+    """Makes the predictions of a month, from whatever view of the lake it is given.
+
+    Attributes:
+        study: the study.
+        month: month key.
+        record: the models' row of the model table.
+        fitted: the models.
+        calendar: of the data set.
+    """
+
+    study: StudySpec
+    month: str
+    record: pl.DataFrame
+    fitted: FittedStudy
+    calendar: str
+
+    def run(
+        self, view: LakeReader, ledger: FitLedger, on_windows: Callable[[Windows], None] | None = None
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Return the month's predictions, still without their certificate, and those of every estimator.
+
+        Args:
+            view: of the lake.
+            ledger: the models' fit ledger, which records the reading of the month's rows.
+            on_windows: called with the decisions' windows, if there are any.
+        """
+        study, month = self.study, self.month
+        decisions = view.read(study.windows, months=(month, month))
+        frame, by_estimator = (
+            study.predictions.empty().drop("certificate"),
+            study.estimator_predictions.empty(),
+        )
+        if decisions.height:
+
+            def predict(keys: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+                windows = windows_of_keys(view, study, keys, month, self.calendar)
+                if on_windows is not None:
+                    on_windows(windows)
+                return predicted(study, self.fitted, windows, month)
+
+            values, by_estimator = ledger.read_test(decisions, predict, fold=self.record["fitted"][0])
+            frame = decisions.select(CLOCKS).hstack(values.drop("symbol", "session"))
+        frame = frame.with_columns(
+            pl.lit(month).alias("fold"),
+            pl.lit(self.record["model_run"][0]).alias("model_run"),
+            pl.lit(int(self.record["snapshot"][0]), pl.Int64).alias("snapshot"),
+        )
+        return frame, by_estimator
+
+    def view(self, store: Lake, snapshot: int) -> LakeView:
+        """Return the view of the month's decisions: what was known when the last of them was taken.
+
+        Args:
+            store: the lake.
+            snapshot: to read at.
+        """
+        view = view_of(
+            store,
+            self.study.predictions.name,
+            self.month,
+            prediction_reads(self.study),
+            snapshot=snapshot,
+        )
+        last = view.read(self.study.windows, months=(self.month, self.month))["decision_time"].max()
+        return view if last is None else view.at(cast(datetime, last))
+
+
 def audit_predictions(
     workspace: Workspace,
     published: pl.DataFrame,
-    study: StudySpec,
-    record: pl.DataFrame,
+    by_estimator: pl.DataFrame,
+    step: PredictionStep,
     ledger: FitLedger,
-    month: str,
+    view: LakeView,
+    audits: pl.DataFrame,
+    sample: Sample,
 ) -> AuditReport:
     """Audit K on every row, L and F of the model against the decisions that were taken, R on the reading of them.
+
+    The step itself runs again on views that are cut at the month's first decision and at sampled ones, and all that it
+    is made of has to have been audited as it is.
 
     Args:
         workspace: the data set.
         published: the month's predictions.
-        study: the study.
-        record: the models' row of the model table.
-        ledger: their fit ledger, the reading of the month's rows included.
-        month: month key.
+        by_estimator: those of every estimator.
+        step: that made them.
+        ledger: the models' fit ledger, the reading of the month's rows included.
+        view: that the step was given.
+        audits: that count for what the predictions are made of.
+        sample: how hard the gate looks.
     """
-    rows = recorded_rows(workspace.lake, study, month, record, workspace.calendar)
+    study, month = step.study, step.month
+    rows = recorded_rows(workspace.lake, study, month, step.record, workspace.calendar)
     fits = audit_fit_ledger(ledger, rows.fold, train=rows.train) + audit_access(ledger)
+    fits = fits + audit_contents(audits)
     if published.is_empty():
         nothing = {"rows": 0, "note": "no decision was to be taken in this month"}
-        return fits + AuditReport((), {"knowledge": nothing, "folds": nothing})
+        return fits + AuditReport((), {"knowledge": nothing, "folds": nothing, RERUN: nothing})
     decisions = published.select("symbol", "session")
     return (
         fits
@@ -63,6 +150,45 @@ def audit_predictions(
         + audit_folds(
             rows.train, decisions, embargo=rows.fold.embargo, calendar=calendar_of(study, workspace.calendar)
         )
+        + rerun(published, by_estimator, step, ledger, view, sample)
+    )
+
+
+def rerun(
+    published: pl.DataFrame,
+    by_estimator: pl.DataFrame,
+    step: PredictionStep,
+    ledger: FitLedger,
+    view: LakeView,
+    sample: Sample,
+) -> AuditReport:
+    """Run a step again on views cut at the month's first decision, at sampled ones and at the last.
+
+    Args:
+        published: the month's predictions.
+        by_estimator: those of every estimator.
+        step: that made them.
+        ledger: the models' fit ledger; the runs write to copies of it.
+        view: that the step was given.
+        sample: how many decisions are sampled, and the seed of their draw.
+    """
+    clocks = published.select("symbol", "session", "decision_time")
+    again: dict[datetime, tuple[pl.DataFrame, pl.DataFrame]] = {}
+
+    def at(cut: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
+        if cut not in again:
+            earlier = view.at(cut)
+            with earlier.sealed():
+                again[cut] = step.run(earlier, copy.deepcopy(ledger))
+        return again[cut]
+
+    moments: list[datetime] = sorted(published["decision_time"].unique().to_list())
+    between = moments[1:-1]
+    draw = random.Random(f"{sample.seed} {view.step}")
+    cuts = sorted({moments[0], moments[-1], *draw.sample(between, min(sample.cutoffs, len(between)))})
+    estimators = by_estimator.join(clocks, on=["symbol", "session"], how="left")
+    return audit_rerun(published, lambda cut: at(cut)[0], cuts) + audit_rerun(
+        estimators, lambda cut: at(cut)[1], cuts, key=("symbol", "session", "member")
     )
 
 
@@ -99,49 +225,6 @@ def predicted(
     return published(fitted.combine(values)), estimator_predictions
 
 
-def predict_month(
-    workspace: Workspace,
-    study: StudySpec,
-    month: str,
-    record: pl.DataFrame,
-    fitted: FittedStudy,
-    ledger: FitLedger,
-    snapshot: int,
-    on_windows: Callable[[Windows], None] | None = None,
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Predict a month: its predictions, still without their certificate, and those of every estimator.
-
-    Args:
-        workspace: the data set.
-        study: the study.
-        month: month key.
-        record: the models' row of the model table.
-        fitted: the models.
-        ledger: their fit ledger, which records the reading of the month's rows.
-        snapshot: of the lake to read the month at.
-        on_windows: called with the decisions' windows, if there are any.
-    """
-    store = workspace.lake
-    decisions = store.read(study.windows, months=(month, month), snapshot=snapshot)
-    frame, by_estimator = study.predictions.empty().drop("certificate"), study.estimator_predictions.empty()
-    if decisions.height:
-
-        def predict(keys: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-            windows = windows_of_keys(store, study, keys, month, workspace.calendar, snapshot)
-            if on_windows is not None:
-                on_windows(windows)
-            return predicted(study, fitted, windows, month)
-
-        values, by_estimator = ledger.read_test(decisions, predict, fold=record["fitted"][0])
-        frame = decisions.select(CLOCKS).hstack(values.drop("symbol", "session"))
-    frame = frame.with_columns(
-        pl.lit(month).alias("fold"),
-        pl.lit(record["model_run"][0]).alias("model_run"),
-        pl.lit(int(record["snapshot"][0]), pl.Int64).alias("snapshot"),
-    )
-    return frame, by_estimator
-
-
 class CertifiedMonth(NamedTuple):
     """A month of predictions, audited and ready to be published.
 
@@ -151,7 +234,9 @@ class CertifiedMonth(NamedTuple):
         report: audit of the predictions.
         record: the models' row of the model table.
         certificate: digest of the certificate.
+        values: content hash of the predictions that were audited.
         attention: where a network looked, see `attention_of`.
+        view: that they were made from.
     """
 
     frame: pl.DataFrame
@@ -159,11 +244,20 @@ class CertifiedMonth(NamedTuple):
     report: AuditReport
     record: pl.DataFrame
     certificate: str
+    values: str
     attention: list[pl.DataFrame]
+    view: LakeView
+
+    def audited(self, study: StudySpec, written: pl.DataFrame) -> AuditReport:
+        """Return the audit, if the rows as they were written are those that it is of; else a refusal."""
+        if values_version(study.predictions, written) == self.values:
+            return self.report
+        other = "the rows that were to be published are not those that the step made and the gate audited"
+        return self.report + AuditReport((Violation(RERUN, "<rows>", detail=other),), {RERUN: {"cutoffs": 0}})
 
 
 def certified_month(
-    workspace: Workspace, study: StudySpec, month: str, *, run_id: str, recorded_at: datetime
+    workspace: Workspace, study: StudySpec, month: str, sample: Sample, *, run_id: str, recorded_at: datetime
 ) -> CertifiedMonth:
     """Predict a month by its published models, audit it and certify it; nothing is written.
 
@@ -171,46 +265,68 @@ def certified_month(
         workspace: the data set.
         study: the study.
         month: month key.
+        sample: how hard the gate looks.
         run_id, recorded_at: the run that does it and the time of that run.
 
     Raises:
         ModelMissingError: the month has no model, or its files are not those that were published.
+        SealedLakeError: the step reads what it does not declare, or past its view.
     """
-    store, artifacts = workspace.lake, workspace.artifacts
-    now, schema = store.snapshot(), study.predictions
-    record = store.read(study.models, months=(month, month), snapshot=now)
-    fitted, ledger = load_models(artifacts, study, record, month), load_ledger(artifacts, record)
+    store, schema = workspace.lake, study.predictions
+    now = store.snapshot()
+    step, ledger = step_of(workspace, study, month, now)
+    view = step.view(store, now)
     looked: list[pl.DataFrame] = []
-    frame, by_estimator = predict_month(
-        workspace,
-        study,
-        month,
-        record,
-        fitted,
-        ledger,
-        now,
-        on_windows=lambda windows: looked.extend(attention_of(study, fitted, windows)),
-    )
-    report = audit_predictions(workspace, frame, study, record, ledger, month)
+    with view.sealed():
+        frame, by_estimator = step.run(
+            view,
+            ledger,
+            on_windows=lambda windows: looked.extend(attention_of(study, step.fitted, windows)),
+        )
+    audits = audits_behind(store, study, step.record, month, now)
+    report = audit_predictions(workspace, frame, by_estimator, step, ledger, view, audits, sample)
     certified = make_certificate(
         store,
         schema,
         study.name,
         month,
         frame,
-        record=record,
+        record=step.record,
         ledger=ledger,
         report=report,
+        audits=audits,
         snapshot=now,
         read=reads_of(study, month, workspace.calendar),
-        learned_from=learned_from(study, record["fitted"][0]),
+        learned_from=learned_from(study, step.record["fitted"][0]),
+        reads=view.reads,
         run_id=run_id,
         recorded_at=recorded_at,
     )
     frame = frame.with_columns(pl.lit(certified.digest).alias("certificate"))
     frame = frame.select(list(schema.columns)).cast(cast(Any, schema.polars_schema))
     beside = [certified.beside, (study.estimator_predictions, by_estimator)]
-    return CertifiedMonth(frame, beside, report, record, certified.digest, looked)
+    values = certified.certificate.values
+    return CertifiedMonth(frame, beside, report, step.record, certified.digest, values, looked, view)
+
+
+def step_of(
+    workspace: Workspace, study: StudySpec, month: str, snapshot: int | None = None
+) -> tuple[PredictionStep, FitLedger]:
+    """Return what predicts a month by its published models, and their fit ledger.
+
+    Args:
+        workspace: the data set.
+        study: the study.
+        month: month key.
+        snapshot: at which the models are looked up; None: now.
+
+    Raises:
+        ModelMissingError: the month has no model, or its files are not those that were published.
+    """
+    record = workspace.lake.read(study.models, months=(month, month), snapshot=snapshot)
+    fitted = load_models(workspace.artifacts, study, record, month)
+    step = PredictionStep(study, month, record, fitted, workspace.calendar)
+    return step, load_ledger(workspace.artifacts, record)
 
 
 def reads_of(study: StudySpec, month: str, calendar: str) -> list[Read]:
@@ -273,19 +389,27 @@ def read_by(fitted: FittedStudy, study: StudySpec, windows: Windows) -> Windows:
     return replace(windows, matrix=np.ascontiguousarray(windows.matrix[:, columns]))
 
 
-def prediction_months(workspace: Workspace, study: StudySpec, run: RunInfo) -> Body:
-    """Return what predicts, audits, certifies and publishes one month by its published models."""
+def prediction_months(workspace: Workspace, study: StudySpec, run: RunInfo, sample: Sample) -> Body:
+    """Return what predicts, audits, certifies and publishes one month by its published models.
+
+    Args:
+        workspace: the data set.
+        study: the study.
+        run: that publishes.
+        sample: how hard the gate looks.
+    """
 
     def month_of(month: str) -> MonthResult:
-        made = certified_month(workspace, study, month, run_id=run.run_id, recorded_at=run.recorded_at)
-        # What was written is compared with what was audited when it is read back.
+        made = certified_month(
+            workspace, study, month, sample, run_id=run.run_id, recorded_at=run.recorded_at
+        )
         published = publish(
             run,
             workspace.lake,
             study.predictions,
             made.frame,
             month,
-            lambda _: made.report,
+            lambda written: made.audited(study, written),
             beside=made.beside,
         )
         write_attention(workspace.artifacts, study.name, month, made.attention)
@@ -296,29 +420,40 @@ def prediction_months(workspace: Workspace, study: StudySpec, run: RunInfo) -> B
             "fitted_fold": made.record["fitted"][0][:7],
             "mean_score": None if mean is None else float(cast(float, mean)),
             "certificate": made.certificate,
+            "reads": reads_shown(made.view.reads),
         }
         return result_of(published, shown)
 
     return month_of
 
 
-def audit_prediction_month(workspace: Workspace, study: StudySpec, month: str) -> AuditReport:
-    """Audit a month of predictions as the lake holds it."""
-    store, artifacts = workspace.lake, workspace.artifacts
-    record = store.read(study.models, months=(month, month))
-    load_models(artifacts, study, record, month)
-    ledger = load_ledger(artifacts, record)
-    written = store.read(study.predictions, months=(month, month))
-    return audit_predictions(workspace, written, study, record, ledger, month)
+def audit_prediction_month(workspace: Workspace, study: StudySpec, month: str, sample: Sample) -> AuditReport:
+    """Audit a month of predictions as the lake holds it.
+
+    Args:
+        workspace: the data set.
+        study: the study.
+        month: month key.
+        sample: how hard the gate looks.
+    """
+    store = workspace.lake
+    now = store.snapshot()
+    step, ledger = step_of(workspace, study, month, now)
+    written, by_estimator = (
+        store.read(table, months=(month, month), snapshot=now)
+        for table in (study.predictions, study.estimator_predictions)
+    )
+    view, audits = step.view(store, now), audits_behind(store, study, step.record, month, now)
+    return audit_predictions(workspace, written, by_estimator, step, ledger, view, audits, sample)
 
 
 def prediction_reads(study: StudySpec) -> dict[str, Lookback]:
     """Return which months of which assets a month of predictions reads."""
-    return {
-        study.models.name: SAME_MONTH,
-        study.windows.name: SAME_MONTH,
-        study.features.name: sessions_back(study.window - 1),
-    }
+    reads = {study.models.name: SAME_MONTH, study.windows.name: SAME_MONTH}
+    if study.decisions == "pattern_observations":
+        # A pattern may have begun long before the month.
+        return {**reads, study.features.name: ALL_UNTIL, RAW_BARS.name: ALL_UNTIL}
+    return {**reads, study.features.name: sessions_back(study.window - 1)}
 
 
 def prediction_lineage(study: StudySpec) -> Lineage:

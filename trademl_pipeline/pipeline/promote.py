@@ -13,14 +13,16 @@ import numpy as np
 import polars as pl
 
 from trademl_pipeline.evaluation.intervals import Bootstrap
-from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import MissingTableError
+from trademl_pipeline.lake.view import LakeReader, LakeView
 from trademl_pipeline.market.calendar import month_key, month_sessions, offset_month
 from trademl_pipeline.pipeline.fold import FROM_THE_FIRST, calendar_of, windows_of_keys
-from trademl_pipeline.pipeline.lookback import ALL_UNTIL, Lookback
+from trademl_pipeline.pipeline.history import published_months
+from trademl_pipeline.pipeline.lookback import ALL_BEFORE, ALL_UNTIL, Lookback
 from trademl_pipeline.pipeline.models import ModelMissingError, load_models
 from trademl_pipeline.pipeline.months import Body, MonthResult, RunInfo
 from trademl_pipeline.pipeline.predict import context_of, read_by
+from trademl_pipeline.pipeline.views import before_the_first_decision, reads_shown, view_of
 from trademl_pipeline.pipeline.workspace import Workspace
 from trademl_pipeline.registry.comparison import paired, row_scores
 from trademl_pipeline.registry.promotion import (
@@ -35,7 +37,7 @@ from trademl_pipeline.registry.promotion import (
 from trademl_pipeline.registry.tracking import Tracker
 from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.studies import StudySpec
-from trademl_pipeline.tables import champion_table
+from trademl_pipeline.tables import RAW_BARS, champion_table
 from trademl_pipeline.training.dataset import last_matured_session
 
 CANDIDATE_MONTHS = 3
@@ -47,7 +49,7 @@ def rule_of(study: StudySpec) -> PromotionRule:
     return PromotionRule(study.task.comparison.name, min_sessions=MIN_SESSIONS, require_interval=True)
 
 
-def current_champion(store: Lake, study: StudySpec, month: str) -> str | None:
+def current_champion(store: LakeReader, study: StudySpec, month: str) -> str | None:
     """Return the fold of the champion before a month; None where there is none yet."""
     try:
         champions = store.read(champion_table(study.name), months=(FROM_THE_FIRST, offset_month(month, -1)))
@@ -57,12 +59,13 @@ def current_champion(store: Lake, study: StudySpec, month: str) -> str | None:
 
 
 def champion_challenger_scores(
-    workspace: Workspace, study: StudySpec, month: str, champion: str, challenger: str
+    workspace: Workspace, view: LakeView, study: StudySpec, month: str, champion: str, challenger: str
 ) -> pl.DataFrame | None:
     """Score both models on the decisions of the candidate period; None where no outcome has matured.
 
     Args:
         workspace: the data set.
+        view: what is known as of the month.
         study: the study.
         month: month key, as of which outcomes are known.
         champion, challenger: folds of the models, as month keys.
@@ -70,25 +73,38 @@ def champion_challenger_scores(
     Returns:
         as `registry.comparison.paired` makes it.
     """
-    store, first = workspace.lake, max(champion, challenger)
+    first = max(champion, challenger)
     calendar = calendar_of(study, workspace.calendar)
     candidate_period = (first, month)
     matured = last_matured_session(month_sessions(month, calendar)[-1], study.label_horizon, calendar)
-    labels = store.read(study.labels, months=candidate_period).filter(pl.col("session") <= matured)
-    decisions = store.read(study.windows, months=candidate_period)
+    labels = view.read(study.labels, months=candidate_period).filter(pl.col("session") <= matured)
+    decisions = view.read(study.windows, months=candidate_period)
     rows = decisions.join(
         labels.drop("knowledge_time", "horizon", "last_price"), on=["symbol", "session"], how="inner"
     ).sort("symbol", "session")
     if rows.is_empty():
         return None
-    windows = windows_of_keys(store, study, rows, month, workspace.calendar)
+    windows = windows_of_keys(view, study, rows, month, workspace.calendar)
     context = context_of(study, windows)
     scores: list[np.ndarray] = []
     for fold in (champion, challenger):
-        fitted = load_models(workspace.artifacts, study, store.read(study.models, months=(fold, fold)), fold)
+        record = view.read(study.models, months=(fold, fold))
+        fitted = load_models(workspace.artifacts, study, record, fold)
         values = fitted.combine(fitted.estimator_values(read_by(fitted, study, windows)))
         scores.append(row_scores(study.training.task, values, rows, context))
     return paired(rows["session"], *scores)
+
+
+def champion_view(workspace: Workspace, study: StudySpec, month: str) -> LakeView:
+    """Return what the choice of a month's champion may know: all until the first decision of the next month."""
+    name = champion_table(study.name).name
+    return view_of(
+        workspace.lake,
+        name,
+        month,
+        {**champion_reads(study), name: ALL_BEFORE},
+        clock=before_the_first_decision(offset_month(month, 1), calendar_of(study, workspace.calendar)),
+    )
 
 
 def champion_months(workspace: Workspace, tracker: Tracker, study: StudySpec, run: RunInfo) -> Body:
@@ -103,8 +119,9 @@ def champion_months(workspace: Workspace, tracker: Tracker, study: StudySpec, ru
     store, schema = workspace.lake, champion_table(study.name)
 
     def month_of(month: str) -> MonthResult:
-        rule, now = rule_of(study), current_champion(store, study, month)
-        trained = [m for m in store.months(study.models.name) if m <= month]
+        view = champion_view(workspace, study, month)
+        rule, now = rule_of(study), current_champion(view, study, month)
+        trained = [m for m in published_months(view, study.models.name) if m <= month]
         challenger = offset_month(month, -CANDIDATE_MONTHS)
         if not trained:
             raise ModelMissingError(
@@ -112,7 +129,10 @@ def champion_months(workspace: Workspace, tracker: Tracker, study: StudySpec, ru
             )
         if now is None:
             challenger = now = trained[0]
-        decision = _decided(workspace, study, month, now, challenger if challenger in trained else "", rule)
+        with view.sealed([workspace.artifacts.home]):
+            decision = _decided(
+                workspace, view, study, month, now, challenger if challenger in trained else "", rule
+            )
         chosen = challenger if decision.promote else now
         record = pl.DataFrame(
             {
@@ -146,6 +166,7 @@ def champion_months(workspace: Workspace, tracker: Tracker, study: StudySpec, ru
                 "promoted": decision.promote,
                 "reason": decision.reason,
                 "snapshot": int(published.snapshot),
+                "reads": reads_shown(view.reads),
             }
         )
 
@@ -153,14 +174,20 @@ def champion_months(workspace: Workspace, tracker: Tracker, study: StudySpec, ru
 
 
 def _decided(
-    workspace: Workspace, study: StudySpec, month: str, champion: str, challenger: str, rule: PromotionRule
+    workspace: Workspace,
+    view: LakeView,
+    study: StudySpec,
+    month: str,
+    champion: str,
+    challenger: str,
+    rule: PromotionRule,
 ) -> Decision:
     bootstrap = Bootstrap(seed=study.seed, horizon=study.horizon)
     if champion == challenger:
         return decide(rule, None, bootstrap)
     if challenger <= champion:
         return Decision(False, None, None, None, 0, 0, "no newer model has had a candidate period")
-    scores = champion_challenger_scores(workspace, study, month, champion, challenger)
+    scores = champion_challenger_scores(workspace, view, study, month, champion, challenger)
     if scores is None:
         return Decision(False, None, None, None, 0, 0, "no outcome of the candidate period has matured yet")
     return decide(rule, scores, bootstrap)
@@ -206,4 +233,6 @@ def _example(workspace: Workspace, study: StudySpec, fold: str, snapshot: int) -
 
 def champion_reads(study: StudySpec) -> dict[str, Lookback]:
     """Return which months of which assets the choice of a month's champion reads."""
-    return {table.name: ALL_UNTIL for table in (study.models, study.windows, study.labels)}
+    bars = [RAW_BARS] if study.decisions == "pattern_observations" else []
+    tables = (study.models, study.windows, study.labels, study.features, *bars)
+    return {table.name: ALL_UNTIL for table in tables}

@@ -21,6 +21,7 @@ from trademl_pipeline.leakage.nightly import history_of, last_night
 from trademl_pipeline.market.calendar import month_bounds, month_sessions, offset_month
 from trademl_pipeline.market.sources import BarSource
 from trademl_pipeline.pipeline.artifacts import Artifacts
+from trademl_pipeline.pipeline.audited import audits_in_force, gated_tables, recorded
 from trademl_pipeline.pipeline.errors import StepError
 from trademl_pipeline.pipeline.figures import bars_figure
 from trademl_pipeline.pipeline.fold import FROM_THE_FIRST, calendar_of
@@ -33,7 +34,7 @@ from trademl_pipeline.registry.tracking import Tracker
 from trademl_pipeline.simulation import SimulatedMarket
 from trademl_pipeline.simulation.planted_labels import PLANTED_PROBABILITIES
 from trademl_pipeline.studies import StudySpec
-from trademl_pipeline.tables import AUDITS, RAW_BARS
+from trademl_pipeline.tables import RAW_BARS
 from trademl_pipeline.training.dataset import last_matured_session
 from trademl_pipeline.training.fitted_study import CARD, TIMES
 from trademl_pipeline.training.trials import TrialLedger
@@ -136,9 +137,7 @@ def report_inputs(
     covered = (first, month)
     models = store.read(study.models, months=until_month)
     models = models.filter(pl.col("fold").is_in(predictions["fold"].unique().to_list()))
-    shared = {RAW_BARS.name, study.features.name, study.labels.name}
-    tables = [t for t in store.tables() if t in shared or t.endswith(f"_{study.name}")]
-    audits = store.read(AUDITS).filter(pl.col("table_name").is_in(tables) & (pl.col("month") <= month))
+    audits = audits_in_force(store, recorded(store, gated_tables([study]), until_month), month)
     labels = matured_labels(store, study, covered, calendar)
     before = offset_month(first, -MONTHS_BEFORE)
     simulated = isinstance(source, SimulatedMarket)

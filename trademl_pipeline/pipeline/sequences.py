@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from trademl_pipeline.lake import Lake
+from trademl_pipeline.lake.view import LakeReader
 from trademl_pipeline.leakage import AuditReport, audit_features, audit_knowledge
 from trademl_pipeline.market.calendar import month_key, month_sessions, sessions_before
 from trademl_pipeline.pipeline.gate import Sample
@@ -34,7 +34,7 @@ def on_pattern_observations(study: StudySpec) -> bool:
     return study.decisions == "pattern_observations"
 
 
-def window_inputs(store: Lake, study: StudySpec, month: str, calendar: str) -> Inputs:
+def window_inputs(store: LakeReader, study: StudySpec, month: str, calendar: str) -> Inputs:
     """Read what the month's windows are made of.
 
     Args:

@@ -12,11 +12,13 @@ import polars as pl
 
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.schema import TableSchema
+from trademl_pipeline.lake.view import LakeReader
 from trademl_pipeline.leakage import AuditReport
 from trademl_pipeline.pipeline.gate import Sample, month_metadata, publish
 from trademl_pipeline.pipeline.lookback import Lookback
 from trademl_pipeline.pipeline.months import Body, MonthResult, RunInfo, result_of
 from trademl_pipeline.pipeline.shown import Metadata
+from trademl_pipeline.pipeline.views import reads_shown, view_of
 
 Inputs = Mapping[str, pl.DataFrame]
 Figures = Callable[[Lake, Inputs, pl.DataFrame, str], Metadata]
@@ -44,7 +46,7 @@ class Stage:
         group: name of the stage, and its group in the UI.
         reads: upstream tables, and which months of them.
         probes: names in `gate.PROBES`, all of which `audit` reports.
-        read: (store, month) -> the frames that the month is made of.
+        read: (store, month) -> the frames that the month is made of; of tables and months that `reads` declares.
         compute: (frames, month) -> the month.
         audit: (published, frames, month, sample) -> the report.
         figures: made once a run, for what its months may share; then (store, frames, month's frame, month) -> metadata
@@ -59,7 +61,7 @@ class Stage:
     group: str
     reads: Mapping[str, Lookback]
     probes: Sequence[str]
-    read: Callable[[Lake, str], Inputs]
+    read: Callable[[LakeReader, str], Inputs]
     compute: Callable[[Inputs, str], pl.DataFrame]
     audit: Callable[[pl.DataFrame, Inputs, str, Sample], AuditReport]
     figures: Callable[[], Figures] = no_figures
@@ -80,8 +82,10 @@ def stage_months(stage: Stage, store: Lake, run: RunInfo, sample: Sample) -> Bod
     figures = stage.figures()
 
     def month_of(month: str) -> MonthResult:
-        inputs = stage.read(store, month)
-        frame = stage.compute(inputs, month)
+        view = view_of(store, stage.schema.name, month, stage.reads)
+        with view.sealed():
+            inputs = stage.read(view, month)
+            frame = stage.compute(inputs, month)
         published = publish(
             run,
             store,
@@ -90,7 +94,11 @@ def stage_months(stage: Stage, store: Lake, run: RunInfo, sample: Sample) -> Bod
             month,
             lambda written: stage.audit(written, inputs, month, sample),
         )
-        shown = {**month_metadata(published, frame), **figures(store, inputs, frame, month)}
+        shown = {
+            **month_metadata(published, frame),
+            "reads": reads_shown(view.reads),
+            **figures(store, inputs, frame, month),
+        }
         return result_of(published, shown)
 
     return month_of

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,8 +10,8 @@ from typing import NamedTuple
 import polars as pl
 
 from trademl_pipeline.certificates.code_version import code_version
-from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import MissingTableError
+from trademl_pipeline.lake.view import LakeReader, LakeView
 from trademl_pipeline.market.calendar import offset_month
 from trademl_pipeline.pipeline.errors import StepError
 from trademl_pipeline.pipeline.fit import (
@@ -21,7 +22,15 @@ from trademl_pipeline.pipeline.fit import (
     parameters_of,
     record_of,
 )
-from trademl_pipeline.pipeline.fold import FROM_THE_FIRST, FoldRows, fold_rows, plan_of, training_windows
+from trademl_pipeline.pipeline.fold import (
+    FROM_THE_FIRST,
+    FoldRows,
+    calendar_of,
+    fitted_month,
+    fold_rows,
+    plan_of,
+    training_windows,
+)
 from trademl_pipeline.pipeline.gate import month_metadata, publish
 from trademl_pipeline.pipeline.lookback import ALL_BEFORE, Lookback
 from trademl_pipeline.pipeline.models import (
@@ -32,10 +41,12 @@ from trademl_pipeline.pipeline.models import (
 )
 from trademl_pipeline.pipeline.months import Body, MonthResult, RunInfo, result_of
 from trademl_pipeline.pipeline.shown import Json, Markdown, Metadata
+from trademl_pipeline.pipeline.views import before_the_first_decision, reads_shown, view_of
 from trademl_pipeline.pipeline.workspace import Workspace
 from trademl_pipeline.registry.tracking import Tracker
 from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.studies import StudySpec
+from trademl_pipeline.tables import RAW_BARS
 from trademl_pipeline.training.estimators import TrainingContext
 from trademl_pipeline.training.fitted_study import FittedStudy
 from trademl_pipeline.training.ledger import FitLedger
@@ -73,7 +84,7 @@ class TrainOptions:
         return size
 
 
-def symbols_of(store: Lake, study: StudySpec, asked: str, month: str, snapshot: int) -> frozenset[str]:
+def symbols_of(store: LakeReader, study: StudySpec, asked: str, month: str, snapshot: int) -> frozenset[str]:
     """Return the symbols that a run asks to train on, by name or by number; empty: all.
 
     Args:
@@ -142,31 +153,51 @@ def model_months(
     size = options.preset_of(study)
 
     def month_of(month: str) -> MonthResult:
-        snapshot = workspace.lake.snapshot()
-        only = symbols_of(workspace.lake, study, options.symbols, month, snapshot)
-        rows = fold_rows(
-            workspace.lake,
-            study,
-            month,
-            workspace.calendar,
-            snapshot,
-            refit=options.refit,
-            fitted=month if options.alone else None,
-            symbols=only,
+        view = training_view(
+            workspace, study, month, refit="" if options.alone else options.refit, alone=options.alone
         )
-        reused = (
-            None
-            if only
-            else reusable_model(workspace.lake, study, month, rows.fold.month, size, options.epochs, snapshot)
-        )
+        with view.sealed():
+            only = symbols_of(view, study, options.symbols, month, view.snapshot())
+            rows = fold_rows(
+                view,
+                study,
+                month,
+                workspace.calendar,
+                refit=options.refit,
+                fitted=month if options.alone else None,
+                symbols=only,
+            )
+            reused = (
+                None
+                if only
+                else reusable_model(
+                    view, study, month, rows.fold.month, size, options.epochs, view.snapshot()
+                )
+            )
         if reused is not None:
             return _publish_reused(workspace, study, run, month, reused)
         training = training_context(study, size, options.epochs, options.threads)
-        return _publish_trained(
-            workspace, tracker, study, run, month, rows, training, snapshot, only, options
-        )
+        return _publish_trained(workspace, tracker, study, run, month, rows, training, view, only, options)
 
     return month_of
+
+
+def training_view(
+    workspace: Workspace, study: StudySpec, month: str, *, refit: str = "", alone: bool = False
+) -> LakeView:
+    """Return what the models of a month may learn from: what was known before the first decision of their fold.
+
+    Args:
+        workspace: the data set.
+        study: the study.
+        month: month key.
+        refit: how often models are trained; empty: as the study says.
+        alone: train this month's own fold whatever the rhythm is.
+    """
+    store, name = workspace.lake, study.models.name
+    view = view_of(store, name, month, {**training_reads(study), name: ALL_BEFORE})
+    fitted = month if alone else fitted_month(view, study, month, workspace.calendar, refit)
+    return view.at(before_the_first_decision(fitted, calendar_of(study, workspace.calendar)))
 
 
 def _publish_trained(
@@ -177,13 +208,14 @@ def _publish_trained(
     month: str,
     rows: FoldRows,
     training: TrainingContext,
-    snapshot: int,
+    view: LakeView,
     only: frozenset[str],
     options: TrainOptions,
 ) -> MonthResult:
     """Train the fold of a month and publish its models."""
-    store, calendar = workspace.lake, workspace.calendar
-    windows = training_windows(store, study, rows, calendar, snapshot)
+    store, calendar, snapshot = workspace.lake, workspace.calendar, view.snapshot()
+    with view.sealed():
+        windows = training_windows(view, study, rows, calendar, snapshot)
     ledger = FitLedger(rows.fold.month)
     run.log.info(
         f"fold {month[:7]}: {rows.train.height} rows, {rows.train['session'].n_unique()} sessions, labels up to "
@@ -202,14 +234,14 @@ def _publish_trained(
         # A refused model must not overwrite the files of the one that is published.
         folder = workspace.artifacts.models(study.name, month) / tracked.run_id
         trials = workspace.artifacts.trials
-        saved = fit_and_save(
-            study, windows, training, ledger, tracked, folder, trials, progress=_progress(run)
-        )
+        # The fit writes its files and tells the tracker, whose folder or server is its own.
+        with view.sealed([workspace.artifacts.home, tempfile.gettempdir()], network=True):
+            saved = fit_and_save(
+                study, windows, training, ledger, tracked, folder, trials, progress=_progress(run)
+            )
         fitted = saved.fitted
         tracked.log_metrics(metrics_of(fitted, rows))
-        record = record_of(
-            workspace, study, month, rows, saved, snapshot, training.preset, only, options.epochs
-        )
+        record = record_of(workspace, study, month, rows, saved, snapshot, training, only, options.epochs)
         published = publish(
             run,
             store,
@@ -229,6 +261,7 @@ def _publish_trained(
         "last_label_end": str(rows.train["label_end"].max()),
         "dataset_snapshot": int(snapshot),
         "members": Markdown(estimators_table(fitted)),
+        "reads": reads_shown(view.reads),
         **({"features_dropped": Json(dict(fitted.dropped))} if fitted.dropped else {}),
         **fit_figures(fitted, saved.importance),
     }
@@ -236,7 +269,7 @@ def _publish_trained(
 
 
 def reusable_model(
-    store: Lake, study: StudySpec, month: str, fitted: str, size: str, epochs: int, snapshot: int
+    store: LakeReader, study: StudySpec, month: str, fitted: str, size: str, epochs: int, snapshot: int
 ) -> pl.DataFrame | None:
     """Return an earlier month's model, trained with these settings, that serves this one; None where there is none.
 
@@ -320,4 +353,5 @@ def _progress(run: RunInfo) -> Callable[[str, dict[str, float]], None]:
 
 def training_reads(study: StudySpec) -> dict[str, Lookback]:
     """Return which months of which assets the models of a month learn from: all before it."""
-    return {table.name: ALL_BEFORE for table in (study.features, study.labels, study.windows)}
+    bars = [RAW_BARS] if study.decisions == "pattern_observations" else []
+    return {table.name: ALL_BEFORE for table in (study.features, study.labels, study.windows, *bars)}

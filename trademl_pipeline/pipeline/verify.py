@@ -5,7 +5,8 @@ was, with the same seed; quick verification predicts with the stored ones.
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -24,20 +25,29 @@ from trademl_pipeline.certificates.verification import (
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.leakage.evidence import Evidence, evidence_in
 from trademl_pipeline.leakage.report import AuditReport
-from trademl_pipeline.pipeline.certify import Read, values_version
-from trademl_pipeline.pipeline.fold import training_windows
+from trademl_pipeline.pipeline.audited import as_stored, audit_contents, audits_in_force, gated_tables
+from trademl_pipeline.pipeline.certify import Read, audits_behind, values_version
+from trademl_pipeline.pipeline.fold import FROM_THE_FIRST, training_windows
+from trademl_pipeline.pipeline.gate import Sample
 from trademl_pipeline.pipeline.models import load_ledger, load_models, recorded_rows
-from trademl_pipeline.pipeline.predict import audit_predictions, learned_from, predict_month, reads_of
+from trademl_pipeline.pipeline.predict import PredictionStep, audit_predictions, learned_from, reads_of
 from trademl_pipeline.pipeline.train import training_context
 from trademl_pipeline.pipeline.workspace import Workspace
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.training.fitted_study import FittedStudy
 from trademl_pipeline.training.ledger import FitLedger
 from trademl_pipeline.training.study import fit_study
+from trademl_pipeline.training.trials import TrialLedger
 
 
 def verify_month(
-    workspace: Workspace, study: StudySpec, month: str, *, quick: bool = False, threads: int = 0
+    workspace: Workspace,
+    study: StudySpec,
+    month: str,
+    sample: Sample,
+    *,
+    quick: bool = False,
+    threads: int = 0,
 ) -> Verification:
     """Make a month of predictions again from what its certificate names.
 
@@ -45,8 +55,9 @@ def verify_month(
         workspace: the data set.
         study: the study.
         month: month key.
+        sample: how hard the gate looks.
         quick: predict with the stored models instead of fitting them again.
-        threads: of a fit; 0: one a core.
+        threads: of a fit; 0: as many as the models were trained with.
 
     Raises:
         CertificateError: there is no certificate, or it was changed.
@@ -79,12 +90,32 @@ def verify_month(
     comparisons.append(
         compare_digest("fit ledger", certificate.model.ledger, ledger.digest(record["fitted"][0]))
     )
-    again, _ = predict_month(workspace, study, month, record, fitted, ledger, certificate.data_snapshot)
+    step = PredictionStep(study, month, record, fitted, workspace.calendar)
+    view = step.view(store, certificate.data_snapshot)
+    with view.sealed():
+        again, by_estimator = step.run(view, ledger)
     comparisons.append(compare_values(published.drop("certificate"), again))
-    report = audit_predictions(workspace, again, study, record, ledger, month)
+    audits = audits_behind(store, study, record, month, certificate.data_snapshot)
+    report = audit_predictions(workspace, again, by_estimator, step, ledger, view, audits, sample)
+    comparisons.append(compare_audited(store, study, month))
     comparisons.append(_audit(certificate, report, study.predictions.name))
     mode = "predicted again with the stored model" if quick else "rebuilt, its model fitted again"
     return Verification(certificate, mode, tuple(comparisons))
+
+
+def compare_audited(store: Lake, study: StudySpec, month: str) -> Comparison:
+    """Read and hash what lies in the lake now behind a month of a study, from raw bars on: was it audited as it is?"""
+    what = "what lies behind"
+    until = (FROM_THE_FIRST, month)
+    tables = [t for t in gated_tables([study]) if t not in (study.models, study.predictions)]
+    contents = as_stored(store, tables, until) + as_stored(
+        store, [study.models, study.predictions], (month, month)
+    )
+    found = audit_contents(audits_in_force(store, contents, month))
+    if found.violations:
+        return Comparison(what, "differs", "; ".join(f"{v.column} {v.detail}" for v in found.violations))
+    months = sum(len(versions) for _, versions in contents)
+    return Comparison(what, "same", f"{months} months of {len(contents)} tables are what the gate audited")
 
 
 def fit_again(
@@ -98,19 +129,41 @@ def fit_again(
         month: month key.
         record: the published models' row of the model table.
         calendar: of the data set.
-        threads: of a fit; 0: one a core.
+        threads: of a fit; 0: as many as the models were trained with, or one a core where that is not on record.
 
     Returns:
-        (models, their fit ledger, digest of their files).
+        (models, their fit ledger, digest of their files). Trials of parameters are counted in a ledger of their own:
+        a fit that is made again looks at nothing new.
     """
     rows = recorded_rows(store, study, month, record, calendar)
     windows = training_windows(store, study, rows, calendar, int(record["snapshot"][0]))
     ledger = FitLedger(rows.fold.month)
+    threads = threads or int(record["threads"][0] or 0)
     training = training_context(study, record["size"][0], record["epochs"][0] or 0, threads)
-    fitted = fit_study(study.training, windows, training, ledger=ledger)
-    ledger.freeze()
     with tempfile.TemporaryDirectory() as folder:
+        trials = TrialLedger(Path(folder) / "trials.jsonl")
+        with _scan_of(record):
+            fitted = fit_study(study.training, windows, training, ledger=ledger, trials=trials)
+        ledger.freeze()
         return fitted, ledger, fitted.save(Path(folder) / "study")
+
+
+@contextmanager
+def _scan_of(record: pl.DataFrame) -> Generator[None]:
+    """Scan by the backend that the models were fitted with; by this machine's own where it has another."""
+    recorded = record["scan"][0]
+    if recorded is None:
+        yield
+        return
+    import torch
+
+    from trademl_pipeline.models.ssm import choose_backend, use_backend
+
+    if recorded == "cuda" and choose_backend(torch.zeros(1)) != "cuda":
+        yield
+        return
+    with use_backend(recorded):
+        yield
 
 
 def contents_as_read(store: Lake, tables: Sequence[Read], snapshot: int) -> dict[str, Content]:
@@ -126,7 +179,7 @@ def contents_as_read(store: Lake, tables: Sequence[Read], snapshot: int) -> dict
 def _model(certificate: Certificate, digest: str) -> Comparison:
     if digest == certificate.model.sha256:
         return Comparison("model fitted again", "same", f"{digest[:16]}…, every file")
-    # Other threads or libraries add up in another order; the predictions tell whether that matters.
+    # Other libraries or another machine add up in another order; the predictions tell whether that matters.
     return Comparison(
         "model fitted again", "note", "its files are not the same bytes; the predictions decide"
     )

@@ -20,11 +20,13 @@ AUDITS = TableSchema(
         "coverage": pl.String,
         "run_id": pl.String,
         "recorded_at": UTC_TIME,
+        "content": pl.String,
     },
     key=(),
-    nullable=frozenset({"column", "symbol", "cutoff", "first_leak", "max_delta"}),
+    nullable=frozenset({"column", "symbol", "cutoff", "first_leak", "max_delta", "content"}),
     order=("recorded_at", "table_name", MONTH, "probe", "column", "symbol"),
-    description="The ledger of the gate: one row for each probe and violation, appended and never replaced.",
+    description="The ledger of the gate: one row for each probe and violation, appended and never replaced. content: "
+    "hash of the month that the audit saw; it counts for no other.",
 )
 
 

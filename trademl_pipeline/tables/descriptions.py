@@ -66,6 +66,8 @@ MODELS = {
     "ledger_digest": "Digest of the fit ledger.",
     "only_symbols": "Symbols trained on, where the run named some; empty: all.",
     "epochs": "Epochs that the run asked for; 0: as the preset says.",
+    "threads": "Threads that the models were fitted with; others add up in another order.",
+    "scan": "Backend of the state-space scan that the networks were fitted with.",
 }
 
 PREDICTIONS = {

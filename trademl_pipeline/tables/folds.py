@@ -69,7 +69,8 @@ def model_table(study: str) -> TableSchema:
     fitted is the fold that was trained, an earlier one where models are not refitted every month; artifact is a path
     relative to the data set's state folder, artifact_sha256 the digest of that file, snapshot the lake snapshot the
     training set was read at, ledger_digest the digest of the fold's fit ledger. best_iteration and validation_loss are
-    the first estimator's. only_symbols names those it was trained on, where the run asked for some only.
+    the first estimator's. only_symbols names those it was trained on, where the run asked for some only. threads and
+    scan, the backend of the state-space scan, are what the models were fitted with: others add up in another order.
     """
     return TableSchema(
         name=f"model_{study}",
@@ -96,9 +97,11 @@ def model_table(study: str) -> TableSchema:
             "ledger_digest": pl.String,
             "only_symbols": pl.String,
             "epochs": pl.Int64,
+            "threads": pl.Int32,
+            "scan": pl.String,
         },
         key=("fold",),
-        nullable=frozenset({"validation_loss"}),
+        nullable=frozenset({"validation_loss", "threads", "scan"}),
         unversioned=frozenset({"train_seconds"}),
         description=f"Trained folds of the study {study!r}.",
     )

@@ -10,6 +10,7 @@ from trademl_pipeline.certificates.certificate import (
     CertificateError,
     content_of,
     make_certificate,
+    text_digest,
 )
 from trademl_pipeline.certificates.code_version import PACKAGE, _commit, code_version, source_hash
 from trademl_pipeline.leakage import AuditReport, Violation
@@ -74,12 +75,19 @@ def test_a_changed_text_is_refused():
         ("{}", "format None"),
         ("[]", "no certificate"),
         ("nonsense", "no certificate"),
-        ('{"format":2}', "format 2"),
+        ('{"format":3}', "format 3"),
     ],
 )
 def test_what_is_no_certificate_is_said(text, words):
     with pytest.raises(CertificateError, match=words):
         Certificate.from_json(text)
+
+
+def test_a_certificate_of_before_reads_were_kept_is_read_and_keeps_its_digest():
+    text = replace(made(), format=1).to_json()
+    assert '"reads"' not in text
+    old = Certificate.from_json(text, text_digest(text))
+    assert (old.reads, old.digest) == ((), text_digest(text))
 
 
 def test_a_refusal_among_the_inputs_shows():

@@ -21,7 +21,7 @@ from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, month_range
 from trademl_pipeline.pipeline.artifacts import Artifacts
 from trademl_pipeline.pipeline.certify import values_version
 from trademl_pipeline.pipeline.fold import fold_rows
-from trademl_pipeline.pipeline.promote import champion_challenger_scores
+from trademl_pipeline.pipeline.promote import champion_challenger_scores, champion_view
 from trademl_pipeline.pipeline.report import with_train_loss
 from trademl_pipeline.tables import AUDITS, feature_table, prediction_table
 from trademl_pipeline_tests.defs.conftest import FIRST, LAST, Workplace
@@ -210,7 +210,9 @@ def test_the_first_champion_is_the_first_model_and_a_challenger_must_stand_a_tri
     probabilities = np.column_stack(list(served.predict(served.input_example).values()))
     assert np.allclose(probabilities.sum(axis=1), 1.0)
     assert served.metadata.signature.inputs.input_names() == ["x"]
-    scores = champion_challenger_scores(workplace.workspace(), small_direction(), LAST, "2014-02-01", LAST)
+    workspace, study = workplace.workspace(), small_direction()
+    view = champion_view(workspace, study, LAST)
+    scores = champion_challenger_scores(workspace, view, study, LAST, "2014-02-01", LAST)
     assert scores is not None
     assert scores["session"].min().strftime("%Y-%m-%d") >= LAST
     assert scores.select(pl.all_horizontal(pl.col("champion", "challenger") <= 0).all()).item()

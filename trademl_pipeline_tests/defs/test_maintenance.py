@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from trademl_pipeline.certificates.upkeep import DAYS, maintain, recorded_snapshots
 from trademl_pipeline.cli import app
 from trademl_pipeline.definitions import defs
+from trademl_pipeline.pipeline.gate import Sample
 from trademl_pipeline.pipeline.job_names import MAINTAIN
 from trademl_pipeline.pipeline.verify import verify_month
 from trademl_pipeline.studies import STUDIES
@@ -72,7 +73,7 @@ def test_a_lake_that_was_maintained_can_still_verify_its_months(published_again:
     assert after < before
     assert done.report.deleted
     assert not done.lost
-    result = verify_month(published_again.workspace(), study, LAST)
+    result = verify_month(published_again.workspace(), study, LAST, Sample(2, 0))
     assert result.holds, result.to_plain()
 
 

@@ -12,16 +12,18 @@ import pytest
 from trademl_pipeline.certificates.certificate import CertificateError
 from trademl_pipeline.certificates.stored import CertificateMissingError, certificate_in_force
 from trademl_pipeline.certificates.verification import Verification
+from trademl_pipeline.pipeline.gate import Sample
 from trademl_pipeline.pipeline.models import ModelMissingError
 from trademl_pipeline.pipeline.verify import verify_month
 from trademl_pipeline.studies import STUDIES
 from trademl_pipeline_tests.defs.conftest import LAST, Workplace
 
 ROOT = Path(__file__).parents[2]
+SAMPLE = Sample(cutoffs=2, seed=0)
 
 
 def verified(workplace: Workplace, *, quick: bool) -> Verification:
-    return verify_month(workplace.workspace(), STUDIES["direction"], LAST, quick=quick, threads=1)
+    return verify_month(workplace.workspace(), STUDIES["direction"], LAST, SAMPLE, quick=quick)
 
 
 def outcomes(result: Verification) -> dict[str, str]:
@@ -86,7 +88,7 @@ def test_a_model_file_that_was_changed_is_refused(workplace: Workplace):
 
 def test_a_month_without_a_certificate_cannot_be_verified(workplace: Workplace):
     with pytest.raises(CertificateMissingError, match="2014-02"):
-        verify_month(workplace.workspace(), STUDIES["direction"], "2013-06-01", quick=True)
+        verify_month(workplace.workspace(), STUDIES["direction"], "2013-06-01", SAMPLE, quick=True)
     assert issubclass(CertificateMissingError, CertificateError)
 
 

@@ -60,7 +60,7 @@ def test_reports_add_up():
 
 def test_the_frame_fits_the_table_of_audits():
     frame = (CLEAN + REFUSED + SKIPPED).to_frame()
-    added = {"table_name", "month", "run_id", "recorded_at"}
+    added = {"table_name", "month", "run_id", "recorded_at", "content"}
     assert frame.schema == {c: t for c, t in AUDITS.columns.items() if c not in added}
     assert frame.select("probe", "passed").rows() == [
         ("knowledge", True),

@@ -15,7 +15,7 @@ from trademl_pipeline.defs import build_definitions
 from trademl_pipeline.features.prepare import prepare
 from trademl_pipeline.labels import TARGETS, Target
 from trademl_pipeline.labels.horizon import Sessions, at_horizon
-from trademl_pipeline.pipeline.promote import champion_challenger_scores
+from trademl_pipeline.pipeline.promote import champion_challenger_scores, champion_view
 from trademl_pipeline.reports import build_comparison
 from trademl_pipeline.reports.tasks.pages import PAGES
 from trademl_pipeline.settings import ROOT
@@ -78,7 +78,9 @@ def written(
         place.succeed("write_report_rising", month=LAST)
         folder = home / "reports" / "rising" / LAST[:7]
         assert (folder / "report.html").stat().st_size > 1_000_000
-        scores = champion_challenger_scores(place.workspace(), study, LAST, FOLD, LAST)
+        workspace = place.workspace()
+        view = champion_view(workspace, study, LAST)
+        scores = champion_challenger_scores(workspace, view, study, LAST, FOLD, LAST)
         assert scores is not None
         yield (
             json.loads((folder / "summary.json").read_text()),

@@ -5,7 +5,7 @@ import dagster as dg
 from trademl_pipeline.defs.gate import MonthEvents, each_month, gate_checks, run_info
 from trademl_pipeline.defs.metadata import OWNERS, kinds_of, table_metadata
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH
-from trademl_pipeline.defs.resources import DataSetResource, LakeResource
+from trademl_pipeline.defs.resources import DataSetResource, GateResource, LakeResource
 from trademl_pipeline.defs.stage import deps_of
 from trademl_pipeline.defs.workspace import definitions_of, workspace_of
 from trademl_pipeline.pipeline import predict as step
@@ -35,16 +35,19 @@ def prediction_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetCh
         ),
     )
     def predictions(
-        context: dg.AssetExecutionContext, data_set: DataSetResource, lake: LakeResource
+        context: dg.AssetExecutionContext, data_set: DataSetResource, lake: LakeResource, gate: GateResource
     ) -> MonthEvents:
-        body = step.prediction_months(workspace_of(lake, data_set), study, run_info(context))
+        workspace = workspace_of(lake, data_set)
+        body = step.prediction_months(workspace, study, run_info(context), gate.plain())
         yield from each_month(context, body)
 
     checks = gate_checks(
         schema.name,
         schema.name,
         step.PROBES,
-        lambda published, month: step.audit_prediction_month(published.workspace, study, month),
+        lambda published, month: step.audit_prediction_month(
+            published.workspace, study, month, published.sample
+        ),
     )
     return [predictions, checks]
 
