@@ -10,7 +10,7 @@ import typer
 
 from trademl_pipeline.cli.options import DataSetOptions, about_a_data_set, console, fail
 from trademl_pipeline.data_sets import UsageError, last_month, move_end, write_instance
-from trademl_pipeline.settings import ROOT, SettingsError, environment, is_secret
+from trademl_pipeline.settings import FILE, ROOT, Settings, SettingsError, environment, is_secret
 
 
 def prepare_instance(environment: dict[str, str]) -> None:
@@ -55,15 +55,57 @@ def ui(
 
 
 @about_a_data_set
-def check(words: DataSetOptions) -> None:
+def check(
+    words: DataSetOptions,
+    lake: Annotated[
+        bool, typer.Option("--lake", help="Read and hash every month instead: is it what the gate audited?")
+    ] = False,
+) -> None:
     """Validate the definitions as Dagster loads them on a data set; with no words, on the demo's, run or not."""
     try:
         named = words.named()
+        if lake:
+            raise typer.Exit(_check_lake(named.settings()))
         variables = environment(named.settings()) if named.made() or named.words() or named.home else None
     except (UsageError, SettingsError, ValueError) as error:
         raise fail(str(error)) from error
     command = [_dagster(), "definitions", "validate", "-w", str(ROOT / "workspace.yaml")]
     raise typer.Exit(subprocess.run(command, env=variables, cwd=ROOT, check=False).returncode)
+
+
+def _check_lake(settings: Settings) -> int:
+    """Check every month of a data set and print what was found; returns the exit code."""
+    from rich.console import Console
+
+    from trademl_pipeline.lake.errors import LakeError
+    from trademl_pipeline.pipeline.audited import check_lake, gated_tables
+    from trademl_pipeline.pipeline.site import Site
+    from trademl_pipeline.studies import STUDIES
+
+    if not (settings.home / FILE).exists():
+        raise UsageError(f"there is no data set at {settings.home}: run `trademl run` on it first")
+    try:
+        with Console(stderr=True).status("Reading the lake") as status:
+            result = check_lake(
+                Site(settings).lake,
+                gated_tables(STUDIES.values()),
+                lambda table: status.update(f"Reading and hashing {table}"),
+            )
+    except LakeError as error:
+        raise UsageError(str(error)) from error
+    if not result.months:
+        raise UsageError(f"nothing is published at {settings.home}: run `trademl run` on it first")
+    for row in result.unaudited.iter_rows(named=True):
+        console.print(
+            f"[red]NOT AUDITED[/red]  {row['table_name']} {row['month'][:7]}: {row['detail']}",
+            highlight=False,
+        )
+    audited = result.months - result.unaudited.height
+    console.print(
+        f"{audited:,} of {result.months:,} months of {result.tables} tables are what the gate audited",
+        highlight=False,
+    )
+    return 1 if result.unaudited.height else 0
 
 
 @about_a_data_set

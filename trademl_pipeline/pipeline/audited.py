@@ -1,7 +1,7 @@
 """Which months of the lake were audited as they are: an audit counts for the content that it saw, and for no other."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import polars as pl
@@ -15,12 +15,14 @@ from trademl_pipeline.leakage.report import Violation
 from trademl_pipeline.pipeline.history import published_months
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.tables import AUDITS, PATTERNS, RAW_BARS, REFERENCE_BARS, UNIVERSE_MEMBERS
+from trademl_pipeline.tables.bar_tables import TIMEFRAMES, bar_tables
 
 CONTENT = "content"
 NOT_AUDITED = (
     "no audit passed what the lake holds: it was written past the gate, or audited before audits named what they saw; "
     "materialize it again"
 )
+EVER = ("1900-01-01", "9999-12-01")
 # No run has audited what the row is of.
 NO_RUN = ""
 IDENTITY = ["table_name", "month", "content"]
@@ -33,22 +35,18 @@ def market_tables() -> list[TableSchema]:
     return [RAW_BARS, REFERENCE_BARS, UNIVERSE_MEMBERS]
 
 
+def study_tables(study: StudySpec) -> list[TableSchema]:
+    """Return every table behind a study, and its own, whose months the gate audits; those before it first."""
+    patterns = [PATTERNS] if study.decisions == "pattern_observations" else []
+    scores = [study.cross_validation] if study.training.cross_validate is not None else []
+    inputs = [study.features, *patterns, study.labels, study.windows]
+    return [*market_tables(), *inputs, study.models, study.predictions, *scores]
+
+
 def gated_tables(studies: Iterable[StudySpec]) -> list[TableSchema]:
-    """Return every table of some studies whose months the gate audits, each once, those before it first."""
-    tables = market_tables()
-    for study in studies:
-        patterns = [PATTERNS] if study.decisions == "pattern_observations" else []
-        scores = [study.cross_validation] if study.training.cross_validate is not None else []
-        own = [
-            study.features,
-            *patterns,
-            study.labels,
-            study.windows,
-            study.models,
-            study.predictions,
-            *scores,
-        ]
-        tables += own
+    """Return every table that the gate audits, of some studies and of bars of every timeframe, each once."""
+    bars = [bar_tables(timeframe).bars for timeframe in TIMEFRAMES]
+    tables = [*bars, *(table for study in studies for table in study_tables(study))]
     return list({table.name: table for table in tables}.values())
 
 
@@ -187,3 +185,38 @@ def audit_contents(audits: pl.DataFrame) -> AuditReport:
     ]
     months = audits.select("table_name", "month").n_unique()
     return AuditReport(tuple(violations), {CONTENT: {"months": months}})
+
+
+@dataclass(frozen=True)
+class LakeCheck:
+    """What became of reading and hashing a lake.
+
+    Attributes:
+        months: of all tables that were read.
+        tables: that were read.
+        unaudited: table, month, detail of each month that no audit passed as it lies there.
+    """
+
+    months: int
+    tables: int
+    unaudited: pl.DataFrame
+
+
+def check_lake(
+    store: Lake, tables: Sequence[TableSchema], progress: Callable[[str], None] = lambda table: None
+) -> LakeCheck:
+    """Read and hash every month of some tables, and compare with what the gate audited.
+
+    Args:
+        store: the lake.
+        tables: whose months the gate audits; those that are not there are left out.
+        progress: called with the name of each table before it is read.
+    """
+    contents: list[Versions] = []
+    for table in tables:
+        progress(table.name)
+        contents += as_stored(store, [table], EVER)
+    audits = audits_in_force(store, contents, EVER[1])
+    unaudited = audits.filter(pl.col("run_id") == NO_RUN).select("table_name", "month", "detail")
+    months = sum(len(versions) for _, versions in contents)
+    return LakeCheck(months, len(contents), unaudited.sort("table_name", "month"))

@@ -65,10 +65,30 @@ class GateRefusedError(Exception):
     """The gate refused a month; nothing of it was committed."""
 
     def __init__(self, table: str, month: str, report: AuditReport) -> None:
-        super().__init__(f"{table} {month[:7]}: refused by the leakage gate")
+        super().__init__(f"{table} {month[:7]}: refused by the leakage gate{_first(report)}")
         self.table = table
         self.month = month
         self.report = report
+
+
+def _first(report: AuditReport) -> str:
+    """The first violation in words, and how many others there are; of a report without any, what was not run."""
+    if not report.violations:
+        missing = sorted(set(report.coverage) - set(report.tested))
+        return (
+            f": not audited, since {', '.join(missing)} could not be run"
+            if missing
+            else ": nothing was tested"
+        )
+    first, others = report.violations[0], len(report.violations) - 1
+    where = [
+        first.probe,
+        first.column,
+        first.symbol,
+        f"from {first.first_leak}" if first.first_leak else None,
+    ]
+    more = f" (and {others} more)" if others else ""
+    return f": {', '.join(part for part in where if part)}: {first.detail}{more}"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from trademl_pipeline.leakage.nightly import history_of, last_night
 from trademl_pipeline.market.calendar import month_bounds, month_sessions, offset_month
 from trademl_pipeline.market.sources import BarSource
 from trademl_pipeline.pipeline.artifacts import Artifacts
-from trademl_pipeline.pipeline.audited import audits_in_force, gated_tables, recorded
+from trademl_pipeline.pipeline.audited import audits_in_force, recorded, study_tables
 from trademl_pipeline.pipeline.errors import StepError
 from trademl_pipeline.pipeline.figures import bars_figure
 from trademl_pipeline.pipeline.fold import FROM_THE_FIRST, calendar_of
@@ -137,7 +137,7 @@ def report_inputs(
     covered = (first, month)
     models = store.read(study.models, months=until_month)
     models = models.filter(pl.col("fold").is_in(predictions["fold"].unique().to_list()))
-    audits = audits_in_force(store, recorded(store, gated_tables([study]), until_month), month)
+    audits = audits_in_force(store, recorded(store, study_tables(study), until_month), month)
     labels = matured_labels(store, study, covered, calendar)
     before = offset_month(first, -MONTHS_BEFORE)
     simulated = isinstance(source, SimulatedMarket)

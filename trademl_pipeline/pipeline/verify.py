@@ -25,7 +25,7 @@ from trademl_pipeline.certificates.verification import (
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.leakage.evidence import Evidence, evidence_in
 from trademl_pipeline.leakage.report import AuditReport
-from trademl_pipeline.pipeline.audited import as_stored, audit_contents, audits_in_force, gated_tables
+from trademl_pipeline.pipeline.audited import as_stored, audit_contents, audits_in_force, study_tables
 from trademl_pipeline.pipeline.certify import Read, audits_behind, values_version
 from trademl_pipeline.pipeline.fold import FROM_THE_FIRST, training_windows
 from trademl_pipeline.pipeline.gate import Sample
@@ -107,7 +107,7 @@ def compare_audited(store: Lake, study: StudySpec, month: str) -> Comparison:
     """Read and hash what lies in the lake now behind a month of a study, from raw bars on: was it audited as it is?"""
     what = "what lies behind"
     until = (FROM_THE_FIRST, month)
-    tables = [t for t in gated_tables([study]) if t not in (study.models, study.predictions)]
+    tables = [t for t in study_tables(study) if t not in (study.models, study.predictions)]
     contents = as_stored(store, tables, until) + as_stored(
         store, [study.models, study.predictions], (month, month)
     )

@@ -16,6 +16,7 @@ from trademl_pipeline.pipeline.gate import Sample
 from trademl_pipeline.pipeline.models import ModelMissingError
 from trademl_pipeline.pipeline.verify import verify_month
 from trademl_pipeline.studies import STUDIES
+from trademl_pipeline.tables import RAW_BARS
 from trademl_pipeline_tests.defs.conftest import LAST, Workplace
 
 ROOT = Path(__file__).parents[2]
@@ -105,3 +106,35 @@ def test_the_command_tells_by_its_exit_code(written_down: Workplace):
     missing = run("2013-06")
     assert missing.returncode == 2
     assert "cannot be verified" in missing.stderr
+
+
+@pytest.mark.slow
+def test_the_whole_lake_is_checked_by_a_command_that_names_the_month_that_was_changed(
+    written_down: Workplace,
+):
+    def run() -> subprocess.CompletedProcess[str]:
+        command = [
+            sys.executable,
+            "-m",
+            "trademl_pipeline.cli",
+            "check",
+            "--lake",
+            "--home",
+            str(written_down.home),
+        ]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+    honest = run()
+    assert honest.returncode == 0, honest.stdout + honest.stderr
+    assert "tables are what the gate audited" in honest.stdout
+    lake = written_down.lake()
+    bars = lake.read(RAW_BARS, months=[LAST])
+    lake.publish(RAW_BARS, bars.with_columns(pl.col("close") * 1.0001), LAST)
+    try:
+        changed = run()
+        quick = verified(written_down, quick=True)
+    finally:
+        lake.publish(RAW_BARS, bars, LAST)
+    assert changed.returncode == 1
+    assert "NOT AUDITED  raw_bars 2014-03" in changed.stdout
+    assert outcomes(quick)["what lies behind"] == "differs"

@@ -215,7 +215,34 @@ def test_after_a_refusal_nothing_of_an_earlier_run_is_printed(finished: tuple[Co
         poison.unlink()
     assert code == 1, out + err
     assert "refused or failed: features_indicators: 1 of 10 months refused (2014-01)" in out
+    # By which probe, which column, from which session on.
+    assert re.search(r"refused by the leakage gate: (truncation|perturbation), gap, \w+, .*2014-01-\d\d", out)
     assert heading not in out
     told = out.partition("refused or failed:")[2].strip().splitlines()
     assert len(told) == 1, "a line on the refusal, and no table"
     assert (command.home / "reports" / "direction" / AS_OF / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [("lake", "opens the lake by another way than its view"), ("file", "alternative_data.parquet")],
+)
+def test_predictions_that_know_what_came_of_them_are_refused_and_not_reported(
+    finished: tuple[Command, str], source: str, why: str
+):
+    command, before = finished[0], finished[0].predictions()
+    peek, labels = command.home / "peek", command.home / "alternative_data.parquet"
+    if source == "file":
+        with Lake(LakeConfig.local(command.home / "lake")) as lake:
+            lake.read(DIRECTION.labels).write_parquet(labels)
+    peek.touch()
+    try:
+        code, out, err = command.run()
+    finally:
+        peek.unlink()
+        labels.unlink(missing_ok=True)
+    assert code == 1, out + err
+    assert "predictions_direction" in out
+    assert why in out
+    assert "Report:" not in out
+    assert command.predictions() == before

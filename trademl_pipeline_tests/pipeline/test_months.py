@@ -97,7 +97,7 @@ def test_events_are_told_one_by_one_as_their_months_are_done() -> None:
 
 def test_a_refusal_of_the_gate_tells_what_each_probe_found() -> None:
     (event,) = refusals_of(work_off(ASSET, [BAD], failing(GateRefusedError(ASSET, BAD, REPORT)), LOG))
-    assert event.reason == "table 2016-03: refused by the leakage gate"
+    assert event.reason == "table 2016-03: refused by the leakage gate: truncation, gap, A: moved"
     assert {check.name: check.passed for check in event.checks} == {"truncation": False, "knowledge": True}
     assert "| truncation | gap | A |" in event.metadata["refusal 2016-03"].text
 

@@ -87,7 +87,9 @@ def test_a_month_whose_probe_could_not_run_is_refused(given: Lake, ran: dict) ->
     report = AuditReport((), {"incremental": {"skipped": "nothing to compare with"}, **ran})
     idle = replace(STAGE, audit=lambda written, inputs, month, sample: report)
     event = refused(DOUBLED.name, MONTHS[0], stage_months(idle, given, new_run(), SAMPLE))
-    assert event.reason == "doubled 2016-01: refused by the leakage gate"
+    assert event.reason == (
+        "doubled 2016-01: refused by the leakage gate: not audited, since incremental could not be run"
+    )
     assert [check.name for check in event.checks] == list(ran)
     assert DOUBLED.name not in given.tables()
 
