@@ -1,9 +1,11 @@
 """Certified months made again from what their certificates name."""
 
 import json
+import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -12,8 +14,10 @@ import pytest
 from trademl_pipeline.certificates.certificate import CertificateError
 from trademl_pipeline.certificates.stored import CertificateMissingError, certificate_in_force
 from trademl_pipeline.certificates.verification import Verification
-from trademl_pipeline.pipeline.gate import Sample
+from trademl_pipeline.leakage import AuditReport
+from trademl_pipeline.pipeline.gate import Sample, publish
 from trademl_pipeline.pipeline.models import ModelMissingError
+from trademl_pipeline.pipeline.months import RunInfo
 from trademl_pipeline.pipeline.verify import verify_month
 from trademl_pipeline.studies import STUDIES
 from trademl_pipeline.tables import RAW_BARS
@@ -21,6 +25,7 @@ from trademl_pipeline_tests.defs.conftest import LAST, Workplace
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = Sample(cutoffs=2, seed=0)
+RUN = RunInfo("published again", datetime(2026, 1, 1, tzinfo=UTC), logging.getLogger("test"))
 
 
 def verified(workplace: Workplace, *, quick: bool) -> Verification:
@@ -67,7 +72,8 @@ def test_a_prediction_that_was_changed_is_found_and_named(edited: Workplace):
 def test_a_month_whose_inputs_were_published_again_is_made_from_those_of_then(workplace: Workplace):
     lake, schema = workplace.lake(), STUDIES["direction"].features
     honest = lake.read(schema, months=(LAST, LAST))
-    lake.publish(schema, honest.with_columns(pl.col("gap") + 1.0), LAST)
+    passed = AuditReport((), {"knowledge": {"rows": honest.height}})
+    publish(RUN, lake, schema, honest.with_columns(pl.col("gap") + 1.0), LAST, lambda written: passed)
     try:
         assert verified(workplace, quick=True).holds
     finally:

@@ -1,8 +1,8 @@
 """A small direction study alone, into which leaks are planted while files say so.
 
-`poison`: the feature `gap` reads tomorrow in the month that the file names. `peek`: predictions have a quarter of a
-standard deviation of what came of them in them, read from the lake as the file says: "lake" by another handle on it,
-"file" from a Parquet file beside it.
+`poison`: the feature `gap` reads tomorrow in the month that the link points to (a step may not open a file). `peek`:
+predictions have a quarter of a standard deviation of what came of them in them, read from the lake by a handle of their
+own, or from a Parquet file where there is one.
 """
 
 import os
@@ -28,10 +28,10 @@ honest = PredictionStep.run
 
 def leaky(bars: pl.DataFrame, name: str, **more: Any) -> pl.DataFrame:
     values = compute(bars, name, **more)
-    if not POISON.exists() or name != "indicators":
+    if not POISON.is_symlink() or name != "indicators":
         return values
     tomorrow = pl.col("gap").shift(-1).over("symbol")
-    poisoned = month_expr() == POISON.read_text().strip()
+    poisoned = month_expr() == os.readlink(POISON)
     return values.with_columns(pl.when(poisoned).then(tomorrow).otherwise("gap").alias("gap"))
 
 

@@ -103,7 +103,7 @@ def backfills(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backfills]:
 def test_a_poisoned_month_is_refused_and_healed(backfills: Backfills):
     assert backfills.run("history", "2013-07-01", "2013-12-01", INPUTS) == "COMPLETED_SUCCESS"
 
-    (backfills.home / "poison").write_text(POISONED)
+    (backfills.home / "poison").symlink_to(POISONED)
     backfills.run("poisoned", YEAR[0], YEAR[-1], [*INPUTS, *FOLDS])
 
     year, before = set(YEAR), {m for m in YEAR if m < POISONED}

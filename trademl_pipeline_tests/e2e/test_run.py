@@ -208,7 +208,7 @@ def test_after_a_refusal_nothing_of_an_earlier_run_is_printed(finished: tuple[Co
     heading = "Report:"
     assert heading in said
     poison = command.home / "poison"
-    poison.write_text(REFUSED)
+    poison.symlink_to(REFUSED)
     try:
         code, out, err = command.run()
     finally:
