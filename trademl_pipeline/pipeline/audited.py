@@ -189,7 +189,7 @@ def audit_contents(audits: pl.DataFrame) -> AuditReport:
 
 @dataclass(frozen=True)
 class LakeCheck:
-    """What became of reading and hashing a lake.
+    """The result of reading and hashing a lake.
 
     Attributes:
         months: of all tables that were read.

@@ -69,14 +69,13 @@ def test_a_sets_warmup_is_its_slowest_features() -> None:
     assert warmup("indicators") == max(FEATURES[n].warmup for n in FEATURE_SETS["indicators"])
 
 
-def test_importing_the_features_is_quick_and_pulls_in_no_compiler() -> None:
+def test_importing_the_features_pulls_in_nothing_heavy() -> None:
     code = (
-        "import polars, sys, time; start = time.process_time(); import trademl_pipeline.features;"
-        "assert not {'numba', 'talib', 'torch', 'scipy', 'pandas'} & set(sys.modules), 'heavy import';"
-        "print(time.process_time() - start)"
+        "import sys; import trademl_pipeline.features;"
+        "print(sorted({'numba', 'talib', 'torch', 'scipy', 'pandas'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 0.5
+    assert done.stdout.strip() == "[]"
 
 
 def test_a_new_feature_is_one_declaration() -> None:

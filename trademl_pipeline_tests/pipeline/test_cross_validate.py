@@ -85,6 +85,7 @@ def filled(home: Path) -> tuple[StudySpec, Lake]:
         **dict.fromkeys(("model_run", "artifact", "artifact_sha256", "ledger_digest", "only_symbols"), ""),
         **dict.fromkeys(("embargo", "rows", "sessions", "symbols", "parameters", "best_iteration"), 5),
         **{"size": "small", "epochs": 0, "train_seconds": 1.0, "validation_loss": 1.0, "fitted": FOLD},
+        **{"threads": 1, "scan": None},
     }
     months_of(lake, study.features, values, "session")
     months_of(lake, study.windows, rows, "session")

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -292,23 +291,16 @@ def test_costs_are_those_that_reports_have_always_had():
     assert costs == Costs(said.commission, said.slippage, said.participation)
 
 
-def test_nothing_heavy_is_loaded_and_it_takes_no_time():
+def test_nothing_heavy_is_loaded():
     code = (
-        "import sys, time, pydantic_settings\n"
-        "began = time.process_time()\n"
+        "import sys\n"
         "from trademl_pipeline import settings\n"
         "settings.load()\n"
-        "print('TOOK', time.process_time() - began)\n"
         "heavy = {'polars', 'numpy', 'dagster', 'exchange_calendars', 'mlflow', 'torch'}\n"
         "print('HEAVY', sorted(heavy & set(sys.modules)))"
     )
-    for _ in range(2):  # the first run may compile
-        began = time.perf_counter()
-        found = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-        )
-    assert "HEAVY []" in found.stdout, began
-    assert float(found.stdout.split("TOOK ")[1].split()[0]) < 0.1
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "HEAVY []" in found.stdout
 
 
 def test_a_key_that_there_is_not_is_named(home: Path):
