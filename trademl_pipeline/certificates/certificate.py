@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from trademl_pipeline.certificates.code_version import CodeVersion
+from trademl_pipeline.lake.view import StepRead
 from trademl_pipeline.leakage.errors import AuditError
 from trademl_pipeline.leakage.evidence import Evidence, evidence_in, evidence_of
 from trademl_pipeline.leakage.report import AuditReport
@@ -80,26 +81,6 @@ class Content:
     last: str
     months: int
     digest: str
-
-
-@dataclass(frozen=True)
-class StepRead:
-    """One read of the step that predicted.
-
-    Attributes:
-        table: that was read.
-        first, last: months asked for.
-        rows: that were known by the step's clock, and so returned.
-        knowledge_last: the latest moment at which one of them became known (UTC); None where rows have no clock.
-        content: content hash of what was returned.
-    """
-
-    table: str
-    first: str
-    last: str
-    rows: int
-    knowledge_last: datetime | None
-    content: str
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from trademl_pipeline.certificates.certificate import Certificate, Content, StepRead
+from trademl_pipeline.certificates.certificate import Certificate, Content
+from trademl_pipeline.lake.view import StepRead
 from trademl_pipeline.leakage.evidence import Evidence, coverage_words
 from trademl_pipeline.leakage.report import VERDICT
 

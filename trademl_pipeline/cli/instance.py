@@ -10,7 +10,7 @@ import typer
 
 from trademl_pipeline.cli.options import DataSetOptions, about_a_data_set, console, fail
 from trademl_pipeline.data_sets import UsageError, last_month, move_end, write_instance
-from trademl_pipeline.settings import FILE, ROOT, Settings, SettingsError, environment, is_secret
+from trademl_pipeline.settings import ROOT, Settings, SettingsError, environment, is_secret
 
 
 def prepare_instance(environment: dict[str, str]) -> None:
@@ -82,8 +82,6 @@ def _check_lake(settings: Settings) -> int:
     from trademl_pipeline.pipeline.site import Site
     from trademl_pipeline.studies import STUDIES
 
-    if not (settings.home / FILE).exists():
-        raise UsageError(f"there is no data set at {settings.home}: run `trademl run` on it first")
     try:
         with Console(stderr=True).status("Reading the lake") as status:
             result = check_lake(

@@ -6,7 +6,7 @@ that were known by its clock, only of tables and months that its step declares, 
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -64,25 +64,38 @@ class LakeReader(Protocol):
 
 
 @dataclass(frozen=True)
-class ReadRecord:
-    """One read of a step.
+class StepRead:
+    """One read of a step, whichever snapshot held it.
 
     Attributes:
         table: that was read.
         first, last: month keys asked for.
-        snapshot: of the lake.
-        rows: that were known by the clock, and so returned.
+        rows: that were known by the step's clock, and so returned.
         knowledge_last: the latest moment at which one of them became known (UTC); None where rows have no clock.
-        content: content hash of what was returned.
+        content: content hash of these rows.
     """
 
     table: str
     first: str
     last: str
-    snapshot: int
     rows: int
     knowledge_last: datetime | None
     content: str
+
+
+@dataclass(frozen=True)
+class ReadRecord(StepRead):
+    """One read of a step, and the snapshot of the lake that it read.
+
+    Attributes:
+        snapshot: of the lake.
+    """
+
+    snapshot: int
+
+    def anywhere(self) -> StepRead:
+        """Return the read alone."""
+        return StepRead(**{f.name: getattr(self, f.name) for f in fields(StepRead)})
 
 
 class LakeView:
@@ -175,10 +188,8 @@ class LakeView:
         """
         name = table_name(table)
         span, pinned = self._declared_months(name, months), self._pinned(name, snapshot)
-        clock = self._clock_of(table) if self.clock is not None else None
-        needed = None if columns is None else list(columns)
-        if needed is not None and clock is not None and clock not in needed:
-            needed.append(clock)
+        # Rows are cut by a column that may not be among those asked for.
+        needed = columns if self.clock is None else None
         # A range and a set of two months are read differently.
         as_set = None if span is None or isinstance(span, tuple) else frozenset(span)
         key = (
@@ -204,14 +215,6 @@ class LakeView:
         if columns is not None:
             frame = frame.select([*columns, *([MONTH] if with_month and MONTH not in columns else [])])
         return frame
-
-    def _clock_of(self, table: TableSchema | str) -> str | None:
-        if isinstance(table, str):
-            with permitted():
-                there = self._lake.read(table, months=[]).columns
-        else:
-            there = list(table.columns)
-        return next((c for c in (KNOWN, SESSION) if c in there), None)
 
     def _cut(self, frame: pl.DataFrame) -> pl.DataFrame:
         if self.clock is None:
@@ -258,9 +261,9 @@ class LakeView:
                 table_name(table),
                 first,
                 last,
-                snapshot,
                 frame.height,
                 known.astimezone(UTC) if isinstance(known, datetime) else None,
                 data_version(bare, frame),
+                snapshot,
             )
         )

@@ -61,22 +61,9 @@ def recorded(
         months: first and last month key.
         snapshot: as of which; None: now.
     """
-    there = [table for table in tables if published_months(store, table)]
-    try:
-        versions = store.data_versions([(table, months) for table in there], snapshot=snapshot)
-    except MissingTableError:
-        # One of them was made after the snapshot.
-        return [v for table in there for v in _recorded_one(store, table, months, snapshot)]
+    there = [table for table in tables if published_months(store, table, snapshot)]
+    versions = store.data_versions([(table, months) for table in there], snapshot=snapshot)
     return [(table, versions[table.name]) for table in there]
-
-
-def _recorded_one(
-    store: Lake, table: TableSchema, months: tuple[str, str], snapshot: int | None
-) -> list[Versions]:
-    try:
-        return [(table, store.data_versions([(table, months)], snapshot=snapshot)[table.name])]
-    except MissingTableError:
-        return []
 
 
 def as_stored(store: Lake, tables: Sequence[TableSchema], months: tuple[str, str]) -> list[Versions]:

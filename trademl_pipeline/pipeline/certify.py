@@ -7,7 +7,7 @@ from datetime import datetime
 import polars as pl
 
 from trademl_pipeline.certificates import certificate
-from trademl_pipeline.certificates.certificate import Certificate, Content, StepRead, content_of
+from trademl_pipeline.certificates.certificate import Certificate, Content, content_of
 from trademl_pipeline.certificates.code_version import code_version
 from trademl_pipeline.certificates.stored import certificates
 from trademl_pipeline.lake import Lake
@@ -90,11 +90,7 @@ def make_certificate(
         data_snapshot=snapshot,
         data=contents(store, read, snapshot),
         training=contents(store, learned_from, int(record["snapshot"][0])),
-        reads=[
-            StepRead(r.table, r.first, r.last, r.rows, r.knowledge_last, r.content)
-            for r in reads
-            if r.table != AUDITS.name
-        ],
+        reads=[read.anywhere() for read in reads if read.table != AUDITS.name],
     )
     on_record = certificates(store, study, month)
     made = made.or_earlier_equivalent(Certificate.from_json(text) for text in on_record["certificate"])

@@ -7,6 +7,7 @@ from typing import cast
 import polars as pl
 
 from trademl_pipeline.folds import Fold, FoldError, NotEnoughHistoryError, WalkForward
+from trademl_pipeline.lake.schema import TableSchema
 from trademl_pipeline.lake.view import LakeReader
 from trademl_pipeline.market.calendar import month_key, offset_month, sessions_before
 from trademl_pipeline.pipeline.history import require_months
@@ -153,6 +154,11 @@ def _first_session(store: LakeReader, study: StudySpec, month: str, snapshot: in
             f"before {month[:7]}"
         )
     return cast(date, sequences["session"].min())
+
+
+def bars_behind(study: StudySpec) -> list[TableSchema]:
+    """Return the bars that a study's windows are made of beside its features: those of patterns have some."""
+    return [RAW_BARS] if study.decisions == "pattern_observations" else []
 
 
 def training_windows(

@@ -15,10 +15,10 @@ class MissingMonthsError(LakeError):
     """Months that a partition reads have not been published, since nobody asked for them or the gate refused them."""
 
 
-def published_months(store: LakeReader, table: TableSchema | str) -> list[str]:
-    """Return the months of a table; none where it is not in the lake."""
+def published_months(store: LakeReader, table: TableSchema | str, snapshot: int | None = None) -> list[str]:
+    """Return the months of a table, now or as of a snapshot; none where it is not in the lake."""
     try:
-        return store.months(table)
+        return store.months(table, snapshot=snapshot)
     except MissingTableError:
         return []
 

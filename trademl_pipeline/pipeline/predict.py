@@ -21,7 +21,7 @@ from trademl_pipeline.market.calendar import month_key, offset_month, sessions_b
 from trademl_pipeline.pipeline.artifacts import Artifacts
 from trademl_pipeline.pipeline.audited import CONTENT, audit_contents
 from trademl_pipeline.pipeline.certify import Read, audits_behind, make_certificate, values_version
-from trademl_pipeline.pipeline.fold import FROM_THE_FIRST, calendar_of, windows_of_keys
+from trademl_pipeline.pipeline.fold import FROM_THE_FIRST, bars_behind, calendar_of, windows_of_keys
 from trademl_pipeline.pipeline.gate import Sample, month_metadata, publish
 from trademl_pipeline.pipeline.lookback import ALL_UNTIL, SAME_MONTH, Lookback, sessions_back
 from trademl_pipeline.pipeline.models import load_ledger, load_models, recorded_rows
@@ -341,8 +341,7 @@ def reads_of(study: StudySpec, month: str, calendar: str) -> list[Read]:
 def learned_from(study: StudySpec, fitted: str) -> list[Read]:
     """Return the tables and months that the models of a fold learn from."""
     history = (FROM_THE_FIRST, offset_month(fitted, -1))
-    tables = [study.features, study.windows, study.labels]
-    tables += [RAW_BARS] if study.decisions == "pattern_observations" else []
+    tables = [study.features, study.windows, study.labels, *bars_behind(study)]
     return [(table, history) for table in tables]
 
 

@@ -16,7 +16,7 @@ from trademl_pipeline.evaluation.intervals import Bootstrap
 from trademl_pipeline.lake.errors import MissingTableError
 from trademl_pipeline.lake.view import LakeReader, LakeView
 from trademl_pipeline.market.calendar import month_key, month_sessions, offset_month
-from trademl_pipeline.pipeline.fold import FROM_THE_FIRST, calendar_of, windows_of_keys
+from trademl_pipeline.pipeline.fold import FROM_THE_FIRST, bars_behind, calendar_of, windows_of_keys
 from trademl_pipeline.pipeline.history import published_months
 from trademl_pipeline.pipeline.lookback import ALL_BEFORE, ALL_UNTIL, Lookback
 from trademl_pipeline.pipeline.models import ModelMissingError, load_models
@@ -37,7 +37,7 @@ from trademl_pipeline.registry.promotion import (
 from trademl_pipeline.registry.tracking import Tracker
 from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.studies import StudySpec
-from trademl_pipeline.tables import RAW_BARS, champion_table
+from trademl_pipeline.tables import champion_table
 from trademl_pipeline.training.dataset import last_matured_session
 
 CANDIDATE_MONTHS = 3
@@ -233,6 +233,5 @@ def _example(workspace: Workspace, study: StudySpec, fold: str, snapshot: int) -
 
 def champion_reads(study: StudySpec) -> dict[str, Lookback]:
     """Return which months of which assets the choice of a month's champion reads."""
-    bars = [RAW_BARS] if study.decisions == "pattern_observations" else []
-    tables = (study.models, study.windows, study.labels, study.features, *bars)
+    tables = (study.models, study.windows, study.labels, study.features, *bars_behind(study))
     return {table.name: ALL_UNTIL for table in tables}

@@ -25,6 +25,7 @@ from trademl_pipeline.pipeline.fit import (
 from trademl_pipeline.pipeline.fold import (
     FROM_THE_FIRST,
     FoldRows,
+    bars_behind,
     calendar_of,
     fitted_month,
     fold_rows,
@@ -46,7 +47,6 @@ from trademl_pipeline.pipeline.workspace import Workspace
 from trademl_pipeline.registry.tracking import Tracker
 from trademl_pipeline.sequences.windows import Windows
 from trademl_pipeline.studies import StudySpec
-from trademl_pipeline.tables import RAW_BARS
 from trademl_pipeline.training.estimators import TrainingContext
 from trademl_pipeline.training.fitted_study import FittedStudy
 from trademl_pipeline.training.ledger import FitLedger
@@ -153,9 +153,7 @@ def model_months(
     size = options.preset_of(study)
 
     def month_of(month: str) -> MonthResult:
-        view = training_view(
-            workspace, study, month, refit="" if options.alone else options.refit, alone=options.alone
-        )
+        view = training_view(workspace, study, month, refit=options.refit, alone=options.alone)
         with view.sealed():
             only = symbols_of(view, study, options.symbols, month, view.snapshot())
             rows = fold_rows(
@@ -353,5 +351,5 @@ def _progress(run: RunInfo) -> Callable[[str, dict[str, float]], None]:
 
 def training_reads(study: StudySpec) -> dict[str, Lookback]:
     """Return which months of which assets the models of a month learn from: all before it."""
-    bars = [RAW_BARS] if study.decisions == "pattern_observations" else []
-    return {table.name: ALL_BEFORE for table in (study.features, study.labels, study.windows, *bars)}
+    tables = (study.features, study.labels, study.windows, *bars_behind(study))
+    return {table.name: ALL_BEFORE for table in tables}

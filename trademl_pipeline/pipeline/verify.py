@@ -47,7 +47,6 @@ def verify_month(
     sample: Sample,
     *,
     quick: bool = False,
-    threads: int = 0,
 ) -> Verification:
     """Make a month of predictions again from what its certificate names.
 
@@ -57,7 +56,6 @@ def verify_month(
         month: month key.
         sample: how hard the gate looks.
         quick: predict with the stored models instead of fitting them again.
-        threads: of a fit; 0: as many as the models were trained with.
 
     Raises:
         CertificateError: there is no certificate, or it was changed.
@@ -85,7 +83,7 @@ def verify_month(
             store, learned_from(study, record["fitted"][0]), certificate.training_snapshot
         )
         comparisons.append(compare_contents("data of the training", certificate.training, training))
-        fitted, ledger, digest = fit_again(store, study, month, record, workspace.calendar, threads)
+        fitted, ledger, digest = fit_again(store, study, month, record, workspace.calendar)
         comparisons.append(_model(certificate, digest))
     comparisons.append(
         compare_digest("fit ledger", certificate.model.ledger, ledger.digest(record["fitted"][0]))
@@ -119,9 +117,9 @@ def compare_audited(store: Lake, study: StudySpec, month: str) -> Comparison:
 
 
 def fit_again(
-    store: Lake, study: StudySpec, month: str, record: pl.DataFrame, calendar: str, threads: int = 0
+    store: Lake, study: StudySpec, month: str, record: pl.DataFrame, calendar: str
 ) -> tuple[FittedStudy, FitLedger, str]:
-    """Fit the models of a fold again on the training set as it was.
+    """Fit the models of a fold again on the training set as it was, by as many threads, or one a core if none are told.
 
     Args:
         store: the lake.
@@ -129,7 +127,6 @@ def fit_again(
         month: month key.
         record: the published models' row of the model table.
         calendar: of the data set.
-        threads: of a fit; 0: as many as the models were trained with, or one a core where that is not on record.
 
     Returns:
         (models, their fit ledger, digest of their files). Trials of parameters are counted in a ledger of their own:
@@ -138,8 +135,8 @@ def fit_again(
     rows = recorded_rows(store, study, month, record, calendar)
     windows = training_windows(store, study, rows, calendar, int(record["snapshot"][0]))
     ledger = FitLedger(rows.fold.month)
-    threads = threads or int(record["threads"][0] or 0)
-    training = training_context(study, record["size"][0], record["epochs"][0] or 0, threads)
+    size, epochs, threads = (record[name][0] for name in ("size", "epochs", "threads"))
+    training = training_context(study, size, epochs or 0, threads or 0)
     with tempfile.TemporaryDirectory() as folder:
         trials = TrialLedger(Path(folder) / "trials.jsonl")
         with _scan_of(record):
@@ -152,16 +149,12 @@ def fit_again(
 def _scan_of(record: pl.DataFrame) -> Generator[None]:
     """Scan by the backend that the models were fitted with; by this machine's own where it has another."""
     recorded = record["scan"][0]
-    if recorded is None:
+    # Fits of a GPU can be made again here, by another order of additions.
+    if recorded is None or recorded == "cuda":
         yield
         return
-    import torch
+    from trademl_pipeline.models.ssm import use_backend
 
-    from trademl_pipeline.models.ssm import choose_backend, use_backend
-
-    if recorded == "cuda" and choose_backend(torch.zeros(1)) != "cuda":
-        yield
-        return
     with use_backend(recorded):
         yield
 
