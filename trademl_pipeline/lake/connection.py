@@ -6,6 +6,7 @@ import itertools
 import os
 import threading
 import weakref
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -26,9 +27,13 @@ _SQLITE_BUSY_MS = 5_000
 _FIRST_WAIT_SECONDS = 0.05
 _LONGEST_WAIT_SECONDS = 2.0
 _databases: dict[int, duckdb.DuckDBPyConnection] = {}
-# Held again by one thread where the garbage collector ends an engine while that thread asks for the database.
-_loading = threading.RLock()
+_loading = threading.Lock()
 _numbers = itertools.count(1)
+# Processes and names of attached lakes that nobody holds, and how many connections each process has open. A
+# DETACH makes statements fail that other connections run at that moment on other lakes, so it waits for them.
+_unheld: deque[tuple[int, str]] = deque()
+_open: Counter[int] = Counter()
+_counting = threading.Lock()
 
 
 def quote(text: str) -> str:
@@ -46,7 +51,7 @@ class Engine:
 
     All lakes of a process are attached to one DuckDB, since loading its extensions takes longer than a publish
     does. Safe for threads and for forks: a child process attaches anew. An engine that nobody holds any more is
-    detached: what DuckDB says of tables costs a look at every lake that is attached.
+    detached, once no connection is open: what DuckDB says of tables costs a look at every lake that is attached.
     """
 
     def __init__(self, config: LakeConfig) -> None:
@@ -62,6 +67,8 @@ class Engine:
             if self._detach is not None:
                 self._detach()
             self._attached = self._detach = None
+        with _counting:
+            _detach_unheld()
 
     @contextlib.contextmanager
     def transaction(
@@ -81,7 +88,7 @@ class Engine:
                 connection.rollback()
             raise
         finally:
-            connection.close()
+            _disconnect(connection)
 
     def run(self, doing: str, once: Callable[[int], T], *, idempotent: bool = True) -> T:
         """Call `once(attempt)` until no other writer is in the way, with random, growing waits.
@@ -132,19 +139,36 @@ class Engine:
         with self._guard:
             if self._attached is None or self._attached[0] != os.getpid():
                 self._attached = (os.getpid(), _attach(self.config, self.locks))
-                self._detach = weakref.finalize(self, _detach, *self._attached)
+                # Only put on a list: the garbage collector may end an engine at any point of any thread.
+                self._detach = weakref.finalize(self, _unheld.append, self._attached)
                 self._detach.atexit = False
             name = self._attached[1]
-        connection = _database().cursor()
+        connection = _cursor()
         try:
             # Before USE: in a lake, making a name costs a look into the catalog.
             for table, frame in incoming.items():
                 connection.register(table, cast(Any, frame.to_arrow()))
             connection.execute(f"USE {name}")
         except BaseException:
-            connection.close()
+            _disconnect(connection)
             raise
         return connection
+
+
+def _cursor() -> duckdb.DuckDBPyConnection:
+    """Return a new connection, before which lakes that nobody holds are detached if no other is open."""
+    database = _database()
+    with _counting:
+        _detach_unheld()
+        _open[os.getpid()] += 1
+    return database.cursor()
+
+
+def _disconnect(connection: duckdb.DuckDBPyConnection) -> None:
+    """Close a connection of `_cursor`."""
+    connection.close()
+    with _counting:
+        _open[os.getpid()] -= 1
 
 
 def _database() -> duckdb.DuckDBPyConnection:
@@ -194,7 +218,7 @@ def _packaged_extension(name: str) -> Path | None:
 def _attach(config: LakeConfig, locks: Locks) -> str:
     """Attach the lake under a new name, which it returns."""
     name = f"lake_{next(_numbers)}"
-    connection = _database().cursor()
+    connection = _cursor()
     try:
         load_extension(connection, "sqlite_scanner" if config.kind == "sqlite" else "postgres_scanner")
         load_extension(connection, "ducklake")
@@ -212,19 +236,23 @@ def _attach(config: LakeConfig, locks: Locks) -> str:
         connection.execute(f"DROP SECRET IF EXISTS {_secret(name)}")
         raise
     finally:
-        connection.close()
+        _disconnect(connection)
     return name
 
 
-def _detach(pid: int, name: str) -> None:
-    """Undo `_attach`; nothing in a process that only inherited it by a fork."""
-    if pid != os.getpid():
+def _detach_unheld() -> None:
+    """Undo `_attach` for the lakes that nobody holds, if no connection is open; those of a parent stay as they are.
+
+    The caller holds `_counting`.
+    """
+    if _open[os.getpid()] or not _unheld:
         return
-    with permitted():
-        connection = _database().cursor()
-        connection.execute(f"DETACH {name}")
-        connection.execute(f"DROP SECRET IF EXISTS {_secret(name)}")
-        connection.close()
+    with permitted(), contextlib.closing(_database().cursor()) as connection:
+        while _unheld:
+            pid, name = _unheld.popleft()
+            if pid == os.getpid():
+                connection.execute(f"DETACH {name}")
+                connection.execute(f"DROP SECRET IF EXISTS {_secret(name)}")
 
 
 def _make_folders(config: LakeConfig) -> None:

@@ -21,7 +21,9 @@ _BUSY = re.compile(
     r"database (table )?is locked|transaction conflict|could not serialize|deadlock detected"
     r"|too many clients|remaining connection slots|database system is starting up"
     r'|unique constraint failed: ducklake|duplicate key value violates unique constraint "(ducklake|pg_type)'
-    r'|relation "ducklake_\w+" already exists|table "?ducklake_\w+"? already exists',
+    r'|relation "ducklake_\w+" already exists|table "?ducklake_\w+"? already exists'
+    # For a moment, while another thread of this process attaches a lake of its own.
+    r"|table with name ducklake_\w+ does not exist",
     re.IGNORECASE,
 )
 _LOST = re.compile(

@@ -10,6 +10,7 @@ import pytest
 import trademl_pipeline.pipeline.features as stage
 from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.features.panel import feature_month
+from trademl_pipeline.leakage.report import AuditReport, Violation
 from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline.pipeline.gate import GateRefusedError
 from trademl_pipeline.tables import AUDITS, feature_table
@@ -141,5 +142,10 @@ def test_a_month_over_a_hole_in_its_history_is_refused(workplace: Workplace):
 
 
 def test_a_refusal_is_an_error_with_its_report():
-    error = GateRefusedError("features_x", "2016-01-01", report=None)  # pyright: ignore[reportArgumentType]
-    assert "features_x 2016-01" in str(error)
+    violation = Violation(
+        "knowledge", "alpha", "AAA", cutoff=None, first_leak=None, max_delta=None, detail="early"
+    )
+    report = AuditReport(violations=(violation,))
+    error = GateRefusedError("features_x", "2016-01-01", report)
+    assert str(error).startswith("features_x 2016-01: refused by the leakage gate: knowledge, alpha, AAA")
+    assert error.report is report

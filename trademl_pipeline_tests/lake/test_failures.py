@@ -154,6 +154,7 @@ BUSY = [
     "ERROR:  could not serialize access due to concurrent update",
     'ERROR:  duplicate key value violates unique constraint "ducklake_snapshot_pkey"',
     "FATAL:  sorry, too many clients already",
+    "Failed to query most recent snapshot for DuckLake: Table with name ducklake_snapshot does not exist!",
 ]
 FINAL = [
     "Constraint Error: NOT NULL constraint failed: ducklake_column.conflict",

@@ -303,8 +303,47 @@ def test_a_lake_that_nobody_holds_is_detached(lake: Lake, tmp_path: Path):
     assert len(attached() - before) == 1
     del other
     gc.collect()
+    assert lake.months(FEATURES) == [JANUARY], "the next transaction detaches it"
     assert attached() <= before
-    assert lake.months(FEATURES) == [JANUARY]
+
+
+def test_a_lake_that_nobody_holds_stays_attached_while_another_is_read(lake: Lake, tmp_path: Path):
+    """To detach it would make statements on the other fail, also where one thread's garbage collector does it."""
+    lake.publish(FEATURES, make_frame(JANUARY), JANUARY)
+    other = Lake(LakeConfig(f"sqlite:{tmp_path}/other.sqlite", f"{tmp_path}/other"))
+    other.publish(FEATURES, make_frame(JANUARY), JANUARY)
+    both = attached()
+
+    def audit(written: pl.DataFrame) -> int:
+        nonlocal other
+        del other
+        gc.collect()
+        assert attached() == both
+        return written.height
+
+    assert lake.publish(FEATURES, make_frame(FEBRUARY), FEBRUARY, audit=audit).rows == 20
+    assert lake.months(FEATURES) == [JANUARY, FEBRUARY]
+    assert attached() < both
+
+
+def test_threads_that_make_and_drop_lakes_leave_those_of_others_readable(tmp_path: Path):
+    failures: list[BaseException] = []
+
+    def work(name: str) -> None:
+        try:
+            for number in range(12):
+                lake = Lake(LakeConfig.local(tmp_path / f"{name}{number}"))
+                lake.publish(FEATURES, make_frame(JANUARY), JANUARY)
+                assert lake.months(FEATURES) == [JANUARY]
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
 
 
 def test_lake_that_was_moved_with_its_catalog_can_be_read(lake: Lake, tmp_path):
