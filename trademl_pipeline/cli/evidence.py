@@ -140,6 +140,13 @@ def verify(
     quick: Annotated[
         bool, typer.Option("--quick", help="Predict with the stored model instead of fitting it again")
     ] = False,
+    cold: Annotated[
+        bool,
+        typer.Option(
+            "--cold",
+            help="Fit and predict in fresh processes that the kernel keeps from all that was not known then",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print plain data")] = False,
 ) -> None:
     """Make a month again from the recorded snapshots and compare. Exit code 0: holds, 1: differs, 2: cannot be made.
@@ -149,6 +156,7 @@ def verify(
         words: the data set.
         study, month: of the predictions.
         quick: predict with the stored model.
+        cold: by processes without what came later.
         as_json: how the outcome is printed.
     """
     from trademl_pipeline.studies import STUDIES
@@ -157,12 +165,16 @@ def verify(
         require_study(study, STUDIES)
         key = month_key(month)
         settings = words.named().settings()
+        if quick and cold:
+            raise UsageError(
+                "--quick predicts with the stored models and --cold fits them again: give one of them"
+            )
     except (UsageError, SettingsError) as error:
         raise fail(str(error)) from error
-    raise typer.Exit(_verified(settings, study, key, quick=quick, as_json=as_json))
+    raise typer.Exit(_verified(settings, study, key, quick=quick, cold=cold, as_json=as_json))
 
 
-def _verified(settings: Settings, study: str, month: str, *, quick: bool, as_json: bool) -> int:
+def _verified(settings: Settings, study: str, month: str, *, quick: bool, cold: bool, as_json: bool) -> int:
     """Verify a month and print the outcome; returns the exit code."""
     from rich.console import Console
 
@@ -177,7 +189,7 @@ def _verified(settings: Settings, study: str, month: str, *, quick: bool, as_jso
     try:
         site = Site(settings)
         with errors.status(f"{doing}: {study}, {month[:7]}"):
-            result = verify_month(site.workspace, STUDIES[study], month, site.sample, quick=quick)
+            result = verify_month(site.workspace, STUDIES[study], month, site.sample, quick=quick, cold=cold)
     except Exception as error:
         # Whatever kept the month from being made again, an exit code of 1 would say that it differs.
         errors.print(f"[yellow]cannot be verified:[/yellow] {type(error).__name__}: {error}", highlight=False)

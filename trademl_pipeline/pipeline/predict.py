@@ -182,14 +182,25 @@ def rerun(
                 again[cut] = step.run(earlier, copy.deepcopy(ledger))
         return again[cut]
 
-    moments: list[datetime] = sorted(published["decision_time"].unique().to_list())
-    between = moments[1:-1]
-    draw = random.Random(f"{sample.seed} {view.step}")
-    cuts = sorted({moments[0], moments[-1], *draw.sample(between, min(sample.cutoffs, len(between)))})
+    cuts = cuts_of(published, view.step, sample)
     estimators = by_estimator.join(clocks, on=["symbol", "session"], how="left")
     return audit_rerun(published, lambda cut: at(cut)[0], cuts) + audit_rerun(
         estimators, lambda cut: at(cut)[1], cuts, key=("symbol", "session", "member")
     )
+
+
+def cuts_of(published: pl.DataFrame, step: str, sample: Sample) -> list[datetime]:
+    """Return the first and the last decision of a month, and sampled ones between.
+
+    Args:
+        published: the month's predictions.
+        step: for which they are drawn.
+        sample: how many decisions are sampled, and the seed of their draw.
+    """
+    moments: list[datetime] = sorted(published["decision_time"].unique().to_list())
+    between = moments[1:-1]
+    draw = random.Random(f"{sample.seed} {step}")
+    return sorted({*moments[:1], *moments[-1:], *draw.sample(between, min(sample.cutoffs, len(between)))})
 
 
 def predicted(

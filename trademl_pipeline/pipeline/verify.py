@@ -1,12 +1,13 @@
 """Make a certified month again and compare.
 
 Inputs are read at the snapshots that the certificate names. The models are fitted again from the training set as it
-was, with the same seed; quick verification predicts with the stored ones.
+was, with the same seed; quick verification predicts with the stored ones, a cold one leaves both to fresh processes
+that have nothing of what came later.
 """
 
 import tempfile
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -27,17 +28,20 @@ from trademl_pipeline.leakage.evidence import Evidence, evidence_in
 from trademl_pipeline.leakage.report import AuditReport
 from trademl_pipeline.pipeline.audited import as_stored, audit_contents, audits_in_force, study_tables
 from trademl_pipeline.pipeline.certify import Read, audits_behind, values_version
-from trademl_pipeline.pipeline.fold import FROM_THE_FIRST, training_windows
+from trademl_pipeline.pipeline.cold import COLD_RUN, ColdRefusedError, cold_run, compare_cold
+from trademl_pipeline.pipeline.fold import FROM_THE_FIRST
 from trademl_pipeline.pipeline.gate import Sample
-from trademl_pipeline.pipeline.models import load_ledger, load_models, recorded_rows
+from trademl_pipeline.pipeline.models import load_ledger, load_models
 from trademl_pipeline.pipeline.predict import PredictionStep, audit_predictions, learned_from, reads_of
-from trademl_pipeline.pipeline.train import training_context
+from trademl_pipeline.pipeline.refit import refit
 from trademl_pipeline.pipeline.workspace import Workspace
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.training.fitted_study import FittedStudy
 from trademl_pipeline.training.ledger import FitLedger
-from trademl_pipeline.training.study import fit_study
-from trademl_pipeline.training.trials import TrialLedger
+
+QUICK = "predicted again with the stored model"
+FULL = "rebuilt, its model fitted again"
+COLD = "rebuilt by processes that had only what was known then"
 
 
 def verify_month(
@@ -47,6 +51,7 @@ def verify_month(
     sample: Sample,
     *,
     quick: bool = False,
+    cold: bool = False,
 ) -> Verification:
     """Make a month of predictions again from what its certificate names.
 
@@ -56,11 +61,16 @@ def verify_month(
         month: month key.
         sample: how hard the gate looks.
         quick: predict with the stored models instead of fitting them again.
+        cold: fit them, and predict at several decisions, in processes that have only what was known then (`cold`).
 
     Raises:
         CertificateError: there is no certificate, or it was changed.
         LakeError: a snapshot or a file that is needed is gone.
+        ColdRunError: a cold process ended without a word.
+        ValueError: both quick and cold are asked for.
     """
+    if quick and cold:
+        raise ValueError("quick predicts with the stored models, cold fits them again: ask for one of them")
     store, artifacts = workspace.lake, workspace.artifacts
     certificate = certificate_in_force(store, study.name, month)
     published = store.read(study.predictions, months=(month, month))
@@ -76,29 +86,98 @@ def verify_month(
         compare_digest("model on record", certificate.model.sha256, record["artifact_sha256"][0]),
     ]
     if quick:
-        fitted, ledger = load_models(artifacts, study, record, month), load_ledger(artifacts, record)
-        comparisons.append(Comparison("stored model", "same", f"{certificate.model.artifact}, every file"))
+        stored = Comparison("stored model", "same", f"{certificate.model.artifact}, every file")
+        models = Models(
+            load_models(artifacts, study, record, month), load_ledger(artifacts, record), (stored,)
+        )
     else:
         training = contents_as_read(
             store, learned_from(study, record["fitted"][0]), certificate.training_snapshot
         )
         comparisons.append(compare_contents("data of the training", certificate.training, training))
-        fitted, ledger, digest = fit_again(store, study, month, record, workspace.calendar)
-        comparisons.append(_model(certificate, digest))
-    comparisons.append(
-        compare_digest("fit ledger", certificate.model.ledger, ledger.digest(record["fitted"][0]))
-    )
-    step = PredictionStep(study, month, record, fitted, workspace.calendar)
-    view = step.view(store, certificate.data_snapshot)
-    with view.sealed():
-        again, by_estimator = step.run(view, ledger)
-    comparisons.append(compare_values(published.drop("certificate"), again))
-    audits = audits_behind(store, study, record, month, certificate.data_snapshot)
-    report = audit_predictions(workspace, again, by_estimator, step, ledger, view, audits, sample)
+        make = fitted_cold if cold else fitted_again
+        models = make(workspace, study, month, record, certificate, published, sample)
+    comparisons += models.comparisons
+    if models.fitted is not None and models.ledger is not None:
+        comparisons.append(
+            compare_digest("fit ledger", certificate.model.ledger, models.ledger.digest(record["fitted"][0]))
+        )
+        step = PredictionStep(study, month, record, models.fitted, workspace.calendar)
+        view = step.view(store, certificate.data_snapshot)
+        with view.sealed():
+            again, by_estimator = step.run(view, models.ledger)
+        comparisons.append(compare_values(published.drop("certificate"), again))
+        audits = audits_behind(store, study, record, month, certificate.data_snapshot)
+        report = audit_predictions(workspace, again, by_estimator, step, models.ledger, view, audits, sample)
+        comparisons.append(_audit(certificate, report, study.predictions.name))
     comparisons.append(compare_audited(store, study, month))
-    comparisons.append(_audit(certificate, report, study.predictions.name))
-    mode = "predicted again with the stored model" if quick else "rebuilt, its model fitted again"
-    return Verification(certificate, mode, tuple(comparisons))
+    return Verification(certificate, COLD if cold else QUICK if quick else FULL, tuple(comparisons))
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models that a month is made again with.
+
+    Attributes:
+        fitted: the models; None where they could not be fitted.
+        ledger: their fit ledger.
+        comparisons: what making them has told.
+    """
+
+    fitted: FittedStudy | None
+    ledger: FitLedger | None
+    comparisons: tuple[Comparison, ...]
+
+
+def fitted_again(
+    workspace: Workspace,
+    study: StudySpec,
+    month: str,
+    record: pl.DataFrame,
+    certificate: Certificate,
+    published: pl.DataFrame,
+    sample: Sample,
+) -> Models:
+    """Fit the models of a month again in this process.
+
+    Args:
+        workspace, study, month, published, sample: as `verify_month` has them.
+        record: the models' row of the model table.
+        certificate: of the month.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        fitted, ledger, digest = refit(
+            workspace.lake, study, month, record, workspace.calendar, Path(folder) / "study"
+        )
+    return Models(fitted, ledger, (_model(certificate, digest),))
+
+
+def fitted_cold(
+    workspace: Workspace,
+    study: StudySpec,
+    month: str,
+    record: pl.DataFrame,
+    certificate: Certificate,
+    published: pl.DataFrame,
+    sample: Sample,
+) -> Models:
+    """Fit the models of a month by a cold process, and predict its decisions by others; arguments as `fitted_again`.
+
+    Raises:
+        ColdRunError: such a process ended without a word.
+    """
+    told: list[Comparison] = []
+    with cold_run(workspace, study, month, record) as run:
+        try:
+            models = run.fit()
+            told.append(_model(certificate, models.digest))
+            values = published.drop("certificate")
+            by_estimator = workspace.lake.read(study.estimator_predictions, months=(month, month))
+            report = run.predict(values, by_estimator, certificate.data_snapshot, sample)
+        except ColdRefusedError as error:
+            refused = Comparison(COLD_RUN, "differs", f"cannot be made from what was known then: {error}")
+            return Models(None, None, (*told, refused))
+        return Models(models.fitted, models.ledger, (*told, compare_cold(report, published), run.seal()))
 
 
 def compare_audited(store: Lake, study: StudySpec, month: str) -> Comparison:
@@ -114,49 +193,6 @@ def compare_audited(store: Lake, study: StudySpec, month: str) -> Comparison:
         return Comparison(what, "differs", "; ".join(f"{v.column} {v.detail}" for v in found.violations))
     months = sum(len(versions) for _, versions in contents)
     return Comparison(what, "same", f"{months} months of {len(contents)} tables are what the gate audited")
-
-
-def fit_again(
-    store: Lake, study: StudySpec, month: str, record: pl.DataFrame, calendar: str
-) -> tuple[FittedStudy, FitLedger, str]:
-    """Fit the models of a fold again on the training set as it was, by as many threads, or one a core if none are told.
-
-    Args:
-        store: the lake.
-        study: the study.
-        month: month key.
-        record: the published models' row of the model table.
-        calendar: of the data set.
-
-    Returns:
-        (models, their fit ledger, digest of their files). Trials of parameters are counted in a ledger of their own:
-        a fit that is made again looks at nothing new.
-    """
-    rows = recorded_rows(store, study, month, record, calendar)
-    windows = training_windows(store, study, rows, calendar, int(record["snapshot"][0]))
-    ledger = FitLedger(rows.fold.month)
-    size, epochs, threads = (record[name][0] for name in ("size", "epochs", "threads"))
-    training = training_context(study, size, epochs or 0, threads or 0)
-    with tempfile.TemporaryDirectory() as folder:
-        trials = TrialLedger(Path(folder) / "trials.jsonl")
-        with _scan_of(record):
-            fitted = fit_study(study.training, windows, training, ledger=ledger, trials=trials)
-        ledger.freeze()
-        return fitted, ledger, fitted.save(Path(folder) / "study")
-
-
-@contextmanager
-def _scan_of(record: pl.DataFrame) -> Generator[None]:
-    """Scan by the backend that the models were fitted with; by this machine's own where it has another."""
-    recorded = record["scan"][0]
-    # Fits of a GPU can be made again here, by another order of additions.
-    if recorded is None or recorded == "cuda":
-        yield
-        return
-    from trademl_pipeline.models.ssm import use_backend
-
-    with use_backend(recorded):
-        yield
 
 
 def contents_as_read(store: Lake, tables: Sequence[Read], snapshot: int) -> dict[str, Content]:
