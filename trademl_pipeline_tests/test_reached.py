@@ -32,7 +32,6 @@ WIRED_ELSEWHERE = {
     "evaluation.conformal.AdaptiveConformal": "intervals of live predictions",
     "evaluation.conformal.conformal_intervals": "intervals of live predictions",
     "leakage.probes.statistics.audit_statistics": "the audit of published predictions",
-    "leakage.probes.trades.audit_trades": "the audit of a backtest",
     "leakage.probes.windows.audit_windows": "the audit of sequences as they were read",
     "models.hybrid.Hybrid.fusion_weights": "a report's pages of its model",
     "training.interpret.attention_over_time": "a report's pages of its model",

@@ -10,6 +10,7 @@ from trademl_pipeline.leakage.errors import (
     OutsideDataError,
 )
 from trademl_pipeline.leakage.feature_audit.audit import audit_features
+from trademl_pipeline.leakage.probes.book import Book, Rules, audit_book
 from trademl_pipeline.leakage.probes.clock import audit_knowledge
 from trademl_pipeline.leakage.probes.fits import audit_access, audit_fit_ledger
 from trademl_pipeline.leakage.probes.folds import audit_folds
@@ -25,14 +26,17 @@ __all__ = [
     "AuditError",
     "AuditInputError",
     "AuditReport",
+    "Book",
     "ExtractorError",
     "ExtractorOutputError",
     "LeakageError",
     "NonDeterministicError",
     "NonDeterministicExtractorError",
     "OutsideDataError",
+    "Rules",
     "Violation",
     "audit_access",
+    "audit_book",
     "audit_features",
     "audit_fit_ledger",
     "audit_folds",

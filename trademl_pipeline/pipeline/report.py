@@ -25,6 +25,7 @@ from trademl_pipeline.pipeline.audited import audits_in_force, recorded, study_t
 from trademl_pipeline.pipeline.errors import StepError
 from trademl_pipeline.pipeline.figures import bars_figure
 from trademl_pipeline.pipeline.fold import FROM_THE_FIRST, calendar_of
+from trademl_pipeline.pipeline.gate import GateRefusedError
 from trademl_pipeline.pipeline.lookback import ALL_UNTIL, Lookback
 from trademl_pipeline.pipeline.months import Body, MonthResult, RunInfo
 from trademl_pipeline.pipeline.shown import FilePath, Markdown
@@ -253,10 +254,12 @@ def report_months(
 
     Raises (when called with a month):
         StepError: the study has no predictions up to that month.
+        GateRefusedError: the book of a portfolio is not what its predictions and bars give.
     """
 
     def month_of(month: str) -> MonthResult:
         from trademl_pipeline.reports import build_report
+        from trademl_pipeline.reports.portfolios import BookRefusedError
 
         store, reports = workspace.lake, workspace.artifacts.reports(study.name)
         made = report_inputs(workspace, study, month, source, run.run_id, costs)
@@ -271,7 +274,11 @@ def report_months(
             run.log.warning(f"{study.name} as of {month[:7]}: {verdict}")
             return MonthResult({"as_of": month[:7], "verdict": verdict})
         with tracker.run(report_name(study.name), month, {"study": study.name}) as tracked:
-            paths, summary = _written(build_report(*made), reports / month[:7])
+            try:
+                made_report = build_report(*made)
+            except BookRefusedError as error:
+                raise GateRefusedError(report_name(study.name), month, error.report) from error
+            paths, summary = _written(made_report, reports / month[:7])
             certificate = certificate_in_force(store, study.name, str(made[0].predictions["fold"].max()))
             sheet = paths[0].with_name(INFO_SHEET)
             sheet.write_text(info_sheet(certificate, claim=study.title))

@@ -89,8 +89,8 @@ class LongShort:
             short (weights held, short below 0), exposure (their difference), net_exposure (their sum),
             positions.
         signals: symbol, session, signal_time, score, weight: what was wanted at each close.
-        orders: symbol, session (of the latest signal behind it), signal_time, order_time, weight_change.
-        fills: the orders that were filled: symbol, session, order_time, fill_session, fill_time, price,
+        orders: trade_id, symbol, session (of the latest signal behind it), signal_time, order_time, weight_change.
+        fills: the orders that were filled: trade_id, symbol, session, order_time, fill_session, fill_time, price,
             weight_change.
         events: symbol, session (of the open), kind ("no bar", "capped", "stopped trading"), weight (not
             traded, or closed).
@@ -280,6 +280,7 @@ def _records(
     decision = latest[at]
     orders = pl.DataFrame(
         {
+            "trade_id": np.arange(len(of)),
             "symbol": market.symbols.gather(of),
             "session": decisions["session"].gather(decision),
             "signal_time": decisions["signal_time"].gather(decision),
@@ -287,7 +288,7 @@ def _records(
             "weight_change": np.concatenate([change for _, _, change, _ in trades]),
         }
     )
-    filled = orders.select("symbol", "session", "order_time").with_columns(
+    filled = orders.select("trade_id", "symbol", "session", "order_time").with_columns(
         fill_session=pl.Series(market.sessions, dtype=pl.Date).gather(at),
         fill_time=market.opens.gather(at),
         price=pl.Series(market.open[at, of]),

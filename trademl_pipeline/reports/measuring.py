@@ -15,7 +15,12 @@ from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs, check, m
 from trademl_pipeline.reports.judging import judge
 from trademl_pipeline.reports.oracle import score_oracle
 from trademl_pipeline.reports.periods import consistency
-from trademl_pipeline.reports.portfolios import benchmark_of, evaluated_portfolio, excess_over_benchmark
+from trademl_pipeline.reports.portfolios import (
+    benchmark_of,
+    evaluated_portfolio,
+    excess_over_benchmark,
+    with_books,
+)
 from trademl_pipeline.reports.tasks.examples import examples
 from trademl_pipeline.reports.tasks.pages import assess
 from trademl_pipeline.tasks.measures import has_calls
@@ -41,8 +46,8 @@ def evaluate(inputs: ReportInputs, config: ReportConfig) -> Evaluation:
     called = kind.directional and has_calls(rows)
     direction = metrics.directional_accuracy(rows, boot) if called else None
     ic = metrics.rank_ic(daily, boot) if ranked else None
-    gate = gate_results(inputs.audits)
     portfolio, benchmark = evaluated_portfolio(inputs, config), benchmark_of(inputs, config)
+    gate = with_books(gate_results(inputs.audits), [portfolio, benchmark])
     classes = (class_scores(rows, view, boot) for view in kind.views)
     measured = Measurements(
         config=config,

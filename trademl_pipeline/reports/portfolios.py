@@ -1,24 +1,52 @@
 """The portfolio of a study's predictions with its performance before and after costs."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import polars as pl
 
 from trademl_pipeline.evaluation.metrics import Score, ratio, score_from_sums
+from trademl_pipeline.leakage import AuditReport, Rules, audit_book
+from trademl_pipeline.leakage.probes.trades import EXECUTION
 from trademl_pipeline.portfolio.long_short import LongShort, long_short
 from trademl_pipeline.portfolio.performance import Performance, performance
-from trademl_pipeline.reports.inputs import ReportConfig, ReportInputs
+from trademl_pipeline.reports.gate_results import GateResults, coverage_text
+from trademl_pipeline.reports.inputs import ReportConfig, ReportError, ReportInputs
 from trademl_pipeline.reports.text import plural
 
 
 @dataclass(frozen=True)
 class PortfolioResult:
-    """A traded portfolio and how it did; `name` says in which it differs from others."""
+    """A traded portfolio and how it did.
+
+    Attributes:
+        name: in which it differs from others.
+        portfolio: the book.
+        gross, net: its performance before and after costs.
+        audit: the gate's report of the book.
+    """
 
     name: str
     portfolio: LongShort
     gross: Performance
     net: Performance
+    audit: AuditReport
+
+
+class BookRefusedError(ReportError):
+    """The book of a portfolio is not what its predictions and bars give, so that no report is written."""
+
+    def __init__(self, study: str, name: str, report: AuditReport) -> None:
+        first, others = report.violations[0], len(report.violations) - 1
+        where = ", ".join(str(x) for x in (first.column, first.symbol, first.first_leak) if x is not None)
+        more = f" (and {others} more)" if others else ""
+        super().__init__(
+            f"the portfolio of {study} ({name}) is refused by the leakage gate: {first.probe}, {where}: "
+            f"{first.detail}{more}"
+        )
+        self.report = report
 
 
 def evaluated_portfolio(inputs: ReportInputs, config: ReportConfig) -> PortfolioResult | None:
@@ -69,6 +97,28 @@ def excess_over_benchmark(
     )
 
 
+def with_books(gate: GateResults, books: Sequence[PortfolioResult | None]) -> GateResults:
+    """Return what the gate recorded of tables with its audit of the books that a report shows.
+
+    Args:
+        gate: the record; one of nothing stays as it is.
+        books: those of the report.
+    """
+    audited = [book for book in books if book is not None]
+    if gate.coverage.is_empty() or not audited:
+        return gate
+    months = {month for book in audited for month in book.portfolio.equity["session"].dt.truncate("1mo")}
+    row = {
+        "probe": EXECUTION,
+        "months": len(months),
+        "passed": len(months),
+        "refused": 0,
+        "tested": coverage_text([json.dumps(book.audit.coverage[EXECUTION]) for book in audited]),
+    }
+    books_row = pl.DataFrame([row], schema=gate.coverage.schema)
+    return replace(gate, coverage=pl.concat([gate.coverage, books_row]))
+
+
 def holding_name(sessions: int) -> str:
     """ "held 5 sessions"."""
     return f"held {plural(sessions, 'session')}"
@@ -77,14 +127,22 @@ def holding_name(sessions: int) -> str:
 def _portfolio(
     inputs: ReportInputs, config: ReportConfig, name: str, *, holding: int | None = None, chosen: bool = True
 ) -> PortfolioResult | None:
-    acted_on = config.kind.tradable(inputs.predictions, config.confidence_threshold if chosen else None)
+    threshold = config.confidence_threshold if chosen else None
+    acted_on = config.kind.tradable(inputs.predictions, threshold)
     if acted_on.is_empty():
         return None
-    portfolio = long_short(
-        acted_on,
+    rules = replace(config.portfolio_config, holding=holding or config.portfolio_config.holding)
+    portfolio = long_short(acted_on, inputs.bars, rules)
+    audit = audit_book(
+        portfolio,
+        inputs.predictions,
         inputs.bars,
-        replace(config.portfolio_config, holding=holding or config.portfolio_config.holding),
+        Rules(rules.costs.a_side, rules.calendar, seed=config.seed),
+        lambda predictions, bars: long_short(config.kind.tradable(predictions, threshold), bars, rules),
+        acted_on=acted_on,
     )
+    if not audit.passed:
+        raise BookRefusedError(config.study, name, audit)
     gross, net = (
         performance(
             portfolio.equity,
@@ -96,4 +154,4 @@ def _portfolio(
         )
         for column in ("gross_return", "net_return")
     )
-    return PortfolioResult(name, portfolio, gross, net)
+    return PortfolioResult(name, portfolio, gross, net, audit)

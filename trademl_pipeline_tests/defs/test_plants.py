@@ -22,11 +22,14 @@ from trademl_pipeline.pipeline.months import MonthRefused, RunInfo, work_off
 from trademl_pipeline.pipeline.predict import audit_prediction_month, prediction_months
 from trademl_pipeline.pipeline.stage import stage_months
 from trademl_pipeline.pipeline.train import TrainOptions, model_months
+from trademl_pipeline.portfolio.long_short import LongShort
 from trademl_pipeline.registry.tracking import Tracker
+from trademl_pipeline.reports import portfolios
 from trademl_pipeline.settings import DEFAULT_CALENDAR
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.tables import RAW_BARS
 from trademl_pipeline_tests.defs.conftest import FIRST, LAST, Workplace
+from trademl_pipeline_tests.defs.failures import failure
 
 pytestmark = pytest.mark.slow
 RUN = RunInfo("run", datetime(2026, 1, 1, tzinfo=UTC), logging.getLogger("test"))
@@ -306,3 +309,42 @@ def test_what_was_written_past_the_gate_is_not_predicted_from(
     assert [v.column for v in content] == [past_the_gate]
     assert "written past the gate" in content[0].detail
     assert "2014-03" in content[0].detail
+
+
+def a_session_early(book: LongShort, bars: pl.DataFrame) -> LongShort:
+    """Every fill has the price of the open before, which the decision has seen."""
+    before = bars.sort("session").select(
+        "symbol", fill_session="session", _seen=pl.col("open").shift(1).over("symbol")
+    )
+    fills = book.fills.join(before, on=["symbol", "fill_session"], how="left", maintain_order="left")
+    return replace(book, fills=fills.with_columns(pl.coalesce("_seen", "price").alias("price")).drop("_seen"))
+
+
+def half_price(book: LongShort, bars: pl.DataFrame) -> LongShort:
+    """Costs of half of what is traded."""
+    halved = book.equity.with_columns(pl.col("cost") / 2)
+    return replace(
+        book,
+        equity=halved.with_columns(net_return=(1 - pl.col("cost")) * (1 + pl.col("gross_return")) - 1),
+    )
+
+
+@pytest.mark.parametrize(("plant", "column"), [(a_session_early, "price"), (half_price, "cost")])
+def test_a_report_whose_book_knew_or_left_out_something_is_not_written(
+    workplace: Workplace,
+    monkeypatch: pytest.MonkeyPatch,
+    plant: Callable[[LongShort, pl.DataFrame], LongShort],
+    column: str,
+):
+    folder = workplace.home / "reports" / "direction" / LAST[:7]
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert before
+    honest = portfolios.long_short
+    monkeypatch.setattr(
+        portfolios, "long_short", lambda calls, bars, rules: plant(honest(calls, bars, rules), bars)
+    )
+    result = workplace.run("write_report_direction", month=LAST)
+    assert not result.success
+    said = failure(result).description or ""
+    assert f"report_direction {LAST[:7]}: refused by the leakage gate: execution, {column}, " in said, said
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

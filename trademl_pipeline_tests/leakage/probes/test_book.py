@@ -1,0 +1,254 @@
+"""Books that are what their predictions and bars give pass; those that are not are refused by name."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trademl_pipeline.leakage import AuditReport, Rules, audit_book
+from trademl_pipeline.market.calendar import sessions
+from trademl_pipeline.portfolio.costs import Costs
+from trademl_pipeline.portfolio.errors import PortfolioError
+from trademl_pipeline.portfolio.long_short import LongShort, LongShortConfig, long_short
+
+Make = Callable[[pl.DataFrame, pl.DataFrame], LongShort]
+RETURN = pl.col("open").pct_change().shift(-1).over("symbol", order_by="session")
+
+
+def market(
+    seed: int = 3, *, symbols: int = 6, n: int = 40, gaps: float = 0.0, calendar: str = "XNYS"
+) -> pl.DataFrame:
+    """Random bars with splits, dividends, sessions without a bar or without volume, and a name that stops trading."""
+    random = np.random.default_rng(seed)
+    days = sessions(date(2020, 1, 6), date(2020, 6, 30), calendar)[:n]
+    rows: list[dict[str, object]] = []
+    for i in range(symbols):
+        close = 50.0 * (1 + i)
+        for t, day in enumerate(days):
+            split = 2.0 if (t, i) == (17, 1) else 1.0
+            opened = close / split * float(np.exp(0.01 * random.normal()))
+            close = opened * float(np.exp(0.02 * random.normal()))
+            high, low = max(opened, close) * 1.01, min(opened, close) * 0.99
+            paid = 0.5 if (t, i) in ((12, 2), (25, 0)) else 0.0
+            # The last name loses half on its last day, and never trades again.
+            if i == symbols - 1 and t == 28:
+                close, low = close / 2, close / 2
+            if random.random() < gaps or (i == symbols - 1 and t > 28):
+                continue
+            volume = 0.0 if random.random() < gaps else 1e6
+            rows.append(
+                {
+                    "symbol": f"S{i}",
+                    "session": day,
+                    "open": opened,
+                    "high": high,
+                    "low": low,
+                    "close": close,
+                    "volume": volume,
+                    "split_factor": split,
+                    "dividend": paid,
+                }
+            )
+    return pl.DataFrame(rows)
+
+
+def predictions_of(bars: pl.DataFrame, seed: int = 5) -> pl.DataFrame:
+    random = np.random.default_rng(seed)
+    keys = bars.select("symbol", "session").filter(pl.col("session") < bars["session"].unique().sort()[-4])
+    return keys.with_columns(pl.Series("score", random.normal(size=keys.height)))
+
+
+def made(config: LongShortConfig) -> Make:
+    return lambda predictions, bars: long_short(predictions, bars, config)
+
+
+def audited(
+    config: LongShortConfig, bars: pl.DataFrame, leak: Callable[[Make], Make] = lambda m: m
+) -> AuditReport:
+    predictions, make = predictions_of(bars), leak(made(config))
+    rules = Rules(config.costs.a_side, config.calendar)
+    return audit_book(make(predictions, bars), predictions, bars, rules, make)
+
+
+CONFIG = LongShortConfig(min_symbols=3, quantile=0.34, holding=3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    holding=st.sampled_from([1, 2, 5, 24]),
+    weighting=st.sampled_from(["quantile", "rank", "sign"]),
+    gaps=st.sampled_from([0.0, 0.1]),
+    calendar=st.sampled_from(["XNYS", "24/7"]),
+    capital=st.sampled_from([1e5, 1e10]),
+)
+def test_an_honest_book_passes(
+    seed: int, holding: int, weighting: str, gaps: float, calendar: str, capital: float
+):
+    config = LongShortConfig(
+        weighting=weighting,  # pyright: ignore[reportArgumentType]
+        min_symbols=3,
+        quantile=0.34,
+        holding=holding,
+        calendar=calendar,
+        capital=capital,
+    )
+    report = audited(config, market(seed, gaps=gaps, calendar=calendar))
+    assert report.passed, report.violations
+    assert report.coverage["execution"]["cutoffs"] == 3
+
+
+def with_fills(change: Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]) -> Callable[[Make], Make]:
+    def leak(make: Make) -> Make:
+        def run(predictions: pl.DataFrame, bars: pl.DataFrame) -> LongShort:
+            book = make(predictions, bars)
+            return replace(book, fills=change(book.fills, bars))
+
+        return run
+
+    return leak
+
+
+def with_equity(change: Callable[[pl.DataFrame], pl.DataFrame]) -> Callable[[Make], Make]:
+    return lambda make: (
+        lambda predictions, bars: (lambda book: replace(book, equity=change(book.equity)))(
+            make(predictions, bars)
+        )
+    )
+
+
+def with_predictions(change: Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]) -> Callable[[Make], Make]:
+    return lambda make: lambda predictions, bars: make(change(predictions, bars), bars)
+
+
+def priced_a_session_before(fills: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame:
+    """The right times with the prices of the session that was decided on."""
+    before = bars.sort("session").select(
+        "symbol", fill_session="session", _open=pl.col("open").shift(1).over("symbol")
+    )
+    joined = fills.join(before, on=["symbol", "fill_session"], how="left", maintain_order="left")
+    return joined.with_columns(pl.coalesce("_open", "price").alias("price")).drop("_open")
+
+
+def at_the_better_end(fills: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame:
+    prices = bars.select("symbol", "low", "high", fill_session="session")
+    joined = fills.join(prices, on=["symbol", "fill_session"], how="left", maintain_order="left")
+    best = pl.when(pl.col("weight_change") > 0).then("low").otherwise("high")
+    return joined.with_columns(best.alias("price")).drop("low", "high")
+
+
+def next_returns(predictions: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame:
+    known = bars.select("symbol", "session", z=RETURN)
+    joined = predictions.join(known, on=["symbol", "session"], how="left", maintain_order="left")
+    return joined.with_columns(pl.col("score") + 0.25 * pl.col("z").fill_null(0.0) / 0.02).drop("z")
+
+
+def sized_by_the_whole_period(predictions: pl.DataFrame, bars: pl.DataFrame) -> pl.DataFrame:
+    risk = bars.group_by("symbol").agg(risk=pl.col("close").pct_change().std())
+    joined = predictions.join(risk, on="symbol", how="left", maintain_order="left")
+    return joined.with_columns(pl.col("score") / pl.col("risk")).drop("risk")
+
+
+def early(make: Make) -> Make:
+    """Ordered before the session that is decided on, and so filled at its open."""
+    config = replace(CONFIG)
+    object.__setattr__(config, "order_delay", timedelta(days=-1))
+    return made(config)
+
+
+LEAKS: dict[str, tuple[Callable[[Make], Make], str]] = {
+    "filled at the open of the session decided on": (early, "order_time"),
+    "its times moved, not its prices": (with_fills(priced_a_session_before), "price"),
+    "filled at the better end of the bar": (with_fills(at_the_better_end), "price"),
+    "filled in a session without a bar": (
+        with_fills(lambda f, _: f.with_columns(pl.col("fill_session") + timedelta(days=2))),
+        "fill_session",
+    ),
+    "one order filled twice": (with_fills(lambda f, _: pl.concat([f, f.head(1)])), "weight_change"),
+    "filled without an order": (
+        with_fills(lambda f, _: f.with_columns(pl.col("trade_id") + 100_000)),
+        "weight_change",
+    ),
+    "filled against its order": (
+        with_fills(lambda f, _: f.with_columns(-pl.col("weight_change"))),
+        "weight_change",
+    ),
+    "the session decided on is earned": (
+        with_equity(lambda e: e.with_columns(pl.col("gross_return").shift(-1, fill_value=0.0))),
+        "gross_return",
+    ),
+    "worst days left out": (
+        with_equity(lambda e: e.with_columns(pl.col("gross_return", "net_return").clip(-0.005))),
+        "gross_return",
+    ),
+    "half of the costs": (with_equity(lambda e: e.with_columns(pl.col("cost") / 2)), "cost"),
+    "no costs in the net return": (
+        with_equity(lambda e: e.with_columns(net_return="gross_return")),
+        "net_return",
+    ),
+    "turnover of a quarter": (with_equity(lambda e: e.with_columns(pl.col("turnover") / 4)), "turnover"),
+    "next returns mixed into the scores": (with_predictions(next_returns), "score"),
+    "sized by the volatility of the whole period": (with_predictions(sized_by_the_whole_period), "score"),
+}
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_a_book_that_knew_or_left_out_something_is_refused_by_the_column(leak: str):
+    change, column = LEAKS[leak]
+    report = audited(CONFIG, market(), change)
+    assert column in {v.column for v in report.violations}, report.violations
+    assert all(v.probe == "execution" and v.detail for v in report.violations)
+
+
+def test_the_last_day_of_a_name_that_stops_trading_cannot_be_left_out():
+    bars = market()
+    kept = bars.filter(~((pl.col("symbol") == "S5") & (pl.col("close") < pl.col("open") * 0.6)))
+    assert kept.height == bars.height - 1
+    dropped: Callable[[Make], Make] = lambda make: lambda predictions, _: make(predictions, kept)  # noqa: E731
+    report = audited(CONFIG, bars, dropped)
+    assert "gross_return" in {v.column for v in report.violations}, report.violations
+
+
+def test_dividends_and_splits_are_in_the_account():
+    paid = pl.col("session") == market()["session"].unique().sort()[15]
+    for column, neutral, there in (("dividend", 0.0, 0.5), ("split_factor", 1.0, 2.0)):
+        bars = market().with_columns(pl.when(paid).then(there).otherwise(neutral).alias(column))
+        without = bars.with_columns(pl.lit(neutral).alias(column))
+        leak: Callable[[Make], Make] = lambda make, w=without: lambda predictions, _: make(predictions, w)  # noqa: E731
+        assert "gross_return" in {v.column for v in audited(CONFIG, bars, leak).violations}
+
+
+def test_choices_made_with_hindsight_are_found_by_making_the_book_again():
+    """Scores that were published, of which only those are traded whose symbol did best by the end."""
+
+    def hindsight(make: Make) -> Make:
+        def run(predictions: pl.DataFrame, bars: pl.DataFrame) -> LongShort:
+            final = (
+                bars.sort("session")
+                .group_by("symbol")
+                .agg(gain=pl.col("close").last() / pl.col("close").first())
+            )
+            best = final.sort("gain").tail(4)["symbol"]
+            return make(predictions.filter(pl.col("symbol").is_in(best.to_list())), bars)
+
+        return run
+
+    report = audited(CONFIG, market(), hindsight)
+    assert "weight" in {v.column for v in report.violations}, report.violations
+
+
+def test_what_cannot_be_made_is_an_error_and_no_pass():
+    bars = market()
+    with pytest.raises(PortfolioError):
+        audit_book(
+            made(CONFIG)(predictions_of(bars), bars),
+            predictions_of(bars),
+            bars,
+            Rules(Costs().a_side, "XNYS"),
+            lambda p, b: made(CONFIG)(p.head(0), b),
+        )
