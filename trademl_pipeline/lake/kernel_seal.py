@@ -29,7 +29,9 @@ _READ = _EXECUTE | _READ_FILE | _READ_FOLDER
 # Execute, write, read, truncate, ioctl: what a rule on a file rather than on a folder may name.
 _OF_FILES = _EXECUTE | 1 << 1 | _READ_FILE | 1 << 14 | 1 << 15
 _SCOPES, _NETWORK = 3, 3
-_SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc", "/proc", "/sys")
+_SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc", "/sys")
+# Of /proc what says how the machine is made, and this process; others have in memory what this one is kept from.
+_OF_PROC = ("self", "cpuinfo", "meminfo", "stat", "loadavg", "version", "filesystems", "sys")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 # Architecture as seccomp names it, and the number of socket().
 _ARCHITECTURES = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
@@ -93,7 +95,8 @@ def seal_process(folder: str | Path, code: Iterable[str] = ()) -> list[str]:
         )
     held: list[str] = []
     if version:
-        _landlock(version, [*_code_folders(), *code, *_SYSTEM], [str(folder), *_DEVICES])
+        proc = [os.path.realpath(f"/proc/{name}") for name in _OF_PROC]
+        _landlock(version, [*_code_folders(), *code, *_SYSTEM, *proc], [str(folder), *_DEVICES])
         held.append(f"Landlock ABI {version}")
     if sys.platform == "linux" and platform.machine() in _ARCHITECTURES:
         _refuse_sockets(*_ARCHITECTURES[platform.machine()])
