@@ -36,7 +36,7 @@ _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"
 # Architecture as seccomp names it, and the number of socket().
 _ARCHITECTURES = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
 _IO_URING_SETUP, _X32 = 425, 0x40000000
-_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
+_LOAD, _EQUAL, _MIN, _RETURN = 0x20, 0x15, 0x35, 0x06
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | 13
 
 
@@ -93,15 +93,15 @@ def seal_process(folder: str | Path, code: Iterable[str] = ()) -> list[str]:
         raise KernelSealError(
             "other threads of this process run already, and a seal holds only what comes after it"
         )
-    held: list[str] = []
+    seals: list[str] = []
     if version:
         proc = [os.path.realpath(f"/proc/{name}") for name in _OF_PROC]
         _landlock(version, [*_code_folders(), *code, *_SYSTEM, *proc], [str(folder), *_DEVICES])
-        held.append(f"Landlock ABI {version}")
+        seals.append(f"Landlock ABI {version}")
     if sys.platform == "linux" and platform.machine() in _ARCHITECTURES:
         _refuse_sockets(*_ARCHITECTURES[platform.machine()])
-        held.append("seccomp")
-    return held
+        seals.append("seccomp")
+    return seals
 
 
 def _code_folders() -> list[str]:
@@ -140,8 +140,8 @@ def _landlock(version: int, readable: Iterable[str], writable: Iterable[str]) ->
         if not os.path.exists(path):
             continue
         opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        kept = allowed if os.path.isdir(path) else allowed & rights & _OF_FILES
-        rule = _PathBeneath(kept, opened)
+        granted = allowed if os.path.isdir(path) else allowed & rights & _OF_FILES
+        rule = _PathBeneath(granted, opened)
         added = kernel.syscall(_ADD_RULE, number, _PATH_BENEATH, ctypes.byref(rule), 0)
         _checked(added, f"leaving {path} to a sealed process")
         os.close(opened)
@@ -156,7 +156,7 @@ def _refuse_sockets(architecture: int, socket: int) -> None:
         (_LOAD, 0, 0, 4),
         (_EQUAL, 0, 5, architecture),
         (_LOAD, 0, 0, 0),
-        (_AT_LEAST, 3, 0, _X32),
+        (_MIN, 3, 0, _X32),
         (_EQUAL, 2, 0, socket),
         (_EQUAL, 1, 0, _IO_URING_SETUP),
         (_RETURN, 0, 0, _ALLOW),
@@ -169,7 +169,7 @@ def _refuse_sockets(architecture: int, socket: int) -> None:
 
 
 if __name__ == "__main__":
-    kept, module = sys.argv[1:3]
-    Path(kept, "sealed.json").write_text(json.dumps(seal_process(kept)))
+    folder, module = sys.argv[1:3]
+    Path(folder, "sealed.json").write_text(json.dumps(seal_process(folder)))
     sys.argv = [module, *sys.argv[3:]]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

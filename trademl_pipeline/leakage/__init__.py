@@ -10,11 +10,11 @@ from trademl_pipeline.leakage.errors import (
     OutsideDataError,
 )
 from trademl_pipeline.leakage.feature_audit.audit import audit_features
-from trademl_pipeline.leakage.probes.book import Book, Rules, audit_book
 from trademl_pipeline.leakage.probes.clock import audit_knowledge
 from trademl_pipeline.leakage.probes.fits import audit_access, audit_fit_ledger
 from trademl_pipeline.leakage.probes.folds import audit_folds
 from trademl_pipeline.leakage.probes.models import audit_model
+from trademl_pipeline.leakage.probes.portfolio import Portfolio, Rules, audit_portfolio
 from trademl_pipeline.leakage.probes.statistics import audit_statistics
 from trademl_pipeline.leakage.probes.trades import audit_trades
 from trademl_pipeline.leakage.probes.universe import audit_universe
@@ -26,22 +26,22 @@ __all__ = [
     "AuditError",
     "AuditInputError",
     "AuditReport",
-    "Book",
     "ExtractorError",
     "ExtractorOutputError",
     "LeakageError",
     "NonDeterministicError",
     "NonDeterministicExtractorError",
     "OutsideDataError",
+    "Portfolio",
     "Rules",
     "Violation",
     "audit_access",
-    "audit_book",
     "audit_features",
     "audit_fit_ledger",
     "audit_folds",
     "audit_knowledge",
     "audit_model",
+    "audit_portfolio",
     "audit_statistics",
     "audit_trades",
     "audit_universe",

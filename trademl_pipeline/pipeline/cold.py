@@ -149,7 +149,7 @@ class ColdRun:
         )
 
     def seal(self) -> Comparison:
-        """What kept the processes from everything else."""
+        """Return by what the processes were kept from everything else."""
         if any("Landlock" in held for held in self.held):
             return Comparison(
                 "sealed by", "same", f"{' and '.join(self.held)}, and at the readers of the libraries"

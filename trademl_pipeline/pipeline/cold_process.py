@@ -1,4 +1,4 @@
-"""What a cold process does: fit the models of a month, or predict it, from the lake of the folder it is sealed into.
+"""The work of a cold process: fit the models of a month, or predict it, from the lake of the folder it is sealed into.
 
     python -m trademl_pipeline.pipeline.cold_process JOB
 
@@ -35,7 +35,7 @@ PREDICTIONS, BY_ESTIMATOR, REFUSED = "predictions.parquet", "by_estimator.parque
 
 @dataclass(frozen=True)
 class Job:
-    """What a cold process is asked for; all its files lie in one folder.
+    """A cold process's order; all its files lie in one folder.
 
     Attributes:
         study: its name.

@@ -254,12 +254,12 @@ def report_months(
 
     Raises (when called with a month):
         StepError: the study has no predictions up to that month.
-        GateRefusedError: the book of a portfolio is not what its predictions and bars give.
+        GateRefusedError: a portfolio is not what its predictions and bars give.
     """
 
     def month_of(month: str) -> MonthResult:
         from trademl_pipeline.reports import build_report
-        from trademl_pipeline.reports.portfolios import BookRefusedError
+        from trademl_pipeline.reports.portfolios import PortfolioRefusedError
 
         store, reports = workspace.lake, workspace.artifacts.reports(study.name)
         made = report_inputs(workspace, study, month, source, run.run_id, costs)
@@ -276,7 +276,7 @@ def report_months(
         with tracker.run(report_name(study.name), month, {"study": study.name}) as tracked:
             try:
                 made_report = build_report(*made)
-            except BookRefusedError as error:
+            except PortfolioRefusedError as error:
                 raise GateRefusedError(report_name(study.name), month, error.report) from error
             paths, summary = _written(made_report, reports / month[:7])
             certificate = certificate_in_force(store, study.name, str(made[0].predictions["fold"].max()))

@@ -161,7 +161,12 @@ def fitted_cold(
     published: pl.DataFrame,
     sample: Sample,
 ) -> Models:
-    """Fit the models of a month by a cold process, and predict its decisions by others; arguments as `fitted_again`.
+    """Fit the models of a month by a cold process, and predict its decisions by others.
+
+    Args:
+        workspace, study, month, published, sample: as `verify_month` has them.
+        record: the models' row of the model table.
+        certificate: of the month.
 
     Raises:
         ColdRunError: such a process ended without a word.

@@ -19,7 +19,7 @@ from trademl_pipeline.reports.portfolios import (
     benchmark_of,
     evaluated_portfolio,
     excess_over_benchmark,
-    with_books,
+    with_portfolios,
 )
 from trademl_pipeline.reports.tasks.examples import examples
 from trademl_pipeline.reports.tasks.pages import assess
@@ -47,7 +47,7 @@ def evaluate(inputs: ReportInputs, config: ReportConfig) -> Evaluation:
     direction = metrics.directional_accuracy(rows, boot) if called else None
     ic = metrics.rank_ic(daily, boot) if ranked else None
     portfolio, benchmark = evaluated_portfolio(inputs, config), benchmark_of(inputs, config)
-    gate = with_books(gate_results(inputs.audits), [portfolio, benchmark])
+    gate = with_portfolios(gate_results(inputs.audits), [portfolio, benchmark])
     classes = (class_scores(rows, view, boot) for view in kind.views)
     measured = Measurements(
         config=config,

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from trademl_pipeline.evaluation.metrics import Score, ratio, score_from_sums
-from trademl_pipeline.leakage import AuditReport, Rules, audit_book
+from trademl_pipeline.leakage import AuditReport, Rules, audit_portfolio
 from trademl_pipeline.leakage.probes.trades import EXECUTION
 from trademl_pipeline.portfolio.long_short import LongShort, long_short
 from trademl_pipeline.portfolio.performance import Performance, performance
@@ -23,9 +23,9 @@ class PortfolioResult:
 
     Attributes:
         name: in which it differs from others.
-        portfolio: the book.
+        portfolio: what it traded, and when.
         gross, net: its performance before and after costs.
-        audit: the gate's report of the book.
+        audit: the gate's report of it.
     """
 
     name: str
@@ -35,8 +35,8 @@ class PortfolioResult:
     audit: AuditReport
 
 
-class BookRefusedError(ReportError):
-    """The book of a portfolio is not what its predictions and bars give, so that no report is written."""
+class PortfolioRefusedError(ReportError):
+    """A portfolio is not what its predictions and bars give, so that no report is written."""
 
     def __init__(self, study: str, name: str, report: AuditReport) -> None:
         first, others = report.violations[0], len(report.violations) - 1
@@ -97,26 +97,26 @@ def excess_over_benchmark(
     )
 
 
-def with_books(gate: GateResults, books: Sequence[PortfolioResult | None]) -> GateResults:
-    """Return what the gate recorded of tables with its audit of the books that a report shows.
+def with_portfolios(gate: GateResults, portfolios: Sequence[PortfolioResult | None]) -> GateResults:
+    """Return what the gate recorded of tables with its audit of the portfolios that a report shows.
 
     Args:
         gate: the record; one of nothing stays as it is.
-        books: those of the report.
+        portfolios: those of the report.
     """
-    audited = [book for book in books if book is not None]
+    audited = [result for result in portfolios if result is not None]
     if gate.coverage.is_empty() or not audited:
         return gate
-    months = {month for book in audited for month in book.portfolio.equity["session"].dt.truncate("1mo")}
+    months = {month for result in audited for month in result.portfolio.equity["session"].dt.truncate("1mo")}
     row = {
         "probe": EXECUTION,
         "months": len(months),
         "passed": len(months),
         "refused": 0,
-        "tested": coverage_text([json.dumps(book.audit.coverage[EXECUTION]) for book in audited]),
+        "tested": coverage_text([json.dumps(result.audit.coverage[EXECUTION]) for result in audited]),
     }
-    books_row = pl.DataFrame([row], schema=gate.coverage.schema)
-    return replace(gate, coverage=pl.concat([gate.coverage, books_row]))
+    last = pl.DataFrame([row], schema=gate.coverage.schema)
+    return replace(gate, coverage=pl.concat([gate.coverage, last]))
 
 
 def holding_name(sessions: int) -> str:
@@ -133,7 +133,7 @@ def _portfolio(
         return None
     rules = replace(config.portfolio_config, holding=holding or config.portfolio_config.holding)
     portfolio = long_short(acted_on, inputs.bars, rules)
-    audit = audit_book(
+    audit = audit_portfolio(
         portfolio,
         inputs.predictions,
         inputs.bars,
@@ -142,7 +142,7 @@ def _portfolio(
         acted_on=acted_on,
     )
     if not audit.passed:
-        raise BookRefusedError(config.study, name, audit)
+        raise PortfolioRefusedError(config.study, name, audit)
     gross, net = (
         performance(
             portfolio.equity,

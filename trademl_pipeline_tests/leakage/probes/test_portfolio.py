@@ -1,4 +1,4 @@
-"""Books that are what their predictions and bars give pass; those that are not are refused by name."""
+"""Portfolios that are what their predictions and bars give pass; those that are not are refused by name."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trademl_pipeline.leakage import AuditReport, Rules, audit_book
+from trademl_pipeline.leakage import AuditReport, Rules, audit_portfolio
 from trademl_pipeline.market.calendar import sessions
 from trademl_pipeline.portfolio.costs import Costs
 from trademl_pipeline.portfolio.errors import PortfolioError
@@ -72,7 +72,7 @@ def audited(
 ) -> AuditReport:
     predictions, make = predictions_of(bars), leak(made(config))
     rules = Rules(config.costs.a_side, config.calendar)
-    return audit_book(make(predictions, bars), predictions, bars, rules, make)
+    return audit_portfolio(make(predictions, bars), predictions, bars, rules, make)
 
 
 CONFIG = LongShortConfig(min_symbols=3, quantile=0.34, holding=3)
@@ -106,8 +106,8 @@ def test_an_honest_book_passes(
 def with_fills(change: Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]) -> Callable[[Make], Make]:
     def leak(make: Make) -> Make:
         def run(predictions: pl.DataFrame, bars: pl.DataFrame) -> LongShort:
-            book = make(predictions, bars)
-            return replace(book, fills=change(book.fills, bars))
+            portfolio = make(predictions, bars)
+            return replace(portfolio, fills=change(portfolio.fills, bars))
 
         return run
 
@@ -116,7 +116,7 @@ def with_fills(change: Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]) -> 
 
 def with_equity(change: Callable[[pl.DataFrame], pl.DataFrame]) -> Callable[[Make], Make]:
     return lambda make: (
-        lambda predictions, bars: (lambda book: replace(book, equity=change(book.equity)))(
+        lambda predictions, bars: (lambda portfolio: replace(portfolio, equity=change(portfolio.equity)))(
             make(predictions, bars)
         )
     )
@@ -245,7 +245,7 @@ def test_choices_made_with_hindsight_are_found_by_making_the_book_again():
 def test_what_cannot_be_made_is_an_error_and_no_pass():
     bars = market()
     with pytest.raises(PortfolioError):
-        audit_book(
+        audit_portfolio(
             made(CONFIG)(predictions_of(bars), bars),
             predictions_of(bars),
             bars,

@@ -1,8 +1,8 @@
-"""Is a backtest's book what its predictions, orders and bars give? (probe "execution")
+"""Is a backtest's portfolio what its predictions, orders and bars give? (probe "execution")
 
 The order of times alone does not show it: a fill can carry the right time and another session's price, and an account
-can leave out the return of a name on its last day. So the book is checked against the predictions that were published
-and the bars that came, its account is kept a second time from its own fills, and it is made again from what was there
+can leave out the return of a name on its last day. So the portfolio is checked against the predictions and the bars
+that came, its account is kept a second time from its own fills, and it is made again from what was there
 at earlier sessions.
 """
 
@@ -26,8 +26,8 @@ _TRADE = ["trade_id"]
 _KEY = ["symbol", "session"]
 
 
-class Book(Protocol):
-    """What a backtest leaves behind, as `portfolio.long_short.LongShort` does."""
+class Portfolio(Protocol):
+    """The record of a backtest, as `portfolio.long_short.LongShort` does."""
 
     @property
     def equity(self) -> pl.DataFrame:
@@ -52,12 +52,12 @@ class Book(Protocol):
 
 @dataclass(frozen=True)
 class Rules:
-    """What the account of a book is kept by.
+    """Rules by which the account of a portfolio is kept.
 
     Attributes:
         a_side: cost of a trade, as a share of its value.
         calendar: exchange calendar that gives the opens.
-        cuts: at how many sessions the book is made again.
+        cuts: at how many sessions the portfolio is made again.
         seed: of their draw.
     """
 
@@ -67,56 +67,56 @@ class Rules:
     seed: int = 0
 
 
-def audit_book(
-    book: Book,
+def audit_portfolio(
+    portfolio: Portfolio,
     predictions: pl.DataFrame,
     bars: pl.DataFrame,
     rules: Rules,
-    make: Callable[[pl.DataFrame, pl.DataFrame], Book],
+    make: Callable[[pl.DataFrame, pl.DataFrame], Portfolio],
     *,
     acted_on: pl.DataFrame | None = None,
 ) -> AuditReport:
-    """Audit a book that decides at closes and fills at opens.
+    """Audit a portfolio that decides at closes and fills at opens.
 
     Args:
-        book: the book.
+        portfolio: the portfolio.
         predictions: that it was made of: symbol, session, score; decision_time where it is known.
         bars: symbol, session, open, close, volume; high, low, split_factor and dividend where given.
         rules: of its account.
-        make: makes the book of (predictions, bars).
+        make: makes the portfolio of (predictions, bars).
         acted_on: the predictions that were chosen to be traded, with the score that was; None: all, as they are.
 
     Returns:
         a report of the probe "execution".
     """
-    found = [
-        _signals(book.signals, predictions if acted_on is None else acted_on),
-        *_ids(book),
-        *_fills(book, bars, rules.calendar),
-        *_account(book, bars, rules.a_side),
+    refusals = [
+        _signals(portfolio.signals, predictions if acted_on is None else acted_on),
+        *_ids(portfolio),
+        *_fills(portfolio, bars, rules.calendar),
+        *_account(portfolio, bars, rules.a_side),
     ]
-    again = _again(book, predictions, bars, rules, make)
+    again = _again(portfolio, predictions, bars, rules, make)
     coverage = {
-        "signals": book.signals.height,
-        "orders": book.orders.height,
-        "fills": book.fills.height,
-        "sessions": book.equity.height,
+        "signals": portfolio.signals.height,
+        "orders": portfolio.orders.height,
+        "fills": portfolio.fills.height,
+        "sessions": portfolio.equity.height,
         "cutoffs": again.cuts,
     }
-    violations = (*found, *again.violations, *_times(book).violations)
+    violations = (*refusals, *again.violations, *_times(portfolio).violations)
     return AuditReport(tuple(v for v in violations if v is not None), {EXECUTION: coverage})
 
 
-def _times(book: Book) -> AuditReport:
+def _times(portfolio: Portfolio) -> AuditReport:
     """Signal before order before fill, a trade at a time; each trade's signal is what its session's were."""
-    if book.orders.is_empty() or book.fills.is_empty():
+    if portfolio.orders.is_empty() or portfolio.fills.is_empty():
         return AuditReport()
-    decided = book.signals.group_by("session").agg(pl.col("signal_time").max())
-    signals = book.orders.select(*_TRADE, *_KEY).join(decided, on="session", how="inner")
+    decided = portfolio.signals.group_by("session").agg(pl.col("signal_time").max())
+    signals = portfolio.orders.select(*_TRADE, *_KEY).join(decided, on="session", how="inner")
     if signals.is_empty() or signals["trade_id"].is_duplicated().any():
         # Told by the ids already.
         return AuditReport()
-    return audit_trades(signals, book.orders, book.fills, on="trade_id")
+    return audit_trades(signals, portfolio.orders, portfolio.fills, on="trade_id")
 
 
 def _signals(signals: pl.DataFrame, predictions: pl.DataFrame) -> Violation | None:
@@ -145,15 +145,15 @@ def _signals(signals: pl.DataFrame, predictions: pl.DataFrame) -> Violation | No
     )
 
 
-def _ids(book: Book) -> list[Violation | None]:
+def _ids(portfolio: Portfolio) -> list[Violation | None]:
     """A trade is one order, and each fill is of one, in its direction and not beyond it."""
-    found: list[Violation | None] = []
-    twice = book.orders.filter(pl.col("trade_id").is_duplicated())
+    refusals: list[Violation | None] = []
+    twice = portfolio.orders.filter(pl.col("trade_id").is_duplicated())
     if twice.height:
         first = twice.row(0, named=True)
-        found.append(_violation("trade_id", first, f"{twice.height} orders share their id", twice.height))
-    joined = book.fills.join(
-        book.orders.unique("trade_id").select(*_TRADE, pl.col("weight_change").alias("_ordered")),
+        refusals.append(_violation("trade_id", first, f"{twice.height} orders share their id", twice.height))
+    joined = portfolio.fills.join(
+        portfolio.orders.unique("trade_id").select(*_TRADE, pl.col("weight_change").alias("_ordered")),
         on="trade_id",
         how="left",
         maintain_order="left",
@@ -168,14 +168,14 @@ def _ids(book: Book) -> list[Violation | None]:
             f"{first['weight_change']:.6g} was filled, and {first['_ordered']} was ordered, and so in {bad.height} "
             f"of {joined.height} fills"
         )
-        found.append(_violation("weight_change", first, detail, bad.height))
-    return found
+        refusals.append(_violation("weight_change", first, detail, bad.height))
+    return refusals
 
 
-def _fills(book: Book, bars: pl.DataFrame, calendar: str) -> list[Violation | None]:
+def _fills(portfolio: Portfolio, bars: pl.DataFrame, calendar: str) -> list[Violation | None]:
     """A fill is at the open of its session, at the open's price, or within the bar; of a bar that traded."""
     prices = [c for c in ("open", "high", "low", "volume") if c in bars.columns]
-    joined = book.fills.join(
+    joined = portfolio.fills.join(
         bars.select("symbol", pl.col("session").alias("fill_session"), *prices),
         on=["symbol", "fill_session"],
         how="left",
@@ -212,21 +212,21 @@ def _of_fills(rows: pl.DataFrame, bad: pl.Expr, column: str, what: str) -> Viola
     return _violation(column, first, detail, wrong.height)
 
 
-def _account(book: Book, bars: pl.DataFrame, a_side: float) -> list[Violation | None]:
+def _account(portfolio: Portfolio, bars: pl.DataFrame, a_side: float) -> list[Violation | None]:
     """The account kept again from the fills: turnover, costs and returns of every session, those of last days too."""
-    equity = book.equity
+    equity = portfolio.equity
     sessions: list[date] = [*equity["session"], equity["until"][-1]]
     if equity["until"].to_list() != sessions[1:]:
         return [
             Violation(EXECUTION, "until", None, None, sessions[0], None, "sessions of the account have gaps")
         ]
-    symbols = sorted(book.fills["symbol"].unique())
+    symbols = sorted(portfolio.fills["symbol"].unique())
     if not symbols:
         return []
     matrices = _matrices(bars, sessions, symbols)
     traded = np.zeros((len(sessions), len(symbols)))
-    filled = book.fills.filter(pl.col("fill_session").is_in(sessions))
-    outside = book.fills.height - filled.height
+    filled = portfolio.fills.filter(pl.col("fill_session").is_in(sessions))
+    outside = portfolio.fills.height - filled.height
     rows = np.searchsorted(np.array(sessions), filled["fill_session"].to_numpy())
     np.add.at(
         traded,
@@ -234,14 +234,14 @@ def _account(book: Book, bars: pl.DataFrame, a_side: float) -> list[Violation | 
         filled["weight_change"].to_numpy(),
     )
     turnover = np.array([np.abs(row).sum() for row in traded])
-    # What closes the book at its last open is put to the session before.
+    # What closes the portfolio at its last open is put to the session before.
     turnover[-2] += turnover[-1]
     expected = pl.DataFrame({"turnover": turnover[:-1], "cost": turnover[:-1] * a_side}).with_columns(
         pl.Series("gross_return", _gains(traded, matrices))
     )
     gross, cost = pl.col("gross_return"), pl.col("cost")
     expected = expected.with_columns(net_return=(1 - cost) * (1 + gross) - 1)
-    found = [
+    refusals = [
         _moved(equity, expected, name, what)
         for name, what in (
             ("turnover", "what was filled"),
@@ -251,10 +251,10 @@ def _account(book: Book, bars: pl.DataFrame, a_side: float) -> list[Violation | 
         )
     ]
     if outside:
-        found.append(
+        refusals.append(
             Violation(EXECUTION, "fill_session", detail=f"{outside} fills are of sessions without an account")
         )
-    return found
+    return refusals
 
 
 def _matrices(bars: pl.DataFrame, sessions: list[date], symbols: list[str]) -> dict[str, Numbers]:
@@ -265,22 +265,22 @@ def _matrices(bars: pl.DataFrame, sessions: list[date], symbols: list[str]) -> d
         np.searchsorted(np.array(sessions), some["session"].to_numpy()),
         np.searchsorted(np.array(symbols), some["symbol"].to_numpy()),
     )
-    found: dict[str, Numbers] = {}
+    matrices: dict[str, Numbers] = {}
     for name, default in (("open", np.nan), ("close", np.nan), ("split_factor", 1.0), ("dividend", 0.0)):
-        found[name] = np.full(shape, default)
+        matrices[name] = np.full(shape, default)
         if name in some.columns:
-            found[name][at] = some[name].fill_null(default).to_numpy()
-    return found
+            matrices[name][at] = some[name].fill_null(default).to_numpy()
+    return matrices
 
 
 def _gains(traded: Numbers, prices: dict[str, Numbers]) -> list[float]:
     """Return of each session, as the positions that the trades leave gain from its open to the next."""
     opens, closes = prices["open"], prices["close"]
-    held: Numbers = np.zeros(traded.shape[1])
+    weights: Numbers = np.zeros(traded.shape[1])
     worth: Numbers = opens[0].copy()
     gains: list[float] = []
     for now in range(len(traded) - 1):
-        held = held + traded[now]
+        weights = weights + traded[now]
         bought = np.isfinite(opens[now])
         worth = np.where(bought, opens[now], worth)
         last: Numbers = np.where(bought, closes[now], worth)
@@ -288,13 +288,13 @@ def _gains(traded: Numbers, prices: dict[str, Numbers]) -> list[float]:
         value: Numbers = np.where(
             there, (opens[now + 1] + prices["dividend"][now + 1]) * prices["split_factor"][now + 1], last
         )
-        growth: Numbers = np.where(held != 0, value / worth, 1.0)
-        gain = float(np.nansum(held * (growth - 1)))
+        growth: Numbers = np.where(weights != 0, value / worth, 1.0)
+        gain = float(np.nansum(weights * (growth - 1)))
         gains.append(gain)
-        held = held * growth / (1 + gain)
+        weights = weights * growth / (1 + gain)
         # A name that never trades again is closed at its last price.
         ever = np.isfinite(opens[now + 1 :]).any(axis=0)
-        held = np.where(ever, held, 0.0)
+        weights = np.where(ever, weights, 0.0)
         worth = np.where(there, opens[now + 1], last)
     return gains
 
@@ -322,28 +322,28 @@ class _MadeAgain:
 
 
 def _again(
-    book: Book,
+    portfolio: Portfolio,
     predictions: pl.DataFrame,
     bars: pl.DataFrame,
     rules: Rules,
-    make: Callable[[pl.DataFrame, pl.DataFrame], Book],
+    make: Callable[[pl.DataFrame, pl.DataFrame], Portfolio],
 ) -> _MadeAgain:
-    """Make the book again from what was there at earlier sessions: what it wanted and filled by then is the same."""
-    # A book needs a session to hold, and closes at the last: what it fills there is its end, not its rule.
-    sessions = book.equity["session"].to_list()[2:]
+    """Make the portfolio again from what was there earlier: what it wanted and filled by then is the same."""
+    # A portfolio needs a session to hold, and closes at the last: what it fills there is its end, not its rule.
+    sessions = portfolio.equity["session"].to_list()[2:]
     cuts = sorted(random.Random(rules.seed).sample(sessions, min(rules.cuts, len(sessions))))
-    found: dict[str, Violation] = {}
+    refusals: dict[str, Violation] = {}
     for cut in cuts:
         then = make(predictions.filter(pl.col("session") <= cut), bars.filter(pl.col("session") <= cut))
         for name, before, key in (
             ("signals", pl.col("session") <= cut, _KEY),
             ("fills", pl.col("fill_session") < cut, [*_KEY, "fill_session"]),
         ):
-            ours, theirs = (getattr(b, name).filter(before) for b in (book, then))
+            ours, theirs = (getattr(b, name).filter(before) for b in (portfolio, then))
             values = ["weight"] if name == "signals" else ["price", "weight_change"]
             for violation in _compared(ours, theirs, key, values, name, cut):
-                found.setdefault(f"{name} {violation.column}", violation)
-    return _MadeAgain(list(found.values()), len(cuts))
+                refusals.setdefault(f"{name} {violation.column}", violation)
+    return _MadeAgain(list(refusals.values()), len(cuts))
 
 
 def _compared(
@@ -356,10 +356,10 @@ def _compared(
         coalesce=True,
         maintain_order="left",
     )
-    found: list[Violation] = []
+    refusals: list[Violation] = []
     for value in values:
         a, b = pl.col(value), pl.col(f"_{value}")
-        # A trade of next to nothing is left out of a book, and by a hair on which side of that it lies.
+        # A trade of next to nothing is left out of a portfolio, and by a hair on which side of that it lies.
         bad = both.filter(
             (a.fill_null(0.0) - b.fill_null(0.0)).abs() > 1e-8 * pl.max_horizontal(pl.lit(1.0), a.abs())
         )
@@ -367,11 +367,11 @@ def _compared(
             continue
         first = bad.row(0, named=True)
         detail = (
-            f"{name}: {first[value]} in the book, but {first[f'_{value}']} in the one of what was there at {cut}, and "
-            f"so in {bad.height} of {both.height}: it used what came later"
+            f"{name}: {first[value]} in the portfolio, but {first[f'_{value}']} in the one of what was there at {cut}, "
+            f"and so in {bad.height} of {both.height}: it used what came later"
         )
-        found.append(_violation(value, first, detail, bad.height, cut))
-    return found
+        refusals.append(_violation(value, first, detail, bad.height, cut))
+    return refusals
 
 
 def _violation(
