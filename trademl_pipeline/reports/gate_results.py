@@ -17,7 +17,7 @@ PROBES = {
     "fit_ledger": ("F", "every fitted object saw training rows only"),
     "access": ("R", "test rows are read once, after all is fitted"),
     "model": ("M", "padding, other rows and later steps do not move outputs"),
-    "execution": ("X", "signal, order and fill in that order"),
+    "execution": ("X", "fills after orders, at prices to be had, in an account that adds up"),
     "statistics": ("S", "scores stay below what only a leak explains"),
 }
 
