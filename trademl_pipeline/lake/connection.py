@@ -160,8 +160,9 @@ def _cursor() -> duckdb.DuckDBPyConnection:
     database = _database()
     with _counting:
         _detach_unheld()
+        connection = database.cursor()
         _open[os.getpid()] += 1
-    return database.cursor()
+    return connection
 
 
 def _disconnect(connection: duckdb.DuckDBPyConnection) -> None:

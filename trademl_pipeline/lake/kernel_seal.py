@@ -18,6 +18,7 @@ import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 
+_PACKAGE = Path(__file__).resolve().parents[1]
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION, _PATH_BENEATH = 1, 1
 _NO_NEW_PRIVILEGES, _SET_SECCOMP, _FILTER = 38, 22, 2
@@ -96,7 +97,9 @@ def seal_process(folder: str | Path, code: Iterable[str] = ()) -> list[str]:
     seals: list[str] = []
     if version:
         proc = [os.path.realpath(f"/proc/{name}") for name in _OF_PROC]
-        _landlock(version, [*_code_folders(), *code, *_SYSTEM, *proc], [str(folder), *_DEVICES])
+        _landlock(
+            version, [*library_folders(), str(_PACKAGE), *code, *_SYSTEM, *proc], [str(folder), *_DEVICES]
+        )
         seals.append(f"Landlock ABI {version}")
     if sys.platform == "linux" and platform.machine() in _ARCHITECTURES:
         _refuse_sockets(*_ARCHITECTURES[platform.machine()])
@@ -104,15 +107,9 @@ def seal_process(folder: str | Path, code: Iterable[str] = ()) -> list[str]:
     return seals
 
 
-def _code_folders() -> list[str]:
-    package = Path(__file__).resolve().parents[1]
-    paths = {
-        sys.prefix,
-        sys.base_prefix,
-        *site.getsitepackages(),
-        *sysconfig.get_paths().values(),
-        str(package),
-    }
+def library_folders() -> list[str]:
+    """Return the folders with the code of Python and of installed packages."""
+    paths = {sys.prefix, sys.base_prefix, *site.getsitepackages(), *sysconfig.get_paths().values()}
     return sorted(os.path.realpath(path) for path in paths if path)
 
 

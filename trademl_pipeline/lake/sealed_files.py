@@ -7,9 +7,7 @@ kernel seals can tell.
 
 import functools
 import os
-import site
 import sys
-import sysconfig
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from trademl_pipeline.lake.kernel_seal import library_folders
 from trademl_pipeline.lake.seal import SealedLakeError
 
 
@@ -59,8 +58,7 @@ _scanned: set[str] = set()
 
 @functools.cache
 def _code_folders() -> tuple[str, ...]:
-    paths = {sys.prefix, sys.base_prefix, *site.getsitepackages(), *sysconfig.get_paths().values()}
-    return tuple(sorted(os.path.realpath(path) + os.sep for path in paths if path))
+    return tuple(folder + os.sep for folder in library_folders())
 
 
 @contextmanager

@@ -102,6 +102,13 @@ class AuditReport:
     def __radd__(self, other: Any) -> "AuditReport":
         return self if other == 0 else NotImplemented
 
+    def first_violation(self) -> str:
+        """Return the first violation in words, and how many others there are; there has to be one."""
+        first, others = self.violations[0], len(self.violations) - 1
+        since = f"from {first.first_leak}" if first.first_leak else None
+        where = ", ".join(part for part in (first.probe, first.column, first.symbol, since) if part)
+        return f"{where}: {first.detail}" + (f" (and {others} more)" if others else "")
+
     def to_frame(self) -> pl.DataFrame:
         """Return a row per violation and per probe that ran without any, in the columns of the lake's `audits`.
 

@@ -24,15 +24,14 @@ from trademl_pipeline.lake.schema import MONTH, TableSchema
 from trademl_pipeline.lake.view import LakeView
 from trademl_pipeline.leakage import AuditReport
 from trademl_pipeline.leakage.probes.rerun import PROBE as RERUN
-from trademl_pipeline.leakage.probes.rerun import audit_rerun
 from trademl_pipeline.pipeline import cold_process
 from trademl_pipeline.pipeline.cold_process import Job
 from trademl_pipeline.pipeline.errors import StepError
-from trademl_pipeline.pipeline.fold import bars_behind, calendar_of
+from trademl_pipeline.pipeline.fold import calendar_of
 from trademl_pipeline.pipeline.gate import Sample
 from trademl_pipeline.pipeline.history import published_months
 from trademl_pipeline.pipeline.models import LEDGER_FILE
-from trademl_pipeline.pipeline.predict import cuts_of, prediction_reads
+from trademl_pipeline.pipeline.predict import audit_again, cuts_of, learned_from, prediction_reads, reads_of
 from trademl_pipeline.pipeline.train import training_reads
 from trademl_pipeline.pipeline.views import before_the_first_decision, view_of
 from trademl_pipeline.pipeline.workspace import Workspace
@@ -101,7 +100,7 @@ class ColdRun:
         reads = training_reads(study)
         view = view_of(store, study.models.name, self.month, reads, clock=clock, snapshot=snapshot)
         folder = self.folder / "fit"
-        _copy(view, folder, [study.features, study.windows, study.labels, *bars_behind(study)])
+        _copy(view, folder, [table for table, _ in learned_from(study, self.record["fitted"][0])])
         self._run(folder, clock, fits=True)
         fitted = load_study(folder / cold_process.STUDY)
         ledger = FitLedger.from_frame(pl.read_parquet(folder / LEDGER_FILE))
@@ -132,9 +131,10 @@ class ColdRun:
         )
         made: dict[datetime, tuple[pl.DataFrame, pl.DataFrame]] = {}
         cuts = cuts_of(published, whole.step, sample)
+        tables = [table for table, _ in reads_of(study, self.month, self.workspace.calendar)]
         for cut in cuts:
             folder = self.folder / f"{cut:%Y%m%d%H%M%S}"
-            _copy(whole.at(cut), folder, [study.windows, study.features, *bars_behind(study)])
+            _copy(whole.at(cut), folder, tables)
             shutil.copytree(self.folder / "fit" / cold_process.STUDY, folder / cold_process.STUDY)
             shutil.copy(self.folder / "fit" / LEDGER_FILE, folder / LEDGER_FILE)
             self._run(folder, cut, fits=False)
@@ -142,11 +142,7 @@ class ColdRun:
                 pl.read_parquet(folder / cold_process.PREDICTIONS),
                 pl.read_parquet(folder / cold_process.BY_ESTIMATOR),
             )
-        clocks = published.select("symbol", "session", "decision_time")
-        estimators = by_estimator.join(clocks, on=["symbol", "session"], how="left")
-        return audit_rerun(published, lambda cut: made[cut][0], cuts) + audit_rerun(
-            estimators, lambda cut: made[cut][1], cuts, key=("symbol", "session", "member")
-        )
+        return audit_again(published, by_estimator, made.__getitem__, cuts)
 
     def seal(self) -> Comparison:
         """Return by what the processes were kept from everything else."""
@@ -211,10 +207,7 @@ def cold_run(workspace: Workspace, study: StudySpec, month: str, record: pl.Data
 def compare_cold(report: AuditReport, published: pl.DataFrame) -> Comparison:
     """Predictions as published, and as cold processes made those of several decisions."""
     if report.violations:
-        first, others = report.violations[0], len(report.violations) - 1
-        more = f" (and {others} more)" if others else ""
-        where = ", ".join(str(part) for part in (first.column, first.symbol, first.first_leak) if part)
-        return Comparison(COLD_RUN, "differs", f"{where}: {first.detail}{more}")
+        return Comparison(COLD_RUN, "differs", report.first_violation())
     if published.is_empty():
         return Comparison(COLD_RUN, "note", "no decision was to be taken in this month")
     # Of the predictions, and of those of every estimator.

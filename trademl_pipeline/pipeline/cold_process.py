@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import cast
 
 import polars as pl
 
@@ -120,4 +119,4 @@ def _predict(job: Job, study: StudySpec, lake: Lake, record: pl.DataFrame, folde
 
 
 if __name__ == "__main__":
-    main(Job(**cast(dict[str, str | bool], json.loads(Path(sys.argv[1]).read_text()))))  # pyright: ignore[reportArgumentType]
+    main(Job(**json.loads(Path(sys.argv[1]).read_text())))

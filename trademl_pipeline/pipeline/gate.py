@@ -80,15 +80,7 @@ def _first(report: AuditReport) -> str:
             if missing
             else ": nothing was tested"
         )
-    first, others = report.violations[0], len(report.violations) - 1
-    where = [
-        first.probe,
-        first.column,
-        first.symbol,
-        f"from {first.first_leak}" if first.first_leak else None,
-    ]
-    more = f" (and {others} more)" if others else ""
-    return f": {', '.join(part for part in where if part)}: {first.detail}{more}"
+    return f": {report.first_violation()}"
 
 
 @dataclass(frozen=True)

@@ -172,7 +172,6 @@ def rerun(
         view: that the step was given.
         sample: how many decisions are sampled, and the seed of their draw.
     """
-    clocks = published.select("symbol", "session", "decision_time")
     again: dict[datetime, tuple[pl.DataFrame, pl.DataFrame]] = {}
 
     def at(cut: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -182,7 +181,24 @@ def rerun(
                 again[cut] = step.run(earlier, copy.deepcopy(ledger))
         return again[cut]
 
-    cuts = cuts_of(published, view.step, sample)
+    return audit_again(published, by_estimator, at, cuts_of(published, view.step, sample))
+
+
+def audit_again(
+    published: pl.DataFrame,
+    by_estimator: pl.DataFrame,
+    at: Callable[[datetime], tuple[pl.DataFrame, pl.DataFrame]],
+    cuts: Sequence[datetime],
+) -> AuditReport:
+    """Compare a month with what was decided at earlier moments, of the ensemble and of every estimator.
+
+    Args:
+        published: the month's predictions.
+        by_estimator: those of every estimator.
+        at: (moment) -> both, made from what was known then.
+        cuts: the moments.
+    """
+    clocks = published.select("symbol", "session", "decision_time")
     estimators = by_estimator.join(clocks, on=["symbol", "session"], how="left")
     return audit_rerun(published, lambda cut: at(cut)[0], cuts) + audit_rerun(
         estimators, lambda cut: at(cut)[1], cuts, key=("symbol", "session", "member")

@@ -95,8 +95,11 @@ def verify_month(
             store, learned_from(study, record["fitted"][0]), certificate.training_snapshot
         )
         comparisons.append(compare_contents("data of the training", certificate.training, training))
-        make = fitted_cold if cold else fitted_again
-        models = make(workspace, study, month, record, certificate, published, sample)
+        models = (
+            fitted_cold(workspace, study, month, record, certificate, published, sample)
+            if cold
+            else fitted_again(workspace, study, month, record, certificate)
+        )
     comparisons += models.comparisons
     if models.fitted is not None and models.ledger is not None:
         comparisons.append(
@@ -130,18 +133,12 @@ class Models:
 
 
 def fitted_again(
-    workspace: Workspace,
-    study: StudySpec,
-    month: str,
-    record: pl.DataFrame,
-    certificate: Certificate,
-    published: pl.DataFrame,
-    sample: Sample,
+    workspace: Workspace, study: StudySpec, month: str, record: pl.DataFrame, certificate: Certificate
 ) -> Models:
     """Fit the models of a month again in this process.
 
     Args:
-        workspace, study, month, published, sample: as `verify_month` has them.
+        workspace, study, month: as `verify_month` has them.
         record: the models' row of the model table.
         certificate: of the month.
     """

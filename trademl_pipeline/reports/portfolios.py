@@ -39,12 +39,8 @@ class PortfolioRefusedError(ReportError):
     """A portfolio is not what its predictions and bars give, so that no report is written."""
 
     def __init__(self, study: str, name: str, report: AuditReport) -> None:
-        first, others = report.violations[0], len(report.violations) - 1
-        where = ", ".join(str(x) for x in (first.column, first.symbol, first.first_leak) if x is not None)
-        more = f" (and {others} more)" if others else ""
         super().__init__(
-            f"the portfolio of {study} ({name}) is refused by the leakage gate: {first.probe}, {where}: "
-            f"{first.detail}{more}"
+            f"the portfolio of {study} ({name}) is refused by the leakage gate: {report.first_violation()}"
         )
         self.report = report
 
