@@ -113,7 +113,7 @@ def _times(portfolio: Portfolio) -> AuditReport:
         return AuditReport()
     decided = portfolio.signals.group_by("session").agg(pl.col("signal_time").max())
     signals = portfolio.orders.select(*_TRADE, *_KEY).join(decided, on="session", how="inner")
-    if signals.is_empty() or signals["trade_id"].is_duplicated().any():
+    if signals["trade_id"].is_duplicated().any():
         # Told by the ids already.
         return AuditReport()
     return audit_trades(signals, portfolio.orders, portfolio.fills, on="trade_id")
@@ -193,9 +193,9 @@ def _fills(portfolio: Portfolio, bars: pl.DataFrame, calendar: str) -> list[Viol
     wrong = pl.when(at_open).then(~near(pl.col("open"))).otherwise(~inside)
     return [
         _of_fills(joined, pl.col("open").is_null(), "fill_session", "without a bar of its session"),
-        _of_fills(joined, ~(pl.col("volume") > 0).fill_null(True), "volume", "where nothing was traded"),
+        _of_fills(joined, ~(pl.col("volume") > 0).fill_null(False), "volume", "where nothing was traded"),
         _of_fills(joined, pl.col("fill_time") < pl.col("_opens"), "fill_time", "before its session opened"),
-        _of_fills(joined, wrong.fill_null(False), "price", "at a price that its moment did not have"),
+        _of_fills(joined, wrong.fill_null(True), "price", "at a price that its moment did not have"),
     ]
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trademl_pipeline.leakage import AuditReport, Rules, audit_portfolio
+from trademl_pipeline.leakage import AuditInputError, AuditReport, Rules, audit_portfolio
 from trademl_pipeline.market.calendar import sessions
 from trademl_pipeline.portfolio.costs import Costs
 from trademl_pipeline.portfolio.errors import PortfolioError
@@ -169,6 +169,10 @@ LEAKS: dict[str, tuple[Callable[[Make], Make], str]] = {
         with_fills(lambda f, _: f.with_columns(pl.col("fill_session") + timedelta(days=2))),
         "fill_session",
     ),
+    "filled without a price": (
+        with_fills(lambda f, _: f.with_columns(pl.lit(None, pl.Float64).alias("price"))),
+        "price",
+    ),
     "one order filled twice": (with_fills(lambda f, _: pl.concat([f, f.head(1)])), "weight_change"),
     "filled without an order": (
         with_fills(lambda f, _: f.with_columns(pl.col("trade_id") + 100_000)),
@@ -240,6 +244,29 @@ def test_choices_made_with_hindsight_are_found_by_making_the_book_again():
 
     report = audited(CONFIG, market(), hindsight)
     assert "weight" in {v.column for v in report.violations}, report.violations
+
+
+def test_fills_of_bars_whose_volume_is_not_known_are_refused():
+    bars, predictions = market(), predictions_of(market())
+    unknown = bars.with_columns(pl.lit(None, pl.Float64).alias("volume"))
+    portfolio = made(CONFIG)(predictions, bars)
+    rules = Rules(CONFIG.costs.a_side, CONFIG.calendar)
+    report = audit_portfolio(portfolio, predictions, unknown, rules, lambda p, b: made(CONFIG)(p, bars))
+    assert "volume" in {v.column for v in report.violations}, report.violations
+
+
+def test_orders_without_any_signal_do_not_pass():
+    bars = market()
+    portfolio = made(CONFIG)(predictions_of(bars), bars)
+    nameless = replace(portfolio, signals=portfolio.signals.clear())
+    with pytest.raises(AuditInputError, match="there are no signals"):
+        audit_portfolio(
+            nameless,
+            predictions_of(bars),
+            bars,
+            Rules(CONFIG.costs.a_side, CONFIG.calendar, cuts=0),
+            made(CONFIG),
+        )
 
 
 def test_what_cannot_be_made_is_an_error_and_no_pass():
