@@ -3,6 +3,7 @@
 import os
 import random
 import tempfile
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -24,9 +25,15 @@ settings.load_profile("repeatable")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--nightly", action="store_true", help="run the tests marked nightly too, minutes each")
     parser.addoption(
         "--shuffle", metavar="SEED", help="run modules, and the tests within each, in an order drawn by SEED"
     )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("nightly") and not item.config.getoption("--nightly"):
+        pytest.skip("minutes long: run with --nightly")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -77,6 +84,15 @@ def small_market_source() -> SimulatedMarket:
 def small_market(small_market_source: SimulatedMarket) -> pl.DataFrame:
     """All bars of the small market, in the columns that a source returns, sorted by (symbol, session)."""
     return small_market_source.bars
+
+
+@pytest.fixture(autouse=True)
+def environment_as_before() -> Iterator[None]:
+    """Commands run in this process put the settings of their data set into its environment; no later test sees them."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(autouse=True)

@@ -78,9 +78,11 @@ def test_a_files_history_begins_where_the_file_does(tmp_path: Path):
         (["certificate", "nothing", "2014-03"], ["no study"]),
         (["certificate", "direction", "2014"], ["not a month"]),
         (["certificate", "direction", "2014-03"], ["holds nothing yet", "trademl run"]),
+        (["tries", "nothing"], ["no study"]),
+        (["tries", "direction"], ["holds nothing yet", "trademl run"]),
     ],
 )
-def test_a_certificate_that_cannot_be_shown_is_said(arguments, words, tmp_path: Path):
+def test_certificates_and_tries_that_cannot_be_shown_are_said(arguments, words, tmp_path: Path):
     result = runner.invoke(app, [*arguments, "--home", str(tmp_path)])
     assert result.exit_code == 2
     for word in words:
@@ -215,6 +217,7 @@ READERS = (
     ["check"],
     ["verify", "direction", "2016-05"],
     ["certificate", "direction", "2016-05"],
+    ["tries", "direction"],
     ["maintain"],
 )
 MAKERS = (["run", "direction"], ["run"], ["env"], ["ingest"])
@@ -407,6 +410,10 @@ def test_only_what_this_run_has_reported_is_printed(
     links = [
         Path(line.partition(": ")[2]).parent.parent.name
         for line in done.output.splitlines()
-        if ".html" in line
+        if line.startswith(("Report: ", "Comparison: "))
     ]
     assert sorted(links) == sorted(printed)
+    earlier = [line for line in done.output.splitlines() if line.startswith("Not reported: ")]
+    assert all("of an earlier run (" in line for line in earlier)
+    missing = ({"direction", "breakout"} if study == "all" else {study}) - set(result.reported)
+    assert {line.removeprefix("Not reported: ").partition(";")[0] for line in earlier} == missing

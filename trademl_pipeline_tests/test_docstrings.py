@@ -19,6 +19,9 @@ SECTIONS = "Args|Attributes|Returns|Raises|Yields"
 
 def walk(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, Definition]]:
     for node in definitions(body):
+        # An overload is a signature of the function that follows it, which has the docstring.
+        if any(isinstance(d, ast.Name) and d.id == "overload" for d in node.decorator_list):
+            continue
         yield f"{prefix}.{node.name}", node
         if isinstance(node, ast.ClassDef):
             yield from walk(node.body, f"{prefix}.{node.name}")

@@ -45,6 +45,7 @@ WIRED_ELSEWHERE = {
 
 # Found by name or by path as the program runs.
 LOADED = {
+    "leakage.feature_audit.sealed_process.main",  # of the processes that call a function under audit
     *(f"models.{module}.{name}" for module, name in _MODULES.items()),
     *(f"models.{module}.{name}Config" for module, name in _MODULES.items()),
     "registry.pyfunc_model.TradingModel",  # MLflow runs the file

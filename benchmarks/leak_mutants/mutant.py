@@ -26,6 +26,8 @@ class Mutant:
         audit: true for the leaky copy, false for the twin; returns the report, or raises.
         extract: leaky and clean extractor, for auditors that take nothing else; None where there is none.
         bars, sources: what the extractors take.
+        split: leaky or clean training and test rows, for auditors that look at nothing else; None where there are none.
+        survives: why no probe refuses it, where that is known; "" for all that have to be killed.
     """
 
     name: str
@@ -36,6 +38,8 @@ class Mutant:
     extract: tuple[Extract, Extract] | None = None
     bars: Callable[[], pl.DataFrame] | None = None
     sources: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    split: Callable[[bool], tuple[pl.DataFrame, pl.DataFrame]] | None = None
+    survives: str = ""
 
     @property
     def stage(self) -> str:
@@ -131,10 +135,14 @@ def feature_mutant(
     bars: Callable[[], pl.DataFrame] = panel,
     sources: Mapping[str, pl.DataFrame] | None = None,
     warmup: int | None = None,
+    survives: str = "",
 ) -> Mutant:
     """A mutant of a function from bars to features, audited with all probes of `audit_features`."""
 
     def audit(is_leaky: bool) -> AuditReport:
         return audit_features(leaky if is_leaky else clean, bars(), sources=sources, warmup=warmup)
 
-    return Mutant(name, title, origin, frozenset(kills.split()), audit, (leaky, clean), bars, sources or {})
+    expected = frozenset(kills.split())
+    return Mutant(
+        name, title, origin, expected, audit, (leaky, clean), bars, sources or {}, survives=survives
+    )

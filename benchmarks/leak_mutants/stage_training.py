@@ -37,7 +37,10 @@ def fold_mutant(name: str, title: str, origin: str, leaky_train) -> Mutant:
     def audit(leaky: bool):
         return audit_folds(leaky_train() if leaky else TRAIN, TEST, embargo=EMBARGO)
 
-    return Mutant(name, title, origin, frozenset({"folds"}), audit)
+    def split(leaky: bool) -> tuple[pl.DataFrame, pl.DataFrame]:
+        return (leaky_train() if leaky else TRAIN), TEST
+
+    return Mutant(name, title, origin, frozenset({"folds"}), audit, split=split)
 
 
 def shuffled() -> pl.DataFrame:
@@ -94,7 +97,7 @@ def fit_mutant(name: str, title: str, origin: str, fitted: str, on: pl.DataFrame
         if fitted != "model":
             ledger.fit("model", TRAIN, len)
         ledger.freeze()
-        return audit_fit_ledger(ledger, FOLD, TRAIN, expected=[fitted, "model"])
+        return audit_fit_ledger(ledger, FOLD, TRAIN, expected=list(dict.fromkeys((fitted, "model"))))
 
     return Mutant(name, title, origin, frozenset({"fit_ledger"}), audit)
 

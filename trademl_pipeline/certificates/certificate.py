@@ -22,11 +22,12 @@ from trademl_pipeline.leakage.evidence import Evidence, evidence_in, evidence_of
 from trademl_pipeline.leakage.report import AuditReport
 from trademl_pipeline.training.ledger import FIT, FitLedger
 
-FORMAT = 2
-# Format 1 says nothing of reads.
-FORMATS = (1, FORMAT)
-# What differs when a month is published again from the same data: another snapshot holds them too.
-CIRCUMSTANCES = ("data_snapshot",)
+FORMAT = 3
+# Format 1 says nothing of reads, and none before 3 of tries.
+FORMATS = (1, 2, FORMAT)
+# What differs when a month is published again from the same data: another snapshot holds them too, and outcomes may
+# have been looked at meanwhile.
+CIRCUMSTANCES = ("data_snapshot", "tries")
 
 
 class CertificateError(AuditError):
@@ -84,6 +85,21 @@ class Content:
 
 
 @dataclass(frozen=True)
+class KnownTries:
+    """The looks at the outcomes of a month's rows that were on record when its predictions were certified.
+
+    Attributes:
+        tries: different looks that stand for themselves.
+        scored: different sets of predictions that were scored in them.
+        recorded: rows of the whole ledger of looks, which can only have grown since.
+    """
+
+    tries: int
+    scored: int
+    recorded: int
+
+
+@dataclass(frozen=True)
 class Certificate:
     """The evidence of one study and month.
 
@@ -107,6 +123,7 @@ class Certificate:
         evidence: the probes of the predictions themselves and, by their latest audits, of all they were made
             from.
         reads: everything that the step which predicted has read, in order; it had no other way to read.
+        tries: looks at the outcomes of these rows before; None on certificates of earlier formats, which count none.
         format: of this record.
     """
 
@@ -130,6 +147,7 @@ class Certificate:
     training: dict[str, Content]
     evidence: tuple[Evidence, ...]
     reads: tuple[StepRead, ...] = ()
+    tries: KnownTries | None = None
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -137,6 +155,8 @@ class Certificate:
         plain = _adapter().dump_python(self, mode="json")
         if self.format == 1:
             del plain["reads"]
+        if self.format < 3:
+            del plain["tries"]
         return json.dumps(plain, sort_keys=True, separators=(",", ":"))
 
     @property
@@ -228,6 +248,7 @@ def make_certificate(
     data: Mapping[str, Content],
     training: Mapping[str, Content],
     reads: Iterable[StepRead] = (),
+    tries: KnownTries | None = None,
 ) -> Certificate:
     """Return the certificate of one month of predictions. It knows nothing of what kind of model made them.
 
@@ -248,6 +269,7 @@ def make_certificate(
         data: content of the tables read for the month.
         training: content of the tables read for the model.
         reads: everything that the step which predicted has read.
+        tries: looks at the outcomes of the rows that are on record.
     """
     fits = [r for r in ledger.records(model.get("fitted") or month) if r.event == FIT]
     wait = (pl.col("decision_time") - pl.col("knowledge_time")).dt.total_microseconds().min()
@@ -283,6 +305,7 @@ def make_certificate(
         training=dict(sorted(training.items())),
         evidence=(*own_evidence, *(e for e in evidence_of(audits) if e.table != table)),
         reads=tuple(reads),
+        tries=tries,
     )
 
 

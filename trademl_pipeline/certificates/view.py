@@ -7,7 +7,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from trademl_pipeline.certificates.certificate import Certificate, Content
+from trademl_pipeline.certificates.certificate import Certificate, Content, KnownTries
 from trademl_pipeline.lake.view import StepRead
 from trademl_pipeline.leakage.evidence import Evidence, coverage_words
 from trademl_pipeline.leakage.report import VERDICT
@@ -35,10 +35,18 @@ def facts(certificate: Certificate) -> dict[str, str]:
         "data of the month": f"lake snapshot {c.data_snapshot}; {_contents(c.data)}",
         "data of the training": f"lake snapshot {c.training_snapshot}; {_contents(c.training)}",
         "reads of the step": "; ".join(_read(r) for r in c.reads) or "not on record",
+        "tries known then": tries_text(c.tries),
         "code": c.code.label,
         "libraries": ", ".join(f"{name} {version}" for name, version in c.code.libraries.items()),
         "digest": c.digest,
     }
+
+
+def tries_text(tries: KnownTries | None) -> str:
+    """Return how often outcomes of the rows had been looked at, in words."""
+    if tries is None:
+        return "not on record: certified before looks at outcomes were counted"
+    return f"{tries.tries} looks at outcomes of these rows, {tries.scored} sets of predictions scored in them"
 
 
 def to_markdown(certificate: Certificate) -> str:

@@ -13,6 +13,7 @@ from trademl_pipeline.cli.configuration import config
 from trademl_pipeline.cli.evidence import audit, certificate, maintain, verify
 from trademl_pipeline.cli.instance import check, env, prepare_instance, ui
 from trademl_pipeline.cli.runs import ingest, run
+from trademl_pipeline.cli.tries import tries
 
 __all__ = ["app", "prepare_instance"]
 
@@ -25,5 +26,5 @@ def command_line() -> None:
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
 
 
-for command in (ingest, run, ui, check, env, config, audit, certificate, verify, maintain):
+for command in (ingest, run, ui, check, env, config, audit, certificate, verify, tries, maintain):
     app.command()(command)

@@ -22,13 +22,18 @@ from trademl_pipeline.settings import Settings, SettingsError, apply
 
 
 def audit(
-    function: Annotated[str, typer.Argument(help="Your function from bars to features, file.py:function")],
+    function: Annotated[
+        str, typer.Argument(help="Your function of bars, file.py:function or module:function")
+    ],
     bars: Annotated[
         Path, typer.Option("--bars", help="Parquet or CSV with symbol, session and what it reads")
     ],
     probes: Annotated[
         str,
-        typer.Option("--probes", help="Comma-separated: truncation, perturbation, adjustment, incremental"),
+        typer.Option(
+            "--probes",
+            help="Comma-separated: truncation, perturbation, adjustment, incremental, plausibility",
+        ),
     ] = "",
     cutoffs: Annotated[
         str, typer.Option("--cutoffs", help="all sessions, or a number of sampled ones")
@@ -40,6 +45,12 @@ def audit(
         list[str] | None, typer.Option("--source", help="A further frame, name=file; may be repeated")
     ] = None,
     column: ColumnsOption = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow", help="Data you vouch for: by its name in the report, or a file; may be repeated"
+        ),
+    ] = None,
     pandas: Annotated[
         bool, typer.Option("--pandas", help="The function takes and returns pandas frames")
     ] = False,
@@ -47,11 +58,14 @@ def audit(
     as_json: Annotated[bool, typer.Option("--json", help="Print plain data")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown")] = False,
 ) -> None:
-    """Audit your own features for knowledge of the future. Exit code 0: clean, 1: leak, 2: nothing could be tested.
+    """Audit your own features for knowledge of the future, each call in a sealed process of its own.
+
+    Exit code 0: clean, 1: leak, 2: nothing could be tested, 3: not audited, since data took part that nothing can cut,
+    4: suspicious (no leak, and too good to be true).
 
     \f
     Args:
-        function, bars, probes, cutoffs, warmup, source, column, pandas, seed: as their help says.
+        function, bars, probes, cutoffs, warmup, source, column, allow, pandas, seed: as their help says.
         as_json, as_markdown: how the findings are printed.
     """
     from trademl_pipeline.leakage.feature_audit.audit import PROBES
@@ -74,6 +88,7 @@ def audit(
             cutoffs=cutoffs if cutoffs == "all" else int(cutoffs),
             warmup=warmup,
             seed=seed,
+            allow=allow or (),
             pandas=pandas,
             style="json" if as_json else "markdown" if as_markdown else "terminal",
             console=console,
@@ -100,7 +115,7 @@ def certificate(
         bool, typer.Option("--info-sheet", help="Print a model info sheet (Kapoor & Narayanan) as Markdown")
     ] = False,
 ) -> None:
-    """Print the evidence that a month of predictions carries.
+    """Print the evidence that a month of predictions carries. Exit code 0: it is of what the lake holds, 1: it is not.
 
     \f
     Args:
@@ -114,7 +129,11 @@ def certificate(
     from trademl_pipeline.certificates.view import render, to_markdown
     from trademl_pipeline.lake import Lake
     from trademl_pipeline.lake.errors import LakeError
+    from trademl_pipeline.pipeline.artifacts import Artifacts
     from trademl_pipeline.pipeline.stores import lake_config
+    from trademl_pipeline.pipeline.tries import tries_on_record
+    from trademl_pipeline.pipeline.verify import compare_shown
+    from trademl_pipeline.reports.tries import tries_sentence
     from trademl_pipeline.studies import STUDIES
 
     try:
@@ -122,14 +141,24 @@ def certificate(
         key = month_key(month)
         with Lake(lake_config(words.named().settings())) as lake:
             evidence = certificate_in_force(lake, study, key)
+            shown_for = compare_shown(lake, STUDIES[study], key, evidence)
+            artifacts = Artifacts(words.named().settings().home)
+            counted = tries_on_record(lake, artifacts, STUDIES[study], (key, key))
     except (UsageError, SettingsError, CertificateError, LakeError) as error:
         raise fail(str(error)) from error
     if as_json:
         typer.echo(evidence.to_json())
     elif as_markdown or sheet:
-        typer.echo(info_sheet(evidence, claim=STUDIES[study].title) if sheet else to_markdown(evidence))
+        page = info_sheet(evidence, claim=STUDIES[study].title) if sheet else to_markdown(evidence)
+        typer.echo(f"{page}\n{tries_sentence(counted)}")
     else:
         console.print(render(evidence))
+        console.print(tries_sentence(counted), highlight=False)
+    differing = [c for c in shown_for if c.outcome == "differs"]
+    for c in differing:
+        typer.echo(f"NOT OF WHAT THE LAKE HOLDS  {c.what}: {c.finding}", err=True)
+    if differing:
+        raise typer.Exit(1)
 
 
 @about_a_data_set

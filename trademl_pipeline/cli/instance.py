@@ -76,6 +76,7 @@ def check(
 def _check_lake(settings: Settings) -> int:
     """Check every month of a data set and print what was found; returns the exit code."""
     from rich.console import Console
+    from rich.markup import escape
 
     from trademl_pipeline.lake.errors import LakeError
     from trademl_pipeline.pipeline.audited import check_lake, gated_tables
@@ -93,17 +94,16 @@ def _check_lake(settings: Settings) -> int:
         raise UsageError(str(error)) from error
     if not result.months:
         raise UsageError(f"nothing is published at {settings.home}: run `trademl run` on it first")
-    for row in result.unaudited.iter_rows(named=True):
-        console.print(
-            f"[red]NOT AUDITED[/red]  {row['table_name']} {row['month'][:7]}: {row['detail']}",
-            highlight=False,
-        )
+    for verdict, months in (("NOT AUDITED", result.unaudited), ("REFUSED", result.refused)):
+        for row in months.iter_rows(named=True):
+            said = f"{row['table_name']} {row['month'][:7]}: {row['detail']}"
+            console.print(f"[red]{verdict}[/red]  {escape(said)}", highlight=False)
     audited = result.months - result.unaudited.height
     console.print(
         f"{audited:,} of {result.months:,} months of {result.tables} tables are what the gate audited",
         highlight=False,
     )
-    return 1 if result.unaudited.height else 0
+    return 1 if result.unaudited.height or result.refused.height else 0
 
 
 @about_a_data_set

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -179,7 +179,7 @@ def _runner(
         opened_recorder(settings.dagster_home) as recorder,
         Workers(processes, initializer=warm_up) as workers,
     ):
-        yield Runner(settings, recorder, listener, workers, keep_going=keep_going)
+        yield Runner(settings, recorder, listener, workers, keep_going=keep_going or settings.gate.keep_going)
 
 
 @about_a_data_set
@@ -202,7 +202,7 @@ def run(
         ),
     ] = "",
     keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="Go on with the other months when the gate refuses one")
+        bool, typer.Option("--keep-going", help="Go on with the other months and studies after a refusal")
     ] = False,
 ) -> None:
     """Ingest, compute, train every fold, predict and report; ends with the table of results.
@@ -212,7 +212,7 @@ def run(
         words: the data set.
         study, months: which folds are run.
         size, epochs, refit: how they are trained.
-        keep_going: go on with the other months when the gate refuses one.
+        keep_going: go on with the other months and studies after a refusal.
     """
     from trademl_pipeline.studies import STUDIES
     from trademl_pipeline.studies.spec import REFIT_MONTHS
@@ -255,7 +255,7 @@ def run(
     except (UsageError, SettingsError, ValueError) as error:
         raise fail(str(error)) from error
     code, result = _run(settings, names, first, last, as_of, keep_going=keep_going)
-    _print_results(settings.home / "reports", result, as_of[:7], several=several)
+    _print_results(settings.home / "reports", names, result, as_of[:7], several=several)
     raise typer.Exit(code)
 
 
@@ -322,21 +322,41 @@ def _default_months(settings: Settings, several: bool) -> tuple[str, str]:
     return max(offset_month(last, 1 - folds), offset_month(start, HISTORY_MONTHS)), last
 
 
-def _print_results(reports: Path, result: "Result", month: str, *, several: bool) -> None:
-    """Print what this run has reported; what an earlier one left beside it is not new."""
+def _print_results(
+    reports: Path, names: Sequence[str], result: "Result", month: str, *, several: bool
+) -> None:
+    """Print what this run has reported, and name what is of an earlier one.
+
+    Args:
+        reports: folder of all reports.
+        names: studies that were asked for.
+        result: of the run.
+        month: of the reports.
+        several: print the studies beside one another.
+    """
     files = [reports / name / month / "summary.json" for name in result.reported]
     summaries = [json.loads(path.read_text()) for path in files if path.exists()]
-    if not summaries:
-        return
-    from trademl_pipeline.reports import print_comparison, print_summary
+    if summaries:
+        from trademl_pipeline.reports import print_comparison, print_summary
 
-    if several:
-        print_comparison(summaries, console)
-    else:
-        print_summary(summaries[0], console)
+        if several:
+            print_comparison(summaries, console)
+        else:
+            print_summary(summaries[0], console)
     for path in files:
         if path.exists():
-            console.print(f"Report: {path.with_name('report.html')}", soft_wrap=True, highlight=False)
-    comparison = reports / "comparison" / month / "report.html"
+            _say(f"Report: {path.with_name('report.html')}")
     if result.compared:
-        console.print(f"Comparison: {comparison}", soft_wrap=True, highlight=False)
+        _say(f"Comparison: {reports / 'comparison' / month / 'report.html'}")
+    if summaries and result.refused:
+        months = ", ".join(result.refused)
+        _say(f"Not of this run: {months}; the reports take what an earlier run published of it, if any")
+    for name in (name for name in names if name not in result.reported):
+        report = reports / name / month / "report.html"
+        if report.exists():
+            written = datetime.fromtimestamp(report.stat().st_mtime, UTC)
+            _say(f"Not reported: {name}; of an earlier run ({written:%Y-%m-%d %H:%M} UTC) is {report}")
+
+
+def _say(line: str) -> None:
+    console.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -5,7 +5,7 @@ transaction (see `pipeline.gate`): a refused month is rolled back, its check res
 before any output. The checks of an asset are then there to be seen, and to be run again on what the lake holds.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC
@@ -16,14 +16,17 @@ import polars as pl
 from trademl_pipeline.defs.evaluations import check_result, checked_months, is_range, report_evaluations
 from trademl_pipeline.defs.metadata import to_dagster
 from trademl_pipeline.defs.partitions import MONTHS
+from trademl_pipeline.defs.quality import QualityResource
 from trademl_pipeline.defs.references import ReferenceResource
 from trademl_pipeline.defs.resources import DataSetResource, GateResource, LakeResource
 from trademl_pipeline.defs.universes import UniverseResource
 from trademl_pipeline.defs.workspace import workspace_of
+from trademl_pipeline.lake.schema import GatedTable
 from trademl_pipeline.leakage import AuditReport, Violation
 from trademl_pipeline.pipeline.errors import StepError
-from trademl_pipeline.pipeline.gate import PROBES, Sample, check_results
+from trademl_pipeline.pipeline.gate import PROBES, WARNING_PROBES, Sample, check_results
 from trademl_pipeline.pipeline.months import Body, RunInfo, refusal, refusals_of, work_off
+from trademl_pipeline.pipeline.quality_settings import Quality
 from trademl_pipeline.pipeline.recording import CheckResult, MonthDone
 from trademl_pipeline.pipeline.references import References
 from trademl_pipeline.pipeline.universe import Universe
@@ -51,15 +54,17 @@ def failing() -> Iterator[None]:
         raise dg.Failure(str(error), allow_retries=False) from error
 
 
-def each_month(context: dg.AssetExecutionContext, body: Body) -> MonthEvents:
-    """Run `body` for every month of the run, publishing what passes.
+def each_month(context: dg.AssetExecutionContext, body: Body, *, keep_going: bool = False) -> MonthEvents:
+    """Run `body` for the months of the run, publishing what passes, up to the first that the gate refuses.
 
-    A refused month does not stop the others: they are recorded as materialized, and the step fails at the end
-    with every refusal in its metadata.
+    What was published is recorded as materialized, and the step fails at the end with every refusal in its metadata;
+    months that were not run are as they were. A month that failed for itself, such as by its bars, does not stop the
+    others.
 
     Args:
         context: of the step.
         body: makes and publishes one month.
+        keep_going: go on after a month that the gate refused.
 
     Yields:
         The materializations. Results of the checks are stored after them, since they name them: of a refusal and of a
@@ -70,7 +75,7 @@ def each_month(context: dg.AssetExecutionContext, body: Body) -> MonthEvents:
     """
     asset, months = context.asset_key.to_user_string(), list(context.partition_keys)
     with failing():
-        events = work_off(asset, months, body, context.log)
+        events = work_off(asset, months, body, context.log, keep_going=keep_going)
     refusals = refusals_of(events)
     published = [event for event in events if isinstance(event, MonthDone)]
     for event in published:
@@ -90,9 +95,12 @@ def each_month(context: dg.AssetExecutionContext, body: Body) -> MonthEvents:
         # What was refused is not there: its results name no materialization.
         report_evaluations(context, context.asset_key, refused_checks, of_materializations=False)
         raise dg.Failure(
-            refusal(asset, refusals, len(months)),
+            refusal(asset, events, months),
             metadata=to_dagster(
-                {"refused_months": [event.month[:7] for event in refusals]}
+                {
+                    "refused_months": [event.month[:7] for event in refusals],
+                    "months_not_run": [month[:7] for month in months[len(events) :]],
+                }
                 | {name: value for event in refusals for name, value in event.metadata.items()}
             ),
             allow_retries=False,
@@ -108,37 +116,43 @@ class Published:
         sample: how hard the gate looks.
         references: what symbols are compared with.
         universe: whom one may decide on.
+        quality: rules of the checks of bars.
     """
 
     workspace: Workspace
     sample: Sample
     references: References
     universe: Universe
+    quality: Quality
 
 
 def gate_checks(
-    asset: str, table: str, probes: Sequence[str], audit_month: Callable[[Published, str], AuditReport]
+    schema: GatedTable, audit_month: Callable[[Published, str], AuditReport]
 ) -> dg.AssetChecksDefinition:
-    """Return the probes of one asset as partitioned blocking checks.
+    """Return the probes of one asset as partitioned checks, blocking but for those that warn.
 
     In the run that published a month they show the audit that was made inside the transaction; run on their own
     they audit what the lake holds now.
 
     Args:
-        asset: its name.
-        table: of the lake.
-        probes: names in `pipeline.gate.PROBES`.
+        schema: of the table, whose name the asset has.
         audit_month: (data set, month) -> the audit of what the lake holds.
     """
+
+    asset = schema.name
 
     @dg.multi_asset_check(
         name=f"gate_{asset}",
         description=f"Leakage gate of {asset}, by month.",
         specs=[
             dg.AssetCheckSpec(
-                name=probe, asset=asset, blocking=True, partitions_def=MONTHS, description=PROBES[probe]
+                name=probe,
+                asset=asset,
+                blocking=probe not in WARNING_PROBES,
+                partitions_def=MONTHS,
+                description=PROBES[probe],
             )
-            for probe in probes
+            for probe in schema.probes
         ],
         can_subset=True,
     )
@@ -149,12 +163,19 @@ def gate_checks(
         gate: GateResource,
         references: ReferenceResource,
         universe: UniverseResource,
+        quality: QualityResource,
     ) -> Iterator[dg.AssetCheckResult]:
         workspace = workspace_of(lake, data_set)
-        published = Published(workspace, gate.plain(), references.plain(), universe.plain())
+        published = Published(
+            workspace,
+            gate.plain(),
+            references.plain(),
+            universe.plain(),
+            quality.plain(workspace.calendar),
+        )
         selected = {key.name for key in context.selected_asset_check_keys}
         recorded = workspace.lake.read(AUDITS).filter(
-            (pl.col("run_id") == context.run.run_id) & (pl.col("table_name") == table)
+            (pl.col("run_id") == context.run.run_id) & (pl.col("table_name") == asset)
         )
         frames: list[pl.DataFrame] = []
         violations: list[Violation] = []

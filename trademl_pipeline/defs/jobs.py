@@ -8,7 +8,9 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from trademl_pipeline.pipeline.catalog import COMPARISON_ASSET, fold_assets, input_assets, month_assets
 from trademl_pipeline.pipeline.job_names import (
+    COLD_RUN,
     COMPARE,
+    LEAKAGE_AUDIT,
     NIGHTLY,
     PREPARE_ALL,
     fold_job_name,
@@ -78,11 +80,12 @@ def shared_jobs(studies: Sequence[StudySpec]) -> list[Job]:
 
 
 def nightly_job() -> Job:
-    """Return the exhaustive audit of everything published."""
+    """Return the exhaustive audit of everything published, and the cold run of a month of each study."""
     return _job(
         NIGHTLY,
-        ["leakage_audit"],
-        "Audit every published month with every session a cut-off.",
+        [LEAKAGE_AUDIT, COLD_RUN],
+        "Audit every published month with every session a cut-off, and make a month of each study again by processes "
+        "that had nothing of what came later.",
         step="audit",
     )
 

@@ -101,7 +101,12 @@ class Steps:
         self._ended.add(asset)
         refused, months = self._refused[asset], self._told[asset]
         if refused or failure:
-            message = f"{asset}: {refused} of {months} months refused" if refused else f"{asset}: {failure}"
+            rest = f", {self._months - months} not run" if months < self._months else ""
+            message = (
+                f"{asset}: {refused} of {self._months} months refused{rest}"
+                if refused
+                else f"{asset}: {failure}"
+            )
             return StepChange(DagsterEventType.STEP_FAILURE, asset, message, StepFailureData(None, None))
         seconds = time.monotonic() - self._began[asset]
         message = f"{asset}: {months} months in {seconds:.1f} s"

@@ -62,10 +62,13 @@ class LakeResource(dg.ConfigurableResource):
 
 
 class GateResource(dg.ConfigurableResource):
-    """How hard the gate samples within one month."""
+    """How hard the gate samples within one month, and what follows a refusal."""
 
     cutoffs: int = Field(default=2, description="as-of sessions drawn per month and probe")
     seed: int = Field(default=0, description="seed of the draw")
+    keep_going: bool = Field(
+        default=False, description="go on with a table's other months after one that the gate refused"
+    )
 
     def plain(self) -> Sample:
         """Return the values without Dagster."""
@@ -104,7 +107,9 @@ def resources() -> dict[str, Any]:
         "references": reference_resource(),
         "quality": quality_resource(),
         "universe": universe_resource(),
-        "gate": GateResource(cutoffs=settings.gate.cutoffs, seed=settings.gate.seed),
+        "gate": GateResource(
+            cutoffs=settings.gate.cutoffs, seed=settings.gate.seed, keep_going=settings.gate.keep_going
+        ),
         "tracking": TrackingResource(uri=_uri(settings), experiment=settings.tracking.experiment),
     }
 

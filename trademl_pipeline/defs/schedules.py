@@ -13,7 +13,13 @@ from trademl_pipeline.defs.jobs import Job, all_jobs
 from trademl_pipeline.defs.maintenance import maintenance_job
 from trademl_pipeline.defs.market.bars import FETCH_TAG
 from trademl_pipeline.market.calendar import close_utc, month_key, month_range, month_sessions, offset_month
-from trademl_pipeline.pipeline.job_names import NIGHTLY, ingest_job_name, month_job_name, train_job_name
+from trademl_pipeline.pipeline.job_names import (
+    COLD_RUN,
+    NIGHTLY,
+    ingest_job_name,
+    month_job_name,
+    train_job_name,
+)
 from trademl_pipeline.pipeline.raw_bars import MISSING
 from trademl_pipeline.studies import STUDIES, StudySpec
 from trademl_pipeline.tables.bar_tables import TIMEFRAMES, bar_tables
@@ -71,11 +77,17 @@ def nightly_schedule(job: Job) -> dg.ScheduleDefinition:
         job=job,
         cron_schedule=NIGHTLY_CRON,
         execution_timezone=TIMEZONE,
-        description="Audit every published month exhaustively; unchanged months that have passed are carried over.",
+        description="Audit every published month exhaustively, unchanged months that have passed carried over, "
+        "and make a month of each study again by cold processes.",
     )
     def nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         at = context.scheduled_execution_time
-        return dg.RunRequest(run_key=f"{job.name}-{at:%Y-%m-%d}", partition_key=month_key(at.date()))
+        # Nights of one month draw different months for the cold run.
+        return dg.RunRequest(
+            run_key=f"{job.name}-{at:%Y-%m-%d}",
+            partition_key=month_key(at.date()),
+            run_config={"ops": {COLD_RUN: {"config": {"night": f"{at:%Y-%m-%d}"}}}},
+        )
 
     return nightly
 

@@ -47,10 +47,11 @@ def stage_assets(
         context: dg.AssetExecutionContext, data_set: DataSetResource, lake: LakeResource, gate: GateResource
     ) -> MonthEvents:
         stage = make(data_set.calendar)
-        yield from each_month(context, stage_months(stage, lake.open(), run_info(context), gate.plain()))
+        body = stage_months(stage, lake.open(), run_info(context), gate.plain())
+        yield from each_month(context, body, keep_going=gate.keep_going)
 
     def audit_month(published: Published, month: str) -> AuditReport:
         workspace = published.workspace
         return audit_stage_month(make(workspace.calendar), workspace.lake, month, published.sample)
 
-    return [table, gate_checks(schema.name, schema.name, declared.probes, audit_month)]
+    return [table, gate_checks(schema, audit_month)]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import polars as pl
 
 from trademl_pipeline.labels.horizon import Sessions
-from trademl_pipeline.lake.schema import TableSchema
+from trademl_pipeline.lake.schema import GatedTable
 from trademl_pipeline.tables import label_table
 
 Compute = Callable[[pl.DataFrame, Sessions], pl.DataFrame]
@@ -72,6 +72,6 @@ class Target:
             raise ValueError(f"target {self.name}: describe {', '.join(silent)}: what it is, and its unit")
 
     @property
-    def table(self) -> TableSchema:
+    def table(self) -> GatedTable:
         """Its table in the lake."""
         return label_table(self.name, self.values, nullable=self.nullable, description=f"{self.title}.")

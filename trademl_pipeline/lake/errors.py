@@ -60,6 +60,10 @@ class WrongMonthError(FrameRefusedError):
     """Rows belong to another month than the partition, or the month key is malformed."""
 
 
+class UnauditedError(FrameRefusedError):
+    """A month of a gated table came without an audit that passed, or a ledger of audits with rows of its own."""
+
+
 class MissingTableError(LakeError):
     """The table has never been published to this lake."""
 

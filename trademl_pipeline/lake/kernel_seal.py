@@ -18,6 +18,8 @@ import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 
+# What a sealed process is kept by, a file in its folder; it is there once the seal is on.
+SEALED = "sealed.json"
 _PACKAGE = Path(__file__).resolve().parents[1]
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION, _PATH_BENEATH = 1, 1
@@ -75,12 +77,13 @@ def landlock_version() -> int:
     return max(0, _kernel().syscall(_CREATE_RULESET, None, 0, _VERSION))
 
 
-def seal_process(folder: str | Path, code: Iterable[str] = ()) -> list[str]:
+def seal_process(folder: str | Path, code: Iterable[str] = (), listed: Iterable[str] = ()) -> list[str]:
     """Leave this process code to read and one folder to read and write; returns what the kernel holds it by.
 
     Args:
         folder: that stays open.
-        code: folders with code beside those of Python, of installed packages and of the pipeline.
+        code: files and folders with code beside those of Python, of installed packages and of the pipeline.
+        listed: folders of which the names of the files may be read, as an import does, but no file.
 
     Returns:
         "Landlock ABI n" and "seccomp", each where this machine has it.
@@ -98,7 +101,10 @@ def seal_process(folder: str | Path, code: Iterable[str] = ()) -> list[str]:
     if version:
         proc = [os.path.realpath(f"/proc/{name}") for name in _OF_PROC]
         _landlock(
-            version, [*library_folders(), str(_PACKAGE), *code, *_SYSTEM, *proc], [str(folder), *_DEVICES]
+            version,
+            [*library_folders(), str(_PACKAGE), *code, *_SYSTEM, *proc],
+            [str(folder), *_DEVICES],
+            listed,
         )
         seals.append(f"Landlock ABI {version}")
     if sys.platform == "linux" and platform.machine() in _ARCHITECTURES:
@@ -126,14 +132,17 @@ def _checked(result: int, doing: str) -> int:
     return result
 
 
-def _landlock(version: int, readable: Iterable[str], writable: Iterable[str]) -> None:
+def _landlock(
+    version: int, readable: Iterable[str], writable: Iterable[str], listed: Iterable[str] = ()
+) -> None:
     kernel, rights = _kernel(), (1 << _RIGHTS.get(version, _ALL_RIGHTS)) - 1
     rules = _Ruleset(rights, _NETWORK if version >= 4 else 0, _SCOPES if version >= 6 else 0)
     size = 8 if version < 4 else 16 if version < 6 else 24
     number = _checked(
         kernel.syscall(_CREATE_RULESET, ctypes.byref(rules), size, 0), "making the rules of Landlock"
     )
-    for path, allowed in [*((p, _READ) for p in readable), *((p, rights) for p in writable)]:
+    granting = [(readable, _READ), (writable, rights), (listed, _READ_FOLDER)]
+    for path, allowed in [(path, right) for paths, right in granting for path in paths]:
         if not os.path.exists(path):
             continue
         opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -167,6 +176,6 @@ def _refuse_sockets(architecture: int, socket: int) -> None:
 
 if __name__ == "__main__":
     folder, module = sys.argv[1:3]
-    Path(folder, "sealed.json").write_text(json.dumps(seal_process(folder)))
+    Path(folder, SEALED).write_text(json.dumps(seal_process(folder)))
     sys.argv = [module, *sys.argv[3:]]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -13,10 +13,12 @@ from trademl_pipeline.lake import tables
 from trademl_pipeline.lake.connection import Engine, quote
 from trademl_pipeline.lake.errors import LakeCorruptError
 from trademl_pipeline.lake.frames import check_frame, data_version
-from trademl_pipeline.lake.schema import MONTH, TableSchema
+from trademl_pipeline.lake.gated import Gate, audit_rows, require_gate, require_passed
+from trademl_pipeline.lake.schema import MONTH, GatedTable, TableSchema
 
 Audit = Callable[[pl.DataFrame], Any]
-Evidence = Callable[[Mapping[str, Any]], tuple[TableSchema, pl.DataFrame]]
+# A ledger and the rows that it gains.
+Rows = tuple[TableSchema, pl.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,32 @@ class PublishResult:
 
 @dataclass(frozen=True)
 class Partition:
-    """One checked frame on its way into one month of a table."""
+    """One checked frame on its way into one month of a table.
+
+    Attributes:
+        schema: of the table.
+        frame: the rows.
+        month: month key.
+        version: content hash of the rows.
+        audit: of the rows as read back, where there is one.
+        gate: what audits the month of a gated table.
+    """
 
     schema: TableSchema
     frame: pl.DataFrame
     month: str
     version: str
+    audit: Audit | None = None
+    gate: Gate[Any] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.schema, GatedTable):
+            require_gate(self.schema, self.month, self.gate)
+
+    @property
+    def audited_by(self) -> Audit | None:
+        """Return what looks at the rows that were written."""
+        return self.audit if self.gate is None else self.gate.audit
 
 
 class _RefusedError(Exception):
@@ -62,11 +84,7 @@ class _RefusedError(Exception):
 
 
 def publish(
-    engine: Engine,
-    partitions: Sequence[Partition],
-    audits: Mapping[str, Audit],
-    evidence: Evidence | None = None,
-    appended: Sequence[tuple[TableSchema, pl.DataFrame]] = (),
+    engine: Engine, partitions: Sequence[Partition], appended: Sequence[Rows] = ()
 ) -> list[PublishResult]:
     """Replace all the partitions in one transaction; see `Lake.publish_many`.
 
@@ -75,10 +93,7 @@ def publish(
 
     Args:
         engine: of the lake.
-        partitions: checked frames, each with its table and month; one a table.
-        audits: table name -> audit of that table's month, run on the rows as read back.
-        evidence: gets what the audits returned, by table name, and gives a ledger's schema and the rows to
-            append to it; not asked where nothing has changed.
+        partitions: checked frames, each with its table, month and audit; one a table.
         appended: ledgers and the checked rows that they gain in the same transaction.
 
     Returns:
@@ -93,8 +108,7 @@ def publish(
     with engine.locks.partitions((p.schema.name, p.month) for p in partitions):
         try:
             return engine.run(
-                doing,
-                lambda attempt: _attempt(engine, partitions, audits, evidence, appended, verdicts, attempt),
+                doing, lambda attempt: _attempt(engine, partitions, appended, verdicts, attempt)
             )
         except _RefusedError as carrier:
             refused = carrier.original
@@ -137,16 +151,14 @@ def _integer(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
 def _attempt(
     engine: Engine,
     partitions: Sequence[Partition],
-    audits: Mapping[str, Audit],
-    evidence: Evidence | None,
-    appended: Sequence[tuple[TableSchema, pl.DataFrame]],
+    appended: Sequence[Rows],
     verdicts: dict[str, Any],
     attempt: int,
 ) -> list[PublishResult]:
     with contextlib.ExitStack() as stack:
         # Audits may take long and may use the lake, so they never run while others wait for the turn to
         # commit.
-        audited = audits.keys() <= verdicts.keys()
+        audited = verdicts.keys() >= {p.schema.name for p in partitions if p.audited_by is not None}
         if audited:
             stack.enter_context(engine.locks.commit_turn())
         frames = {_incoming(number): partition.frame for number, partition in enumerate(partitions)}
@@ -161,20 +173,20 @@ def _attempt(
         for partition, old, same in zip(partitions, replaced, unchanged, strict=True):
             # Rows that were left as they are have been read, and found the same, within this transaction.
             stored = old if same else _written(connection, partition)
-            _audit(partition, stored, audits, verdicts)
-        if all(unchanged) and not appended:
+            _audit(partition, stored, verdicts)
+        ledgers = [*appended, *_proofs(partitions, verdicts)]
+        if all(unchanged) and not ledgers:
             snapshot = current_snapshot(connection)
             connection.rollback()
         else:
-            ledgers = list(appended)
-            if evidence is not None:
-                schema, rows = evidence(verdicts)
-                ledgers.append((schema, check_frame(schema, rows, None, allow_empty=False)))
             for schema, rows in ledgers:
                 tables.ensure_table(connection, schema)
                 _insert(connection, schema, rows)
             written = [_detail(p) for p, same in zip(partitions, unchanged, strict=True) if not same]
-            written += [{"table": schema.name, "rows": rows.height} for schema, rows in appended]
+            written += [
+                {"table": schema.name, "rows": rows.height}
+                for schema, rows in (ledgers if all(unchanged) else appended)
+            ]
             _describe_commit(connection, "publish", written)
             if not audited:
                 stack.enter_context(engine.locks.commit_turn())
@@ -242,15 +254,27 @@ def _written(connection: duckdb.DuckDBPyConnection, partition: Partition) -> pl.
     return stored
 
 
-def _audit(
-    partition: Partition, stored: pl.DataFrame, audits: Mapping[str, Audit], verdicts: dict[str, Any]
-) -> None:
-    name = partition.schema.name
-    if name in audits and name not in verdicts:
-        try:
-            verdicts[name] = audits[name](stored)
-        except BaseException as error:
-            raise _RefusedError(error) from error
+def _audit(partition: Partition, stored: pl.DataFrame, verdicts: dict[str, Any]) -> None:
+    name, audit = partition.schema.name, partition.audited_by
+    if audit is None or name in verdicts:
+        return
+    try:
+        verdict = audit(stored)
+        if isinstance(partition.schema, GatedTable):
+            require_passed(partition.schema, partition.month, verdict)
+    except BaseException as error:
+        raise _RefusedError(error) from error
+    verdicts[name] = verdict
+
+
+def _proofs(partitions: Sequence[Partition], verdicts: Mapping[str, Any]) -> list[Rows]:
+    """The rows that the ledgers of audits gain: of each gated month its audit, and the content that was written."""
+    proofs: list[Rows] = []
+    for p in partitions:
+        if isinstance(p.schema, GatedTable) and p.gate is not None:
+            rows = audit_rows(p.schema, p.month, verdicts[p.schema.name], p.gate.run, p.version)
+            proofs.append((p.schema.ledger, check_frame(p.schema.ledger, rows, None, allow_empty=False)))
+    return proofs
 
 
 def _detail(partition: Partition) -> dict[str, Any]:

@@ -3,10 +3,14 @@
 A table is partitioned by month. Its `month` column (pl.String, "YYYY-MM-01", Dagster's monthly partition
 key) is set by `publish` and does not appear in `TableSchema.columns`, except in a ledger, which names it
 itself.
+
+What may write a table is said by its kind: `GatedTable` (published with an audit that passed, or not at all),
+`UngatedTable` (a record that nothing learns from), `Ledger` (appended, never replaced), `AuditLedger` (written by the
+lake itself, from audits that it saw). A bare `TableSchema` can be read.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Literal
 
 import polars as pl
 from polars.datatypes import DataTypeClass
@@ -61,6 +65,9 @@ class TableSchema:
     may_be_empty: bool = False
     unversioned: frozenset[str] = field(default=frozenset({"ingested_at"}))
 
+    # As the lake records it with the table; of a bare schema it is empty.
+    kind: ClassVar[str] = ""
+
     def __post_init__(self) -> None:
         if not self.name.isidentifier() or self.name != self.name.lower():
             raise ValueError(
@@ -108,3 +115,86 @@ class TableSchema:
     def empty(self) -> pl.DataFrame:
         """A frame of this schema without rows."""
         return pl.DataFrame(schema=self.polars_schema)
+
+
+class UngatedTable(TableSchema):
+    """A table whose months are published as they are, such as rows that were refused, with the reason."""
+
+    kind: ClassVar[str] = "ungated"
+
+
+class Ledger(TableSchema):
+    """A table that names its months itself and only gains rows.
+
+    Raises:
+        ValueError: it has no column `month`.
+    """
+
+    kind: ClassVar[str] = "ledger"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.is_ledger:
+            raise ValueError(f"ledger {self.name}: it has no column {MONTH!r}")
+
+
+class AuditLedger(TableSchema):
+    """A ledger of audits: the lake writes it, from what audits returned and from the content that they were given.
+
+    Raises:
+        ValueError: it lacks a column that says what was audited.
+    """
+
+    kind: ClassVar[str] = "audits"
+    NEEDED: ClassVar[tuple[str, ...]] = (
+        "table_name",
+        MONTH,
+        "probe",
+        "passed",
+        "run_id",
+        "recorded_at",
+        "content",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        missing = [name for name in self.NEEDED if name not in self.columns]
+        if missing:
+            raise ValueError(f"ledger of audits {self.name}: it has no column {', '.join(missing)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatedTable(TableSchema):
+    """A table whose months cannot be written without an audit that passed.
+
+    Attributes:
+        probes: that its audit has to have run, all of them.
+        ledger: in which its audits stand.
+
+    Raises:
+        ValueError: there is no probe.
+    """
+
+    probes: tuple[str, ...]
+    ledger: AuditLedger
+
+    kind: ClassVar[str] = "gated"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.probes:
+            raise ValueError(f"table {self.name}: name the probes that its audit has to have run")
+
+
+def copied_table(schema: TableSchema) -> UngatedTable:
+    """Return a table for a lake that holds copies of another's rows; the lake that it is of refuses it."""
+    return UngatedTable(**_declared(schema))
+
+
+def copied_ledger(schema: TableSchema) -> Ledger:
+    """Return a ledger for a lake that holds copies of another's rows; the lake that it is of refuses it."""
+    return Ledger(**_declared(schema))
+
+
+def _declared(schema: TableSchema) -> dict[str, Any]:
+    return {f.name: getattr(schema, f.name) for f in fields(TableSchema)}

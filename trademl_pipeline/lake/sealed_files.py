@@ -6,6 +6,7 @@ kernel seals can tell.
 """
 
 import functools
+import inspect
 import os
 import sys
 import threading
@@ -13,19 +14,28 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from trademl_pipeline.lake.kernel_seal import library_folders
 from trademl_pipeline.lake.seal import SealedLakeError
 
 
 class SealedFileError(SealedLakeError):
-    """A step opens a file, a connection or a program while it is sealed."""
+    """A step opens a file, a connection or a program while it is sealed.
+
+    Attributes:
+        opened: who opens what, without the reason why it may not.
+    """
+
+    def __init__(self, opened: str, why: str) -> None:
+        super().__init__(f"{opened}{why}")
+        self.opened = opened
 
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _CODE = (".py", ".pyc", ".so", ".nbi", ".nbc", ".json.gz")
-_SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr/share/zoneinfo", "/usr/lib", "/lib")
+_SYSTEM = ("/proc/", "/sys/", "/etc/", "/usr/share/zoneinfo/", "/usr/lib/", "/lib/")
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
 _LIBRARIES = {
     "polars": ("read_", "scan_"),
     "pandas": ("read_",),
@@ -38,7 +48,20 @@ _LIBRARIES = {
     "pyarrow.dataset": ("dataset", "parquet_dataset"),
     "duckdb": ("connect", "sql", "query", "execute", "read_", "from_"),
 }
-_EVENTS = {"socket.connect": "connects to", "subprocess.Popen": "starts", "os.system": "starts"}
+# Where a process is started below `subprocess`, as by `multiprocessing`, no event is raised.
+_STARTERS = {"_posixsubprocess": ("fork_exec",)}
+_EVENTS = {
+    "socket.connect": "connects to",
+    "socket.sendto": "sends to",
+    "socket.sendmsg": "sends to",
+    "subprocess.Popen": "starts",
+    "os.system": "starts",
+    "os.posix_spawn": "starts",
+    "os.exec": "starts",
+}
+# The storage of runs and events, which the recorder of a run's log lines writes to.
+_RECORDERS = ("dagster._core.storage", "dagster_postgres")
+_IN_MEMORY = (":memory:", "")
 
 
 class _Watch:
@@ -49,6 +72,9 @@ class _Watch:
     # Threads that ran before the seal, such as those that write logs, go on as they were.
     others: frozenset[int] = frozenset()
     installed = False
+
+    def __init__(self) -> None:
+        self.refused: list[SealedFileError] = []
 
 
 _watch = _Watch()
@@ -65,26 +91,39 @@ def _code_folders() -> tuple[str, ...]:
 def sealed_files(
     step: str, allowed: Sequence[str | Path] = (), never: Sequence[str | Path] = (), *, network: bool = False
 ) -> Generator[None]:
-    """Refuse this thread, and those it starts, every file but code and what lies in `allowed`.
+    """Refuse this thread, and those it starts, every file but code and `allowed`.
 
     Args:
         step: what runs, for the message.
-        allowed: folders whose files may be read.
+        allowed: files, and folders whose files, may be read.
         never: files and folders within them that may not.
         network: whether it may connect and start programs, as one that reports to a tracker does.
+
+    Raises:
+        SealedFileError: it has tried; also where the step has caught the refusal and gone on.
     """
     _install()
     _wrap_readers()
-    before = (_watch.step, _watch.allowed, _watch.never, _watch.network, _watch.others)
+    before = (_watch.step, _watch.allowed, _watch.never, _watch.network, _watch.others, _watch.refused)
     here = threading.get_ident()
     others = frozenset(t.ident for t in threading.enumerate() if t.ident and t.ident != here)
     _watch.step, _watch.others, _watch.network = step, others, network
-    _watch.allowed = tuple(os.path.realpath(folder) + os.sep for folder in allowed)
+    _watch.allowed = tuple(os.path.realpath(path) for path in allowed)
     _watch.never = tuple(os.path.realpath(path) for path in never)
+    refused = _watch.refused = []
     try:
         yield
+    except SealedFileError:
+        raise
+    except Exception as error:
+        if refused:
+            raise refused[0] from error
+        raise
+    else:
+        if refused:
+            raise refused[0]
     finally:
-        _watch.step, _watch.allowed, _watch.never, _watch.network, _watch.others = before
+        _watch.step, _watch.allowed, _watch.never, _watch.network, _watch.others, _watch.refused = before
 
 
 def _watched() -> bool:
@@ -100,17 +139,57 @@ def _install() -> None:
 def _on_event(event: str, arguments: tuple[Any, ...]) -> None:
     if not _watch.step:
         return
+    before = len(_watch.refused)
+    try:
+        _judge(event, arguments)
+    except SealedFileError:
+        if not _by_the_recorder():
+            raise
+        del _watch.refused[before:]
+
+
+def _judge(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open" and _watched():
         path, mode, flags = arguments
-        writes = set(mode or "") & set("wax") or (
-            mode is None and flags & (os.O_WRONLY | os.O_CREAT | os.O_TMPFILE)
-        )
-        if not writes and not isinstance(path, int):
+        # What is not there tells nothing, and Python looks for its own packages in such places.
+        if not isinstance(path, int) and os.path.exists(path) and _reads(path, mode, flags):
             _require_code(path, "opens")
+    elif event == "sqlite3.connect" and _watched():
+        if arguments[0] not in _IN_MEMORY:
+            _require_code(arguments[0], "opens")
     elif event in _EVENTS and not _watch.network and _watched():
-        raise SealedFileError(
-            f"{_watch.step} {_EVENTS[event]} {arguments[-1]!r}, and a step has its view alone"
+        _refuse(f"{_watch.step} {_EVENTS[event]} {arguments[-1]!r}", ", and a step has its view alone")
+
+
+def _by_the_recorder() -> bool:
+    """Return whether what is logged is being written down: a line that a step logs goes into the run's event log."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith(_RECORDERS):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _refuse(opened: str, why: str) -> NoReturn:
+    error = SealedFileError(opened, why)
+    _watch.refused.append(error)
+    raise error
+
+
+def _reads(path: Any, mode: str | None, flags: int) -> bool:
+    """Return whether what a file holds can be read by opening it so; what is new or empty holds nothing."""
+    if mode is None:
+        # A temporary file is opened by the name of its folder.
+        reads = flags & os.O_ACCMODE != os.O_WRONLY and not flags & (
+            os.O_TRUNC | os.O_EXCL | os.O_DIRECTORY | os.O_TMPFILE
         )
+    else:
+        reads = not set(mode) & set("wx") and ("a" not in mode or "+" in mode)
+    if not reads:
+        return False
+    opens_as_it_is = "r" in mode if mode is not None else not flags & os.O_CREAT
+    return opens_as_it_is or (os.path.exists(path) and os.path.getsize(path) > 0)
 
 
 def _require_code(path: Any, does: str) -> None:
@@ -119,29 +198,31 @@ def _require_code(path: Any, does: str) -> None:
     except TypeError:
         real = str(path)
     if real.startswith(_watch.never or ("\0",)):
-        raise SealedFileError(
-            f"{_watch.step} {does} {real}, a file of the lake, which it may read by its view alone"
-        )
+        _refuse(f"{_watch.step} {does} {real}", ", a file of the lake, which it may read by its view alone")
     inside = real.startswith(str(_PACKAGE) + os.sep)
-    if real.startswith(_SYSTEM) or (not inside and real.startswith(_code_folders())):
-        return
     if (
-        real.endswith(_CODE)
+        real in _DEVICES
+        or real.startswith(_SYSTEM)
+        or (not inside and real.startswith(_code_folders()))
+        or real.endswith(_CODE)
         or Path(real).parent.suffix in (".egg-info", ".dist-info")
-        or real.startswith(_watch.allowed or ("\0",))
+        or any(real == path or real.startswith(path + os.sep) for path in _watch.allowed)
     ):
         return
-    raise SealedFileError(
-        f"{_watch.step} {does} {os.fspath(path) if isinstance(path, str | os.PathLike) else path}: a step reads by its "
-        "view alone, and what a file holds has no clock. Publish it as a table, or declare it as a source"
+    _refuse(
+        f"{_watch.step} {does} {os.fspath(path) if isinstance(path, str | os.PathLike) else path}",
+        ": a step reads by its view alone, and what a file holds has no clock. Publish it as a table, or declare it as "
+        "a source",
     )
 
 
-def _guarded(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+def _guarded(function: Callable[..., Any], name: str, *, first: int = 0) -> Callable[..., Any]:
+    """Put a guard before a reader whose argument at `first` says what it reads."""
+
     @functools.wraps(function)
     def read(*arguments: Any, **named: Any) -> Any:
         if _watched():
-            source = arguments[0] if arguments else next(iter(named.values()), None)
+            source = arguments[first] if len(arguments) > first else next(iter(named.values()), None)
             # What has been read already and lies in memory has come by a way that is watched.
             if not hasattr(source, "read") and not isinstance(source, bytes):
                 _require_code(source if isinstance(source, str | os.PathLike) else name, f"reads by {name}")
@@ -150,17 +231,32 @@ def _guarded(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     return read
 
 
+def _guarded_start(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def start(*arguments: Any, **named: Any) -> Any:
+        if _watched() and not _watch.network:
+            _refuse(f"{_watch.step} starts a process by {name}", ", and a step has its view alone")
+        return function(*arguments, **named)
+
+    return start
+
+
 def _wrap_readers() -> None:
     """Put a guard before the readers of libraries that are loaded, wherever a module has taken one by its name."""
-    for library, starts in _LIBRARIES.items():
-        module = sys.modules.get(library)
-        if module is None or library in _scanned:
-            continue
-        for name in [n for n in dir(module) if n.startswith(starts)]:
-            function = getattr(module, name)
-            if callable(function) and not isinstance(function, type) and id(function) not in _replaced:
-                _replaced[id(function)] = (function, _guarded(function, f"{library}.{name}"))
-        _scanned.add(library)
+    for libraries, guarded in ((_LIBRARIES, _guarded), (_STARTERS, _guarded_start)):
+        for library, starts in libraries.items():
+            module = sys.modules.get(library)
+            if module is None or library in _scanned:
+                continue
+            for name in [n for n in dir(module) if n.startswith(starts)]:
+                function = getattr(module, name)
+                if isinstance(function, type):
+                    # A class may be asked for by isinstance, and stays the same one.
+                    if "__init__" in vars(function):
+                        function.__init__ = _guarded(function.__init__, f"{library}.{name}", first=1)
+                elif callable(function) and id(function) not in _replaced:
+                    _replaced[id(function)] = (function, guarded(function, f"{library}.{name}"))
+            _scanned.add(library)
     for name in [n for n in list(sys.modules) if n not in _scanned_modules]:
         _scanned_modules.add(name)
         module = sys.modules.get(name)

@@ -2,14 +2,15 @@
 
 The promise: a published month is whole. Its audit runs inside the transaction, on the rows as they are read
 back; whatever goes wrong before the commit (a refusing audit, a conflict, a full disk, a killed process)
-leaves the month as it was.
+leaves the month as it was. A table that is gated has no other way in: what its audit returned, and the content that it
+was given, stand in the ledger of audits by the same transaction.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, overload
 
 import duckdb
 import polars as pl
@@ -18,12 +19,26 @@ from trademl_pipeline.lake import maintenance, publishing, reading, tables
 from trademl_pipeline.lake.config import LakeConfig, S3Config
 from trademl_pipeline.lake.connection import Engine
 from trademl_pipeline.lake.frames import check_frame, check_month, data_version
+from trademl_pipeline.lake.gated import (
+    Gate,
+    GatedMonth,
+    Month,
+    Report,
+    ReportT,
+    Stamp,
+    audit_rows,
+    require_gate,
+    require_kind,
+    require_report,
+)
 from trademl_pipeline.lake.maintenance import MaintenanceReport
-from trademl_pipeline.lake.publishing import Audit, Evidence, Partition, PublishResult
+from trademl_pipeline.lake.publishing import Audit, Partition, PublishResult, Rows
 from trademl_pipeline.lake.reading import Months, table_name
-from trademl_pipeline.lake.schema import MONTH, TableSchema
+from trademl_pipeline.lake.schema import AuditLedger, GatedTable, Ledger, TableSchema, UngatedTable
 
 __all__ = ["Audit", "Lake", "LakeConfig", "MaintenanceReport", "PublishResult", "S3Config"]
+
+UngatedMonth = tuple[UngatedTable, pl.DataFrame, str]
 
 
 class Lake:
@@ -53,6 +68,28 @@ class Lake:
         """Let go of the catalog. A later operation opens it again."""
         self._engine.close()
 
+    @overload
+    def publish(
+        self,
+        schema: UngatedTable,
+        frame: pl.DataFrame,
+        month: str,
+        *,
+        audit: Audit | None = None,
+        allow_empty: bool = False,
+    ) -> PublishResult: ...
+
+    @overload
+    def publish(
+        self,
+        schema: GatedTable,
+        frame: pl.DataFrame,
+        month: str,
+        *,
+        gate: Gate[Any],
+        allow_empty: bool = False,
+    ) -> PublishResult: ...
+
     def publish(
         self,
         schema: TableSchema,
@@ -60,6 +97,7 @@ class Lake:
         month: str,
         *,
         audit: Audit | None = None,
+        gate: Gate[Any] | None = None,
         allow_empty: bool = False,
     ) -> PublishResult:
         """Replace one month of a table by the frame, in one transaction.
@@ -73,9 +111,14 @@ class Lake:
             audit: gets the month as read back within the transaction, sorted; raising rolls back. It also
                 runs where the month holds the same data already. It may read the lake and append to other
                 tables, but sees the lake as it was before this transaction.
+            gate: of a gated table, which has to have one: its audit runs as `audit` does, its report has to have
+                passed with every probe of the table, and stands in the table's ledger by the same transaction.
             allow_empty: a frame without rows empties the month instead of raising.
 
         Raises:
+            UnauditedError: the table is gated, and there is no gate, or its audit returned anything but a report that
+                passed with every probe of the table; or the lake has the table on record as gated, and the schema
+                says that it is not.
             SchemaMismatchError: a column is missing, unexpected or of another type.
             EmptyFrameError: there are no rows where some are due.
             NullValueError: a column holds nulls that must not.
@@ -83,28 +126,29 @@ class Lake:
             WrongMonthError: a row lies outside the month.
             DiskFullError: there is no room left.
         """
+        allowed = [schema.name] if allow_empty else []
+        if isinstance(schema, GatedTable):
+            return self.publish_many(
+                [GatedMonth(schema, frame, month, require_gate(schema, month, gate))], allow_empty=allowed
+            )[0]
+        plain = require_kind(schema, UngatedTable, "publish")
         audits = {schema.name: audit} if audit is not None else None
-        return self.publish_many(
-            [(schema, frame, month)], audits=audits, allow_empty=[schema.name] if allow_empty else []
-        )[0]
+        return self.publish_many([(plain, frame, month)], audits=audits, allow_empty=allowed)[0]
 
     def publish_many(
         self,
-        items: Sequence[tuple[TableSchema, pl.DataFrame, str]],
+        items: Sequence[UngatedMonth | GatedMonth],
         *,
         audits: Mapping[str, Audit] | None = None,
-        evidence: Evidence | None = None,
-        append: Sequence[tuple[TableSchema, pl.DataFrame]] = (),
+        append: Sequence[tuple[Ledger, pl.DataFrame]] = (),
         allow_empty: Collection[str] = (),
     ) -> list[PublishResult]:
         """Replace one month of each of several tables in one transaction: all of them or none. Otherwise as `publish`.
 
         Args:
-            items: schema, frame and month key of each table, as `publish` takes them; each table once.
-            audits: table name -> audit of that table's month; they run when all the tables are written, in
-                the order of `items`.
-            evidence: gets what the audits returned, by table name, and gives a ledger's schema and the rows
-                to append to it in the same transaction; not asked where nothing has changed.
+            items: schema, frame and month key of each table, with its gate where it is gated; each table once.
+            audits: name of an ungated table -> audit of that table's month. All audits run when all the tables are
+                written, in the order of `items`.
             append: ledgers and the rows that they gain in the same transaction; frames without rows are left
                 out.
             allow_empty: names of the tables whose frame may be empty.
@@ -115,9 +159,11 @@ class Lake:
         Raises:
             ValueError: a table is named twice, `audits` or `allow_empty` name one that is not among the
                 items, a ledger stands among the items, or a table that is no ledger in `append`.
+            UnauditedError: a gated table came without its gate, or a ledger of audits with rows; see `publish`.
         """
         audits = audits or {}
-        names = [schema.name for schema, _, _ in items]
+        months = [m if isinstance(m, GatedMonth) else Month(*m) for m in items]
+        names = [m.schema.name for m in months]
         if not names or len(set(names)) != len(names):
             raise ValueError(f"publish_many: name each table once, got {names}")
         strangers = sorted((set(audits) | set(allow_empty)) - set(names))
@@ -126,21 +172,64 @@ class Lake:
                 f"publish_many: audits or allow_empty name {strangers}, not among the tables {names}"
             )
         partitions: list[Partition] = []
-        for schema, frame, month in items:
-            if schema.is_ledger:
-                raise ValueError(
-                    f"table {schema.name} is a ledger, whose rows are never replaced: use append"
-                )
-            check_month(month)
-            checked = check_frame(schema, frame, month, allow_empty=schema.name in allow_empty)
-            partitions.append(Partition(schema, checked, month, data_version(schema, checked)))
-        appended: list[tuple[TableSchema, pl.DataFrame]] = []
-        for schema, rows in append:
-            if not schema.is_ledger:
-                raise ValueError(f"table {schema.name} is no ledger: give it among the items, with its month")
+        for m in months:
+            gate = m.gate if isinstance(m, GatedMonth) else None
+            if isinstance(m.schema, GatedTable):
+                gate = require_gate(m.schema, m.month, gate)
+            else:
+                require_kind(m.schema, UngatedTable, "publish")
+            check_month(m.month)
+            checked = check_frame(m.schema, m.frame, m.month, allow_empty=m.schema.name in allow_empty)
+            version = data_version(m.schema, checked)
+            partitions.append(Partition(m.schema, checked, m.month, version, audits.get(m.schema.name), gate))
+        appended: list[Rows] = []
+        for ledger, rows in append:
+            require_kind(ledger, Ledger, "append")
             if rows.height:
-                appended.append((schema, check_frame(schema, rows, None, allow_empty=False)))
-        return publishing.publish(self._engine, partitions, audits, evidence, appended)
+                appended.append((ledger, check_frame(ledger, rows, None, allow_empty=False)))
+        return publishing.publish(self._engine, partitions, appended)
+
+    def record_audit(self, schema: GatedTable, month: str, gate: Gate[ReportT]) -> ReportT:
+        """Audit a month as the lake holds it, and put the report on record, whether it passed or not.
+
+        Args:
+            schema: of the table.
+            month: month key.
+            gate: that audits.
+
+        Returns:
+            What the audit returned.
+
+        Raises:
+            UnauditedError: that is no report.
+            MissingTableError: there is no such table.
+        """
+        rows = self.read(schema, months=[check_month(month)])
+        report = gate.audit(rows)
+        require_report(schema, month, report)
+        self._record(schema.ledger, audit_rows(schema, month, report, gate.run, data_version(schema, rows)))
+        return report
+
+    def record_refusal(
+        self, schema: GatedTable, month: str, report: Report, run: Stamp, content: str
+    ) -> None:
+        """Put on record that an audit refused rows, which are not in the lake, or that a month could not be audited.
+
+        Args:
+            schema: of the table.
+            month: month key.
+            report: of the audit.
+            run: that audited.
+            content: content hash of the rows; empty where there are none.
+        """
+        self._record(
+            schema.ledger, audit_rows(schema, check_month(month), report, run, content, refused=True)
+        )
+
+    def _record(self, ledger: AuditLedger, rows: pl.DataFrame) -> None:
+        # A probe that could not run has no row, and where none could there is nothing to keep.
+        if rows.height:
+            publishing.append(self._engine, ledger, check_frame(ledger, rows, None, allow_empty=False))
 
     def merging(self, schema: TableSchema, month: str) -> AbstractContextManager[None]:
         """Hold a month of a table from reading it to publishing what was made of it and of new rows.
@@ -152,19 +241,18 @@ class Lake:
         """
         return self._engine.locks.merging(schema.name, check_month(month))
 
-    def append(self, schema: TableSchema, frame: pl.DataFrame) -> PublishResult:
+    def append(self, schema: Ledger, frame: pl.DataFrame) -> PublishResult:
         """Add rows to a ledger (a table whose schema has its own `month` column), replacing nothing.
 
         Frames are checked as by `publish`, with its errors.
 
         Raises:
             ValueError: the table is no ledger.
+            UnauditedError: it is one of audits, whose rows come from audits alone: `publish`, `record_audit` and
+                `record_refusal` write them.
             CatalogUnreachableError: the connection broke and the rows may or may not be in.
         """
-        if not schema.is_ledger:
-            raise ValueError(
-                f"table {schema.name} is no ledger (its schema has no {MONTH!r} column): use publish"
-            )
+        require_kind(schema, Ledger, "append")
         checked = check_frame(schema, frame, None, allow_empty=False)
         return publishing.append(self._engine, schema, checked)
 
@@ -243,9 +331,12 @@ class Lake:
             MissingSnapshotError: the snapshot has expired or never was.
         """
         recorded = self._engine.query("recorded data versions", lambda c: reading.versions(c, snapshot))
+        published = self._engine.query(
+            "list of months", lambda c: [reading.months_of(c, schema, snapshot) for schema, _ in tables]
+        )
         versions: dict[str, dict[str, str]] = {}
-        for schema, (first, last) in tables:
-            months = [m for m in self.months(schema, snapshot=snapshot) if first <= m <= last]
+        for (schema, (first, last)), there in zip(tables, published, strict=True):
+            months = [m for m in there if first <= m <= last]
             versions[schema.name] = {
                 month: recorded.get((schema.name, month))
                 or self.data_version(schema, month, snapshot=snapshot)

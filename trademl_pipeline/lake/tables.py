@@ -8,9 +8,11 @@ import polars as pl
 
 from trademl_pipeline.lake.connection import identifier, quote
 from trademl_pipeline.lake.errors import MissingSnapshotError, MissingTableError, SchemaMismatchError
+from trademl_pipeline.lake.gated import require_writable
 from trademl_pipeline.lake.schema import MONTH, SQL_TYPES, TableSchema
 
-_RECORDED: set[tuple[str, str, str]] = set()
+# (attached lake, table) -> what was seen to be on record of it.
+_RECORDED: dict[tuple[str, str], str] = {}
 
 
 def qualified(name: str) -> str:
@@ -70,7 +72,7 @@ def table_names(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def table_comment(connection: duckdb.DuckDBPyConnection, name: str) -> dict[str, Any]:
-    """Description, key and order that were recorded with the table; an empty dict where there are none."""
+    """Kind, description, key and order that were recorded with the table; an empty dict where there are none."""
     row = connection.execute(
         "SELECT comment FROM duckdb_tables() WHERE database_name = current_database() AND table_name = ?",
         [name],
@@ -84,6 +86,7 @@ def ensure_table(connection: duckdb.DuckDBPyConnection, schema: TableSchema) -> 
     Raises:
         SchemaMismatchError: the table has columns that the schema lacks, whose types differ, or that were
             added without being nullable (the months before have no values for them); the message names them.
+        UnauditedError: the table is gated, or a ledger of audits, and the schema says that it is not.
     """
     declared = {name: SQL_TYPES[dtype] for name, dtype in schema.columns.items()} | {MONTH: "VARCHAR"}
     stored = stored_columns(connection, schema.name)
@@ -141,23 +144,32 @@ def _check_evolution(schema: TableSchema, stored: dict[str, str], declared: dict
 
 
 def _comment(schema: TableSchema) -> dict[str, Any]:
-    return {"description": schema.description, "key": list(schema.key), "order": list(schema.order)}
+    return {
+        "description": schema.description,
+        "key": list(schema.key),
+        "order": list(schema.order),
+        "kind": schema.kind,
+    }
 
 
 def _keep_record(connection: duckdb.DuckDBPyConnection, schema: TableSchema) -> None:
-    """Record the schema's description, key and order where the table has others.
+    """Record the schema's kind, description, key and order where the table has others that it may take the place of.
 
     Reading a comment makes DuckDB look at every table of the catalog, so it is done once per attached lake. What this
     transaction records is not remembered: it may be rolled back.
     """
     row = connection.execute("SELECT current_database()").fetchone()
-    seen = (str(row[0]) if row else "", schema.name, json.dumps(_comment(schema), sort_keys=True))
-    if seen in _RECORDED:
+    table = (str(row[0]) if row else "", schema.name)
+    comment = json.dumps(_comment(schema), sort_keys=True)
+    if _RECORDED.get(table) == comment:
         return
-    if table_comment(connection, schema.name) != _comment(schema):
+    stored = table_comment(connection, schema.name)
+    require_writable(schema, stored)
+    if stored != _comment(schema):
+        _RECORDED.pop(table, None)
         _record(connection, schema)
     else:
-        _RECORDED.add(seen)
+        _RECORDED[table] = comment
 
 
 def _record(connection: duckdb.DuckDBPyConnection, schema: TableSchema) -> None:

@@ -140,7 +140,7 @@ class LakeView:
         """Run a step: the lake can be read by views alone, and no file of data be opened.
 
         Args:
-            allowed: folders whose files the step may read all the same, but for those of the lake.
+            allowed: files, and folders whose files the step may read all the same, but for those of the lake.
             network: whether it may connect and start programs.
         """
         config = self._lake.config

@@ -10,7 +10,9 @@ import polars as pl
 from trademl_pipeline.leakage.report import AuditReport
 
 # Numbers in a coverage that say how a probe was set, and that nothing is gained by adding up.
-SETTINGS = frozenset(("rtol", "atol", "seed", "tolerance", "warmup", "embargo", "groups", "window", "length"))
+SETTINGS = frozenset(
+    ("rtol", "atol", "seed", "tolerance", "warmup", "embargo", "groups", "window", "length", "ceiling")
+)
 KEY = ("table_name", "month", "probe")
 
 

@@ -13,9 +13,13 @@ from typing import Any
 
 import polars as pl
 
+from trademl_pipeline.leakage.diagnosis import PROBE_FIXES, Diagnosis
+from trademl_pipeline.leakage.suspicion import SUSPICIOUS, Suspicion, suspicions_in
 from trademl_pipeline.leakage.traces import Trace
 
 VERDICT = "no leak within the declared clocks and the tested mutants"
+
+UNAUDITED_FIX = "Pass it with sources=, dated, or name it in allow= to vouch for it"
 
 REPORT_SCHEMA = pl.Schema(
     {
@@ -30,6 +34,9 @@ REPORT_SCHEMA = pl.Schema(
         "coverage": pl.String,
     }
 )
+
+# Key of a coverage under which a probe names what it does not see.
+BLIND_SPOTS = "blind_spots"
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,7 @@ class Violation:
         detail: one sentence: what moved, from what to what, what to look for.
         count: cells, rows or trades that this violation stands for.
         trace: the values around the leak, where the probe compares values.
+        diagnosis: how far ahead the value sees, and why, where its behaviour was looked into.
     """
 
     probe: str
@@ -58,6 +66,20 @@ class Violation:
     detail: str = ""
     count: int = 1
     trace: Trace | None = field(default=None, compare=False, repr=False)
+    diagnosis: Diagnosis | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def lesson(self) -> str:
+        """How far ahead it sees, its pattern, where it is made, and the fix; empty where nothing is known of these."""
+        if self.diagnosis is not None:
+            return self.diagnosis.words
+        fix = PROBE_FIXES.get(self.probe, "")
+        return f"fix: {fix}" if fix else ""
+
+    @property
+    def sentence(self) -> str:
+        """The detail with the lesson, in one line."""
+        return f"{self.detail}; {self.lesson}" if self.lesson else self.detail
 
 
 @dataclass(frozen=True)
@@ -68,20 +90,27 @@ class AuditReport:
         violations: what was found.
         coverage: probe -> what it tested (cut-offs, cells, calls, …). A probe that was asked for and could
             not be run has the key "skipped" with the reason.
+        unaudited: data that took part and that no probe could cut, each in words. With any, nothing passed.
     """
 
     violations: tuple[Violation, ...] = ()
     coverage: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    unaudited: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """True if something was tested and nothing was found."""
-        return not self.violations and bool(self.tested)
+        """True if something was tested, all of it, and nothing was found."""
+        return not self.violations and not self.unaudited and bool(self.tested)
 
     @property
     def tested(self) -> tuple[str, ...]:
         """Probes that ran."""
         return tuple(p for p, c in self.coverage.items() if "skipped" not in c)
+
+    @property
+    def suspicions(self) -> tuple[Suspicion, ...]:
+        """Columns that know more of the next return than is plausible; they keep nothing from passing."""
+        return tuple(s for coverage in self.coverage.values() for s in suspicions_in(coverage))
 
     def __bool__(self) -> bool:
         raise TypeError("an audit report has no truth value: use report.passed or report.assert_clean()")
@@ -97,22 +126,27 @@ class AuditReport:
                 before = coverage[probe]
                 parts = before["parts"] if set(before) == {"parts"} else [before]
                 coverage[probe] = {"parts": [*parts, added]}
-        return AuditReport(self.violations + other.violations, coverage)
+        return AuditReport(self.violations + other.violations, coverage, (*self.unaudited, *other.unaudited))
 
     def __radd__(self, other: Any) -> "AuditReport":
         return self if other == 0 else NotImplemented
+
+    def with_unaudited(self, unaudited: Iterable[str]) -> "AuditReport":
+        """Return the report with data named that no probe could cut; without any, the report as it is."""
+        return AuditReport(self.violations, self.coverage, (*self.unaudited, *unaudited))
 
     def first_violation(self) -> str:
         """Return the first violation in words, and how many others there are; there has to be one."""
         first, others = self.violations[0], len(self.violations) - 1
         since = f"from {first.first_leak}" if first.first_leak else None
         where = ", ".join(part for part in (first.probe, first.column, first.symbol, since) if part)
-        return f"{where}: {first.detail}" + (f" (and {others} more)" if others else "")
+        return f"{where}: {first.sentence}" + (f" (and {others} more)" if others else "")
 
     def to_frame(self) -> pl.DataFrame:
         """Return a row per violation and per probe that ran without any, in the columns of the lake's `audits`.
 
-        A probe that was not run has no row: it neither passed nor failed.
+        A probe that was not run has no row, nor has one that found nothing where something was not audited: it neither
+        passed nor failed.
         """
         rows: list[dict[str, Any]] = []
         for probe in dict.fromkeys([*self.coverage, *(v.probe for v in self.violations)]):
@@ -127,12 +161,12 @@ class AuditReport:
                     "cutoff": _day(v.cutoff),
                     "first_leak": _day(v.first_leak),
                     "max_delta": v.max_delta,
-                    "detail": v.detail,
+                    "detail": v.sentence,
                     "coverage": coverage,
                 }
                 for v in violations
             ]
-            if not violations and probe in self.tested:
+            if not violations and probe in self.tested and not self.unaudited:
                 rows.append({"probe": probe, "passed": True, "detail": VERDICT, "coverage": coverage})
         return pl.DataFrame(rows, schema=REPORT_SCHEMA)
 
@@ -145,7 +179,25 @@ class AuditReport:
             result = f"{count} violation{'s' * (count != 1)}" if count else "passed"
             if not count and "skipped" in coverage:
                 result = "not run"
+            elif any(suspicions_in(coverage)):
+                result = "suspicious"
+            elif not count and self.unaudited:
+                result = "nothing seen, not audited"
             lines.append(f"| {probe} | {result} | {_cell(_summary(coverage))} |")
+        blind = dict.fromkeys(
+            (probe, spot) for probe, coverage in self.coverage.items() for spot in blind_spots_in(coverage)
+        )
+        if blind:
+            lines += [
+                "",
+                "Not seen by these probes:",
+                *(f"- {probe}: {_cell(spot)}" for probe, spot in blind),
+            ]
+        if self.unaudited:
+            lines += ["", "Not audited:", *(f"- {_cell(name)}" for name in self.unaudited)]
+        lines += (
+            ["", *(f"- SUSPICIOUS: {_cell(s.words)}" for s in self.suspicions)] if self.suspicions else []
+        )
         if self.violations:
             lines += ["", "| probe | column | symbol | as of | first leak | largest change | what happened |"]
             lines.append("|---|---|---|---|---|---|---|")
@@ -153,13 +205,18 @@ class AuditReport:
                 delta = "" if v.max_delta is None else f"{v.max_delta:.4g}"
                 cells = (v.probe, v.column, v.symbol, v.cutoff, v.first_leak, delta, v.detail)
                 lines.append("| " + " | ".join(_cell(c) for c in cells) + " |")
-        return "\n".join(lines)
+            lines += ["", *(f"- `{name}`: {_cell(lesson)}" for name, lesson in self.lessons())]
+        return "\n".join(lines).rstrip()
+
+    def lessons(self) -> list[tuple[str, str]]:
+        """Return column (or probe, where none is named) and why it leaks and how it is mended, each once."""
+        return list(dict.fromkeys((v.column or v.probe, v.lesson) for v in self.violations if v.lesson))
 
     def assert_clean(self) -> "AuditReport":
         """Return the report if it passed.
 
         Raises:
-            LeakageError: with the violations in readable form, or because nothing was tested.
+            LeakageError: with the violations in readable form, or because not everything was tested.
         """
         if self.passed:
             return self
@@ -171,6 +228,7 @@ class AuditReport:
             lines.append(f"  [{v.probe}] {where}{when}{first}: {v.detail}")
         if len(self.violations) > 20:
             lines.append(f"  … and {len(self.violations) - 20} more")
+        lines += [f"  {name}: {lesson}" for name, lesson in self.lessons()]
         raise LeakageError("\n".join(lines), self)
 
     def _headline(self) -> str:
@@ -181,7 +239,19 @@ class AuditReport:
             return f"Refused by {kinds}: {named or len(self.violations)}"
         if not self.tested:
             return "Nothing was tested, so nothing passed"
-        return f"Passed: {VERDICT}"
+        if self.unaudited:
+            named = "; ".join(self.unaudited[:3])
+            more = f" and {len(self.unaudited) - 3} more" if len(self.unaudited) > 3 else ""
+            return f"Not audited, since nothing can cut {named}{more}. {UNAUDITED_FIX}"
+        passed = f"Passed: {VERDICT}"
+        names = ", ".join(s.column for s in self.suspicions)
+        return f"{passed}, but SUSPICIOUS: {names}" if names else passed
+
+
+def blind_spots_in(coverage: Mapping[str, Any]) -> list[str]:
+    """Return what a probe says of itself that it does not see."""
+    parts: list[Mapping[str, Any]] = coverage.get("parts", [coverage])
+    return [spot for part in parts for spot in part.get(BLIND_SPOTS, [])]
 
 
 def _day(value: date | datetime | None) -> date | None:
@@ -197,7 +267,11 @@ def _summary(coverage: Mapping[str, Any]) -> str:
         return str(coverage["skipped"])
     if "parts" in coverage:
         return f"{len(coverage['parts'])} audits: {_summary(coverage['parts'][0])}; …"
-    items: Iterable[tuple[str, Any]] = ((k, v) for k, v in coverage.items() if v not in (None, "", [], {}))
+    items: Iterable[tuple[str, Any]] = (
+        (k, v)
+        for k, v in coverage.items()
+        if k not in (SUSPICIOUS, BLIND_SPOTS) and v not in (None, "", [], {})
+    )
     return ", ".join(f"{k.replace('_', ' ')} {_number(v)}" for k, v in items)
 
 

@@ -28,12 +28,14 @@ _DAY = np.dtype("datetime64[D]")
 
 @dataclass(frozen=True)
 class _Calendar:
-    """One calendar's sessions as arrays and as a frame for joins."""
+    """One calendar's sessions as arrays and as a frame for joins, and the days between which they are known."""
 
     name: str
     zone: str
     days: np.ndarray
     frame: pl.DataFrame
+    first: date
+    last: date
 
 
 @lru_cache(maxsize=8)
@@ -42,8 +44,18 @@ def _load(name: str) -> _Calendar:
     import exchange_calendars
     from exchange_calendars.errors import InvalidCalendarName
 
+    first, last = FIRST_DAY, LAST_DAY
     try:
-        calendar = exchange_calendars.get_calendar(name, start=str(FIRST_DAY), end=str(LAST_DAY))
+        try:
+            calendar = exchange_calendars.get_calendar(name, start=str(first), end=str(last))
+        except ValueError:
+            # Of some exchanges the holidays are known of fewer years.
+            kind = type(exchange_calendars.get_calendar(name))
+            first, last = (
+                project if bound is None else pick(project, bound.date())
+                for pick, project, bound in ((max, first, kind.bound_min()), (min, last, kind.bound_max()))
+            )
+            calendar = exchange_calendars.get_calendar(name, start=str(first), end=str(last))
     except InvalidCalendarName as error:
         known = ", ".join(sorted(exchange_calendars.get_calendar_names(include_aliases=False)))
         raise CalendarError(f"there is no calendar {name!r}; use one of: {known}") from error
@@ -61,14 +73,16 @@ def _load(name: str) -> _Calendar:
         pl.col("open_utc").dt.replace_time_zone("UTC").cast(utc),
         pl.col("close_utc").dt.replace_time_zone("UTC").cast(utc),
     )
-    return _Calendar(name, str(calendar.tz), days, frame)
+    return _Calendar(name, str(calendar.tz), days, frame, first, last)
 
 
-def _check_bounds(*days: date) -> None:
+def _check_bounds(calendar: str, *days: date) -> None:
+    known = _load(calendar)
     for day in days:
-        if not FIRST_DAY <= day <= LAST_DAY:
+        # The bounds of the project stand for the beginning and the end, whichever they are.
+        if not known.first <= day <= known.last and day not in (FIRST_DAY, LAST_DAY):
             raise CalendarError(
-                f"{day} lies outside the calendars of this project, {FIRST_DAY} to {LAST_DAY}"
+                f"{day} lies outside the calendar {calendar}; its sessions are known from {known.first} to {known.last}"
             )
 
 
@@ -101,7 +115,7 @@ def calendar_frame(
 
 def sessions(start: date, end: date, calendar: str = DEFAULT_CALENDAR) -> list[date]:
     """All sessions in [start, end], both inclusive, in order; empty where there is none."""
-    _check_bounds(start, end)
+    _check_bounds(calendar, start, end)
     days = _load(calendar).days
     low, high = np.searchsorted(days, [np.datetime64(start), np.datetime64(end + timedelta(days=1))])
     return days[low:high].tolist()
@@ -113,7 +127,7 @@ def session_index(session: date, calendar: str = DEFAULT_CALENDAR) -> int:
     Raises:
         CalendarError: that day is no session; the message names the neighbours.
     """
-    _check_bounds(session)
+    _check_bounds(calendar, session)
     days = _load(calendar).days
     position = int(np.searchsorted(days, np.datetime64(session)))
     if position == len(days) or days[position] != np.datetime64(session):
@@ -148,7 +162,7 @@ def offset(session: date, n: int, calendar: str = DEFAULT_CALENDAR) -> date:
 
 def on_or_after(day: date, calendar: str = DEFAULT_CALENDAR) -> date:
     """The first session on or after a day."""
-    _check_bounds(day)
+    _check_bounds(calendar, day)
     return session_at(int(np.searchsorted(_load(calendar).days, np.datetime64(day))), calendar)
 
 
@@ -159,7 +173,7 @@ def next_session(day: date, calendar: str = DEFAULT_CALENDAR) -> date:
 
 def count_between(start: date, end: date, calendar: str = DEFAULT_CALENDAR) -> int:
     """Number of sessions in (start, end]; negative where end lies before start. Neither need be a session."""
-    _check_bounds(start, end)
+    _check_bounds(calendar, start, end)
     days = _load(calendar).days
     low, high = np.searchsorted(days, [np.datetime64(start), np.datetime64(end)], side="right")
     return int(high - low)
@@ -270,7 +284,8 @@ def sessions_before(month: str, n: int, calendar: str = DEFAULT_CALENDAR) -> dat
 @lru_cache(maxsize=8)
 def sessions_a_year(calendar: str = DEFAULT_CALENDAR) -> int:
     """Sessions of a usual year, to the nearest whole one: 252 of XNYS, 365 around the clock."""
-    return round(len(_load(calendar).days) / ((LAST_DAY - FIRST_DAY).days + 1) * 365.25)
+    known = _load(calendar)
+    return round(len(known.days) / ((known.last - known.first).days + 1) * 365.25)
 
 
 def month_range(start_month: str, end_month: str) -> list[str]:

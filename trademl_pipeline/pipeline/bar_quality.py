@@ -11,6 +11,8 @@ from dataclasses import replace
 import polars as pl
 
 from trademl_pipeline.lake import Lake
+from trademl_pipeline.leakage import AuditReport
+from trademl_pipeline.leakage.probes.published import audit_published
 from trademl_pipeline.market.calendar import month_key, offset_month, sessions_before
 from trademl_pipeline.market.errors import MarketError
 from trademl_pipeline.market.quality.checks import LOOKBACK
@@ -23,9 +25,10 @@ from trademl_pipeline.market.quality.report import (
 )
 from trademl_pipeline.pipeline.errors import StepError
 from trademl_pipeline.pipeline.figures import quality_figure
+from trademl_pipeline.pipeline.gate import month_metadata, publish
 from trademl_pipeline.pipeline.history import require_months
 from trademl_pipeline.pipeline.lookback import sessions_back
-from trademl_pipeline.pipeline.months import Body, MonthResult, RunInfo
+from trademl_pipeline.pipeline.months import Body, MonthResult, RunInfo, result_of
 from trademl_pipeline.pipeline.quality_settings import Quality
 from trademl_pipeline.pipeline.recording import CheckResult
 from trademl_pipeline.pipeline.shown import Json, Markdown, Metadata
@@ -108,14 +111,19 @@ def bar_quality_months(
             chunk = [m for m in months[months.index(month) :][:_CHUNK] if m in published]
             reports.update(month_reports(store, _unbroken(chunk), quality, calendar))
         report = reports[month]
-        result = store.publish(BAR_QUALITY, report, month)
+        published = publish(
+            run,
+            store,
+            BAR_QUALITY,
+            report,
+            month,
+            lambda written: audit_bar_quality_month(quality, store, written, month, calendar),
+        )
         failed = report.filter(~pl.col("passed"))
         if failed.height:
             run.log.warning(f"bar_quality {month[:7]}: {', '.join(failed['check'])}")
         metadata: Metadata = {
-            "dagster/row_count": int(result.rows),
-            "data_version": result.data_version,
-            "unchanged": bool(result.unchanged),
+            **month_metadata(published, report),
             "findings": int(report["count"].sum()),
             "failed": Json(failed["check"].to_list()),
             "quality": Markdown(report_table(report)),
@@ -125,10 +133,34 @@ def bar_quality_months(
             metadata["figure"] = quality_figure(
                 store.read(BAR_QUALITY, months=(back, month), with_month=True)
             )
-        found = results_of(quality, {month: report}, DEFAULT_RULES)
-        return MonthResult(metadata, [replace(result, asset=RAW_BARS.name) for result in found])
+        of_bars = results_of(quality, {month: report}, DEFAULT_RULES)
+        shown = result_of(published, metadata)
+        return replace(
+            shown, checks=[*shown.checks, *(replace(result, asset=RAW_BARS.name) for result in of_bars)]
+        )
 
     return month_of
+
+
+def audit_quality(written: pl.DataFrame, report: pl.DataFrame) -> AuditReport:
+    """Audit that a table of quality is what the checks give of its month alone."""
+    return audit_published(written, report, key=("check",))
+
+
+def audit_bar_quality_month(
+    quality: Quality, store: Lake, written: pl.DataFrame, month: str, calendar: str
+) -> AuditReport:
+    """Audit a month of the table of quality against the checks made anew, of that month alone.
+
+    Args:
+        quality: the rules, and what bars are compared with.
+        store: the lake.
+        written: the month's table.
+        month: month key.
+        calendar: of the data set.
+    """
+    ((_, alone),) = month_reports(store, [month], quality, calendar)
+    return audit_quality(written, alone)
 
 
 def published_reports(

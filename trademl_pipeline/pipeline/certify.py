@@ -7,12 +7,12 @@ from datetime import datetime
 import polars as pl
 
 from trademl_pipeline.certificates import certificate
-from trademl_pipeline.certificates.certificate import Certificate, Content, content_of
+from trademl_pipeline.certificates.certificate import Certificate, Content, KnownTries, content_of
 from trademl_pipeline.certificates.code_version import code_version
 from trademl_pipeline.certificates.stored import certificates
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.frames import data_version
-from trademl_pipeline.lake.schema import TableSchema
+from trademl_pipeline.lake.schema import TableSchema, UngatedTable
 from trademl_pipeline.lake.view import ReadRecord
 from trademl_pipeline.leakage import AuditReport
 from trademl_pipeline.market.calendar import offset_month
@@ -31,7 +31,7 @@ class Certified:
     """A certificate and the table row that goes into the lake with the predictions (`publish`'s `beside`)."""
 
     certificate: Certificate
-    beside: tuple[TableSchema, pl.DataFrame]
+    beside: tuple[UngatedTable, pl.DataFrame]
 
     @property
     def digest(self) -> str:
@@ -54,6 +54,7 @@ def make_certificate(
     read: Sequence[Read],
     learned_from: Sequence[Read],
     reads: Sequence[ReadRecord],
+    tries: KnownTries,
     run_id: str,
     recorded_at: datetime,
 ) -> Certified:
@@ -74,6 +75,7 @@ def make_certificate(
         read: tables and months that were read for the predictions.
         learned_from: tables and months that the model learned from, at its own snapshot.
         reads: everything that the step has read.
+        tries: looks at the outcomes of the month's rows that are on record.
         run_id, recorded_at: the run that makes it and the time of that run.
     """
     made = certificate.make_certificate(
@@ -91,6 +93,7 @@ def make_certificate(
         data=contents(store, read, snapshot),
         training=contents(store, learned_from, int(record["snapshot"][0])),
         reads=[read.anywhere() for read in reads if read.table != AUDITS.name],
+        tries=tries,
     )
     on_record = certificates(store, study, month)
     made = made.or_earlier_equivalent(Certificate.from_json(text) for text in on_record["certificate"])

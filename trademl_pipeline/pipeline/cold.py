@@ -20,7 +20,8 @@ import polars as pl
 
 from trademl_pipeline.certificates.verification import Comparison
 from trademl_pipeline.lake import Lake, LakeConfig, kernel_seal
-from trademl_pipeline.lake.schema import MONTH, TableSchema
+from trademl_pipeline.lake.schema import MONTH, TableSchema, copied_ledger, copied_table
+from trademl_pipeline.lake.store import UngatedMonth
 from trademl_pipeline.lake.view import LakeView
 from trademl_pipeline.leakage import AuditReport
 from trademl_pipeline.leakage.probes.rerun import PROBE as RERUN
@@ -42,7 +43,7 @@ from trademl_pipeline.training.ledger import FitLedger
 
 # What a cold process runs, after its folder.
 COMMAND = (sys.executable, "-P", kernel_seal.__file__)
-COLD_RUN = "cold run"
+COLD_RUN, SEALED_BY = "cold run", "sealed by"
 
 
 class ColdRunError(StepError):
@@ -148,12 +149,12 @@ class ColdRun:
         """Return by what the processes were kept from everything else."""
         if any("Landlock" in held for held in self.held):
             return Comparison(
-                "sealed by", "same", f"{' and '.join(self.held)}, and at the readers of the libraries"
+                SEALED_BY, "same", f"{' and '.join(self.held)}, and at the readers of the libraries"
             )
         unsealed = (
             "this kernel has no Landlock: files were refused at the readers of Python and the libraries alone"
         )
-        return Comparison("sealed by", "note", unsealed)
+        return Comparison(SEALED_BY, "note", unsealed)
 
     def _run(self, folder: Path, clock: datetime, *, fits: bool) -> None:
         self.record.write_parquet(folder / cold_process.RECORD)
@@ -179,15 +180,18 @@ class ColdRun:
             text=True,
             check=False,
         )
-        refused = folder / cold_process.REFUSED
+        refused, sealed = folder / cold_process.REFUSED, folder / kernel_seal.SEALED
         if refused.exists():
             raise ColdRefusedError(refused.read_text())
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["nothing was said"])[-1]
+            if sealed.exists() and done.returncode > 0:
+                # The seal was on, and what is loaded with the code asked for more than it leaves.
+                raise ColdRefusedError(last)
             raise ColdRunError(
                 f"the cold process of {self.study.name} {self.month[:7]} ended with {done.returncode}: {last}"
             )
-        self.held = json.loads((folder / "sealed.json").read_text())
+        self.held = json.loads(sealed.read_text())
 
 
 @contextmanager
@@ -221,16 +225,24 @@ def compare_cold(report: AuditReport, published: pl.DataFrame) -> Comparison:
 
 
 def _copy(view: LakeView, folder: Path, tables: list[TableSchema]) -> None:
-    """Copy what a view shows of some tables, and the audits of their months, into a lake of a folder."""
+    """Copy what a view shows of some tables, and the audits of their months, into a lake of a folder.
+
+    No gate has seen rows that are cut at a moment, and that lake has none: it holds them as copies.
+    """
     published: dict[str, list[str]] = {}
+    # All tables of a month in one transaction: each costs as much as what it writes.
+    items: dict[str, list[UngatedMonth]] = {}
+    for table in tables:
+        rows = view.read(table, with_month=True).partition_by(MONTH, as_dict=True, include_key=False)
+        months = published[table.name] = published_months(view, table)
+        # Where nothing of a table was known yet, it is there all the same.
+        by_month = {str(month): part for (month,), part in rows.items()} or {months[-1]: table.empty()}
+        for month, part in by_month.items():
+            items.setdefault(month, []).append((copied_table(table), part, month))
     with Lake(LakeConfig.local(folder / "lake")) as lake:
-        for table in tables:
-            shown = view.read(table, with_month=True)
-            by_month = shown.partition_by(MONTH, as_dict=True, include_key=False)
-            months = published[table.name] = published_months(view, table)
-            for month in months:
-                lake.publish(table, by_month.get((month,), table.empty()), month, allow_empty=True)
+        for month in sorted(items):
+            lake.publish_many(items[month], allow_empty=[table.name for table, _, _ in items[month]])
         audits = view.read(AUDITS).filter(pl.col("table_name").is_in(list(published)))
         if audits.height:
-            lake.append(AUDITS, audits)
+            lake.append(copied_ledger(AUDITS), audits)
     (folder / cold_process.MONTHS).write_text(json.dumps(published))

@@ -4,6 +4,7 @@ It says on which symbols the study's first model tells anything, and how much th
 is chosen by it. Made where a fold is trained; months that go on with a quarter's model have an empty partition.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import polars as pl
@@ -18,6 +19,7 @@ from trademl_pipeline.pipeline.models import recorded_rows
 from trademl_pipeline.pipeline.months import Body, MonthResult, RunInfo, result_of
 from trademl_pipeline.pipeline.shown import Metadata
 from trademl_pipeline.pipeline.train import training_context, training_reads
+from trademl_pipeline.pipeline.tries import cross_validation_scored, record_scored
 from trademl_pipeline.pipeline.views import before_the_first_decision, reads_shown, view_of
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.training.cross_validation import cross_validate
@@ -25,7 +27,12 @@ from trademl_pipeline.training.ledger import FitLedger
 
 
 def cross_validated(
-    store: LakeReader, study: StudySpec, month: str, calendar: str, threads: int = 0
+    store: LakeReader,
+    study: StudySpec,
+    month: str,
+    calendar: str,
+    threads: int = 0,
+    on_scored: Callable[[pl.DataFrame], None] | None = None,
 ) -> tuple[pl.DataFrame, AuditReport]:
     """Return the month's scores by symbol and split, with L on every split and F on every model.
 
@@ -38,6 +45,7 @@ def cross_validated(
         month: month key, of which there is a model.
         calendar: of the data set.
         threads: of a fit; 0: one a core.
+        on_scored: called with the rows that were scored, if any: symbol, session, and their split's scores.
 
     Returns:
         (scores, audit); no row where the month goes on with an earlier fold's model.
@@ -58,6 +66,12 @@ def cross_validated(
     if scores.is_empty():
         nothing = {"rows": 0, "note": f"no symbol has {plan.min_rows} rows, or no split enough before it"}
         return table.empty(), AuditReport((), {"folds": nothing})
+    if on_scored is not None:
+        tested = pl.concat([test for _, test in evidence])
+        splits = tested.join(scores, on="symbol").filter(
+            pl.col("session").is_between("test_start", "test_end")
+        )
+        on_scored(splits.select("symbol", "session", "split", "auc", "accuracy", "correlation"))
     report = audit_fit_ledger(ledger, rows.fold, train=rows.train)
     for train, test in evidence:
         report = report + audit_folds(train, test, embargo=0, calendar=calendar_of(study, calendar))
@@ -78,8 +92,13 @@ def cross_validation_months(store: Lake, study: StudySpec, run: RunInfo, calenda
     def month_of(month: str) -> MonthResult:
         clock = before_the_first_decision(month, calendar_of(study, calendar))
         view = view_of(store, study.cross_validation.name, month, cross_validation_reads(study), clock=clock)
+        looked: list[pl.DataFrame] = []
         with view.sealed():
-            frame, report = cross_validated(view, study, month, calendar, threads)
+            frame, report = cross_validated(view, study, month, calendar, threads, looked.append)
+        models = store.read(study.models, months=(month, month))
+        record_scored(
+            store, study, run, month, [cross_validation_scored(study, rows, models) for rows in looked]
+        )
         published = publish(run, store, study.cross_validation, frame, month, lambda _: report)
         auc = frame["auc"].mean()
         shown: Metadata = {

@@ -9,8 +9,8 @@ import polars as pl
 from trademl_pipeline.features import feature_inputs
 from trademl_pipeline.features.diagnostics import Values, drift, summary
 from trademl_pipeline.features.references import REFERENCE_COLUMNS
-from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.schema import TableSchema
+from trademl_pipeline.lake.view import LakeReader
 from trademl_pipeline.market.calendar import month_expr, offset_month
 from trademl_pipeline.pipeline.shown import Markdown, Metadata
 from trademl_pipeline.pipeline.stage import Inputs
@@ -36,9 +36,9 @@ class FeatureFigures:
         self.names = list(names)
         self._sampled: dict[str, pl.DataFrame] = {}
 
-    def __call__(self, store: Lake, inputs: Inputs, frame: pl.DataFrame, month: str) -> Metadata:
+    def __call__(self, earlier: LakeReader, inputs: Inputs, frame: pl.DataFrame, month: str) -> Metadata:
         """Return the figures of a month that has just been published."""
-        lookback = self._before(store, month)
+        lookback = self._before(earlier, month)
         self._sampled[month] = sample(frame, ROWS_A_MONTH).select(self.names)
         now, before = (Values.of(x, self.names) for x in (sample(frame, ROWS_NOW), lookback))
         shape, moved = summary(now), drift(before, now).drop("null_share_change")
@@ -62,14 +62,14 @@ class FeatureFigures:
             "distributions": distributions(shape, summary(before), set(shifted["feature"])),
         }
 
-    def _before(self, store: Lake, month: str) -> pl.DataFrame:
+    def _before(self, earlier: LakeReader, month: str) -> pl.DataFrame:
         """A sample of the months before, as they are published."""
         wanted = [offset_month(month, -back) for back in BACK]
         oldest = offset_month(month, -max(BACK))
         self._sampled = {m: rows for m, rows in self._sampled.items() if m >= oldest}
         unread = [m for m in wanted if m not in self._sampled]
         if unread:
-            rows = store.read(self.schema, months=unread, columns=["session", *self.names])
+            rows = earlier.read(self.schema, months=unread, columns=["session", *self.names])
             parts = rows.with_columns(month_expr()).partition_by("month", as_dict=True)
             self._sampled |= dict.fromkeys(unread, rows.clear().select(self.names))
             self._sampled |= {

@@ -3,10 +3,12 @@
 import polars as pl
 
 from trademl_pipeline.features import FEATURE_SETS, FEATURES, feature_inputs, warmup
+from trademl_pipeline.features.declared_at import declared_at
 from trademl_pipeline.features.panel import as_decided, feature_month, warmup_start
 from trademl_pipeline.features.registry import reference_inputs
 from trademl_pipeline.lake.view import LakeReader
 from trademl_pipeline.leakage import AuditReport, audit_features, audit_knowledge
+from trademl_pipeline.leakage.feature_audit.origins import with_origins
 from trademl_pipeline.market.calendar import month_sessions
 from trademl_pipeline.pipeline.feature_figures import FeatureFigures
 from trademl_pipeline.pipeline.gate import Sample
@@ -15,8 +17,6 @@ from trademl_pipeline.pipeline.lookback import sessions_back
 from trademl_pipeline.pipeline.stage import Inputs, Stage
 from trademl_pipeline.tables import RAW_BARS, REFERENCE_BARS, feature_table
 from trademl_pipeline.tables.descriptions import KEY_COLUMNS
-
-PROBES = ("truncation", "perturbation", "incremental", "knowledge")
 
 
 def feature_inputs_of(store: LakeReader, set_name: str, month: str, calendar: str) -> Inputs:
@@ -47,7 +47,7 @@ def features_of_month(inputs: Inputs, set_name: str, month: str) -> pl.DataFrame
 def audit_feature_month(
     published: pl.DataFrame, inputs: Inputs, set_name: str, month: str, sample: Sample, calendar: str
 ) -> AuditReport:
-    """Audit T and P at sampled sessions of the month, the rows against a computation anew, K on every row.
+    """Audit T and P at sampled sessions of the month, the rows against a computation anew, K and plausibility on all.
 
     The function that made the published rows is audited, so that nothing between the formulas and the table escapes.
     References are cut with the bars.
@@ -65,16 +65,17 @@ def audit_feature_month(
         rows = features_of_month({"bars": bars, **references}, set_name, month)
         return rows.drop("decision_time", "knowledge_time")
 
-    return audit_features(
+    audited = audit_features(
         extract,
         as_decided(inputs["bars"]),
         sources={name: frame for name, frame in inputs.items() if name != "bars"},
-        probes=("truncation", "perturbation"),
+        probes=("truncation", "perturbation", "plausibility"),
         cutoffs=sample.cutoffs,
         sessions=month_sessions(month, calendar),
-        seed=sample.seed,
+        seed=sample.seed_of(f"features_{set_name}", month),
         published=published,
-    ) + audit_knowledge(published)
+    )
+    return with_origins(audited, declared_at) + audit_knowledge(published)
 
 
 def bar_columns(feature: str) -> list[str]:
@@ -125,7 +126,6 @@ def feature_stage(set_name: str, calendar: str) -> Stage:
         f"is computed alone from its warm-up of {warmup(set_name)} sessions. Formulas: docs/features.md.",
         group="features",
         reads=dict.fromkeys(reads, back),
-        probes=PROBES,
         read=lambda store, month: feature_inputs_of(store, set_name, month, calendar),
         compute=lambda inputs, month: features_of_month(inputs, set_name, month),
         audit=lambda written, inputs, month, sample: audit_feature_month(

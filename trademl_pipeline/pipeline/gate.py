@@ -1,25 +1,27 @@
 """Publishing through the gate.
 
 The audit of a month runs inside the publishing transaction: a month that is refused is rolled back, and what the
-probes found stays in the ledger of audits.
+probes found stays in the ledger of audits. The lake itself takes no gated table without such an audit.
 """
 
+import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import polars as pl
 
 from trademl_pipeline.lake import Lake, PublishResult
 from trademl_pipeline.lake.frames import data_version
-from trademl_pipeline.lake.schema import UTC_TIME, TableSchema
+from trademl_pipeline.lake.gated import Gate, GatedMonth, Stamp, failing, unrun
+from trademl_pipeline.lake.schema import GatedTable, Ledger, UngatedTable
 from trademl_pipeline.leakage import AuditReport, Violation
+from trademl_pipeline.leakage.probes.plausibility import PLAUSIBILITY
+from trademl_pipeline.leakage.suspicion import suspicions_in
 from trademl_pipeline.pipeline.figures import leak_figure
 from trademl_pipeline.pipeline.recording import CheckResult
 from trademl_pipeline.pipeline.shown import Json, Markdown, Metadata
-from trademl_pipeline.tables import AUDITS
 
 PROBES = {
     "truncation": "Values must not move when everything after an as-of session is deleted.",
@@ -33,10 +35,25 @@ PROBES = {
     "content": "All that the month is made of must have passed the gate as it lies in the lake.",
     "rerun": "The step, run again with what was known at earlier decisions, must decide the same.",
     "incremental": "The month must equal itself computed alone with the declared warm-up.",
+    "plausibility": "No column should know more of the next return than honest features do; a warning.",
 }
 
+# They warn: what they see keeps no month from being published.
+WARNING_PROBES = frozenset((PLAUSIBILITY,))
+
 Audit = Callable[[pl.DataFrame], AuditReport]
-Table = tuple[TableSchema, pl.DataFrame]
+
+
+@dataclass(frozen=True)
+class Audited:
+    """A month of a gated table, and its audit."""
+
+    schema: GatedTable
+    frame: pl.DataFrame
+    audit: Audit
+
+
+Beside = tuple[UngatedTable, pl.DataFrame] | Audited
 
 
 @dataclass(frozen=True)
@@ -46,35 +63,32 @@ class Sample:
     cutoffs: int
     seed: int
 
+    def seed_of(self, table: str, month: str) -> int:
+        """Return the seed of one month of a table, so that months are not all cut at the same places.
 
-class Stamp(Protocol):
-    """Which run records something, and when that run was created."""
-
-    @property
-    def run_id(self) -> str:
-        """Identifies the run."""
-        ...
-
-    @property
-    def recorded_at(self) -> datetime:
-        """When the run was created (UTC)."""
-        ...
+        Args:
+            table: name of the table.
+            month: month key.
+        """
+        return int.from_bytes(hashlib.sha256(f"{self.seed} {table} {month}".encode()).digest()[:6])
 
 
 class GateRefusedError(Exception):
     """The gate refused a month; nothing of it was committed."""
 
-    def __init__(self, table: str, month: str, report: AuditReport) -> None:
-        super().__init__(f"{table} {month[:7]}: refused by the leakage gate{_first(report)}")
+    def __init__(self, table: str, month: str, report: AuditReport, unrun: Sequence[str] = ()) -> None:
+        super().__init__(f"{table} {month[:7]}: refused by the leakage gate{_first(report, unrun)}")
         self.table = table
         self.month = month
         self.report = report
 
 
-def _first(report: AuditReport) -> str:
-    """The first violation in words, and how many others there are; of a report without any, what was not run."""
+def _first(report: AuditReport, unrun: Sequence[str]) -> str:
+    """The first violation in words, and how many others there are; of a report without any, what was not audited."""
+    if report.unaudited and not report.violations:
+        return f": not audited, since nothing can cut {'; '.join(report.unaudited)}"
     if not report.violations:
-        missing = sorted(set(report.coverage) - set(report.tested))
+        missing = sorted((set(report.coverage) - set(report.tested)) | set(unrun))
         return (
             f": not audited, since {', '.join(missing)} could not be run"
             if missing
@@ -94,13 +108,13 @@ class Published:
 def publish(
     run: Stamp,
     lake: Lake,
-    schema: TableSchema,
+    schema: GatedTable,
     frame: pl.DataFrame,
     month: str,
     audit: Audit,
     *,
-    beside: Sequence[Table] = (),
-    append: Sequence[Table] = (),
+    beside: Sequence[Beside] = (),
+    append: Sequence[tuple[Ledger, pl.DataFrame]] = (),
 ) -> Published:
     """Publish one month if the audit of what was written, run inside the transaction, passes.
 
@@ -111,62 +125,36 @@ def publish(
         frame: the rows of the month.
         month: month key.
         audit: of the rows as they are read back.
-        beside: further tables of the same month that land in the same transaction.
+        beside: further tables of the same month that land in the same transaction; those that are gated bring an audit.
         append: ledgers with the rows they gain in it.
 
     Raises:
-        GateRefusedError: when a probe found a violation; the lake holds what it held before.
+        GateRefusedError: when a probe found a violation, or did not run; the lake holds what it held before.
     """
-    reports: list[AuditReport] = []
-    content: list[str] = []
+    refused: list[tuple[GatedTable, AuditReport, str]] = []
 
-    def gate(written: pl.DataFrame) -> AuditReport:
-        content.append(data_version(schema, written))
-        report = audit(written)
-        reports.append(report)
-        skipped = set(report.coverage) - set(report.tested)
-        if not report.passed or skipped:
-            raise GateRefusedError(schema.name, month, report)
-        return report
+    def gated(one: Audited) -> GatedMonth:
+        def gate(written: pl.DataFrame) -> AuditReport:
+            report = one.audit(written)
+            skipped = set(report.coverage) - set(report.tested)
+            if failing(one.schema, report) or skipped:
+                refused.append((one.schema, report, data_version(one.schema, written)))
+                raise GateRefusedError(one.schema.name, month, report, unrun(one.schema, report))
+            return report
 
-    recorded: list[str] = []
+        return GatedMonth(one.schema, one.frame, month, Gate(gate, run))
 
-    def evidence(verdicts: Mapping[str, Any]) -> Table:
-        recorded.append(schema.name)
-        return AUDITS, audit_rows(run, schema.name, month, verdicts[schema.name], content[-1])
-
+    items = [
+        gated(one) if isinstance(one, Audited) else (*one, month)
+        for one in (Audited(schema, frame, audit), *beside)
+    ]
     try:
-        items = [(schema, frame, month), *((other, more, month) for other, more in beside)]
-        result = lake.publish_many(items, audits={schema.name: gate}, evidence=evidence, append=append)[0]
-    except GateRefusedError as refused:
-        refusals = audit_rows(run, schema.name, month, refused.report, content[-1])
-        # A probe that could not run has no row, and where none could there is nothing to keep.
-        if refusals.height:
-            lake.append(AUDITS, refusals)
+        result = lake.publish_many(items, append=append)[0]
+    except GateRefusedError:
+        for table, report, content in refused:
+            lake.record_refusal(table, month, report, run, content)
         raise
-    if not recorded:
-        lake.append(AUDITS, audit_rows(run, schema.name, month, reports[-1], content[-1]))
-    return Published(result, reports[-1])
-
-
-def audit_rows(run: Stamp, table: str, month: str, report: AuditReport, content: str) -> pl.DataFrame:
-    """Return a report as rows of the ledger of audits.
-
-    Args:
-        run: that audited.
-        table: name of the audited table.
-        month: month key.
-        report: of the audit.
-        content: content hash of the rows that were audited.
-    """
-    frame = report.to_frame().with_columns(
-        pl.lit(table).alias("table_name"),
-        pl.lit(month).alias("month"),
-        pl.lit(run.run_id).alias("run_id"),
-        pl.lit(run.recorded_at).cast(UTC_TIME).alias("recorded_at"),
-        pl.lit(content).alias("content"),
-    )
-    return frame.select(list(AUDITS.columns))
+    return Published(result, result.audited)
 
 
 def month_metadata(published: Published, frame: pl.DataFrame) -> Metadata:
@@ -205,9 +193,26 @@ def check_results(audits: pl.DataFrame, violations: Sequence[Violation] = ()) ->
             figure = leak_figure([v for v in violations if v.probe == probe])
             if figure is not None:
                 metadata["figure"] = figure
+        suspicions = [
+            s.words
+            for c in rows["coverage"].unique(maintain_order=True)
+            for s in suspicions_in(json.loads(c))
+        ]
+        if suspicions:
+            metadata["suspicious"] = Markdown("\n".join(f"- {words}" for words in suspicions))
         # A probe that could not run has shown nothing, whatever its row says.
-        passed = bad.height == 0 and "skipped" not in coverage
-        results.append(CheckResult(str(probe), passed, metadata))
+        passed = bad.height == 0 and "skipped" not in coverage and not suspicions
+        warns = probe in WARNING_PROBES
+        results.append(
+            CheckResult(
+                str(probe),
+                passed,
+                metadata,
+                blocking=not warns,
+                severity="WARN" if warns else "ERROR",
+                description="; ".join(suspicions),
+            )
+        )
     return results
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from trademl_pipeline.lake.errors import LakeError, MissingTableError
+from trademl_pipeline.lake.frames import data_version
 from trademl_pipeline.lake.schema import MONTH, TableSchema
 from trademl_pipeline.lake.view import LakeReader
 from trademl_pipeline.market.calendar import month_range
@@ -46,7 +47,7 @@ def require_months(
     expected = month_range(max(first, present[0]), last) if present else [last]
     missing = [month for month in expected if month not in set(present)]
     if missing and schema is not None and schema.may_be_empty:
-        empty = published_empty(store, table, missing)
+        empty = published_empty(store, schema, missing)
         missing = [month for month in missing if month not in empty]
     if missing:
         named = ", ".join(month[:7] for month in missing[:6]) + (" and more" if len(missing) > 6 else "")
@@ -89,16 +90,21 @@ def read_months(
     return rows.drop(MONTH)
 
 
-def published_empty(store: LakeReader, table: str, months: list[str]) -> set[str]:
-    """Return those months without rows that were published so: some audit of them passed as a whole.
+def published_empty(store: LakeReader, table: TableSchema, months: list[str]) -> set[str]:
+    """Return those months without rows that were published so: an audit that saw no row passed as a whole.
 
-    The lake has no row that could tell a month without any from one that was never made; the ledger of the gate has.
+    The lake has no row that could tell a month without any from one that was never made, or that was taken away; the
+    ledger of the gate has.
     """
+    columns = ["table_name", "month", "run_id", "passed", "content"]
     try:
-        audits = store.read(AUDITS, months=months, columns=["table_name", "month", "run_id", "passed"])
+        audits = store.read(AUDITS, months=months, columns=columns)
     except MissingTableError:
         return set()
+    nothing = data_version(table, table.empty())
     runs = (
-        audits.filter(pl.col("table_name") == table).group_by("month", "run_id").agg(pl.col("passed").all())
+        audits.filter(pl.col("table_name") == table.name)
+        .group_by("month", "run_id")
+        .agg(pl.col("passed").all() & (pl.col("content") == nothing).all())
     )
     return set(runs.filter(pl.col("passed"))["month"])

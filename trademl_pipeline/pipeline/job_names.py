@@ -8,6 +8,8 @@ from trademl_pipeline.tables.bar_tables import DAILY, bar_tables
 # The inputs of all studies, the exhaustive audit of what is published, and all studies side by side.
 PREPARE_ALL = "prepare_all"
 NIGHTLY = "nightly_leakage_audit"
+# The assets of the nights: every published month by functions, and some by cold processes.
+LEAKAGE_AUDIT, COLD_RUN = "leakage_audit", "cold_run"
 COMPARE = "compare_studies"
 # The upkeep of the lake.
 MAINTAIN = "maintain_lake"

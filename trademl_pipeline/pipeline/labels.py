@@ -14,7 +14,6 @@ from trademl_pipeline.pipeline.inputs import bars_from
 from trademl_pipeline.pipeline.lookback import sessions_back
 from trademl_pipeline.pipeline.stage import Stage, of_the_month
 
-PROBES = ("truncation", "incremental", "knowledge")
 BAR_COLUMNS = ("open", "high", "low", "close", "volume", "split_factor", "dividend")
 
 COLUMNS = {
@@ -48,7 +47,12 @@ def audit_label_month(
         return by_known_session(label_month(frame, target, month), target, rows)
 
     audited = audit_features(
-        known, bars, probes=("truncation",), cutoffs=sample.cutoffs, sessions=sessions, seed=sample.seed
+        known,
+        bars,
+        probes=("truncation",),
+        cutoffs=sample.cutoffs,
+        sessions=sessions,
+        seed=sample.seed_of(target.table.name, month),
     ) + audit_published(published, label_month(bars, target, month))
     if published.is_empty():
         # The first months of a history, or no pattern that ended: there is no clock to look at.
@@ -87,7 +91,6 @@ def label_stage(target: Target, calendar: str) -> Stage:
         f"Definition: {target.source}.",
         group="labels",
         reads={"raw_bars": sessions_back(target.lookback + target.horizon)},
-        probes=PROBES,
         read=lambda store, month: {
             "bars": bars_from(store, bars_start(target, month, calendar), month, reader=target.table.name)
         },

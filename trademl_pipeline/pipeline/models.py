@@ -28,11 +28,6 @@ class ModelMissingError(LakeError):
     """The fold of a month has no model, or its files are not those that were published."""
 
 
-def probes_of(study: StudySpec) -> tuple[str, ...]:
-    """Return the probes of a study's models; trees have neither padding nor neighbours."""
-    return ("folds", "fit_ledger", "model") if study.networks else ("folds", "fit_ledger")
-
-
 def audit_fold(
     study: StudySpec,
     rows: FoldRows,
@@ -53,10 +48,11 @@ def audit_fold(
     """
     report = audit_folds(
         rows.train, rows.test, embargo=rows.fold.embargo, calendar=calendar_of(study, calendar)
-    ) + audit_fit_ledger(ledger, rows.fold, train=rows.train)
+    ) + audit_fit_ledger(ledger, rows.fold, train=rows.train, expected=fitted.recorded_fits)
     networks = [fitted.estimators[estimator.name] for estimator in study.networks]
     if not networks:
-        return report
+        # Trees have neither padding nor neighbours.
+        return report + AuditReport((), {"model": {"rows": 0, "note": "no estimator is a network"}})
     import torch
 
     some = windows.take(np.array(probed(windows)))

@@ -16,7 +16,7 @@ import polars as pl
 
 from trademl_pipeline.certificates.code_version import code_version
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.frames import data_version
+from trademl_pipeline.lake.gated import Gate, Stamp
 from trademl_pipeline.leakage import AuditReport, Violation
 from trademl_pipeline.leakage.nightly import (
     fingerprint,
@@ -30,13 +30,13 @@ from trademl_pipeline.pipeline.catalog import stage_makers
 from trademl_pipeline.pipeline.errors import StepError
 from trademl_pipeline.pipeline.figures import nights_figure
 from trademl_pipeline.pipeline.fold import FROM_THE_FIRST
-from trademl_pipeline.pipeline.gate import Sample, audit_rows, refusal_metadata
+from trademl_pipeline.pipeline.gate import Sample, refusal_metadata
 from trademl_pipeline.pipeline.history import published_months
 from trademl_pipeline.pipeline.months import MONTH_ERRORS, RunInfo
 from trademl_pipeline.pipeline.shown import Metadata
 from trademl_pipeline.pipeline.stage import Stage
 from trademl_pipeline.studies import StudySpec
-from trademl_pipeline.tables import AUDITS, NIGHTLY_AUDITS
+from trademl_pipeline.tables import NIGHTLY_AUDITS
 
 # More sessions than a month has, so that each of them is a cut-off.
 EVERY_SESSION = 1000
@@ -50,9 +50,9 @@ def stages(studies: Sequence[StudySpec], calendar: str) -> list[Stage]:
 
 
 def audit_table_month(
-    store: Lake, stage: Stage, month: str, sample: Sample, known: Callable[[str], bool]
-) -> tuple[AuditReport | None, str, str]:
-    """Audit one published month at every session.
+    store: Lake, stage: Stage, month: str, sample: Sample, known: Callable[[str], bool], run: Stamp
+) -> tuple[AuditReport | None, str]:
+    """Audit one published month at every session; the report is put on record.
 
     Args:
         store: the lake.
@@ -60,16 +60,18 @@ def audit_table_month(
         month: month key.
         sample: how many cut-offs, and the seed of their draw.
         known: given a fingerprint, says whether that has passed before.
+        run: that audits.
 
     Returns:
-        (report, fingerprint, content hash of the month); no report where `known` knows the fingerprint.
+        (report, fingerprint); no report where `known` knows the fingerprint.
     """
     inputs = stage.read(store, month)
     written = store.read(stage.schema, months=(month, month))
     print_of = fingerprint(written, inputs, f"{code_version().source} {sample.seed}")
     if known(print_of):
-        return None, print_of, ""
-    return stage.audit(written, inputs, month, sample), print_of, data_version(stage.schema, written)
+        return None, print_of
+    gate = Gate(lambda rows: stage.audit(rows, inputs, month, sample), run)
+    return store.record_audit(stage.schema, month, gate), print_of
 
 
 class Night:
@@ -94,14 +96,19 @@ class Night:
         """Audit a month, keep the result, and tell how far it is."""
         table = stage.schema.name
         try:
-            report, print_of, content = audit_table_month(
-                self.store, stage, month, self.sample, lambda p: (table, month, p) in self.before
+            report, print_of = audit_table_month(
+                self.store,
+                stage,
+                month,
+                self.sample,
+                lambda p: (table, month, p) in self.before,
+                self.run,
             )
         except MONTH_ERRORS as error:
             # What cannot be audited has not passed.
             failure = Violation(ERROR, None, detail=f"{type(error).__name__}: {error}")
             report, print_of = AuditReport((failure,), {ERROR: {"rows": 0}}), ""
-            content = ""
+            self.store.record_refusal(stage.schema, month, report, self.run, "")
         stamp = {
             "as_of": self.as_of,
             "run_id": self.run.run_id,
@@ -109,10 +116,8 @@ class Night:
         }
         row = night_row(table, month, report, print_of, **stamp)
         self.rows.append(row)
-        if report is not None:
-            self.store.append(AUDITS, audit_rows(self.run, table, month, report, content))
-            if not report.passed:
-                self.refused.append((table, month, report))
+        if report is not None and not report.passed:
+            self.refused.append((table, month, report))
         self.store.append(NIGHTLY_AUDITS, pl.DataFrame([row], schema=NIGHTLY_AUDITS.polars_schema))
         self._tell(row)
 

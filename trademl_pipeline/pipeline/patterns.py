@@ -15,8 +15,6 @@ from trademl_pipeline.pipeline.stage import Stage, of_the_month
 from trademl_pipeline.tables import PATTERNS
 from trademl_pipeline.tables.descriptions import KEY_COLUMNS
 
-PROBES = ("truncation", "perturbation", "incremental", "knowledge")
-
 COLUMNS = {
     **KEY_COLUMNS,
     "pattern": "Name of the pattern: <symbol>@<activation>.",
@@ -76,7 +74,7 @@ def audit_pattern_month(
         probes=("truncation", "perturbation"),
         cutoffs=sample.cutoffs,
         sessions=month_sessions(month, calendar),
-        seed=sample.seed,
+        seed=sample.seed_of(PATTERNS.name, month),
         published=on_every_session(published, bars, month, calendar),
     )
     if published.is_empty():
@@ -115,7 +113,6 @@ def pattern_stage(calendar: str) -> Stage:
         f"its warm-up of {PATTERN_WARMUP} sessions.",
         group="patterns",
         reads={"raw_bars": sessions_back(PATTERN_WARMUP)},
-        probes=PROBES,
         read=lambda store, month: {
             "bars": bars_from(store, bars_start(month, calendar), month, reader=PATTERNS.name)
         },

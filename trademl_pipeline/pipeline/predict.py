@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schema import TableSchema
+from trademl_pipeline.lake.frames import data_version
+from trademl_pipeline.lake.schema import UngatedTable
 from trademl_pipeline.lake.view import LakeReader, LakeView
 from trademl_pipeline.leakage import AuditReport, audit_access, audit_fit_ledger, audit_folds, audit_knowledge
 from trademl_pipeline.leakage.probes.rerun import PROBE as RERUN
@@ -19,15 +20,16 @@ from trademl_pipeline.leakage.probes.rerun import audit_rerun
 from trademl_pipeline.leakage.report import Violation
 from trademl_pipeline.market.calendar import month_key, offset_month, sessions_before
 from trademl_pipeline.pipeline.artifacts import Artifacts
-from trademl_pipeline.pipeline.audited import CONTENT, audit_contents
+from trademl_pipeline.pipeline.audited import audit_contents
 from trademl_pipeline.pipeline.certify import Read, audits_behind, make_certificate, values_version
 from trademl_pipeline.pipeline.fold import FROM_THE_FIRST, bars_behind, calendar_of, windows_of_keys
-from trademl_pipeline.pipeline.gate import Sample, month_metadata, publish
+from trademl_pipeline.pipeline.gate import Audited, Sample, month_metadata, publish
 from trademl_pipeline.pipeline.lookback import ALL_UNTIL, SAME_MONTH, Lookback, sessions_back
 from trademl_pipeline.pipeline.models import load_ledger, load_models, recorded_rows
 from trademl_pipeline.pipeline.months import Body, MonthResult, RunInfo, result_of
 from trademl_pipeline.pipeline.shown import Metadata
 from trademl_pipeline.pipeline.stage import Lineage
+from trademl_pipeline.pipeline.tries import known_tries
 from trademl_pipeline.pipeline.views import reads_shown, view_of
 from trademl_pipeline.pipeline.workspace import Workspace
 from trademl_pipeline.sequences.windows import Windows
@@ -36,7 +38,6 @@ from trademl_pipeline.tables import RAW_BARS
 from trademl_pipeline.training.fitted_study import FittedStudy
 from trademl_pipeline.training.ledger import FitLedger
 
-PROBES = ("knowledge", "folds", "fit_ledger", RERUN, CONTENT)
 # Windows a month whose attention is kept for the report.
 EXAMPLES = 12
 CLOCKS = ("symbol", "session", "decision_time", "knowledge_time")
@@ -138,7 +139,8 @@ def audit_predictions(
     """
     study, month = step.study, step.month
     rows = recorded_rows(workspace.lake, study, month, step.record, workspace.calendar)
-    fits = audit_fit_ledger(ledger, rows.fold, train=rows.train) + audit_access(ledger)
+    expected = step.fitted.recorded_fits
+    fits = audit_fit_ledger(ledger, rows.fold, train=rows.train, expected=expected) + audit_access(ledger)
     fits = fits + audit_contents(audits)
     if published.is_empty():
         nothing = {"rows": 0, "note": "no decision was to be taken in this month"}
@@ -257,7 +259,8 @@ class CertifiedMonth(NamedTuple):
 
     Attributes:
         frame: the predictions, each row with its certificate.
-        beside: tables to publish in the same transaction: certificates, and the estimators' predictions.
+        by_estimator: those of every estimator.
+        certificates: the month's certificates, in their table.
         report: audit of the predictions.
         record: the models' row of the model table.
         certificate: digest of the certificate.
@@ -267,7 +270,8 @@ class CertifiedMonth(NamedTuple):
     """
 
     frame: pl.DataFrame
-    beside: list[tuple[TableSchema, pl.DataFrame]]
+    by_estimator: pl.DataFrame
+    certificates: tuple[UngatedTable, pl.DataFrame]
     report: AuditReport
     record: pl.DataFrame
     certificate: str
@@ -277,10 +281,23 @@ class CertifiedMonth(NamedTuple):
 
     def audited(self, study: StudySpec, written: pl.DataFrame) -> AuditReport:
         """Return the audit, if the rows as they were written are those that it is of; else a refusal."""
-        if values_version(study.predictions, written) == self.values:
-            return self.report
+        return self._seen(self.report, values_version(study.predictions, written) == self.values)
+
+    def audited_by_estimator(self, study: StudySpec, written: pl.DataFrame) -> AuditReport:
+        """Return what the audit says of the estimators' predictions, if they are those that it is of; else a refusal.
+
+        The step ran again as a whole: both tables were compared.
+        """
+        violations = tuple(v for v in self.report.violations if v.probe == RERUN)
+        table = study.estimator_predictions
+        same = data_version(table, written) == data_version(table, self.by_estimator)
+        return self._seen(AuditReport(violations, {RERUN: self.report.coverage[RERUN]}), same)
+
+    def _seen(self, report: AuditReport, same: bool) -> AuditReport:
+        if same:
+            return report
         other = "the rows that were to be published are not those that the step made and the gate audited"
-        return self.report + AuditReport((Violation(RERUN, "<rows>", detail=other),), {RERUN: {"cutoffs": 0}})
+        return report + AuditReport((Violation(RERUN, "<rows>", detail=other),), {RERUN: {"cutoffs": 0}})
 
 
 def certified_month(
@@ -326,14 +343,16 @@ def certified_month(
         read=reads_of(study, month, workspace.calendar),
         learned_from=learned_from(study, step.record["fitted"][0]),
         reads=view.reads,
+        tries=known_tries(store, study, frame),
         run_id=run_id,
         recorded_at=recorded_at,
     )
     frame = frame.with_columns(pl.lit(certified.digest).alias("certificate"))
     frame = frame.select(list(schema.columns)).cast(cast(Any, schema.polars_schema))
-    beside = [certified.beside, (study.estimator_predictions, by_estimator)]
     values = certified.certificate.values
-    return CertifiedMonth(frame, beside, report, step.record, certified.digest, values, looked, view)
+    return CertifiedMonth(
+        frame, by_estimator, certified.beside, report, step.record, certified.digest, values, looked, view
+    )
 
 
 def step_of(
@@ -429,6 +448,11 @@ def prediction_months(workspace: Workspace, study: StudySpec, run: RunInfo, samp
         made = certified_month(
             workspace, study, month, sample, run_id=run.run_id, recorded_at=run.recorded_at
         )
+        estimators = Audited(
+            study.estimator_predictions,
+            made.by_estimator,
+            lambda written: made.audited_by_estimator(study, written),
+        )
         published = publish(
             run,
             workspace.lake,
@@ -436,7 +460,7 @@ def prediction_months(workspace: Workspace, study: StudySpec, run: RunInfo, samp
             made.frame,
             month,
             lambda written: made.audited(study, written),
-            beside=made.beside,
+            beside=[made.certificates, estimators],
         )
         write_attention(workspace.artifacts, study.name, month, made.attention)
         mean = made.frame["score"].mean()

@@ -28,7 +28,6 @@ from trademl_pipeline.pipeline.months import Body, Log, MonthResult, RunInfo, re
 from trademl_pipeline.pipeline.shown import Markdown, Metadata
 from trademl_pipeline.tables.bar_tables import BarTables, bar_tables
 
-PROBES = ("knowledge",)
 # A run fetches all of its months, or only what the lake lacks of them.
 MISSING = "missing"
 

@@ -64,6 +64,8 @@ class MonthRefused:
         reason: one line, as the user shall read it.
         metadata: what was found, such as tables of violations and figures.
         checks: one result per probe that looked at the refused rows; empty where the month failed before.
+        by_gate: the gate refused it, or could not audit what makes it; another month would fare no better. Otherwise
+            something of this month alone failed, such as its bars.
     """
 
     asset: str
@@ -71,6 +73,7 @@ class MonthRefused:
     reason: str
     metadata: Metadata = field(default_factory=dict[str, Any])
     checks: Sequence[CheckResult] = ()
+    by_gate: bool = False
 
 
 class RecordedRun(Protocol):

@@ -37,8 +37,9 @@ from trademl_pipeline.market.references import (
     warmup_start,
 )
 from trademl_pipeline.market.symbols import INDEX_SYMBOL
+from trademl_pipeline.pipeline.bar_quality import audit_quality
 from trademl_pipeline.pipeline.errors import StepError
-from trademl_pipeline.pipeline.gate import Sample, month_metadata, publish
+from trademl_pipeline.pipeline.gate import Audited, Sample, month_metadata, publish
 from trademl_pipeline.pipeline.history import published_months
 from trademl_pipeline.pipeline.inputs import bars_from
 from trademl_pipeline.pipeline.lookback import sessions_back
@@ -48,7 +49,6 @@ from trademl_pipeline.pipeline.references import References
 from trademl_pipeline.pipeline.shown import Markdown, Metadata
 from trademl_pipeline.tables import QUARANTINED_REFERENCES, RAW_BARS, REFERENCE_BARS, SECTORS, quality_table
 
-PROBES = ("truncation", "incremental", "knowledge")
 READS = {RAW_BARS.name: sessions_back(IndexSpec().warmup)}
 INDEX_BASE = 1000.0
 REFERENCE_QUALITY = quality_table(REFERENCE_BARS.name)
@@ -174,12 +174,32 @@ def audit_reference_month(
         return known + AuditReport((), {"truncation": nothing, "incremental": nothing})
     moment = index["ingested_at"][0]
 
-    def rebuilt(constituents: pl.DataFrame) -> pl.DataFrame:
-        rows = build_month(constituents, month, base, references, moment)
+    # What says who is in the index, and how heavily, is cut with the bars.
+    lists = {
+        "membership_intervals": references.membership_intervals(month),
+        "shares": references.shares_outstanding(),
+    }
+    sources = {name: rows for name, rows in lists.items() if rows is not None}
+    spec = references.spec()
+
+    def rebuilt(
+        constituents: pl.DataFrame,
+        membership_intervals: pl.DataFrame | None = None,
+        shares: pl.DataFrame | None = None,
+    ) -> pl.DataFrame:
+        rows = synthetic_rows(
+            constituents,
+            month,
+            base,
+            spec=spec,
+            membership_intervals=membership_intervals,
+            shares=shares,
+            ingested_at=moment,
+        )
         return rows.select("symbol", "session", *_INDEX_COLUMNS)
 
-    def extract(days: pl.DataFrame, constituents: pl.DataFrame) -> pl.DataFrame:
-        return rebuilt(constituents).join(
+    def extract(days: pl.DataFrame, constituents: pl.DataFrame, **known_lists: pl.DataFrame) -> pl.DataFrame:
+        return rebuilt(constituents, **known_lists).join(
             days.select("symbol", "session"), on=["symbol", "session"], how="semi"
         )
 
@@ -187,14 +207,22 @@ def audit_reference_month(
         audit_features(
             extract,
             index.select("symbol", "session", "event_time"),
-            sources={"constituents": bars},
+            sources={"constituents": bars, **sources},
             probes=("truncation",),
             cutoffs=sample.cutoffs,
-            seed=sample.seed,
+            seed=sample.seed_of(REFERENCE_BARS.name, month),
         )
-        + audit_published(index, rebuilt(bars))
+        + audit_published(index, rebuilt(bars, **sources))
         + known
     )
+
+
+def audit_sectors(written: pl.DataFrame, month: str) -> AuditReport:
+    """Audit K on the map to sector funds: no move to another sector is known before the month that it lies in."""
+    if written.is_empty():
+        return AuditReport((), {"knowledge": {"rows": 0, "note": "no sector of any symbol is known"}})
+    last = written.with_columns(pl.lit(month_bounds(month)[1]).alias("last_day"))
+    return audit_knowledge(last, decision_time="last_day", knowledge_time="start_date")
 
 
 def reference_bars_months(
@@ -240,6 +268,8 @@ def reference_bars_months(
         frame = pl.concat([good.filter(pl.col("symbol") != INDEX_SYMBOL), index])
         mapped = sectors_of(sectors, bars, month)
         report = quality_of_references(store, good, bad, month, rules, own_calendar)
+        sectors_beside = Audited(SECTORS, mapped, lambda written: audit_sectors(written, month))
+        quality_beside = Audited(REFERENCE_QUALITY, report, lambda written: audit_quality(written, report))
         published = publish(
             run,
             store,
@@ -247,7 +277,11 @@ def reference_bars_months(
             frame,
             month,
             lambda written: audit_reference_month(written, constituents, month, base, references, sample),
-            beside=[(QUARANTINED_REFERENCES, bad), (SECTORS, mapped), (REFERENCE_QUALITY, report)],
+            beside=[
+                (QUARANTINED_REFERENCES, bad),
+                sectors_beside,
+                quality_beside,
+            ],
         )
         unmapped = bars["symbol"].n_unique() - mapped["symbol"].n_unique()
         if bad.height:

@@ -7,6 +7,7 @@ have one side by side, in `reports/comparison/<month>/`. A year of 60 symbols ta
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from trademl_pipeline.pipeline.gate import GateRefusedError
 from trademl_pipeline.pipeline.lookback import ALL_UNTIL, Lookback
 from trademl_pipeline.pipeline.months import Body, MonthResult, RunInfo
 from trademl_pipeline.pipeline.shown import FilePath, Markdown
+from trademl_pipeline.pipeline.tries import record_scored, report_scored, tries_of
 from trademl_pipeline.pipeline.workspace import Workspace
 from trademl_pipeline.portfolio.costs import Costs
 from trademl_pipeline.registry.tracking import Tracker
@@ -38,7 +40,6 @@ from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.tables import RAW_BARS
 from trademl_pipeline.training.dataset import last_matured_session
 from trademl_pipeline.training.fitted_study import CARD, TIMES
-from trademl_pipeline.training.trials import TrialLedger
 
 # Bars before the first prediction, from which baselines of volatility warm up.
 MONTHS_BEFORE = 6
@@ -175,7 +176,6 @@ def report_inputs(
             "made by run": ran,
         },
     )
-    tried = TrialLedger(artifacts.trials).to_frame()["study"].str.starts_with(f"{study.training.task}/")
     config = ReportConfig(
         study.name,
         study.title,
@@ -186,9 +186,10 @@ def report_inputs(
         portfolio=study.portfolio,
         calendar=calendar_of(study, calendar),
         costs=costs,
-        trials=len(study.training.estimators) + int(tried.sum()),
     )
-    return inputs, config
+    months = predictions["fold"].unique()
+    tries = tries_of(store, artifacts, study, report_scored(study, inputs, config), months)
+    return inputs, replace(config, trials=tries.trials, tries=tries)
 
 
 def oracle_of(
@@ -260,6 +261,7 @@ def report_months(
     def month_of(month: str) -> MonthResult:
         from trademl_pipeline.reports import build_report
         from trademl_pipeline.reports.portfolios import PortfolioRefusedError
+        from trademl_pipeline.reports.tries import tries_sentence
 
         store, reports = workspace.lake, workspace.artifacts.reports(study.name)
         made = report_inputs(workspace, study, month, source, run.run_id, costs)
@@ -278,6 +280,8 @@ def report_months(
                 made_report = build_report(*made)
             except PortfolioRefusedError as error:
                 raise GateRefusedError(report_name(study.name), month, error.report) from error
+            # Nobody has seen a figure yet.
+            record_scored(store, study, run, month, report_scored(study, *made))
             paths, summary = _written(made_report, reports / month[:7])
             certificate = certificate_in_force(store, study.name, str(made[0].predictions["fold"].max()))
             sheet = paths[0].with_name(INFO_SHEET)
@@ -285,7 +289,9 @@ def report_months(
             paths.append(sheet)
             scores = _scores(summary)
             tracked.log_metrics(scores)
-            tracked.log_params({"study": study.name, "as_of": month, "snapshot": store.snapshot()})
+            tries = made[1].tries
+            params = {"study": study.name, "as_of": month, "snapshot": store.snapshot()}
+            tracked.log_params({**params, "tries": tries.tries, "trials": tries.trials})
             for path in paths:
                 tracked.log_artifact(path)
         html, markdown = paths[0], paths[1]
@@ -296,6 +302,8 @@ def report_months(
                 "verdict": summary["verdict"]["headline"],
                 "report": FilePath(str(html)),
                 "mlflow_run": tracked.run_id,
+                "tries": tries.tries,
+                "tries_in_words": tries_sentence(tries),
                 "rank IC by month": bars_figure(ic_by_month(*made), "rank IC"),
                 "summary": Markdown(markdown.read_text()[:20_000]),
                 **scores,

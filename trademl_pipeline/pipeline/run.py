@@ -33,11 +33,13 @@ class Result:
         problems: how many jobs were refused or failed.
         reported: studies whose report was written.
         compared: the report that compares them was written.
+        refused: asset and month of what is not of this run, since it was refused or failed.
     """
 
     problems: int
     reported: tuple[str, ...] = ()
     compared: bool = False
+    refused: tuple[str, ...] = ()
 
 
 def run_studies(
@@ -58,12 +60,14 @@ def run_studies(
     as_of, months = as_of or last, month_range(first, last)
     failed = len(prepare(runner, studies, start, last, as_of))
     if failed and not runner.keep_going:
-        return Result(failed)
+        return Result(failed, refused=tuple(runner.refused))
     # Workers share the cores.
     threads = runner.settings.training.threads or runner.workers.threads
     options = Site(runner.settings).train_options(threads=threads)
     broken = _run_folds(runner, [group for study in studies for group in folds(study, months, options)])
     failed += sum(broken.values())
+    if runner.halted:
+        return Result(failed, refused=tuple(runner.refused))
     whole = [study for study in studies if runner.keep_going or not broken.get(study)]
     unreported = _report(runner, [_report_job(study, as_of) for study in whole])
     failed += len(unreported)
@@ -71,7 +75,8 @@ def run_studies(
     if compared:
         uncompared = _report(runner, [Job(COMPARE, (COMPARISON_ASSET,), (as_of,))])
         failed, compared = failed + len(uncompared), not uncompared
-    return Result(failed, tuple(study for study in whole if study not in unreported), compared)
+    reported = tuple(study for study in whole if study not in unreported)
+    return Result(failed, reported, compared, tuple(runner.refused))
 
 
 def prepare(runner: Runner, studies: Sequence[str], start: str, last: str, as_of: str) -> list[str]:
@@ -141,6 +146,8 @@ def _run_folds(runner: Runner, groups: Sequence[Sequence[Job]]) -> Mapping[str, 
 
     listener.began("Folds", sum(len(group) for group in groups))
     runner.run(groups, on_job=done)
+    if runner.halted:
+        listener.broke_off()
     listener.ended()
     return broken
 

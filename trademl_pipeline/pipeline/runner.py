@@ -93,8 +93,14 @@ class LogLine:
     text: str
 
 
-def work(settings: Settings, job: Job, ticket: Ticket) -> None:
+def work(settings: Settings, job: Job, ticket: Ticket, keep_going: bool) -> None:
     """Do a job in this process, telling each month as it is done.
+
+    Args:
+        settings: of the data set.
+        job: what is done.
+        ticket: names its run.
+        keep_going: go on with an asset's other months after one that the gate refused.
 
     Raises:
         MonthsRefusedError: months of an asset were refused; those behind it are not made.
@@ -107,10 +113,9 @@ def work(settings: Settings, job: Job, ticket: Ticket) -> None:
     run = RunInfo(ticket.run_id, ticket.recorded_at, log)
     for asset in job.assets:
         with opened(asset, site, run, job.months, job.options) as body:
-            events = work_off(asset, job.months, body, log, emit)
-        refusals = refusals_of(events)
-        if refusals:
-            raise MonthsRefusedError(refusal(asset, refusals, len(job.months)))
+            events = work_off(asset, job.months, body, log, emit, keep_going=keep_going)
+        if refusals_of(events):
+            raise MonthsRefusedError(refusal(asset, events, job.months))
 
 
 class MonthsRefusedError(Exception):
@@ -141,6 +146,10 @@ class Runner:
         listener: who is told.
         workers: that do the work.
         keep_going: go on with other months and studies where one is refused.
+
+    Attributes:
+        halted: the gate has refused a month, and what had not begun by then was not run.
+        refused: asset and month of what was refused or failed, so that the lake holds what it held before.
     """
 
     def __init__(
@@ -154,6 +163,8 @@ class Runner:
     ) -> None:
         self.settings, self.recorder, self.listener = settings, recorder, listener
         self.workers, self.keep_going = workers, keep_going
+        self.halted = False
+        self.refused: list[str] = []
         self._runs: dict[int, _Running] = {}
 
     def run(
@@ -163,6 +174,8 @@ class Runner:
         on_job: Callable[[Job, list[str]], None] = lambda job, problems: None,
     ) -> list[str]:
         """Do groups of jobs side by side, each group in order; returns a line for each that failed.
+
+        After a month that the gate refuses no other job begins; those that run end by themselves.
 
         Args:
             groups: jobs that follow one another; the groups are independent.
@@ -180,7 +193,7 @@ class Runner:
             tasks.append([])
             for job in group:
                 ticket = Ticket()
-                task = Task(job.title, work, (self.settings, job, ticket))
+                task = Task(job.title, work, (self.settings, job, ticket, self.keep_going))
                 jobs[id(task)] = (job, ticket)
                 tasks[-1].append(task)
 
@@ -206,9 +219,13 @@ class Runner:
             on_event(jobs[id(task)][0], message)
 
         def on_outcome(outcome: Outcome) -> None:
-            job, _ = jobs[id(outcome.task)]
-            failed = self._end(self._runs.pop(id(outcome.task)), job, outcome)
+            job, _ = jobs.pop(id(outcome.task))
+            running = self._runs.pop(id(outcome.task))
+            failed = self._end(running, job, outcome)
             problems.extend(failed)
+            refusals = refusals_of(running.events)
+            self.refused += [f"{event.asset} {event.month[:7]}".strip() for event in refusals]
+            self.halted |= not self.keep_going and any(event.by_gate for event in refusals)
             on_job(job, failed)
 
         def is_canceled(task: Task) -> bool:
@@ -220,6 +237,7 @@ class Runner:
             is_canceled=is_canceled,
             on_start=on_start,
             on_outcome=on_outcome,
+            goes_on=lambda: not self.halted,
         )
         try:
             self.workers.run(tasks, hooks, keep_going=self.keep_going)
@@ -230,7 +248,19 @@ class Runner:
                 self._release(running, jobs[key][0])
             self._runs.clear()
             raise
+        if self.halted:
+            self._say_not_run([(job, self._runs.pop(key, None)) for key, (job, _) in jobs.items()])
         return problems
+
+    def _say_not_run(self, jobs: Sequence[tuple[Job, "_Running | None"]]) -> None:
+        """Say what was not begun after a refusal, and close the runs that were waiting for a slot."""
+        for job, running in jobs:
+            if running is not None:
+                running.run.canceled("not run: the gate refused a month of another job")
+                self._release(running, job)
+        if jobs:
+            names = ", ".join(job.title for job, _ in jobs)
+            self.listener.said(f"Not run after the refusal: {names} (--keep-going runs them too)")
 
     def _begin(self, job: Job) -> "_Running":
         tags = {"study": job.study} if job.study else {}
@@ -283,9 +313,9 @@ def _problems(job: Job, events: Sequence[MonthDone | MonthRefused], outcome: Out
     """Lines on what of a job was refused or failed."""
     lines: list[str] = []
     for asset in job.assets:
-        refusals = [event for event in refusals_of(events) if event.asset == asset]
-        if refusals:
-            lines.append(refusal(asset, refusals, len(job.months)))
+        mine = [event for event in events if event.asset == asset]
+        if refusals_of(mine):
+            lines.append(refusal(asset, mine, job.months))
     if outcome.error is not None and not isinstance(outcome.error, MonthsRefusedError):
         reason = str(outcome.error) or type(outcome.error).__name__
         expected = isinstance(outcome.error, StepError | TaskCanceledError) or not outcome.trace

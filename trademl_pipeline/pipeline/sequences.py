@@ -16,8 +16,6 @@ from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.tables import PATTERNS, UNIVERSE_MEMBERS
 from trademl_pipeline.tables.descriptions import KEY_COLUMNS
 
-PROBES = ("truncation", "incremental", "knowledge")
-
 COLUMNS = {
     **KEY_COLUMNS,
     "session": "Session at whose close the decision is taken; the last of the window.",
@@ -113,7 +111,7 @@ def audit_sequence_month(
         probes=("truncation",),
         cutoffs=sample.cutoffs,
         sessions=sessions,
-        seed=sample.seed,
+        seed=sample.seed_of(study.windows.name, month),
         published=on_every_session(published, inputs["rows"]),
     )
     if published.is_empty():
@@ -148,7 +146,6 @@ def sequence_stage(study: StudySpec, calendar: str) -> Stage:
         f"\n\nAn index into `{upstream}`, not a copy of it; windows are padded only before a symbol's first row.",
         group="sequences",
         reads=reads,
-        probes=PROBES,
         read=lambda store, month: window_inputs(store, study, month, calendar),
         compute=lambda inputs, month: windows_of_month(inputs, study, month, calendar),
         audit=lambda written, inputs, month, sample: audit_sequence_month(

@@ -11,29 +11,29 @@ from typing import Any
 import polars as pl
 
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schema import TableSchema
+from trademl_pipeline.lake.schema import GatedTable
 from trademl_pipeline.lake.view import LakeReader
 from trademl_pipeline.leakage import AuditReport
 from trademl_pipeline.pipeline.gate import Sample, month_metadata, publish
-from trademl_pipeline.pipeline.lookback import Lookback
+from trademl_pipeline.pipeline.lookback import ALL_BEFORE, Lookback
 from trademl_pipeline.pipeline.months import Body, MonthResult, RunInfo, result_of
 from trademl_pipeline.pipeline.shown import Metadata
 from trademl_pipeline.pipeline.views import reads_shown, view_of
 
 Inputs = Mapping[str, pl.DataFrame]
-Figures = Callable[[Lake, Inputs, pl.DataFrame, str], Metadata]
+Figures = Callable[[LakeReader, Inputs, pl.DataFrame, str], Metadata]
 # {column: [(upstream table, upstream column), ...]}
 Lineage = Mapping[str, Sequence[tuple[str, str]]]
 
 
 def no_figures() -> Figures:
     """Return figures that show nothing beside what every month shows."""
-    return lambda store, inputs, frame, month: {}
+    return lambda earlier, inputs, frame, month: {}
 
 
 def of_the_month(show: Callable[[pl.DataFrame], dict[str, Any]]) -> Callable[[], Figures]:
     """Return figures of a month's frame alone."""
-    return lambda: lambda store, inputs, frame, month: show(frame)
+    return lambda: lambda earlier, inputs, frame, month: show(frame)
 
 
 @dataclass(frozen=True)
@@ -45,22 +45,20 @@ class Stage:
         description: for people; its first line stands in lists.
         group: name of the stage, and its group in the UI.
         reads: upstream tables, and which months of them.
-        probes: names in `gate.PROBES`, all of which `audit` reports.
         read: (store, month) -> the frames that the month is made of; of tables and months that `reads` declares.
         compute: (frames, month) -> the month.
-        audit: (published, frames, month, sample) -> the report.
-        figures: made once a run, for what its months may share; then (store, frames, month's frame, month) -> metadata
-            beside what every month shows.
+        audit: (published, frames, month, sample) -> the report, of all probes that the schema names.
+        figures: made once a run, for what its months may share; then (earlier months of the table, frames, month's
+            frame, month) -> metadata beside what every month shows.
         lineage: what each column is made of.
         columns: what each column is.
         study: the study that the table is of; empty: shared.
     """
 
-    schema: TableSchema
+    schema: GatedTable
     description: str
     group: str
     reads: Mapping[str, Lookback]
-    probes: Sequence[str]
     read: Callable[[LakeReader, str], Inputs]
     compute: Callable[[Inputs, str], pl.DataFrame]
     audit: Callable[[pl.DataFrame, Inputs, str, Sample], AuditReport]
@@ -94,12 +92,13 @@ def stage_months(stage: Stage, store: Lake, run: RunInfo, sample: Sample) -> Bod
             month,
             lambda written: stage.audit(written, inputs, month, sample),
         )
-        shown = {
-            **month_metadata(published, frame),
-            "reads": reads_shown(view.reads),
-            **figures(store, inputs, frame, month),
-        }
-        return result_of(published, shown)
+        # By them it is decided to train anew, so that they may not know what came later either.
+        before = {stage.schema.name: ALL_BEFORE}
+        earlier = view_of(store, stage.schema.name, month, before, snapshot=published.result.snapshot)
+        with earlier.sealed():
+            beside = figures(earlier, inputs, frame, month)
+        shown = {**month_metadata(published, frame), "reads": reads_shown((*view.reads, *earlier.reads))}
+        return result_of(published, {**shown, **beside})
 
     return month_of
 

@@ -3,7 +3,8 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -232,8 +233,11 @@ def _publish_trained(
         # A refused model must not overwrite the files of the one that is published.
         folder = workspace.artifacts.models(study.name, month) / tracked.run_id
         trials = workspace.artifacts.trials
-        # The fit writes its files and tells the tracker, whose folder or server is its own.
-        with view.sealed([workspace.artifacts.home, tempfile.gettempdir()], network=True):
+        # The fit writes its files, counts its trials, and tells the tracker, whose folder or server is its own.
+        with (
+            own_temporary_files() as scratch,
+            view.sealed([folder, trials, *tracker.files, scratch], network=True),
+        ):
             saved = fit_and_save(
                 study, windows, training, ledger, tracked, folder, trials, progress=_progress(run)
             )
@@ -264,6 +268,20 @@ def _publish_trained(
         **fit_figures(fitted, saved.importance),
     }
     return result_of(published, shown)
+
+
+@contextmanager
+def own_temporary_files() -> Generator[str]:
+    """Have temporary files lie in a folder of their own, which is removed afterwards; yields the folder.
+
+    What lies in the machine's, where other programs and data sets leave theirs, is not for a step to read.
+    """
+    with tempfile.TemporaryDirectory(prefix="trademl-fit-") as folder:
+        before, tempfile.tempdir = tempfile.tempdir, folder
+        try:
+            yield folder
+        finally:
+            tempfile.tempdir = before
 
 
 def reusable_model(

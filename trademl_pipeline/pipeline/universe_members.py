@@ -20,7 +20,6 @@ from trademl_pipeline.pipeline.months import Body, MonthResult, RunInfo, result_
 from trademl_pipeline.pipeline.universe import Universe
 from trademl_pipeline.tables import RAW_BARS, UNIVERSE_MEMBERS
 
-PROBES = ("universe", "incremental")
 READS = {RAW_BARS.name: SAME_MONTH}
 
 

@@ -6,7 +6,7 @@ that have nothing of what came later.
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +24,17 @@ from trademl_pipeline.certificates.verification import (
     compare_values,
 )
 from trademl_pipeline.lake import Lake
+from trademl_pipeline.lake.schema import GatedTable
 from trademl_pipeline.leakage.evidence import Evidence, evidence_in
 from trademl_pipeline.leakage.report import AuditReport
-from trademl_pipeline.pipeline.audited import as_stored, audit_contents, audits_in_force, study_tables
+from trademl_pipeline.pipeline.audited import (
+    Versions,
+    as_stored,
+    audit_contents,
+    audits_in_force,
+    recorded,
+    study_tables,
+)
 from trademl_pipeline.pipeline.certify import Read, audits_behind, values_version
 from trademl_pipeline.pipeline.cold import COLD_RUN, ColdRefusedError, cold_run, compare_cold
 from trademl_pipeline.pipeline.fold import FROM_THE_FIRST
@@ -39,9 +47,14 @@ from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.training.fitted_study import FittedStudy
 from trademl_pipeline.training.ledger import FitLedger
 
+PUBLISHED = "published values"
 QUICK = "predicted again with the stored model"
 FULL = "rebuilt, its model fitted again"
 COLD = "rebuilt by processes that had only what was known then"
+
+
+# (lake, tables, first and last month) -> the content of their months.
+ContentsOf = Callable[[Lake, Sequence[GatedTable], tuple[str, str]], Sequence[Versions]]
 
 
 def verify_month(
@@ -77,7 +90,7 @@ def verify_month(
     record = store.read(study.models, months=(month, month), snapshot=certificate.data_snapshot)
     comparisons = [
         compare_code(certificate.code, code_version()),
-        compare_digest("published values", certificate.values, values_version(study.predictions, published)),
+        compare_digest(PUBLISHED, certificate.values, values_version(study.predictions, published)),
         compare_contents(
             "data of the month",
             certificate.data,
@@ -182,19 +195,46 @@ def fitted_cold(
         return Models(models.fitted, models.ledger, (*told, compare_cold(report, published), run.seal()))
 
 
-def compare_audited(store: Lake, study: StudySpec, month: str) -> Comparison:
-    """Read and hash what lies in the lake now behind a month of a study, from raw bars on: was it audited as it is?"""
+def compare_shown(
+    store: Lake, study: StudySpec, month: str, certificate: Certificate
+) -> tuple[Comparison, Comparison]:
+    """Compare a certificate that is shown with the predictions that lie in the lake now, and with what lies behind.
+
+    What lies behind is taken as its snapshots tell it: reading and hashing all of it is what `verify_month` does.
+
+    Args:
+        store: the lake.
+        study: the study.
+        month: month key.
+        certificate: of the month.
+    """
+    published = store.read(study.predictions, months=(month, month))
+    values = compare_digest(PUBLISHED, certificate.values, values_version(study.predictions, published))
+    return values, compare_audited(store, study, month, recorded)
+
+
+def compare_audited(
+    store: Lake, study: StudySpec, month: str, contents_of: ContentsOf = as_stored
+) -> Comparison:
+    """Compare what lies in the lake now behind a month of a study, from raw bars on, with what the gate audited.
+
+    Args:
+        store: the lake.
+        study: the study.
+        month: month key.
+        contents_of: how the content of months is told; by default each is read and hashed.
+    """
     what = "what lies behind"
     until = (FROM_THE_FIRST, month)
-    tables = [t for t in study_tables(study) if t not in (study.models, study.predictions)]
-    contents = as_stored(store, tables, until) + as_stored(
-        store, [study.models, study.predictions], (month, month)
-    )
+    of_the_month = [study.models, study.predictions, study.estimator_predictions]
+    tables = [t for t in study_tables(study) if t not in of_the_month]
+    contents = [*contents_of(store, tables, until), *as_stored(store, of_the_month, (month, month))]
     found = audit_contents(audits_in_force(store, contents, month))
     if found.violations:
         return Comparison(what, "differs", "; ".join(f"{v.column} {v.detail}" for v in found.violations))
-    months = sum(len(versions) for _, versions in contents)
-    return Comparison(what, "same", f"{months} months of {len(contents)} tables are what the gate audited")
+    months = sum(len(one.versions) for one in contents)
+    tables_there = sum(bool(one.versions) for one in contents)
+    return Comparison(what, "same", f"{months} months of {tables_there} tables are what the gate audited")
 
 
 def contents_as_read(store: Lake, tables: Sequence[Read], snapshot: int) -> dict[str, Content]:

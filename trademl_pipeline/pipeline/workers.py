@@ -44,6 +44,7 @@ class Hooks:
         is_canceled: asked about each running task every second; one that is called off is interrupted.
         on_start: given each task as it starts.
         on_outcome: given what became of each task, as soon as that is known.
+        goes_on: asked after each outcome; once it says no, no other task begins, and those that run end.
     """
 
     on_message: Callable[[Task, Any], None] = lambda task, message: None
@@ -51,6 +52,7 @@ class Hooks:
     is_canceled: Callable[[Task], bool] = lambda task: False
     on_start: Callable[[Task], None] = lambda task: None
     on_outcome: Callable[[Outcome], None] = lambda outcome: None
+    goes_on: Callable[[], bool] = lambda: True
 
 
 @dataclass
@@ -151,7 +153,7 @@ class Workers:
                     # A library may have turned what the signal raised into an error of its own.
                     self._interruption.raise_pending()
                 with self._interruption.held():
-                    self._settle(group, outcome, hooks, keep_going)
+                    self._settle(work, group, outcome, hooks, keep_going)
 
     def _ask(self, hook: Callable[[Task], Any], task: Task) -> Any:
         with self._interruption.held():
@@ -231,12 +233,14 @@ class Workers:
                 if worker.kill_at is not None:
                     # It was done just before it was told to end.
                     self._let_go(worker)
-            self._settle(work[worker.group], outcome, hooks, keep_going)
+            self._settle(work, work[worker.group], outcome, hooks, keep_going)
         for worker in busy:
             if worker in self._workers:
                 worker.kill_if_late()
 
-    def _settle(self, group: _Group, outcome: Outcome, hooks: Hooks, keep_going: bool) -> None:
+    def _settle(
+        self, work: Sequence[_Group], group: _Group, outcome: Outcome, hooks: Hooks, keep_going: bool
+    ) -> None:
         group.running = False
         group.tasks.pop(0)
         group.outcomes.append(outcome)
@@ -245,11 +249,16 @@ class Workers:
         ):
             group.tasks.clear()
         hooks.on_outcome(outcome)
+        if not hooks.goes_on():
+            self._begin_no_other(work)
+
+    def _begin_no_other(self, work: Sequence[_Group]) -> None:
+        for group in work:
+            group.tasks = group.tasks[:1] if group.running else []
 
     def _stop(self, work: Sequence[_Group], hooks: Hooks) -> None:
         """End all workers: each has a while to clean up, unless a second signal comes."""
-        for group in work:
-            group.tasks = group.tasks[:1] if group.running else []
+        self._begin_no_other(work)
         busy = [worker for worker in self._workers if worker.task is not None]
         for worker in busy:
             worker.ask_to_end(self.grace)

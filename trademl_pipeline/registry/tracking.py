@@ -34,6 +34,12 @@ class Tracker:
         """The URI in force."""
         return self.uri or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
 
+    @property
+    def files(self) -> list[Path]:
+        """Return where runs are kept on this machine: the folder below `home`, and the file that `uri` may name."""
+        kind, _, named = self.uri.partition("://")
+        return [self.home / "mlflow", *([Path(named[1:] or "/")] if kind == "sqlite" and named else [])]
+
     def _client(self) -> "MlflowClient":
         from filelock import FileLock
         from mlflow.tracking import MlflowClient

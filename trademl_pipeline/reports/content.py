@@ -4,11 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 from trademl_pipeline.evaluation.metrics import Score
+from trademl_pipeline.evaluation.tries import Tries
 from trademl_pipeline.portfolio.performance import Performance
 from trademl_pipeline.reports.evaluation import Evaluation
 from trademl_pipeline.reports.lines import Line
 from trademl_pipeline.reports.section import Section
 from trademl_pipeline.reports.text import NONE, count, figure, interval, number, percent, plural
+from trademl_pipeline.reports.tries import sets_of, trials_counted, tries_counted
 
 
 def score_lines(e: Evaluation) -> list[Line]:
@@ -110,7 +112,10 @@ def portfolio_rows(e: Evaluation) -> list[tuple[str, list[str]]]:
         row("Turnover a session", lambda p: percent(p.turnover.value, 0)),
         row("Costs a year", lambda p: percent(p.annual_cost)),
         row("P(true Sharpe > 0)", lambda p: percent(p.probabilistic_sharpe)),
-        row(f"Deflated for {plural(e.config.trials, 'trial')}", lambda p: percent(p.deflated_sharpe)),
+        row(
+            f"Deflated for {trials_counted(e.config.trials, e.config.tries)}",
+            lambda p: percent(p.deflated_sharpe),
+        ),
     ]
 
 
@@ -205,6 +210,7 @@ def scope(e: Evaluation) -> list[tuple[str, str]]:
         ("Symbols", count(e.symbols)),
         ("Predictions", f"{count(e.predictions)}, {all_or_some} {with_outcome}"),
         ("Outcome", _outcome(e)),
+        *([("Tries", _scope_of_tries(e.config.tries))] if e.config.tries else []),
     ]
 
 
@@ -214,8 +220,8 @@ def limits(e: Evaluation) -> list[str]:
         "Another regime. Intervals cover the luck of these sessions, not a market that changes.",
         "Leaks that no probe looks for. The gate says: no leak within the declared clocks and the tested "
         "mutants. That is not a proof.",
-        f"Choice among models. {plural(e.config.trials, 'trial')} on record went into the deflated Sharpe "
-        "ratio; what was tried and not recorded is in no figure.",
+        f"Choice among models. {_sentence(trials_counted(e.config.trials, e.config.tries))} on record went into the "
+        "deflated Sharpe ratio; what was tried and not recorded is in no figure.",
         "Real fills. Orders are filled at the opening print up to "
         f"{percent(e.config.portfolio_config.costs.volume_cap, 0)} of the session's volume; there is no market impact, "
         "no borrowing cost, no tax, and cash earns nothing.",
@@ -263,6 +269,14 @@ def limits(e: Evaluation) -> list[str]:
             f"{plural(e.sessions, 'session')} are few: intervals from so short a sample are rough."
         )
     return sentences
+
+
+def _scope_of_tries(tries: Tries) -> str:
+    return f"{tries_counted(tries)} of these outcomes, {sets_of(tries.scored)} scored"
+
+
+def _sentence(words: str) -> str:
+    return words[0].upper() + words[1:]
 
 
 def _outcome(e: Evaluation) -> str:

@@ -1,10 +1,12 @@
 """The gate's ledger, read for people: which month passed what, what was refused and whether it has healed."""
 
+import json
 from dataclasses import dataclass
 
 import polars as pl
 
 from trademl_pipeline.leakage.evidence import coverage_totals, coverage_words
+from trademl_pipeline.leakage.suspicion import suspicions_in
 
 PROBES = {
     "truncation": ("T", "values stay when everything later is deleted"),
@@ -18,9 +20,11 @@ PROBES = {
     "access": ("R", "test rows are read once, after all is fitted"),
     "model": ("M", "padding, other rows and later steps do not move outputs"),
     "execution": ("X", "fills after orders, at prices to be had, in an account that adds up"),
+    "plausibility": ("C", "no column knows more of the next return than honest features (warns)"),
     "statistics": ("S", "scores stay below what only a leak explains"),
 }
 
+SUSPICIONS = {"table_name": pl.String, "month": pl.String, "words": pl.String}
 _LATEST = ("table_name", "month")
 
 
@@ -35,11 +39,14 @@ class GateResults:
             healed by a later audit of the table, month and probe), newest first.
         coverage: probe, months (audited), passed, refused (months), tested (text): summed over tables and
             months.
+        suspicions: table_name, month, words: columns that know more of the next return than is plausible, by the
+            latest audit of each month; nothing was refused for them.
     """
 
     cells: pl.DataFrame
     refusals: pl.DataFrame
     coverage: pl.DataFrame
+    suspicions: pl.DataFrame
 
     @property
     def latest_refusals(self) -> list[tuple[str, str]]:
@@ -61,6 +68,7 @@ def gate_results(audits: pl.DataFrame | None) -> GateResults:
             ),
             none(schema=["table_name", "month", "probe", "detail", "standing"]),
             none(schema=["probe", "months", "passed", "refused", "tested"]),
+            none(schema=SUSPICIONS),
         )
     known = [c for c in ("column", "symbol", "first_leak", "max_delta") if c in audits.columns]
     newest = pl.col("recorded_at") == pl.col("recorded_at").max().over(*_LATEST, "probe")
@@ -93,9 +101,17 @@ def gate_results(audits: pl.DataFrame | None) -> GateResults:
         .sort("recorded_at", "table_name", "month", "probe", descending=True)
         .select(*_LATEST, "probe", "detail", *known, "standing")
     )
+    suspicions = [
+        (table, month, suspicion.words)
+        for table, month, text in cells.select("table_name", "month", "coverage").iter_rows()
+        for suspicion in suspicions_in(json.loads(text or "{}"))
+    ]
     texts = [coverage_text([c]) for c in cells["coverage"]]
     return GateResults(
-        cells.drop("coverage").with_columns(pl.Series("tested", texts, dtype=pl.String)), refusals, coverage
+        cells.drop("coverage").with_columns(pl.Series("tested", texts, dtype=pl.String)),
+        refusals,
+        coverage,
+        pl.DataFrame(suspicions, schema=SUSPICIONS, orient="row"),
     )
 
 

@@ -80,6 +80,10 @@ def _gate(e: Evaluation) -> dict[str, Any]:
             row | {"month": month_name(row["month"]), "change": number(row.get("max_delta"), 4)}
             for row in refusals.iter_rows(named=True)
         ],
+        "suspicions": [
+            row | {"month": month_name(row["month"])}
+            for row in gate.suspicions.head(SHOWN_REFUSALS).iter_rows(named=True)
+        ],
         "older_refusals": gate.refusals.height - refusals.height,
         "certificate_sentence": content.certificate_sentence(e),
         "certificate_note": content.CERTIFICATE_NOTE,

@@ -8,6 +8,7 @@ import polars as pl
 
 from trademl_pipeline.evaluation.intervals import Bootstrap
 from trademl_pipeline.evaluation.metrics import IC_ALARM
+from trademl_pipeline.evaluation.tries import Tries
 from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, sessions_a_year
 from trademl_pipeline.portfolio.costs import Costs
 from trademl_pipeline.portfolio.long_short import LongShortConfig
@@ -34,6 +35,7 @@ class ReportConfig:
         portfolio: the naive portfolio; None decides daily and holds for the horizon, by the task's own rule.
             Where a long/short holds longer than one session, one that holds for one is shown beside it.
         trials: models tried on these data so far, on record; deflates the Sharpe ratio.
+        tries: looks at the outcomes of these rows, on record; they deflate the verdict. None: nobody counts them.
         trial_variance: variance of their annualised Sharpe ratios, if on record.
         min_symbols: fewest symbols of a session to rank.
         calendar: exchange calendar of the sessions: when the portfolio trades, and how many make a year.
@@ -55,6 +57,7 @@ class ReportConfig:
     simulated: bool = False
     portfolio: LongShortConfig | None = None
     trials: int = 1
+    tries: Tries | None = None
     trial_variance: float | None = None
     min_symbols: int = 5
     calendar: str = DEFAULT_CALENDAR

@@ -5,7 +5,8 @@
     in the figures.
 2. Edge: the 95 % interval of one of the task's two primary tests lies above 0: of the mean daily rank IC and of
     directional accuracy over the majority baseline, unless the task has better ones (`Assessment.primary_tests`). Two
-    primary tests at 2.5 % each: of reports on worthless models, about one in twenty shows an edge by luck.
+    primary tests at 2.5 % each: of reports on worthless models, about one in twenty shows an edge by luck. Where other
+    predictions were tried on the same outcomes, the interval is widened to 2.5 % over their number.
 3. No edge: everything else, too little data included; so are first-passage labels decided on fewer sessions than
     one of them runs for, since all of their outcomes overlap and no interval can allow for that.
 """
@@ -16,7 +17,10 @@ from trademl_pipeline.evaluation.scores import Score
 from trademl_pipeline.reports.evaluation import Measurements
 from trademl_pipeline.reports.oracle import Oracle
 from trademl_pipeline.reports.text import count, figure, interval, number, percent, plural, points
+from trademl_pipeline.reports.tries import above_zero_for, sets_of, tries_counted, tries_sentence
 from trademl_pipeline.reports.verdict import Verdict
+
+UNKNOWN_TRIES = "It took {tries}: earlier looks at these outcomes are not on record."
 
 
 def judge(e: Measurements) -> Verdict:
@@ -35,7 +39,8 @@ def judge(e: Measurements) -> Verdict:
             "No edge shown: no first-passage label has run its full length, only those decided early are known.",
             figures,
         )
-    above = [name for name, score in primary_tests(e).items() if above_zero(score)]
+    tries, tests = e.config.tries, primary_tests(e)
+    above = [name for name, score in tests.items() if above_zero_for(score, tries)]
     if above and e.config.kind.first_passage and e.sessions < e.config.horizon:
         return Verdict(
             "no edge",
@@ -43,10 +48,21 @@ def judge(e: Measurements) -> Verdict:
             "first-passage label runs for, share their outcomes.",
             figures,
         )
+    alone = [name for name, score in tests.items() if above_zero(score)]
+    if not above and alone and tries is not None:
+        return Verdict(
+            "no edge",
+            f"No edge shown: that in {alone[0]} may be the best of {sets_of(tries.alternatives)} that were tried on "
+            "these outcomes.",
+            figures,
+        )
     if not above:
         return Verdict("no edge", _no_edge_headline(e), figures)
-    what = "An edge" if len(above) == len(primary_tests(e)) else f"An edge in {above[0]}"
-    return Verdict("edge", f"{what}, {_tail(e)}", figures)
+    what = "An edge" if len(above) == len(tests) else f"An edge in {above[0]}"
+    unknown = (
+        "" if tries is None or tries.complete else f" {UNKNOWN_TRIES.format(tries=tries_counted(tries))}"
+    )
+    return Verdict("edge", f"{what}, {_tail(e)}{unknown}", figures)
 
 
 def primary_tests(e: Measurements) -> Mapping[str, Score | None]:
@@ -60,9 +76,10 @@ def _tail(e: Measurements) -> str:
     if e.gross is None or e.net is None:
         return "but it calls for no trade."
     net, gross = e.net.sharpe, e.gross.sharpe
-    if e.config.kind.unfiltered_portfolio and e.benchmark_portfolio and not above_zero(e.excess):
+    tries = e.config.tries
+    if e.config.kind.unfiltered_portfolio and e.benchmark_portfolio and not above_zero_for(e.excess, tries):
         return f"but its portfolio does not surely earn more than that of {e.benchmark_portfolio.name}, after costs."
-    if above_zero(net):
+    if above_zero_for(net, tries):
         return "and the naive portfolio keeps it after costs."
     if net.value is not None and net.value > 0:
         return "but after costs it cannot be told from none."
@@ -221,6 +238,8 @@ def _evidence(e: Measurements) -> list[str]:
             f"{f'{n_refused:,}' if n_refused else 'none'} refused. "
             "No leak in what passed, within the declared clocks and the tested mutants."
         )
+    if e.config.tries is not None:
+        sentences.append(f"Tries: {tries_sentence(e.config.tries)}")
     if e.config.simulated:
         sentences.append(
             "This market is simulated and its signal planted: the figures show whether the pipeline finds "

@@ -151,6 +151,12 @@ def _gate(e: Evaluation) -> list[str]:
         for r in gate.coverage.iter_rows(named=True)
     ]
     parts = [table_of(["probe", "shows that", "months", "passed", "refused", "tested, in all"], rows)]
+    if not gate.suspicions.is_empty():
+        seen = [
+            [r["month"][:7], r["table_name"], r["words"]]
+            for r in gate.suspicions.head(SHOWN_REFUSALS).iter_rows(named=True)
+        ]
+        parts += ["### Suspicious columns", table_of(["month", "table", "what was seen"], seen)]
     if gate.refusals.is_empty():
         return [*parts, "Nothing was refused."]
     refused = [

@@ -9,7 +9,7 @@ import polars as pl
 
 from trademl_pipeline.evaluation.metrics import Score, ratio, score_from_sums
 from trademl_pipeline.leakage import AuditReport, Rules, audit_portfolio
-from trademl_pipeline.leakage.probes.trades import EXECUTION
+from trademl_pipeline.leakage.probes.trade_columns import EXECUTION
 from trademl_pipeline.portfolio.long_short import LongShort, long_short
 from trademl_pipeline.portfolio.performance import Performance, performance
 from trademl_pipeline.reports.gate_results import GateResults, coverage_text

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from trademl_pipeline.reports.comparison import build_comparison
 from trademl_pipeline.reports.comparison_parts import row_of
+from trademl_pipeline.reports.tries import tries_line
 
 _WIDE = 130
 _COLOURS = {"edge": "green", "no edge": "yellow", "alarm": "red"}
@@ -127,6 +128,9 @@ def results(summary: Mapping[str, Any]) -> RenderableType:
         Text() if not recovered else Text(""),
         Text(f"Gate: {sentence if gate['audited'] else 'no audit'}"),
     ]
+    tries = summary.get("tries")
+    if tries:
+        parts.append(Text(f"Tries: {tries_line(tries)}"))
     printed = summary.get("sections", {}).get("prediction_summary")
     if printed:
         parts += [Text(), Text(printed["code"])]

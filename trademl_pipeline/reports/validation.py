@@ -72,6 +72,7 @@ class ValidationReport:
             "scored": e.scored,
             "horizon": e.config.horizon,
             "trials": e.config.trials,
+            "tries": e.config.tries.to_plain() if e.config.tries else None,
             "scores": {s.name: s.to_dict() for s in scores if s is not None}
             | {_key(line.name): line.score.to_dict() for line in e.task.lines},
             "lead_over_other_book": e.excess.to_dict() if e.excess else None,

@@ -16,6 +16,7 @@ from trademl_pipeline.settings.loading import (
     load,
     named_home,
     origin,
+    variables,
 )
 from trademl_pipeline.settings.model import (
     DEFAULT_CALENDAR,
@@ -52,4 +53,5 @@ __all__ = [
     "load",
     "named_home",
     "origin",
+    "variables",
 ]

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -173,6 +173,11 @@ def origin(name: str, settings: Settings | None = None) -> Origin:
     """
     require_key(name, "origin")
     return (settings or current())._origins[name]
+
+
+def variables() -> MutableMapping[str, str]:
+    """Return the variables of this process, by which code under audit might keep something between calls."""
+    return os.environ
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -230,6 +230,9 @@ class Gate(Section):
 
     cutoffs: int = Field(default=2, ge=1, description="as-of sessions drawn per month and probe")
     seed: int = Field(default=0, ge=0, description="seed of the draw")
+    keep_going: bool = Field(
+        default=False, description="go on with a table's other months after one that the gate refused"
+    )
 
 
 class Costs(Section):

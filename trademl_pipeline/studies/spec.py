@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.labels.targets import TARGETS
-from trademl_pipeline.lake.schema import TableSchema
+from trademl_pipeline.lake.schema import GatedTable
 from trademl_pipeline.portfolio.long_short import LongShortConfig
 from trademl_pipeline.tables import (
     cross_validation_table,
@@ -263,7 +263,7 @@ class StudySpec:
         return TASKS[self.training.task]
 
     @property
-    def features(self) -> TableSchema:
+    def features(self) -> GatedTable:
         """Table of the features."""
         return feature_table(self.feature_set, FEATURE_SETS[self.feature_set])
 
@@ -273,33 +273,33 @@ class StudySpec:
         return tuple(FEATURE_SETS[self.feature_set])
 
     @property
-    def labels(self) -> TableSchema:
+    def labels(self) -> GatedTable:
         """Table of the labels."""
         return TARGETS[self.target].table
 
     @property
-    def windows(self) -> TableSchema:
+    def windows(self) -> GatedTable:
         """Table of the decisions and their windows."""
         return sequence_table(self.name, pattern_observations=self.decisions == "pattern_observations")
 
     @property
-    def cross_validation(self) -> TableSchema:
+    def cross_validation(self) -> GatedTable:
         """Table of the cross-validation by symbol."""
         return cross_validation_table(self.name)
 
     @property
-    def models(self) -> TableSchema:
+    def models(self) -> GatedTable:
         """Table of the folds."""
         return model_table(self.name)
 
     @property
-    def predictions(self) -> TableSchema:
+    def predictions(self) -> GatedTable:
         """Table of the predictions."""
         observations = self.decisions == "pattern_observations"
         return prediction_table(self.name, self.task.output_schema, may_be_empty=observations)
 
     @property
-    def estimator_predictions(self) -> TableSchema:
+    def estimator_predictions(self) -> GatedTable:
         """Table of every estimator's predictions."""
         return estimator_prediction_table(self.name, self.task.output_schema)
 

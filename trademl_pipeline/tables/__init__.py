@@ -1,6 +1,6 @@
 """Every table of the lake and what its columns mean: the one place that knows them."""
 
-from trademl_pipeline.tables.audits import AUDITS, NIGHTLY_AUDITS
+from trademl_pipeline.tables.audits import AUDITS, NIGHTLY_AUDITS, TRIES
 from trademl_pipeline.tables.folds import (
     CROSS_VALIDATION_COLUMNS,
     certificate_table,
@@ -38,6 +38,7 @@ __all__ = [
     "RAW_BARS",
     "REFERENCE_BARS",
     "SECTORS",
+    "TRIES",
     "UNIVERSE_MEMBERS",
     "certificate_table",
     "champion_table",

@@ -2,9 +2,9 @@
 
 import polars as pl
 
-from trademl_pipeline.lake.schema import MONTH, UTC_TIME, TableSchema
+from trademl_pipeline.lake.schema import MONTH, UTC_TIME, AuditLedger, Ledger
 
-AUDITS = TableSchema(
+AUDITS = AuditLedger(
     name="audits",
     columns={
         "table_name": pl.String,
@@ -30,7 +30,7 @@ AUDITS = TableSchema(
 )
 
 
-NIGHTLY_AUDITS = TableSchema(
+NIGHTLY_AUDITS = Ledger(
     name="nightly_audits",
     columns={
         "table_name": pl.String,
@@ -49,4 +49,37 @@ NIGHTLY_AUDITS = TableSchema(
     order=("recorded_at", "table_name", MONTH),
     description="The history of the nightly audit: one row for each night, table and month. carried: passed before, "
     "and neither the rows, what they are made of, nor the code has changed since (fingerprint).",
+)
+
+
+TRIES = Ledger(
+    name="tries",
+    columns={
+        "outcomes": pl.String,
+        "study": pl.String,
+        MONTH: pl.String,
+        "number": pl.Int64,
+        "look": pl.String,
+        "within": pl.String,
+        "purpose": pl.String,
+        "model": pl.String,
+        "setup": pl.String,
+        "settings": pl.String,
+        "runs": pl.String,
+        "rows": pl.Int64,
+        "symbols": pl.Int64,
+        "first": pl.Date,
+        "last": pl.Date,
+        "looked_at": pl.String,
+        "as_of": pl.String,
+        "run_id": pl.String,
+        "recorded_at": UTC_TIME,
+    },
+    key=(),
+    order=("number",),
+    description="The ledger of looks at outcomes: one row for each set of predictions and month of which the outcomes "
+    "were looked at, appended and never replaced. outcomes: table of the labels. number: counts the rows from 1, so "
+    "that one that is taken away leaves a gap. look: hash of the predictions and of the settings by which they were "
+    "judged; within: that of the report that showed it. looked_at: every symbol's session and a hash of each session's "
+    "values, packed (evaluation.tries). runs: the tracker's, of the models.",
 )

@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import polars as pl
 
-from trademl_pipeline.lake.schema import MONTH, TableSchema
+from trademl_pipeline.lake.schema import MONTH, GatedTable, Ledger, UngatedTable
 from trademl_pipeline.tables import QUARANTINED_BARS, RAW_BARS
 
 DAILY = "1Day"
 TIMEFRAMES = (DAILY, "4h", "1h", "1min")
 
-BAR_VERSIONS = TableSchema(
+BAR_VERSIONS = Ledger(
     name="bar_versions",
     columns={
         **RAW_BARS.columns,
@@ -35,9 +35,9 @@ BAR_VERSIONS = TableSchema(
 class BarTables(NamedTuple):
     """The tables of one time frame."""
 
-    bars: TableSchema
-    versions: TableSchema
-    quarantined: TableSchema
+    bars: GatedTable
+    versions: Ledger
+    quarantined: UngatedTable
 
     @property
     def key(self) -> tuple[str, str]:

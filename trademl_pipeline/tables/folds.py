@@ -5,7 +5,8 @@ from typing import Any
 
 import polars as pl
 
-from trademl_pipeline.lake.schema import UTC_TIME, TableSchema
+from trademl_pipeline.lake.schema import UTC_TIME, GatedTable, UngatedTable
+from trademl_pipeline.tables.audits import AUDITS
 from trademl_pipeline.tables.keys import PANEL_KEY
 
 _DIRECTION: dict[str, Any] = dict.fromkeys(("p_sell", "p_hold", "p_buy", "score"), pl.Float64)
@@ -13,7 +14,7 @@ _DIRECTION: dict[str, Any] = dict.fromkeys(("p_sell", "p_hold", "p_buy", "score"
 
 def prediction_table(
     study: str, values: Mapping[str, Any] | None = None, *, may_be_empty: bool = False
-) -> TableSchema:
+) -> GatedTable:
     """Table `predictions_<study>`: what is predicted for each decision and the evidence it carries.
 
     fold is the month key, model_run the MLflow run id, snapshot the lake snapshot that the model was trained on,
@@ -25,7 +26,7 @@ def prediction_table(
             p_buy and score = p_buy - p_sell.
         may_be_empty: whether a month may hold no decision, as one without an active pattern.
     """
-    return TableSchema(
+    return GatedTable(
         name=f"predictions_{study}",
         columns={
             "symbol": pl.String,
@@ -41,13 +42,15 @@ def prediction_table(
         key=PANEL_KEY,
         month_column="session",
         may_be_empty=may_be_empty,
+        probes=("knowledge", "folds", "fit_ledger", "rerun", "content"),
+        ledger=AUDITS,
         description=f"Out-of-sample predictions of the study {study!r}, one walk-forward fold per month.",
     )
 
 
-def estimator_prediction_table(study: str, values: Mapping[str, Any]) -> TableSchema:
+def estimator_prediction_table(study: str, values: Mapping[str, Any]) -> GatedTable:
     """Table `members_<study>`: what each estimator of the ensemble predicted by itself, benchmark models included."""
-    return TableSchema(
+    return GatedTable(
         name=f"members_{study}",
         columns={
             "symbol": pl.String,
@@ -59,11 +62,13 @@ def estimator_prediction_table(study: str, values: Mapping[str, Any]) -> TableSc
         key=(*PANEL_KEY, "member"),
         month_column="session",
         may_be_empty=True,
+        probes=("rerun",),
+        ledger=AUDITS,
         description=f"Out-of-sample predictions of every estimator of the study {study!r}.",
     )
 
 
-def model_table(study: str) -> TableSchema:
+def model_table(study: str) -> GatedTable:
     """Table `model_<study>`: one row per fold, saying what its model saw and where the files lie.
 
     fitted is the fold that was trained, an earlier one where models are not refitted every month; artifact is a path
@@ -72,7 +77,7 @@ def model_table(study: str) -> TableSchema:
     the first estimator's. only_symbols names those it was trained on, where the run asked for some only. threads and
     scan, the backend of the state-space scan, are what the models were fitted with: others add up in another order.
     """
-    return TableSchema(
+    return GatedTable(
         name=f"model_{study}",
         columns={
             "fold": pl.String,
@@ -103,6 +108,8 @@ def model_table(study: str) -> TableSchema:
         key=("fold",),
         nullable=frozenset({"validation_loss", "threads", "scan"}),
         unversioned=frozenset({"train_seconds"}),
+        probes=("folds", "fit_ledger", "model"),
+        ledger=AUDITS,
         description=f"Trained folds of the study {study!r}.",
     )
 
@@ -122,28 +129,30 @@ CROSS_VALIDATION_COLUMNS: Mapping[str, Any] = {
 }
 
 
-def cross_validation_table(study: str) -> TableSchema:
+def cross_validation_table(study: str) -> GatedTable:
     """Table `cross_validation_<study>`: how each symbol did in gapped cross-validation within a fold's training rows.
 
     split counts from 0, the earliest; last_label_end is the last session that a label reads from which the split's
     model learned, before test_start. Empty in months that go on with an earlier fold's models.
     """
-    return TableSchema(
+    return GatedTable(
         name=f"cross_validation_{study}",
         columns={"fold": pl.String, **CROSS_VALIDATION_COLUMNS},
         key=("fold", "symbol", "split"),
         nullable=frozenset({"auc", "accuracy", "majority", "correlation"}),
         may_be_empty=True,
+        probes=("folds",),
+        ledger=AUDITS,
         description=f"Gapped cross-validation by symbol of the study {study!r}, within training rows.",
     )
 
 
-def champion_table(study: str) -> TableSchema:
+def champion_table(study: str) -> GatedTable:
     """Return the schema of table `champion_<study>`: as of each month, the fold whose model serves.
 
     Its rows also tell how the last champion/challenger evaluation ended.
     """
-    return TableSchema(
+    return GatedTable(
         name=f"champion_{study}",
         columns={
             "fold": pl.String,
@@ -161,17 +170,19 @@ def champion_table(study: str) -> TableSchema:
         },
         key=("fold",),
         nullable=frozenset({"gain", "low", "high"}),
+        probes=("rerun", "content"),
+        ledger=AUDITS,
         description=f"Champions of the study {study!r}.",
     )
 
 
-def certificate_table(study: str) -> TableSchema:
+def certificate_table(study: str) -> UngatedTable:
     """Table `certificates_<study>`: the evidence of each month of predictions, by digest.
 
     A month keeps the certificates of what was published for it before; `predictions_<study>.certificate` names the
     one in force. certificate is the canonical text that the digest is of, passed whether all audits on it passed.
     """
-    return TableSchema(
+    return UngatedTable(
         name=f"certificates_{study}",
         columns={
             "fold": pl.String,

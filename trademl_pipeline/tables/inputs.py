@@ -5,8 +5,12 @@ from typing import Any
 
 import polars as pl
 
-from trademl_pipeline.lake.schema import UTC_TIME, TableSchema
+from trademl_pipeline.lake.schema import UTC_TIME, GatedTable
+from trademl_pipeline.tables.audits import AUDITS
 from trademl_pipeline.tables.keys import PANEL_KEY
+
+# Of values that are functions of bars.
+CAUSAL = ("truncation", "perturbation", "incremental", "knowledge")
 
 
 def label_table(
@@ -15,7 +19,7 @@ def label_table(
     *,
     nullable: Iterable[str] = (),
     description: str = "",
-) -> TableSchema:
+) -> GatedTable:
     """Table `labels_<target>`: what became of every decision, filed under the month of its label_end.
 
     Args:
@@ -27,7 +31,7 @@ def label_table(
     """
     if values is None:
         values = {"forward_return": pl.Float64, "threshold": pl.Float64, "target": pl.Int8}
-    return TableSchema(
+    return GatedTable(
         name=f"labels_{target}",
         columns={
             "symbol": pl.String,
@@ -43,6 +47,8 @@ def label_table(
         nullable=frozenset(nullable),
         month_column="label_end",
         may_be_empty=True,
+        probes=("truncation", "incremental", "knowledge"),
+        ledger=AUDITS,
         description=f"{description} A label reads (label_start, label_end] and is filed under the month of its "
         "label_end, the month in which it became known. last_price: the name did not trade at label_end, and its "
         "last price stands in.".strip(),
@@ -52,13 +58,13 @@ def label_table(
 LABEL_DIRECTION = label_table("direction", description="Sell (0), Hold (1), Buy (2) by the log return.")
 
 
-def feature_table(set_name: str, feature_names: Sequence[str]) -> TableSchema:
+def feature_table(set_name: str, feature_names: Sequence[str]) -> GatedTable:
     """Table `features_<set_name>`: the panel key, the decision and knowledge times, one Float64 per feature.
 
     A feature is null while it warms up. Adding a name adds a column to an existing table; dropping one is
     refused.
     """
-    return TableSchema(
+    return GatedTable(
         name=f"features_{set_name}",
         columns={
             "symbol": pl.String,
@@ -70,11 +76,13 @@ def feature_table(set_name: str, feature_names: Sequence[str]) -> TableSchema:
         key=PANEL_KEY,
         nullable=frozenset(feature_names),
         month_column="session",
+        probes=(*CAUSAL, "plausibility"),
+        ledger=AUDITS,
         description=f"Features of the set {set_name!r}, known at decision_time (the session's close).",
     )
 
 
-PATTERNS = TableSchema(
+PATTERNS = GatedTable(
     name="patterns",
     columns={
         "symbol": pl.String,
@@ -95,11 +103,13 @@ PATTERNS = TableSchema(
     key=PANEL_KEY,
     month_column="session",
     may_be_empty=True,
+    probes=CAUSAL,
+    ledger=AUDITS,
     description="Observations of consolidation patterns: one row for each session on which one is active.",
 )
 
 
-def sequence_table(study: str, *, pattern_observations: bool = False) -> TableSchema:
+def sequence_table(study: str, *, pattern_observations: bool = False) -> GatedTable:
     """Table `sequences_<study>`: one row per decision, saying which sessions its window spans.
 
     Args:
@@ -112,7 +122,7 @@ def sequence_table(study: str, *, pattern_observations: bool = False) -> TableSc
         if pattern_observations
         else {}
     )
-    return TableSchema(
+    return GatedTable(
         name=f"sequences_{study}",
         columns={
             "symbol": pl.String,
@@ -126,6 +136,8 @@ def sequence_table(study: str, *, pattern_observations: bool = False) -> TableSc
         key=PANEL_KEY,
         month_column="session",
         may_be_empty=pattern_observations,
+        probes=("truncation", "incremental", "knowledge"),
+        ledger=AUDITS,
         description=f"Windows of the study {study!r}: window_start is the session of the first of n_valid "
         "rows.",
     )

@@ -2,10 +2,11 @@
 
 import polars as pl
 
-from trademl_pipeline.lake.schema import UTC_TIME, TableSchema
+from trademl_pipeline.lake.schema import UTC_TIME, GatedTable, UngatedTable
+from trademl_pipeline.tables.audits import AUDITS
 from trademl_pipeline.tables.keys import PANEL_KEY
 
-RAW_BARS = TableSchema(
+RAW_BARS = GatedTable(
     name="raw_bars",
     columns={
         "symbol": pl.String,
@@ -25,12 +26,14 @@ RAW_BARS = TableSchema(
     },
     key=PANEL_KEY,
     month_column="session",
+    probes=("knowledge",),
+    ledger=AUDITS,
     description="Daily bars as traded. split_factor is 2.0 on the ex-date of a 2:1 split and 1.0 elsewhere; "
     "dividend is cash per share on its ex-date.",
 )
 
 
-QUARANTINED_BARS = TableSchema(
+QUARANTINED_BARS = UngatedTable(
     name="quarantined_bars",
     columns={**RAW_BARS.columns, "reason": pl.String, "row": pl.Int64},
     key=(),
@@ -42,18 +45,20 @@ QUARANTINED_BARS = TableSchema(
 )
 
 
-REFERENCE_BARS = TableSchema(
+REFERENCE_BARS = GatedTable(
     name="reference_bars",
     columns={**RAW_BARS.columns, "kind": pl.String},
     key=PANEL_KEY,
     nullable=frozenset({"volume"}),
     month_column="session",
+    probes=("truncation", "incremental", "knowledge"),
+    ledger=AUDITS,
     description="Bars of what symbols are compared with: index and sector funds, the VIX, and an index built from "
     "raw_bars. kind is fund, sector, volatility or synthetic; a volatility index has no volume.",
 )
 
 
-QUARANTINED_REFERENCES = TableSchema(
+QUARANTINED_REFERENCES = UngatedTable(
     name="quarantined_references",
     columns=QUARANTINED_BARS.columns,
     key=(),
@@ -64,29 +69,33 @@ QUARANTINED_REFERENCES = TableSchema(
 )
 
 
-SECTORS = TableSchema(
+SECTORS = GatedTable(
     name="sectors",
     columns={"symbol": pl.String, "sector": pl.String, "start_date": pl.Date},
     key=("symbol", "start_date"),
     may_be_empty=True,
+    probes=("knowledge",),
+    ledger=AUDITS,
     description="Which fund of reference_bars stands for a symbol's sector, since when, as known in the month. Symbols "
     "of which nothing is known are not in it.",
 )
 
 
-UNIVERSE_MEMBERS = TableSchema(
+UNIVERSE_MEMBERS = GatedTable(
     name="universe_members",
     columns={"symbol": pl.String, "session": pl.Date},
     key=PANEL_KEY,
     month_column="session",
+    probes=("universe", "incremental"),
+    ledger=AUDITS,
     description="Who belonged to the universe on which session and has a bar of it: whom one may decide on. Those that "
     "left later are in it while they belonged.",
 )
 
 
-def quality_table(table: str) -> TableSchema:
+def quality_table(table: str) -> GatedTable:
     """Table of the quality checks of a table of bars: one row per check and month."""
-    return TableSchema(
+    return GatedTable(
         name={"raw_bars": "bar_quality", "reference_bars": "reference_quality"}[table],
         columns={
             "check": pl.String,
@@ -100,6 +109,8 @@ def quality_table(table: str) -> TableSchema:
             "examples": pl.String,
         },
         key=("check",),
+        probes=("incremental",),
+        ledger=AUDITS,
         description=f"Quality of {table} by month: how many findings of each check (count) among how many bars (rows), "
         "the share that may be found (limit), and examples.",
     )

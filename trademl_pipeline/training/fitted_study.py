@@ -16,7 +16,7 @@ from trademl_pipeline.training.ensemble.calibrate import Calibration
 from trademl_pipeline.training.ensemble.weights import StackedEnsemble, WeightedEnsemble
 from trademl_pipeline.training.estimators import FittedEstimator
 from trademl_pipeline.training.inner_split import FitError
-from trademl_pipeline.training.saved import load_model
+from trademl_pipeline.training.saved import NETWORK, load_model
 
 CARD, TIMES, FINE_TUNED = "study.json", "seconds.json", "tuned"
 
@@ -46,6 +46,20 @@ class FittedStudy:
     calibrators: Mapping[str, Calibration] = field(default_factory=dict)
     dropped: Mapping[str, str] = field(default_factory=dict)
     fine_tuned: Mapping[str, FittedEstimator] = field(default_factory=dict)
+
+    @property
+    def recorded_fits(self) -> tuple[str, ...]:
+        """Names under which the fit ledger has to have what the predictions are made with, one for each object."""
+        models = [*self.estimators.values(), *self.fine_tuned.values()]
+        names = ["model"] * len(models)
+        names += ["early_stopping" for model in models if model.saved.kind == NETWORK]
+        names += ["scaler" for model in self.estimators.values() if model.saved.kind == NETWORK]
+        names += ["feature_importance", "feature_correlation"] if self.dropped else []
+        names += ["calibration"] if self.calibrators else []
+        names += ["stacked ensemble"] if self.stacked is not None else []
+        # Equal weights are nothing that was fitted.
+        names += ["ensemble weights" for weights in self.weights.values() if len(set(weights.values())) > 1]
+        return tuple(names)
 
     def estimator_values(self, windows: Windows) -> dict[str, np.ndarray]:
         """Every estimator's own predictions, (rows, columns)."""

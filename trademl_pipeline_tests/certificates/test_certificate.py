@@ -8,6 +8,7 @@ import pytest
 from trademl_pipeline.certificates.certificate import (
     Certificate,
     CertificateError,
+    KnownTries,
     content_of,
     make_certificate,
     text_digest,
@@ -75,7 +76,7 @@ def test_a_changed_text_is_refused():
         ("{}", "format None"),
         ("[]", "no certificate"),
         ("nonsense", "no certificate"),
-        ('{"format":3}', "format 3"),
+        ('{"format":4}', "format 4"),
     ],
 )
 def test_what_is_no_certificate_is_said(text, words):
@@ -88,6 +89,19 @@ def test_a_certificate_of_before_reads_were_kept_is_read_and_keeps_its_digest():
     assert '"reads"' not in text
     old = Certificate.from_json(text, text_digest(text))
     assert (old.reads, old.digest) == ((), text_digest(text))
+
+
+def test_a_certificate_of_before_looks_were_counted_keeps_its_digest():
+    text = replace(made(), format=2).to_json()
+    assert '"tries"' not in text
+    old = Certificate.from_json(text, text_digest(text))
+    assert (old.tries, old.digest) == (None, text_digest(text))
+
+
+def test_looks_since_then_keep_the_certificate():
+    earlier = made(tries=KnownTries(0, 0, 0))
+    assert made(tries=KnownTries(3, 9, 40)).or_earlier_equivalent([earlier]) is earlier
+    assert made(tries=KnownTries(3, 9, 40)).digest != earlier.digest
 
 
 def test_a_refusal_among_the_inputs_shows():

@@ -81,9 +81,9 @@ class TestInTheLake:
         lake.publish(schema, kept, MONTH)
 
     def predict(self, lake: Lake, *digests: str) -> None:
-        from trademl_pipeline.lake.schema import TableSchema
+        from trademl_pipeline.lake.schema import UngatedTable
 
-        schema = TableSchema("predictions_x", {"symbol": pl.String, "certificate": pl.String}, ("symbol",))
+        schema = UngatedTable("predictions_x", {"symbol": pl.String, "certificate": pl.String}, ("symbol",))
         rows = {"symbol": [str(i) for i in range(len(digests))], "certificate": list(digests)}
         lake.publish(schema, pl.DataFrame(rows), MONTH)
 

@@ -1,5 +1,6 @@
 """A data set in a temporary folder, with the assets run in this process on an instance of its own."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ FIRST, LAST = "2013-01-01", "2014-03-01"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What stands on the workplace is slow: filling it takes the runs of fifteen months."""
     for item in items:
-        if "workplace" in getattr(item, "fixturenames", ()):
+        if "made_once" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
 
 
@@ -57,10 +58,15 @@ class Workplace:
         )
 
     def succeed(
-        self, job: str, *, month: str | None = None, months: tuple[str, str] | None = None
+        self,
+        job: str,
+        *,
+        month: str | None = None,
+        months: tuple[str, str] | None = None,
+        assets: tuple[str, ...] = (),
     ) -> dg.ExecuteInProcessResult:
         """Run a job that has to succeed."""
-        result = self.run(job, month=month, months=months)
+        result = self.run(job, month=month, months=months, assets=assets)
         assert result.success, [e.message for e in result.all_node_events if e.is_failure]
         return result
 
@@ -96,24 +102,26 @@ def surroundings(home: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
-    """Bars, features, labels and windows of fifteen months, two folds and their report."""
-    home = tmp_path_factory.mktemp("home")
-    with dg.DagsterInstance.ephemeral() as instance:
-        with surroundings(home):
-            made = Workplace(home, instance, build_definitions())
-            made.succeed("prepare_direction", months=(FIRST, LAST))
-            made.succeed("fold_direction", month="2014-02-01")
-            made.succeed("fold_direction", month=LAST)
-            made.succeed("write_report_direction", month=LAST)
-        yield made
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Folders of a data set and of its instance: fifteen months, two folds, their report and the first champion."""
+    home, storage = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("storage")
+    with dg.DagsterInstance.local_temp(str(storage)) as instance, surroundings(home):
+        made = Workplace(home, instance, build_definitions())
+        made.succeed("prepare_direction", months=(FIRST, LAST))
+        made.succeed("fold_direction", month="2014-02-01")
+        made.succeed("fold_direction", month=LAST)
+        made.succeed("write_report_direction", month=LAST)
+        made.succeed("month_direction", month=LAST, assets=("champion_direction",))
+    return home, storage
 
 
 @pytest.fixture(scope="module")
-def workplace(made_once: Workplace) -> Iterator[Workplace]:
-    """What was made once, in its surroundings."""
-    with surroundings(made_once.home):
-        yield made_once
+def workplace(made_once: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
+    """A copy of what was made once, for the tests of one module alone."""
+    folder = tmp_path_factory.mktemp("workplace")
+    home, storage = (shutil.copytree(made, folder / made.name) for made in made_once)
+    with dg.DagsterInstance.local_temp(str(storage)) as instance, surroundings(home):
+        yield Workplace(home, instance, build_definitions())
 
 
 @pytest.fixture(scope="session")

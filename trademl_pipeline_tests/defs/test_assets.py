@@ -2,7 +2,6 @@
 
 import json
 import re
-from datetime import date
 
 import dagster as dg
 import numpy as np
@@ -10,28 +9,24 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from trademl_pipeline import studies
 from trademl_pipeline.certificates.certificate import Certificate
 from trademl_pipeline.certificates.code_version import code_version
 from trademl_pipeline.certificates.stored import certificates
 from trademl_pipeline.cli import app
-from trademl_pipeline.defs import build_definitions
 from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.market.calendar import DEFAULT_CALENDAR, month_range
-from trademl_pipeline.pipeline.artifacts import Artifacts
 from trademl_pipeline.pipeline.certify import values_version
 from trademl_pipeline.pipeline.fold import fold_rows
-from trademl_pipeline.pipeline.promote import champion_challenger_scores, champion_view
-from trademl_pipeline.pipeline.report import with_train_loss
+from trademl_pipeline.pipeline.models import load_models
+from trademl_pipeline.pipeline.promote import ChampionStep, champion_view
 from trademl_pipeline.tables import AUDITS, feature_table, prediction_table
 from trademl_pipeline_tests.defs.conftest import FIRST, LAST, Workplace
 from trademl_pipeline_tests.defs.failures import failure
-from trademl_pipeline_tests.small import quarterly_direction, small_direction
+from trademl_pipeline_tests.small import small_direction
 
 MONTHS = month_range(FIRST, LAST)
 FEATURES = feature_table("indicators", FEATURE_SETS["indicators"])
 MARKET = ("raw_bars", "reference_bars", "universe_members")
-QUARTER = ("2013-10-01", "2013-11-01")
 INPUTS = (*MARKET, "features_indicators", "labels_direction", "sequences_direction")
 
 
@@ -107,7 +102,12 @@ def test_every_month_of_predictions_carries_a_certificate_that_holds(workplace: 
     assert made.data["sequences_direction"].months == 1
     probes = {(e.table, e.probe) for e in made.evidence}
     assert {("features_indicators", "truncation"), ("predictions_direction", "folds")} <= probes
-    assert {e.table for e in made.evidence} == {*INPUTS, "model_direction", "predictions_direction"}
+    assert {e.table for e in made.evidence} == {
+        *INPUTS,
+        "sectors",
+        "model_direction",
+        "predictions_direction",
+    }
     held = lake.data_version(FEATURES, LAST, snapshot=made.data_snapshot)
     again = lake.data_versions([(FEATURES, (LAST, LAST))], snapshot=made.data_snapshot)
     assert again == {FEATURES.name: {LAST: held}}
@@ -194,8 +194,6 @@ def test_the_first_champion_is_the_first_model_and_a_challenger_must_stand_a_tri
     import mlflow
     from mlflow.tracking import MlflowClient
 
-    result = workplace.run("month_direction", month=LAST, assets=("champion_direction",))
-    assert result.success
     kept = workplace.lake().read("champion_direction", months=(LAST, LAST)).row(0, named=True)
     assert (kept["champion"], kept["promoted"]) == ("2014-02-01", True)
     client = MlflowClient(f"sqlite:///{workplace.home / 'mlflow' / 'mlflow.db'}")
@@ -211,61 +209,12 @@ def test_the_first_champion_is_the_first_model_and_a_challenger_must_stand_a_tri
     assert np.allclose(probabilities.sum(axis=1), 1.0)
     assert served.metadata.signature.inputs.input_names() == ["x"]
     workspace, study = workplace.workspace(), small_direction()
-    view = champion_view(workspace, study, LAST)
-    scores = champion_challenger_scores(workspace, view, study, LAST, "2014-02-01", LAST)
+    view, folds = champion_view(workspace, study, LAST), ("2014-02-01", LAST)
+    models = {
+        fold: load_models(workspace.artifacts, study, view.read(study.models, months=(fold, fold)), fold)
+        for fold in folds
+    }
+    scores = ChampionStep(study, LAST, workspace.calendar, models).scores(view, *folds)
     assert scores is not None
     assert scores["session"].min().strftime("%Y-%m-%d") >= LAST
     assert scores.select(pl.all_horizontal(pl.col("champion", "challenger") <= 0).all()).item()
-
-
-@pytest.fixture(scope="module")
-def quarter(workplace: Workplace) -> tuple[dict, dict]:
-    """The model records of the first two months of a quarter whose study is refitted quarterly."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(studies.STUDIES, "direction", quarterly_direction())
-        quarterly = Workplace(workplace.home, workplace.instance, build_definitions())
-        for month in QUARTER:
-            result = quarterly.run("fold_direction", month=month)
-            assert result.success, [e.message for e in result.all_node_events if e.is_failure]
-    records = workplace.lake().read("model_direction", months=QUARTER)
-    return records.row(0, named=True), records.row(1, named=True)
-
-
-def test_months_between_refits_go_on_with_the_quarters_model(workplace: Workplace, quarter):
-    first, second = quarter
-    assert (second["fold"], second["fitted"]) == (QUARTER[1], QUARTER[0])
-    assert second["train_seconds"] == 0.0 < first["train_seconds"]
-    for same in ("artifact", "artifact_sha256", "ledger_digest", "model_run", "train_end"):
-        assert second[same] == first[same]
-    predictions = workplace.lake().read("predictions_direction", months=(QUARTER[1], QUARTER[1]))
-    assert predictions.height > 0
-    assert predictions["session"].min() >= second["test_start"]
-
-
-def test_a_carried_model_is_audited_again_for_its_month(workplace: Workplace, quarter):
-    audits = workplace.lake().read(AUDITS)
-    of_month = audits.filter(pl.col("table_name") == "model_direction", pl.col("month") == QUARTER[1])
-    assert of_month["passed"].all()
-    assert {"folds", "fit_ledger", "model"} <= set(of_month["probe"])
-
-
-def test_the_report_is_told_how_far_training_and_validation_lie_apart(workplace: Workplace, quarter):
-    study, artifacts = quarterly_direction(), Artifacts(workplace.home)
-    trees, network = study.training.estimators
-    records = workplace.lake().read("model_direction", months=QUARTER)
-    assert with_train_loss(artifacts, records).columns == records.columns
-    folder = workplace.home / records["artifact"][0]
-    card = json.loads(folder.read_text())
-    assert card["voters"][0] == trees.name
-    (epoch,) = card["members"][network.name]["history"]
-    # As if the network voted first: its one epoch's losses.
-    (workplace.home / "first.json").write_text(json.dumps({**card, "voters": [network.name]}))
-    first = records.with_columns(artifact=pl.lit("first.json"), best_iteration=pl.lit(0))
-    assert with_train_loss(artifacts, first)["train_loss"].to_list() == [epoch["train_loss"]] * 2
-
-
-def test_where_a_network_looked_is_kept_for_the_report(workplace: Workplace, quarter):
-    for month in QUARTER:
-        looked = pl.read_parquet(Artifacts(workplace.home).attention(quarterly_direction().name, month))
-        assert 0 < looked["symbol"].n_unique() <= 6
-        assert looked["session"].min() >= date.fromisoformat(month)

@@ -9,8 +9,8 @@ import pytest
 from trademl_pipeline.defs.models.cross_validation import cross_validation_assets
 from trademl_pipeline.defs.resources import DataSetResource, LakeResource
 from trademl_pipeline.studies import STUDIES
-from trademl_pipeline.tables import AUDITS
-from trademl_pipeline_tests.pipeline.test_cross_validate import FOLD, SYMBOLS, TABLE, filled
+from trademl_pipeline.tables import AUDITS, TRIES
+from trademl_pipeline_tests.pipeline.test_cross_validate import FOLD, PATTERNS, SYMBOLS, TABLE, filled
 
 
 @pytest.mark.slow
@@ -34,6 +34,12 @@ def test_a_month_is_published_audited_and_shown(tmp_path: Path, monkeypatch: pyt
     )
     audits = lake.read(AUDITS).filter(pl.col("run_id") == result.run_id)
     assert set(audits["probe"]) == {"folds", "fit_ledger"}
+    looks = lake.read(TRIES)
+    assert set(looks["purpose"]) == {"cross-validation"}
+    assert set(looks["outcomes"]) == {study.labels.name}
+    assert str(looks["last"].max()) < FOLD, "rows of the training set alone"
+    calls = lake.read(TABLE, months=(FOLD, FOLD))["rows"].sum()
+    assert looks["rows"].sum() * len(PATTERNS) == calls, "each row is called for every pattern"
 
 
 def test_a_study_that_does_not_ask_for_it_has_none() -> None:

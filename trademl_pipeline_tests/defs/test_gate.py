@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 import trademl_pipeline.pipeline.features as stage
+from trademl_pipeline.defs import build_definitions
 from trademl_pipeline.features import FEATURE_SETS
 from trademl_pipeline.features.panel import feature_month
 from trademl_pipeline.leakage.report import AuditReport, Violation
@@ -16,6 +17,7 @@ from trademl_pipeline.pipeline.gate import GateRefusedError
 from trademl_pipeline.tables import AUDITS, feature_table
 from trademl_pipeline_tests.defs.conftest import Workplace
 from trademl_pipeline_tests.defs.failures import failure
+from trademl_pipeline_tests.past_the_gate import write_past_the_gate
 
 LEAK = "2013-09-01"
 FEATURES = feature_table("indicators", FEATURE_SETS["indicators"])
@@ -85,17 +87,50 @@ def test_a_refusal_is_a_failed_check_of_its_month(leaking: Workplace):
     assert shown["figure"].value.startswith("![values around the leak](data:image/png")
 
 
-def test_the_other_months_of_a_range_are_published(leaking: Workplace):
-    months = ("2013-08-01", "2013-10-01")
+def published_of_a_range(leaking: Workplace, months: tuple[str, str]) -> tuple[set[str], dg.Failure]:
+    """Months of the features that a run of a range has published, and what its step failed with."""
     result = leaking.run("prepare_direction", months=months, assets=("features_indicators",))
     assert not result.success
     wanted = dg.AssetRecordsFilter(
         asset_key=dg.AssetKey("features_indicators"), asset_partitions=month_range(*months)
     )
     records = leaking.instance.fetch_materializations(wanted, limit=100).records
-    made = {r.partition_key for r in records if r.run_id == result.run_id}
+    return {r.partition_key for r in records if r.run_id == result.run_id}, failure(result)
+
+
+def test_a_range_stops_at_the_first_refusal_and_what_was_published_stays(leaking: Workplace):
+    made, said = published_of_a_range(leaking, ("2013-08-01", "2013-11-01"))
+    assert made == {"2013-08-01"}
+    assert "1 of 4 months refused (2013-09)" in said.description
+    assert "Not run after the refusal: 2013-10 to 2013-11" in said.description
+    assert said.metadata["months_not_run"].value == ["2013-10", "2013-11"]
+    # An earlier run published them, and this one has said nothing against them.
+    assert leaking.checks("features_indicators", "truncation", LEAK)[0] == "FAILED"
+    assert leaking.checks("features_indicators", "truncation", "2013-10-01")[0] != "FAILED"
+    audits = leaking.lake().read(AUDITS).filter(pl.col("month").is_in(["2013-10-01", "2013-11-01"]))
+    assert audits["passed"].all()
+
+
+def test_the_other_months_of_a_range_are_published_where_that_is_asked(
+    leaking: Workplace, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TRADEML_GATE__KEEP_GOING", "true")
+    going_on = Workplace(leaking.home, leaking.instance, build_definitions())
+    months = ("2013-08-01", "2013-10-01")
+    made, said = published_of_a_range(going_on, months)
     assert made == set(month_range(*months)) - {LEAK}
-    assert "1 of 3 months refused (2013-09)" in failure(result).description
+    assert "1 of 3 months refused (2013-09)" in said.description
+
+
+def test_a_refusal_teaches_in_the_run_and_in_the_ledger(leaking: Workplace):
+    result = leaking.run("prepare_direction", month=LEAK, assets=("features_indicators",))
+    said = failure(result)
+    for text in (said.description, said.metadata["refusal 2013-09"].value):
+        assert "sees 1 session ahead; likely pattern: shift" in text
+        assert "made at trademl_pipeline/features/common.py:" in text
+        assert "Fix: " in text
+    audits = leaking.lake().read(AUDITS).filter(~pl.col("passed") & (pl.col("month") == LEAK))
+    assert audits.filter(pl.col("probe") == "truncation")["detail"].str.contains("Fix: ").all()
 
 
 def test_a_feature_known_after_the_decision_is_refused(workplace: Workplace):
@@ -117,17 +152,17 @@ def run_check(workplace: Workplace, month: str) -> dict[str, bool]:
 
 
 def test_checks_run_again_on_what_the_lake_holds(workplace: Workplace):
-    assert run_check(workplace, "2013-06-01") == dict.fromkeys(stage.PROBES, True)
+    assert run_check(workplace, "2013-06-01") == dict.fromkeys(FEATURES.probes, True)
 
 
 def test_checks_run_again_find_rows_that_were_changed_in_the_lake(workplace: Workplace):
     lake, month = workplace.lake(), "2013-07-01"
     honest = lake.read(FEATURES, months=(month, month))
     try:
-        lake.publish(FEATURES, honest.with_columns(pl.col("gap") + 0.01), month)
+        write_past_the_gate(lake, FEATURES, honest.with_columns(pl.col("gap") + 0.01), month)
         found = run_check(workplace, month)
     finally:
-        lake.publish(FEATURES, honest, month)
+        write_past_the_gate(lake, FEATURES, honest, month)
     assert found["incremental"] is False
     assert found["knowledge"] is True
 

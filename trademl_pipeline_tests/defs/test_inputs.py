@@ -13,6 +13,7 @@ from trademl_pipeline.market.calendar import month_expr, month_range
 from trademl_pipeline.pipeline.history import MissingMonthsError, published_empty, require_months
 from trademl_pipeline.tables import PATTERNS, RAW_BARS, REFERENCE_BARS, SECTORS, UNIVERSE_MEMBERS
 from trademl_pipeline_tests.defs.conftest import Workplace
+from trademl_pipeline_tests.past_the_gate import give
 from trademl_pipeline_tests.pipeline.made_inputs import (
     BEFORE,
     FIRST,
@@ -42,13 +43,12 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
         held = bars.with_columns(pl.col("knowledge_time").alias("ingested_at"))
         for month in month_range(FIRST, MONTH):
             inside = month_expr() == month
-            made.lake().publish_many(
-                [
-                    (RAW_BARS, held.filter(inside), month),
-                    (REFERENCE_BARS, references.filter(inside), month),
-                    (SECTORS, SECTOR_OF, month),
-                    (UNIVERSE_MEMBERS, held.filter(inside).select("symbol", "session"), month),
-                ]
+            give(
+                made.lake(),
+                (RAW_BARS, held.filter(inside), month),
+                (REFERENCE_BARS, references.filter(inside), month),
+                (SECTORS, SECTOR_OF, month),
+                (UNIVERSE_MEMBERS, held.filter(inside).select("symbol", "session"), month),
             )
         for first, assets in ((BEFORE, RANGED), (MONTH, ALONE), (MONTH, WINDOWS)):
             result = made.run("all", months=(first, MONTH), assets=assets)
@@ -80,8 +80,8 @@ def definitions() -> dg.Definitions:
 def test_every_input_is_published_with_rows_and_passes_its_checks(inputs: Workplace, asset: str) -> None:
     assert MONTH in inputs.materialized(asset)
     assert inputs.lake().read(asset, months=(MONTH, MONTH)).height > 0
-    assert set(STAGES[asset].probes) >= {"truncation", "incremental", "knowledge"}
-    for probe in STAGES[asset].probes:
+    assert set(STAGES[asset].schema.probes) >= {"truncation", "incremental", "knowledge"}
+    for probe in STAGES[asset].schema.probes:
         assert inputs.checks(asset, probe, MONTH)[0] == "SUCCEEDED"
 
 
@@ -140,7 +140,7 @@ def test_a_month_without_rows_is_published_and_counts_as_there(inputs: Workplace
     lake = inputs.lake()
     assert inputs.checks("patterns", "truncation", FIRST)[0] == "SUCCEEDED"
     assert FIRST not in lake.months("patterns")
-    assert published_empty(lake, "patterns", [FIRST, "2011-11-01"]) == {FIRST}
+    assert published_empty(lake, PATTERNS, [FIRST, "2011-11-01"]) == {FIRST}
     require_months(lake, PATTERNS, MONTH, MONTH, reader="test")
     with pytest.raises(MissingMonthsError, match="2014-01"):
         require_months(lake, PATTERNS, MONTH, "2014-01-01", reader="test")

@@ -23,6 +23,7 @@ def night(
     return workplace.defs.resolve_job_def(NIGHTLY).execute_in_process(
         instance=workplace.instance,
         partition_key=LAST,
+        asset_selection=[dg.AssetKey("leakage_audit")],
         run_config={"ops": {"leakage_audit": {"config": settings}}},
         raise_on_error=False,
     )

@@ -26,6 +26,7 @@ from trademl_pipeline.studies import STUDIES, StudySpec
 from trademl_pipeline.tables import RAW_BARS, REFERENCE_BARS, SECTORS, UNIVERSE_MEMBERS
 from trademl_pipeline_tests.defs.conftest import Workplace
 from trademl_pipeline_tests.defs.failures import said
+from trademl_pipeline_tests.past_the_gate import give
 
 pytestmark = pytest.mark.slow
 
@@ -53,13 +54,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
         made = Workplace(home, instance, build_definitions())
         for month in month_range(FIRST, MONTH):
             inside = month_expr() == month
-            made.lake().publish_many(
-                [
-                    (RAW_BARS, held.filter(inside), month),
-                    (REFERENCE_BARS, references.filter(inside).select(list(REFERENCE_BARS.columns)), month),
-                    (SECTORS, sector_map(MARKET), month),
-                    (UNIVERSE_MEMBERS, held.filter(inside).select("symbol", "session"), month),
-                ]
+            give(
+                made.lake(),
+                (RAW_BARS, held.filter(inside), month),
+                (REFERENCE_BARS, references.filter(inside).select(list(REFERENCE_BARS.columns)), month),
+                (SECTORS, sector_map(MARKET), month),
+                (UNIVERSE_MEMBERS, held.filter(inside).select("symbol", "session"), month),
             )
         result = made.run(PREPARE_ALL, month=MONTH, assets=tuple(sorted(inputs)))
         assert result.success, [e.message for e in result.all_node_events if e.is_failure]

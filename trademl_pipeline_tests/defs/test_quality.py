@@ -11,7 +11,7 @@ from trademl_pipeline.defs.bars import BarsResource
 from trademl_pipeline.defs.market.bar_quality import bar_quality, raw_bars_quality
 from trademl_pipeline.defs.market.bars import bars_assets
 from trademl_pipeline.defs.quality import QualityResource
-from trademl_pipeline.defs.resources import DataSetResource, LakeResource
+from trademl_pipeline.defs.resources import DataSetResource, GateResource, LakeResource
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.market.quality.report import DEFAULT_RULES
 from trademl_pipeline.tables.bar_tables import DAILY
@@ -39,6 +39,7 @@ class Run:
             "bars": BarsResource(source="files", path=str(self.folder / "bars.parquet")),
             "lake": LakeResource(catalog=f"sqlite:{lake / 'catalog.sqlite'}", data_path=str(lake / "data")),
             "data_set": DataSetResource(),
+            "gate": GateResource(),
             "quality": self.quality,
         }
         assets = [p for p in parts if p not in checks]

@@ -8,7 +8,7 @@ import pytest
 
 from trademl_pipeline.defs.bars import BarsResource
 from trademl_pipeline.defs.market.bars import bars_assets
-from trademl_pipeline.defs.resources import DataSetResource, LakeResource
+from trademl_pipeline.defs.resources import DataSetResource, GateResource, LakeResource
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.tables import RAW_BARS
 from trademl_pipeline.tables.bar_tables import DAILY
@@ -39,6 +39,7 @@ class Ingest:
             resources={
                 "bars": BarsResource(source="files", path=str(self.file), symbols=self.symbols),
                 "data_set": DataSetResource(),
+                "gate": GateResource(),
                 "lake": self.stored,
             },
             raise_on_error=False,

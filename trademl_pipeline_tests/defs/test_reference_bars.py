@@ -17,10 +17,10 @@ from trademl_pipeline.defs.universes import UniverseResource
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.market import fetch_month, split_bars
 from trademl_pipeline.market.calendar import month_range
-from trademl_pipeline.pipeline.reference_bars import PROBES
 from trademl_pipeline.tables import RAW_BARS, REFERENCE_BARS
 from trademl_pipeline_tests.defs.conftest import RANGE
 from trademl_pipeline_tests.defs.failures import said
+from trademl_pipeline_tests.past_the_gate import give
 
 FIRST, LAST = "2013-01-01", "2013-03-01"
 MONTHS = month_range(FIRST, LAST)
@@ -71,7 +71,7 @@ def with_bars(run: Run) -> Run:
     store, source = run.lake(), run.bars.open()
     for month in MONTHS:
         good = split_bars(fetch_month(source, month), ingested_at=datetime(2026, 1, 5, tzinfo=UTC)).good
-        store.publish(RAW_BARS, good, month)
+        give(store, (RAW_BARS, good, month))
     return run
 
 
@@ -94,7 +94,7 @@ def test_every_month_of_a_range_is_published_and_the_checks_pass_again_on_what_t
     assert filled.lake().months(REFERENCE_BARS) == MONTHS
     result = filled(LAST, LAST, checks=True)
     passed = {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
-    assert passed == dict.fromkeys(PROBES, True)
+    assert passed == dict.fromkeys(REFERENCE_BARS.probes, True)
 
 
 @pytest.mark.parametrize(

@@ -96,4 +96,6 @@ def test_each_night_everything_up_to_the_month_is_audited():
         found = defs.resolve_schedule_def("nightly_leakage_audit").evaluate_tick(context)
     (request,) = found.run_requests or []
     assert request.partition_key == "2016-04-01"
+    # Which night it is comes from the schedule's own time.
+    assert request.run_config == {"ops": {"cold_run": {"config": {"night": "2016-04-15"}}}}
     assert "2016-04-15" in (request.run_key or "")

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from trademl_pipeline.defs.market.universe_members import universe_members, universe_members_gate
+from trademl_pipeline.defs.quality import QualityResource
 from trademl_pipeline.defs.references import ReferenceResource
 from trademl_pipeline.defs.resources import DataSetResource, GateResource, LakeResource
 from trademl_pipeline.defs.universes import UniverseResource
@@ -35,6 +36,7 @@ class Run:
                 "data_set": DataSetResource(),
                 "gate": GateResource(),
                 "references": ReferenceResource(),
+                "quality": QualityResource(),
             },
             raise_on_error=False,
         )
@@ -60,7 +62,7 @@ def test_members_are_those_of_the_resources_universe_and_their_checks_pass(run: 
     last = held.group_by("symbol").agg(pl.col("session").max()).sort("symbol")
     assert last.rows() == [("SIM000", date(2013, 2, 14)), ("SIM001", date(2013, 2, 28))]
     checks = {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
-    assert checks == dict.fromkeys(step.PROBES, True)
+    assert checks == dict.fromkeys(UNIVERSE_MEMBERS.probes, True)
 
 
 def test_a_month_that_the_gate_refuses_fails_the_step(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,20 +72,38 @@ class Backfills:
         return (self.home / "daemon.log").read_text()[-4000:]
 
     def materialized(self, asset: str) -> set[str]:
+        return set(self.answer("sorted(i.get_materialized_partitions(dg.AssetKey(sys.argv[1])))", asset))
+
+    def months_of_the_run(self, backfill: str, asset: str, month: str) -> set[str]:
+        """The months that the backfill's last run over this month of the asset was to make.
+
+        The daemon asks for months as those they need are there, so that a range may come in several runs.
+        """
+        ranges = self.answer(
+            "[f\"{r.tags.get('dagster/partition') or r.tags['dagster/asset_partition_range_start']}:\"\n"
+            "f\"{r.tags.get('dagster/partition') or r.tags['dagster/asset_partition_range_end']}\"\n"
+            "for r in i.get_runs(dg.RunsFilter(tags={'dagster/backfill': sys.argv[1]}))\n"
+            "if dg.AssetKey(sys.argv[2]) in (r.asset_selection or ())]",
+            backfill,
+            asset,
+        )
+        months = [set(month_range(*said.split(":"))) for said in ranges]
+        return next(those for those in months if month in those)
+
+    def answer(self, expression: str, *arguments: str) -> list[str]:
+        """What a process of its own reads in the instance `i`."""
         code = (
-            "import sys, dagster as dg\n"
-            "with dg.DagsterInstance.get() as i: "
-            "print('KEYS', *sorted(i.get_materialized_partitions(dg.AssetKey(sys.argv[1]))))"
+            f"import sys, dagster as dg\nwith dg.DagsterInstance.get() as i: print('KEYS', *({expression}))"
         )
         found = subprocess.run(
-            [sys.executable, "-c", code, asset],
+            [sys.executable, "-c", code, *arguments],
             env=self.environment,
             cwd=ROOT,
             check=True,
             capture_output=True,
             text=True,
         )
-        return set(found.stdout.split("KEYS")[1].split())
+        return found.stdout.split("KEYS")[1].split()
 
     def lake(self) -> Lake:
         return Lake(LakeConfig.of(self.home))
@@ -109,7 +127,11 @@ def test_a_poisoned_month_is_refused_and_healed(backfills: Backfills):
     year, before = set(YEAR), {m for m in YEAR if m < POISONED}
     assert backfills.materialized("raw_bars") >= year
     assert backfills.materialized("labels_direction") >= year
-    assert year - backfills.materialized("features_indicators") == {POISONED}
+    asked = backfills.months_of_the_run("poisoned", "features_indicators", POISONED)
+    stopped = {m for m in asked if m >= POISONED}
+    assert year - backfills.materialized("features_indicators") == stopped, (
+        "the run makes no month after the refusal"
+    )
     trained = backfills.materialized("model_direction")
     assert trained == before | {POISONED}, "a fold learns from earlier months only, so July's own may train"
     assert backfills.materialized("predictions_direction") == before

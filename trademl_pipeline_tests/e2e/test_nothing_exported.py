@@ -12,7 +12,7 @@ import pytest
 from trademl_pipeline.settings import ROOT
 from trademl_pipeline_tests.e2e.stopping import stop_group
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 PORT = 3907
 

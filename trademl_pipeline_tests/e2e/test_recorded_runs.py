@@ -19,7 +19,7 @@ from trademl_pipeline.data_sets import DataSet
 from trademl_pipeline.settings import ROOT
 from trademl_pipeline_tests.e2e.stopping import stop_group
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 PATIENCE = 300.0
 FEATURES = "features_indicators"
@@ -157,7 +157,7 @@ def test_a_refused_month_is_red_where_nothing_good_was_and_green_where_it_was(we
 @pytest.mark.usefixtures("recording")
 def test_every_published_month_shows_its_checks_as_passed(webserver: Webserver):
     checks = {check["name"]: check for check in webserver.asset(FEATURES)["assetChecksOrError"]["checks"]}
-    assert set(checks) == {"truncation", "perturbation", "knowledge", "incremental"}
+    assert set(checks) == {"truncation", "perturbation", "knowledge", "incremental", "plausibility"}
     for name, check in checks.items():
         shown, latest = ranges(check["partitionStatuses"]), check["executionForLatestMaterialization"]
         if name == "truncation":

@@ -44,11 +44,19 @@ class Command:
 
     home: Path
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self, *flags: str) -> subprocess.Popen[str]:
         """Start it as the leader of a process group of its own."""
         known = {k: v for k, v in os.environ.items() if not k.startswith(("TRADEML_", "DAGSTER_"))}
         return subprocess.Popen(
-            [sys.executable, "-m", "trademl_pipeline_tests.e2e.command", *WORDS, "--home", str(self.home)],
+            [
+                sys.executable,
+                "-m",
+                "trademl_pipeline_tests.e2e.command",
+                *WORDS,
+                *flags,
+                "--home",
+                str(self.home),
+            ],
             env={**known, "TRADEML_HOME": str(self.home), "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -56,9 +64,9 @@ class Command:
             start_new_session=True,
         )
 
-    def run(self) -> tuple[int, str, str]:
+    def run(self, *flags: str) -> tuple[int, str, str]:
         """Run it to its end; returns the exit code and what it said."""
-        process = self.start()
+        process = self.start(*flags)
         try:
             out, err = process.communicate(timeout=PATIENCE)
         finally:
@@ -213,12 +221,35 @@ def test_after_a_refusal_nothing_of_an_earlier_run_is_printed(finished: tuple[Co
         poison.unlink()
     assert code == 1, out + err
     assert "refused or failed: features_indicators: 1 of 10 months refused (2014-01)" in out
+    assert "Not run after the refusal: 2014-02 to 2014-04 (3 of the months" in out
     # By which probe, which column, from which session on.
     assert re.search(r"refused by the leakage gate: (truncation|perturbation), gap, \w+, .*2014-01-\d\d", out)
+    # How far ahead it sees, by which pattern, where it is made, and what to do.
+    assert "sees 1 session ahead; likely pattern: shift" in out
+    assert "made at trademl_pipeline/features/common.py:" in out
+    assert "Fix: let each row read its own session and earlier ones" in out
     assert heading not in out
-    told = out.partition("refused or failed:")[2].strip().splitlines()
-    assert len(told) == 1, "a line on the refusal, and no table"
-    assert (command.home / "reports" / "direction" / AS_OF / "report.html").exists()
+    report = command.home / "reports" / "direction" / AS_OF / "report.html"
+    _, earlier = out.partition("refused or failed:")[2].strip().splitlines()
+    assert "none refused" not in out
+    assert re.fullmatch(rf"Not reported: direction; of an earlier run \(.* UTC\) is {report}", earlier)
+    assert report.exists()
+
+
+def test_what_goes_on_after_a_refusal_says_what_is_of_an_earlier_run(finished: tuple[Command, str]):
+    command, _ = finished
+    poison = command.home / "poison"
+    poison.symlink_to(REFUSED)
+    try:
+        code, out, err = command.run("--keep-going")
+    finally:
+        poison.unlink()
+    assert code == 1, out + err
+    assert "refused or failed: features_indicators: 1 of 10 months refused (2014-01)" in out
+    assert "Not run" not in out
+    assert re.search(r"Gate: \d+ partitions passed; refused: features_indicators 2014-01", out)
+    assert "none refused" not in out
+    assert "Not of this run: features_indicators 2014-01" in out
 
 
 @pytest.mark.parametrize(

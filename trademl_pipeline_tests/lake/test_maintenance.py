@@ -5,8 +5,7 @@ import pytest
 
 from trademl_pipeline.lake import Lake
 from trademl_pipeline.lake.errors import MissingSnapshotError
-from trademl_pipeline.tables import AUDITS
-from trademl_pipeline_tests.lake.test_store import audit_row, audits
+from trademl_pipeline_tests.lake.test_store import LEDGER, audit_row, audits
 from trademl_pipeline_tests.lake.writers import FEATURES, make_frame
 
 JANUARY = "2020-01-01"
@@ -23,15 +22,15 @@ def after_all(lake: Lake) -> datetime:
 
 
 def test_many_appends_are_merged_into_one_file_and_earlier_snapshots_still_read(lake: Lake):
-    marks = [lake.append(AUDITS, audits(audit_row(run_id=str(i)))).snapshot for i in range(5)]
+    marks = [lake.append(LEDGER, audits(audit_row(run_id=str(i)))).snapshot for i in range(5)]
     assert len(parquet_files(lake, "audits")) == 5
     report = lake.maintain(older_than=datetime(2000, 1, 1, tzinfo=UTC))
     assert (report.merged, report.created, report.expired, report.deleted) == (5, 1, (), ())
-    assert lake.read(AUDITS)["run_id"].sort().to_list() == ["0", "1", "2", "3", "4"]
-    assert lake.read(AUDITS, snapshot=marks[1])["run_id"].sort().to_list() == ["0", "1"]
+    assert lake.read(LEDGER)["run_id"].sort().to_list() == ["0", "1", "2", "3", "4"]
+    assert lake.read(LEDGER, snapshot=marks[1])["run_id"].sort().to_list() == ["0", "1"]
     lake.maintain(older_than=datetime(2000, 1, 1, tzinfo=UTC), reclaim_now=True)
     assert len(parquet_files(lake, "audits")) == 1
-    assert lake.read(AUDITS, snapshot=marks[1]).height == 2
+    assert lake.read(LEDGER, snapshot=marks[1]).height == 2
 
 
 def test_old_snapshots_go_with_their_files_and_kept_ones_stay(lake: Lake):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trademl_pipeline.lake import Lake, LakeConfig, TableSchema
+from trademl_pipeline.lake import Lake, LakeConfig, UngatedTable
 from trademl_pipeline.lake.connection import _database
 from trademl_pipeline.lake.errors import (
     EmptyFrameError,
@@ -18,9 +18,12 @@ from trademl_pipeline.lake.errors import (
     MissingTableError,
     WrongMonthError,
 )
+from trademl_pipeline.lake.schema import copied_ledger, copied_table
 from trademl_pipeline.tables import AUDITS, QUARANTINED_BARS, RAW_BARS
 from trademl_pipeline_tests.lake.writers import COMPANION, FEATURES, make_frame
 
+LEDGER = copied_ledger(AUDITS)
+BARS = copied_table(RAW_BARS)
 JANUARY, FEBRUARY, MARCH = "2020-01-01", "2020-02-01", "2020-03-01"
 
 
@@ -90,7 +93,7 @@ def test_the_same_rows_again_write_nothing(lake: Lake):
 
 
 def test_another_moment_of_ingestion_alone_is_no_change(lake: Lake):
-    schema = TableSchema("t", {"x": pl.Int64, "ingested_at": pl.Int64}, key=("x",))
+    schema = UngatedTable("t", {"x": pl.Int64, "ingested_at": pl.Int64}, key=("x",))
     lake.publish(schema, pl.DataFrame({"x": [1], "ingested_at": [1]}), JANUARY)
     assert lake.publish(schema, pl.DataFrame({"x": [1], "ingested_at": [2]}), JANUARY).unchanged
     assert lake.read(schema)["ingested_at"].to_list() == [1]
@@ -132,13 +135,13 @@ def test_audit_may_read_the_lake_and_append_to_a_ledger(lake: Lake):
 
     def audit(_: pl.DataFrame) -> None:
         seen.append(lake.read(FEATURES)["alpha"].unique().to_list())
-        lake.append(AUDITS, audits(audit_row()))
+        lake.append(LEDGER, audits(audit_row()))
 
     result = lake.publish(FEATURES, make_frame(JANUARY, 2.0), JANUARY, audit=audit)
     assert seen == [[1.0]], "the audit runs once, and others do not see what is not committed"
     assert result.attempts <= 2
     assert lake.read(FEATURES)["alpha"].unique().to_list() == [2.0]
-    assert lake.read(AUDITS).height == 1
+    assert lake.read(LEDGER).height == 1
 
 
 def test_empty_month_is_refused_and_the_old_one_stays(lake: Lake):
@@ -171,13 +174,13 @@ def test_bars_and_quarantine_go_together_with_an_empty_quarantine(lake: Lake):
         pl.col(pl.Float64).fill_null(1.0),
         pl.col(pl.Datetime).fill_null(pl.lit(date(2020, 1, 2)).cast(pl.Datetime("us", "UTC"))),
     )
-    lake.publish_many([(RAW_BARS, bars, JANUARY), (QUARANTINED_BARS, QUARANTINED_BARS.empty(), JANUARY)])
-    assert lake.read(RAW_BARS).equals(bars)
+    lake.publish_many([(BARS, bars, JANUARY), (QUARANTINED_BARS, QUARANTINED_BARS.empty(), JANUARY)])
+    assert lake.read(BARS).equals(bars)
     bad = bars.with_columns(
         close=pl.lit(None, pl.Float64), reason=pl.lit("close missing"), row=pl.lit(7, pl.Int64)
     )
     twice = pl.concat([bad, bad])
-    lake.publish_many([(RAW_BARS, bars, JANUARY), (QUARANTINED_BARS, twice, JANUARY)])
+    lake.publish_many([(BARS, bars, JANUARY), (QUARANTINED_BARS, twice, JANUARY)])
     assert lake.read(QUARANTINED_BARS).equals(twice)
 
 
@@ -199,19 +202,19 @@ def test_publish_many_wants_each_table_once(lake: Lake):
 
 
 def test_ledger_is_appended_and_never_replaced(lake: Lake):
-    lake.append(AUDITS, audits(audit_row(JANUARY)))
+    lake.append(LEDGER, audits(audit_row(JANUARY)))
     result = lake.append(
-        AUDITS, audits(audit_row(FEBRUARY), audit_row(FEBRUARY, passed=False, probe="clock"))
+        LEDGER, audits(audit_row(FEBRUARY), audit_row(FEBRUARY, passed=False, probe="clock"))
     )
     assert result.rows == 2
-    assert lake.read(AUDITS).height == 3
-    assert lake.read(AUDITS, months=[FEBRUARY])["passed"].to_list() == [False, True]
+    assert lake.read(LEDGER).height == 3
+    assert lake.read(LEDGER, months=[FEBRUARY])["passed"].to_list() == [False, True]
     with pytest.raises(ValueError, match="is a ledger"):
-        lake.publish(AUDITS, audits(audit_row()), JANUARY)
+        lake.publish(LEDGER, audits(audit_row()), JANUARY)
     with pytest.raises(ValueError, match="is no ledger"):
         lake.append(FEATURES, make_frame(JANUARY))
     with pytest.raises(WrongMonthError):
-        lake.append(AUDITS, audits(audit_row(month=JANUARY) | {"month": "January"}))
+        lake.append(LEDGER, audits(audit_row(month=JANUARY) | {"month": "January"}))
 
 
 def test_read_chooses_months_columns_and_symbols(lake: Lake):
@@ -386,7 +389,7 @@ columns = {
     "text": st.one_of(st.none(), st.text(max_size=6)),
     "day": st.one_of(st.none(), st.dates(date(1900, 1, 1), date(2100, 1, 1))),
 }
-MIXED = TableSchema(
+MIXED = UngatedTable(
     "mixed",
     {
         "symbol": pl.String,

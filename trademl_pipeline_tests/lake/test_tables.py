@@ -1,13 +1,14 @@
 import polars as pl
 import pytest
 
-from trademl_pipeline.lake import Lake, TableSchema
+from trademl_pipeline.lake import Lake, UngatedTable
 from trademl_pipeline.lake.errors import SchemaMismatchError
+from trademl_pipeline.lake.schema import copied_table
 from trademl_pipeline.tables import feature_table
 from trademl_pipeline_tests.lake.writers import FEATURES, make_frame
 
 JANUARY, FEBRUARY = "2020-01-01", "2020-02-01"
-GROWN = feature_table("test", ["alpha", "gamma", "beta"])
+GROWN = copied_table(feature_table("test", ["alpha", "gamma", "beta"]))
 
 
 def test_added_feature_becomes_a_column_and_is_null_in_earlier_months(lake: Lake):
@@ -46,21 +47,21 @@ def test_removed_feature_is_named_and_nothing_is_lost(lake: Lake):
 
 
 def test_changed_type_is_named_with_both_types(lake: Lake):
-    lake.publish(TableSchema("t", {"x": pl.Int64}, key=("x",)), pl.DataFrame({"x": [1]}), JANUARY)
+    lake.publish(UngatedTable("t", {"x": pl.Int64}, key=("x",)), pl.DataFrame({"x": [1]}), JANUARY)
     with pytest.raises(SchemaMismatchError, match="'x' is BIGINT in the lake and DOUBLE") as caught:
-        lake.publish(TableSchema("t", {"x": pl.Float64}, key=("x",)), pl.DataFrame({"x": [1.0]}), JANUARY)
+        lake.publish(UngatedTable("t", {"x": pl.Float64}, key=("x",)), pl.DataFrame({"x": [1.0]}), JANUARY)
     assert (caught.value.column, caught.value.expected, caught.value.got) == ("x", "DOUBLE", "BIGINT")
 
 
 def test_added_column_must_be_nullable(lake: Lake):
-    lake.publish(TableSchema("t", {"x": pl.Int64}, key=("x",)), pl.DataFrame({"x": [1]}), JANUARY)
-    grown = TableSchema("t", {"x": pl.Int64, "y": pl.Int64}, key=("x",))
+    lake.publish(UngatedTable("t", {"x": pl.Int64}, key=("x",)), pl.DataFrame({"x": [1]}), JANUARY)
+    grown = UngatedTable("t", {"x": pl.Int64, "y": pl.Int64}, key=("x",))
     with pytest.raises(SchemaMismatchError, match="new column 'y' must be nullable"):
         lake.publish(grown, pl.DataFrame({"x": [1], "y": [1]}), JANUARY)
 
 
 def test_names_that_are_sql_words_are_only_names(lake: Lake):
-    schema = TableSchema(
+    schema = UngatedTable(
         "select", {"from": pl.Int64, 'a "quoted" one': pl.String}, key=("from",), description="it's"
     )
     frame = pl.DataFrame({"from": [1, 2], 'a "quoted" one': ["x'; DROP TABLE y", None]}).with_columns(
@@ -71,9 +72,9 @@ def test_names_that_are_sql_words_are_only_names(lake: Lake):
 
 
 def test_order_of_a_table_is_known_without_its_schema(lake: Lake):
-    schema = TableSchema("t", {"x": pl.Int64, "y": pl.Int64}, key=("y",))
+    schema = UngatedTable("t", {"x": pl.Int64, "y": pl.Int64}, key=("y",))
     lake.publish(schema, pl.DataFrame({"x": [1, 2], "y": [4, 3]}), JANUARY)
     assert lake.read("t")["y"].to_list() == [3, 4]
-    changed = TableSchema("t", {"x": pl.Int64, "y": pl.Int64}, key=("x",))
+    changed = UngatedTable("t", {"x": pl.Int64, "y": pl.Int64}, key=("x",))
     lake.publish(changed, pl.DataFrame({"x": [1, 2], "y": [6, 5]}), JANUARY)
     assert lake.read("t")["y"].to_list() == [6, 5]

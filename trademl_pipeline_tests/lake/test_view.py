@@ -1,5 +1,9 @@
 """What a step may read: cut at its clock, of what it declares, on record, and by no other way."""
 
+import contextlib
+import multiprocessing
+import os
+import sqlite3
 import threading
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -19,6 +23,7 @@ from trademl_pipeline.lake.sealed_files import SealedFileError
 from trademl_pipeline.lake.view import FIRST, LakeView, UndeclaredReadError
 from trademl_pipeline.tables import UNIVERSE_MEMBERS
 from trademl_pipeline_tests.lake.writers import COMPANION, FEATURES, make_frame
+from trademl_pipeline_tests.past_the_gate import give
 
 JANUARY, FEBRUARY, MARCH = "2020-01-01", "2020-02-01", "2020-03-01"
 ALL = {FEATURES.name: (FIRST, MARCH)}
@@ -67,7 +72,7 @@ def test_a_view_that_is_cut_again_sees_less_and_never_more(filled: Lake):
 
 def test_a_table_without_a_clock_is_cut_by_session(lake: Lake):
     days = pl.date_range(date(2020, 1, 2), date(2020, 1, 10), eager=True)
-    lake.publish(UNIVERSE_MEMBERS, pl.DataFrame({"symbol": "A", "session": days}), JANUARY)
+    give(lake, (UNIVERSE_MEMBERS, pl.DataFrame({"symbol": "A", "session": days}), JANUARY))
     view = LakeView(
         lake, "step", {UNIVERSE_MEMBERS.name: (FIRST, JANUARY)}, clock=datetime(2020, 1, 6, 21, tzinfo=UTC)
     )
@@ -144,7 +149,11 @@ OTHER_WAYS = {
     "Arrow": lambda lake, file: pyarrow.parquet.read_table(file),
     "NumPy": lambda lake, file: np.load(file.with_suffix(".npy")),
     "NumPy's memory map": lambda lake, file: np.memmap(file.with_suffix(".npy")),
+    "Arrow's file of Parquet": lambda lake, file: pyarrow.parquet.ParquetFile(file).read(),
     "open": lambda lake, file: file.open("rb").read(),
+    "open, as if to write behind it": lambda lake, file: file.open("a+b").read(),
+    "open, to read and write": lambda lake, file: os.close(os.open(file, os.O_RDWR | os.O_CREAT)),
+    "SQLite": lambda lake, file: sqlite3.connect(file.with_suffix(".db")).close(),
     "bytes": lambda lake, file: file.read_bytes(),
 }
 
@@ -157,8 +166,9 @@ def test_under_seal_there_is_no_other_way(filled: Lake, tmp_path: Path, way: str
     view = LakeView(filled, "features_x 2020-02", ALL)
     with view.sealed():
         assert view.read(FEATURES).height == 60
-        with pytest.raises(SealedLakeError, match=r"features_x 2020-02 (opens|reads)"):
-            OTHER_WAYS[way](filled, file)
+    told = r"features_x 2020-02 (opens|reads)"
+    with pytest.raises(SealedLakeError, match=told), view.sealed():
+        OTHER_WAYS[way](filled, file)
     OTHER_WAYS[way](filled, file)
 
 
@@ -167,11 +177,20 @@ def test_a_step_connects_to_nothing_and_starts_nothing(filled: Lake):
     import subprocess
 
     view = LakeView(filled, "step", ALL)
-    with view.sealed():
-        with pytest.raises(SealedFileError, match="connects to"):
-            socket.create_connection(("127.0.0.1", 1))
-        with pytest.raises(SealedFileError, match="starts"):
-            subprocess.run(["true"], check=False)
+
+    def send() -> None:
+        socket.socket(type=socket.SOCK_DGRAM).sendto(b"what?", ("127.0.0.1", 1))
+
+    tries = [
+        ("connects to", lambda: socket.create_connection(("127.0.0.1", 1))),
+        ("sends to", send),
+        ("starts", lambda: subprocess.run(["true"], check=False)),
+        ("starts", lambda: os.posix_spawn("/bin/true", ["true"], {})),
+        ("starts a process by", lambda: multiprocessing.get_context("spawn").Process(target=print).start()),
+    ]
+    for told, attempt in tries:
+        with pytest.raises(SealedFileError, match=told), view.sealed():
+            attempt()
     subprocess.run(["true"], check=True)
 
 
@@ -180,10 +199,30 @@ def test_the_files_of_the_lake_stay_closed_to_a_step_that_may_read_the_folder(fi
     data = next(Path(filled.config.data_path).rglob("*.parquet"))
     with LakeView(filled, "model_x 2020-02", ALL).sealed([tmp_path], network=True):
         assert (tmp_path / "model.txt").read_text() == "weights"
-        with pytest.raises(SealedFileError, match="a file of the lake"):
-            pl.read_parquet(data)
-        with pytest.raises(SealedFileError, match="a file of the lake"):
-            Path(filled.config.location).read_bytes()
+    sealed = LakeView(filled, "model_x 2020-02", ALL).sealed
+    with pytest.raises(SealedFileError, match="a file of the lake"), sealed([tmp_path], network=True):
+        pl.read_parquet(data)
+    with pytest.raises(SealedFileError, match="a file of the lake"), sealed([tmp_path], network=True):
+        Path(filled.config.location).read_bytes()
+
+
+def test_a_step_that_catches_its_refusal_and_goes_on_is_refused_all_the_same(filled: Lake, tmp_path: Path):
+    file = tmp_path / "future.parquet"
+    filled.read(FEATURES).write_parquet(file)
+
+    def swallowing() -> None:
+        with contextlib.suppress(Exception):
+            pl.read_parquet(file)
+
+    def telling_otherwise() -> None:
+        try:
+            pl.read_parquet(file)
+        except SealedFileError as error:
+            raise ValueError("another reason") from error
+
+    for step in (swallowing, telling_otherwise):
+        with pytest.raises(SealedFileError, match=r"future\.parquet"), LakeView(filled, "step", ALL).sealed():
+            step()
 
 
 def test_what_a_step_needs_of_python_and_its_own_files_stays_open(filled: Lake, tmp_path: Path):
@@ -192,6 +231,11 @@ def test_what_a_step_needs_of_python_and_its_own_files_stays_open(filled: Lake, 
 
         assert colorsys.rgb_to_hls(0, 0, 0) == (0, 0, 0)
         (tmp_path / "written").write_text("x")
+        with (tmp_path / "both").open("w+") as file:
+            file.write("x")
+            file.seek(0)
+            assert file.read() == "x"
+        os.close(os.open(tmp_path / "locked", os.O_RDWR | os.O_CREAT))
         assert pl.read_csv(b"a\n1\n").height == 1
 
 

@@ -63,11 +63,11 @@ def test_the_sample_of_one_publish_may_miss_it():
 
 
 def test_symbols_do_not_take_turns_within_a_partition(monkeypatch: pytest.MonkeyPatch):
-    from trademl_pipeline.leakage.feature_audit import sweep
+    from trademl_pipeline.leakage.feature_audit import plans
 
     for limit in ("EXACT_ROWS", "SMALL_BUDGET", "BUDGET_ROWS"):
-        monkeypatch.setattr(sweep, limit, 1000)
-    monkeypatch.setattr(sweep, "BUDGET_TIMES", 1)
+        monkeypatch.setattr(plans, limit, 1000)
+    monkeypatch.setattr(plans, "BUDGET_TIMES", 1)
     report = audit_month(market(), "2019-07-01", 1000)
     assert {(v.symbol, v.first_leak) for v in report.violations} == {PEEK}
     assert "groups" not in report.coverage["truncation"]

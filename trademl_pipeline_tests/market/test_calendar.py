@@ -62,6 +62,24 @@ def test_a_calendar_that_never_closes_has_every_day():
     assert calendar.time_zone() == "America/New_York"
 
 
+@pytest.mark.parametrize(
+    ("name", "first", "outside"),
+    [("XTKS", date(1997, 1, 6), date(1996, 12, 30)), ("XBOM", date(1997, 1, 1), date(2030, 1, 2))],
+)
+def test_exchanges_whose_holidays_are_known_of_fewer_years(name: str, first: date, outside: date):
+    everything = calendar.sessions(calendar.FIRST_DAY, calendar.LAST_DAY, name)
+    assert everything[0] == first
+    assert calendar.session_index(first, name) == 0
+    assert 230 <= calendar.sessions_a_year(name) <= 250
+    for asked in (calendar.session_index, calendar.on_or_after):
+        with pytest.raises(
+            CalendarError, match=f"{outside} lies outside the calendar {name}; its sessions are known"
+        ):
+            asked(outside, name)
+    with pytest.raises(CalendarError, match="lies outside"):
+        calendar.sessions(min(outside, first), max(outside, first), name)
+
+
 def test_offset_steps_over_holidays():
     assert calendar.offset(date(2015, 12, 31), 1) == date(2016, 1, 4)
     assert calendar.offset(date(2016, 1, 4), -1) == date(2015, 12, 31)

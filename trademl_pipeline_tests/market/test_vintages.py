@@ -15,6 +15,7 @@ from trademl_pipeline.market.sources import BarSource
 from trademl_pipeline.market.vendors import YahooSource
 from trademl_pipeline.tables import RAW_BARS
 from trademl_pipeline.tables.bar_tables import BAR_VERSIONS, bar_tables
+from trademl_pipeline_tests.past_the_gate import vouched
 
 pytestmark = pytest.mark.real_data
 
@@ -73,7 +74,9 @@ def take_in(crawls: pl.DataFrame, store: Lake | None) -> tuple[pl.DataFrame, dic
             for name in counts:
                 counts[name] += getattr(merged, name)
             if store is not None:
-                store.publish_many([(RAW_BARS, merged.bars, month)], append=[(BAR_VERSIONS, merged.versions)])
+                store.publish_many(
+                    [vouched(RAW_BARS, merged.bars, month)], append=[(BAR_VERSIONS, merged.versions)]
+                )
     return pl.concat(ledgers.values()).sort(BAR_VERSIONS.order), counts
 
 

@@ -5,6 +5,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from trademl_pipeline.lake.errors import LakeError
+from trademl_pipeline.leakage import AuditReport, Violation
+from trademl_pipeline.pipeline.gate import GateRefusedError
 from trademl_pipeline.pipeline.months import Body, MonthResult, RunInfo
 from trademl_pipeline.pipeline.recording import LogLevel, MonthDone, MonthRefused, RecordedRun
 from trademl_pipeline.pipeline.site import Site
@@ -126,6 +128,7 @@ class FakeSteps:
         made: each asset and month in the order in which they were worked off.
         options: what training was asked, by asset and month.
         refused: by asset the months that are refused.
+        leaks: by asset the months that the gate refuses.
         errors: by asset what opening it fails with.
         meanwhile: called before each month.
     """
@@ -134,6 +137,7 @@ class FakeSteps:
         self.made: list[tuple[str, str]] = []
         self.options: dict[tuple[str, str], TrainOptions] = {}
         self.refused: dict[str, set[str]] = {}
+        self.leaks: dict[str, set[str]] = {}
         self.errors: dict[str, Exception] = {}
         self.meanwhile: Callable[[str, str], None] = lambda asset, month: None
 
@@ -150,6 +154,9 @@ class FakeSteps:
             self.options[asset, month] = options
             if month in self.refused.get(asset, ()):
                 raise LakeError(f"{asset} is not to be had")
+            if month in self.leaks.get(asset, ()):
+                leak = Violation("truncation", "gap", "A", detail="moved")
+                raise GateRefusedError(asset, month, AuditReport((leak,), {"truncation": {"rows": 3}}))
             return MonthResult({"dagster/row_count": 10})
 
         yield body

@@ -31,7 +31,7 @@ from trademl_pipeline.tables.bar_tables import DAILY, TIMEFRAMES, bar_tables
 
 MONTHS = ["2014-02-01", "2014-03-01"]
 # Made by Dagster's own jobs and schedules alone: what no study's report needs.
-ONLY_DAGSTER = {champion_table(name).name for name in STUDIES} | {"leakage_audit"}
+ONLY_DAGSTER = {champion_table(name).name for name in STUDIES} | {"leakage_audit", "cold_run"}
 # No vendor's bars but daily ones can be had without a vendor.
 INTRADAY = {bar_tables(timeframe).bars.name for timeframe in TIMEFRAMES if timeframe != DAILY}
 STAGES = set(stage_makers(list(STUDIES.values())))

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schema import TableSchema
+from trademl_pipeline.lake.schema import GatedTable
 from trademl_pipeline.market.calendar import (
     DEFAULT_CALENDAR,
     month_expr,
@@ -23,6 +23,7 @@ from trademl_pipeline.studies import STUDIES, StudySpec
 from trademl_pipeline.tables import AUDITS
 from trademl_pipeline.tasks.pattern import PATTERNS
 from trademl_pipeline.training.estimators import TrainingPreset
+from trademl_pipeline_tests.past_the_gate import give
 from trademl_pipeline_tests.pipeline.runs import done, lake_in, new_run
 
 pytestmark = pytest.mark.slow
@@ -46,14 +47,14 @@ def small_patterns() -> StudySpec:
     return replace(study, folds=folds, training=fit, validation_sessions=21, presets=("small",))
 
 
-def months_of(lake: Lake, schema: TableSchema, rows: pl.DataFrame, column: str) -> None:
+def months_of(lake: Lake, schema: GatedTable, rows: pl.DataFrame, column: str) -> None:
     """Publish the rows month by month; what a column does not tell is null or of no account."""
     for (month,), own in rows.group_by(month_expr(column), maintain_order=True):
         frame = own.select(
             pl.col(name).cast(dtype) if name in own.columns else pl.lit(None, dtype).alias(name)
             for name, dtype in schema.columns.items()
         )
-        lake.publish(schema, frame, str(month))
+        give(lake, (schema, frame, str(month)))
 
 
 def filled(home: Path) -> tuple[StudySpec, Lake]:
@@ -94,9 +95,8 @@ def filled(home: Path) -> tuple[StudySpec, Lake]:
     months_of(lake, study.labels, matured.with_columns(knowledge_time=known), "label_end")
     for month in (FOLD, NEXT):
         told = pl.DataFrame({**record, "fold": month, "snapshot": lake.snapshot()})
-        lake.publish(
-            study.models, told.select(list(study.models.columns)).cast(study.models.polars_schema), month
-        )  # pyright: ignore
+        record_of_month = told.select(list(study.models.columns)).cast(study.models.polars_schema)  # pyright: ignore
+        give(lake, (study.models, record_of_month, month))
     return study, lake
 
 

@@ -1,4 +1,4 @@
-"""Working off months: a refused one stops no other, what nobody expected stops all, and all is told in order."""
+"""Working off months: a refusal of the gate is the last, what fails for itself stops no other, all is told in order."""
 
 import logging
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline.market.errors import MarketError
 from trademl_pipeline.pipeline.gate import GateRefusedError
 from trademl_pipeline.pipeline.months import (
+    GATE_ERRORS,
     MONTH_ERRORS,
     MonthResult,
     refusal,
@@ -43,19 +44,43 @@ def failing(error: Exception, asked: list[str] | None = None) -> Callable[[str],
     return body
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        GateRefusedError(ASSET, BAD, REPORT),
-        AuditError("nothing to test"),
-        LakeError("no such month"),
-        MarketError("no bars"),
-        FoldError("too little"),
-        FitError("no rows"),
-    ],
-    ids=lambda error: type(error).__name__,
-)
-def test_a_month_that_is_refused_or_fails_does_not_stop_the_others(error: Exception) -> None:
+OF_THE_CODE = [GateRefusedError(ASSET, BAD, REPORT), AuditError("nothing to test")]
+OF_A_MONTH = [
+    LakeError("no such month"),
+    MarketError("no bars"),
+    FoldError("too little"),
+    FitError("no rows"),
+]
+
+
+def named(error: object) -> str:
+    return type(error).__name__
+
+
+@pytest.mark.parametrize("error", OF_THE_CODE, ids=named)
+def test_a_month_that_the_gate_refuses_is_the_last(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[str] = []
+    events = work_off(ASSET, MONTHS, failing(error, asked), LOG)
+    assert asked == [event.month for event in events] == MONTHS[:3]
+    assert [(event.month, event.by_gate) for event in refusals_of(events)] == [(BAD, True)]
+    line = refusal(ASSET, events, MONTHS)
+    assert line.startswith("table: 1 of 5 months refused (2016-03)")
+    assert "Not run after the refusal: 2016-04 to 2016-05 (2 of the months" in line
+    assert "Not run after the refusal: 2016-04 to 2016-05" in caplog.messages[-1]
+
+
+@pytest.mark.parametrize("error", OF_THE_CODE, ids=named)
+def test_the_other_months_are_run_after_a_refusal_where_that_is_asked(error: Exception) -> None:
+    asked: list[str] = []
+    events = work_off(ASSET, MONTHS, failing(error, asked), LOG, keep_going=True)
+    assert asked == [event.month for event in events] == MONTHS
+    assert "Not run" not in refusal(ASSET, events, MONTHS)
+
+
+@pytest.mark.parametrize("error", OF_A_MONTH, ids=named)
+def test_a_month_that_fails_for_itself_does_not_stop_the_others(error: Exception) -> None:
     asked: list[str] = []
     events = work_off(ASSET, MONTHS, failing(error, asked), LOG)
     assert asked == MONTHS
@@ -68,8 +93,8 @@ def test_a_month_that_is_refused_or_fails_does_not_stop_the_others(error: Except
 
 
 def test_every_kind_of_error_that_a_month_may_fail_with_is_tried_here() -> None:
-    tried = {GateRefusedError, AuditError, LakeError, MarketError, FoldError, FitError}
-    assert set(MONTH_ERRORS) == tried
+    assert {type(error) for error in OF_THE_CODE} == set(GATE_ERRORS)
+    assert {type(error) for error in OF_THE_CODE + OF_A_MONTH} == set(MONTH_ERRORS)
 
 
 @pytest.mark.parametrize("error", [KeyError("close"), ZeroDivisionError(), RuntimeError("a bug")])
@@ -115,7 +140,7 @@ def test_the_line_of_refusals_names_every_month_and_the_first_reason() -> None:
         return body(BAD) if month == MONTHS[-1] else body(month)
 
     events = work_off(ASSET, MONTHS, two_bad, LOG)
-    line = refusal(ASSET, refusals_of(events), len(MONTHS))
+    line = refusal(ASSET, events, MONTHS)
     assert line == (
         "table: 2 of 5 months refused (2016-03, 2016-05); the lake keeps what it held for them. First: no such month"
     )

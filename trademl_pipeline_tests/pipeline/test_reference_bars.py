@@ -21,6 +21,7 @@ from trademl_pipeline.pipeline.raw_bars import raw_bars_months
 from trademl_pipeline.pipeline.references import References
 from trademl_pipeline.simulation import SimulatedMarket
 from trademl_pipeline.tables import QUARANTINED_REFERENCES, RAW_BARS, REFERENCE_BARS, SECTORS, quality_table
+from trademl_pipeline_tests.past_the_gate import give
 from trademl_pipeline_tests.pipeline.runs import done, lake_in, new_run, refused
 
 FIRST, LAST = "2013-01-01", "2013-03-01"
@@ -60,7 +61,7 @@ def with_bars(run: Run) -> Run:
     store = run.lake()
     for month in MONTHS:
         good = split_bars(fetch_month(run.source, month), ingested_at=datetime(2026, 1, 5, tzinfo=UTC)).good
-        store.publish(RAW_BARS, good, month)
+        give(store, (RAW_BARS, good, month))
     return run
 
 

@@ -24,7 +24,8 @@ from trademl_pipeline.pipeline.report import report_name
 from trademl_pipeline.pipeline.run import Result, folds, prepare, run_studies
 from trademl_pipeline.pipeline.runner import Job, Runner
 from trademl_pipeline.pipeline.train import TrainOptions
-from trademl_pipeline.pipeline.workers import Stopped, Workers
+from trademl_pipeline.pipeline.worker_process import attempt, emit_to
+from trademl_pipeline.pipeline.workers import Hooks, Outcome, Stopped, Task, Workers
 from trademl_pipeline.studies import STUDIES
 from trademl_pipeline.tables import RAW_BARS
 from trademl_pipeline_tests.pipeline.recorded_runs import FakeListener, FakeRecorder, FakeSteps
@@ -43,6 +44,15 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> FakeSteps:
 
 
 Make = Callable[..., Runner]
+
+
+def attempt_of(task: Task, hooks: Hooks) -> Outcome:
+    """What became of a task, as workers in this process find it out."""
+    emit_to(lambda message: hooks.on_message(task, message))
+    try:
+        return attempt(task)
+    finally:
+        emit_to(None)
 
 
 @pytest.fixture
@@ -144,7 +154,7 @@ def test_a_refused_month_fails_its_job_and_its_group_and_the_others_go_on(
     runner: Make, steps: FakeSteps, recorder: FakeRecorder, listener: FakeListener
 ):
     steps.refused = {MODEL: {"2014-11-01"}}
-    assert run(runner()) == Result(1)
+    assert run(runner()) == Result(1, refused=(f"{MODEL} 2014-11",))
     # December is of the same quarter.
     assert steps.months_of(MODEL) == ["2014-11-01", "2015-01-01", "2015-02-01"]
     assert steps.months_of(PREDICTIONS) == ["2015-01-01", "2015-02-01"]
@@ -167,7 +177,7 @@ def test_a_refused_month_fails_its_job_and_its_group_and_the_others_go_on(
 
 def test_a_group_goes_on_after_a_refusal_where_that_is_asked(runner: Make, steps: FakeSteps):
     steps.refused = {MODEL: {"2014-11-01"}}
-    assert run(runner(keep_going=True)) == Result(1, ("direction",))
+    assert run(runner(keep_going=True)) == Result(1, ("direction",), refused=(f"{MODEL} 2014-11",))
     assert steps.months_of(MODEL) == FOLDS
     assert steps.months_of(PREDICTIONS) == FOLDS[1:]
     assert steps.months_of(report_name("direction")) == [AS_OF]
@@ -178,7 +188,7 @@ def test_other_months_of_an_asset_are_made_beside_a_refused_one_and_what_reads_i
 ):
     features = STUDIES["direction"].features.name
     steps.refused = {features: {"2013-05-01", "2013-07-01"}}
-    assert run(runner()) == Result(1)
+    assert run(runner()) == Result(1, refused=(f"{features} 2013-05", f"{features} 2013-07"))
     assert steps.months_of(features) == month_range(START, LAST)
     made = {asset for asset, _ in steps.made}
     behind = {a for a in input_assets(STUDIES["direction"]) if features in input_reads()[a]}
@@ -192,9 +202,72 @@ def test_other_months_of_an_asset_are_made_beside_a_refused_one_and_what_reads_i
     assert [r.end for r in recorder.runs if r.assets == (features,)] == ["failed"]
 
 
+def test_after_a_refusal_of_the_gate_no_other_job_begins_and_nothing_is_reported(
+    runner: Make, steps: FakeSteps, recorder: FakeRecorder, listener: FakeListener
+):
+    steps.leaks = {PREDICTIONS: {"2014-11-01"}}
+    assert run(runner(), *TWO) == Result(1, refused=(f"{PREDICTIONS} 2014-11",))
+    assert steps.months_of(MODEL) == ["2014-11-01"]
+    assert not {report_name(study) for study in TWO} & {asset for asset, _ in steps.made}
+    assert [r.end for r in recorder.runs if r.job.startswith("fold")] == ["failed"]
+    assert recorder.held == {}
+    (line,) = [line for line in listener.lines if line.startswith("Not run after the refusal")]
+    assert "fold_direction 2014-12-01, fold_direction 2015-01-01" in line
+    assert "fold_breakout 2015-02-01" in line
+    assert "--keep-going" in line
+
+
+def test_after_a_refused_input_its_other_months_are_not_run(
+    runner: Make, steps: FakeSteps, recorder: FakeRecorder, listener: FakeListener
+):
+    features = STUDIES["direction"].features.name
+    steps.leaks = {features: {"2013-05-01"}}
+    assert run(runner()) == Result(1, refused=(f"{features} 2013-05",))
+    assert steps.months_of(features) == month_range(START, "2013-05-01")
+    (problem,) = listener.problems
+    assert problem.startswith(f"{features}: 1 of {len(month_range(START, LAST))} months refused (2013-05)")
+    assert "Not run after the refusal: 2013-06 to 2015-02 (21 of the months" in problem
+    assert MODEL not in {asset for asset, _ in steps.made}
+
+
+def test_everything_is_made_after_a_refusal_of_the_gate_where_that_is_asked(runner: Make, steps: FakeSteps):
+    features = STUDIES["direction"].features.name
+    steps.leaks = {features: {"2013-05-01"}, MODEL: {"2014-11-01"}}
+    assert run(runner(keep_going=True)) == Result(
+        2, ("direction",), refused=(f"{features} 2013-05", f"{MODEL} 2014-11")
+    )
+    assert steps.months_of(features) == month_range(START, LAST)
+    assert steps.months_of(MODEL) == FOLDS
+
+
+def test_a_job_that_waits_for_its_slot_when_the_gate_refuses_another_is_closed_as_not_run(
+    runner: Make, steps: FakeSteps, recorder: FakeRecorder, monkeypatch: pytest.MonkeyPatch
+):
+    steps.leaks = {"a": {"2014-01-01"}}
+    made = runner()
+    monkeypatch.setattr(made.workers, "count", 2)
+    recorder.held["somebody", "else"] = GPU_POOL
+
+    def hand_out(groups, hooks, *, keep_going):
+        first, second = (group[0] for group in groups)
+        assert not hooks.may_start(second)
+        hooks.on_start(first)
+        outcome = attempt_of(first, hooks)
+        hooks.on_outcome(outcome)
+        assert not hooks.goes_on()
+        return []
+
+    monkeypatch.setattr(made.workers, "run", hand_out)
+    assert len(made.run([[one("first")], [one("second", assets=("b",), pool=GPU_POOL)]])) == 1
+    assert recorder.ended() == {"second 2014-01-01": "canceled", "first 2014-01-01": "failed"}
+    assert recorder.held == {("somebody", "else"): GPU_POOL}
+
+
 def test_everything_is_made_after_a_refused_input_where_that_is_asked(runner: Make, steps: FakeSteps):
     steps.refused = {STUDIES["direction"].features.name: {"2013-05-01"}}
-    assert run(runner(keep_going=True)) == Result(1, ("direction",))
+    assert run(runner(keep_going=True)) == Result(
+        1, ("direction",), refused=(f"{STUDIES['direction'].features.name} 2013-05",)
+    )
     assert steps.months_of(MODEL) == FOLDS
 
 
@@ -202,7 +275,7 @@ def test_a_study_that_failed_is_neither_reported_nor_compared_and_the_other_is_r
     runner: Make, steps: FakeSteps
 ):
     steps.refused = {MODEL: {"2014-11-01"}}
-    assert run(runner(), *TWO) == Result(1, ("breakout",))
+    assert run(runner(), *TWO) == Result(1, ("breakout",), refused=(f"{MODEL} 2014-11",))
     made = {asset for asset, _ in steps.made}
     assert report_name("breakout") in made
     assert not {report_name("direction"), COMPARISON_ASSET} & made
@@ -210,7 +283,9 @@ def test_a_study_that_failed_is_neither_reported_nor_compared_and_the_other_is_r
 
 def test_studies_whose_report_failed_are_not_compared(runner: Make, steps: FakeSteps, listener: FakeListener):
     steps.refused = {report_name("direction"): {AS_OF}}
-    assert run(runner(), *TWO) == Result(1, ("breakout",))
+    assert run(runner(), *TWO) == Result(
+        1, ("breakout",), refused=(f"{report_name('direction')} {AS_OF[:7]}",)
+    )
     assert COMPARISON_ASSET not in {asset for asset, _ in steps.made}
     assert len(listener.problems) == 1
 
@@ -223,7 +298,7 @@ def test_several_studies_are_compared_once_and_share_their_inputs(runner: Make, 
 
 def test_a_comparison_that_failed_is_a_problem_and_not_told_as_made(runner: Make, steps: FakeSteps):
     steps.refused = {COMPARISON_ASSET: {AS_OF}}
-    assert run(runner(), *TWO) == Result(1, TWO)
+    assert run(runner(), *TWO) == Result(1, TWO, refused=(f"{COMPARISON_ASSET} {AS_OF[:7]}",))
 
 
 def test_one_study_is_compared_with_nothing(runner: Make, steps: FakeSteps):

@@ -7,18 +7,26 @@ import polars as pl
 import pytest
 
 from trademl_pipeline.lake import Lake
-from trademl_pipeline.lake.schema import TableSchema
+from trademl_pipeline.lake.schema import GatedTable, UngatedTable
+from trademl_pipeline.lake.view import LakeReader
 from trademl_pipeline.leakage import AuditReport, Violation
 from trademl_pipeline.pipeline.gate import GateRefusedError, Sample
 from trademl_pipeline.pipeline.lookback import SAME_MONTH
 from trademl_pipeline.pipeline.shown import Markdown
 from trademl_pipeline.pipeline.stage import Inputs, Stage, audit_stage_month, of_the_month, stage_months
 from trademl_pipeline.tables import AUDITS
+from trademl_pipeline_tests.past_the_gate import write_past_the_gate
 from trademl_pipeline_tests.pipeline.made_inputs import STAGES
 from trademl_pipeline_tests.pipeline.runs import done, new_run, refused
 
-GIVEN = TableSchema("given", {"symbol": pl.String, "value": pl.Float64}, key=("symbol",))
-DOUBLED = TableSchema("doubled", {"symbol": pl.String, "value": pl.Float64}, key=("symbol",))
+GIVEN = UngatedTable("given", {"symbol": pl.String, "value": pl.Float64}, key=("symbol",))
+DOUBLED = GatedTable(
+    "doubled",
+    {"symbol": pl.String, "value": pl.Float64},
+    key=("symbol",),
+    probes=("incremental",),
+    ledger=AUDITS,
+)
 MONTHS = ["2016-01-01", "2016-02-01"]
 SAMPLE = Sample(cutoffs=3, seed=7)
 
@@ -36,7 +44,6 @@ STAGE = Stage(
     description="Twice what is given.",
     group="test",
     reads={GIVEN.name: SAME_MONTH},
-    probes=("incremental",),
     read=lambda store, month: {"given": store.read(GIVEN, months=(month, month))},
     compute=lambda inputs, month: inputs["given"].with_columns(pl.col("value") * 2),
     audit=audit,
@@ -100,7 +107,7 @@ def test_figures_are_made_once_a_run_and_shown_with_every_month(given: Lake) -> 
     def figures():
         made["run"] += 1
 
-        def show(store: Lake, inputs: Inputs, frame: pl.DataFrame, month: str) -> dict:
+        def show(earlier: LakeReader, inputs: Inputs, frame: pl.DataFrame, month: str) -> dict:
             made[month] += 1
             return {"largest": frame["value"].max(), "of": inputs["given"].height}
 
@@ -112,6 +119,22 @@ def test_figures_are_made_once_a_run_and_shown_with_every_month(given: Lake) -> 
     assert [(event.metadata["largest"], event.metadata["of"]) for event in events] == [(6.0, 2), (6.0, 2)]
 
 
+def test_figures_see_earlier_months_of_the_table_and_nothing_else(given: Lake) -> None:
+    def show(earlier: LakeReader, inputs: Inputs, frame: pl.DataFrame, month: str) -> dict:
+        return {"months": earlier.months(DOUBLED), "rows": earlier.read(DOUBLED).height}
+
+    shown = replace(STAGE, figures=lambda: show)
+    done(DOUBLED.name, MONTHS, stage_months(shown, given, new_run(), SAMPLE))
+    # The first again, with the second published.
+    first, second = done(DOUBLED.name, MONTHS, stage_months(shown, given, new_run(), SAMPLE))
+    assert (first.metadata["months"], first.metadata["rows"]) == ([], 0)
+    assert (second.metadata["months"], second.metadata["rows"]) == (MONTHS[:1], 2)
+    assert {read["table"] for read in second.metadata["reads"].data} == {GIVEN.name, DOUBLED.name}
+    by_the_lake = replace(STAGE, figures=lambda: lambda *_: {"rows": given.read(DOUBLED).height})
+    event = refused(DOUBLED.name, MONTHS[0], stage_months(by_the_lake, given, new_run(), SAMPLE))
+    assert "opens the lake by another way" in event.reason
+
+
 def test_figures_of_the_frame_alone(given: Lake) -> None:
     shown = replace(STAGE, figures=of_the_month(lambda frame: {"mean": frame["value"].mean()}))
     (event,) = done(DOUBLED.name, MONTHS[:1], stage_months(shown, given, new_run(), SAMPLE))
@@ -121,7 +144,7 @@ def test_figures_of_the_frame_alone(given: Lake) -> None:
 def test_what_the_lake_holds_can_be_audited_again(given: Lake) -> None:
     done(DOUBLED.name, MONTHS, stage_months(STAGE, given, new_run(), SAMPLE))
     assert audit_stage_month(STAGE, given, MONTHS[0], SAMPLE).passed
-    given.publish(DOUBLED, pl.DataFrame({"symbol": ["A", "B"], "value": [2.0, 6.5]}), MONTHS[0])
+    write_past_the_gate(given, DOUBLED, pl.DataFrame({"symbol": ["A", "B"], "value": [2.0, 6.5]}), MONTHS[0])
     report = audit_stage_month(STAGE, given, MONTHS[0], SAMPLE)
     assert [(v.probe, v.symbol) for v in report.violations] == [("incremental", "B")]
 

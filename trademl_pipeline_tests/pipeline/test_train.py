@@ -8,6 +8,7 @@ from trademl_pipeline.market.calendar import month_sessions
 from trademl_pipeline.pipeline.errors import StepError
 from trademl_pipeline.pipeline.train import TrainOptions, symbols_of
 from trademl_pipeline.studies import STUDIES
+from trademl_pipeline_tests.past_the_gate import give
 
 STUDY, MONTH, NEXT = STUDIES["direction"], "2013-05-01", "2013-06-01"
 
@@ -20,7 +21,7 @@ def published(lake: Lake) -> Lake:
     rows = pl.DataFrame({"symbol": ["A", "B", "C", "D", "E"], "session": [day] * 5}).with_columns(
         window_start=pl.col("session"), n_valid=pl.lit(1, pl.Int32), decision_time=known, knowledge_time=known
     )
-    lake.publish(STUDY.windows, rows, MONTH)
+    give(lake, (STUDY.windows, rows, MONTH))
     return lake
 
 

@@ -14,6 +14,7 @@ from trademl_pipeline.pipeline.universe import Universe
 from trademl_pipeline.sequences.month import sequence_month
 from trademl_pipeline.simulation import SimulatedMarket
 from trademl_pipeline.tables import RAW_BARS, UNIVERSE_MEMBERS
+from trademl_pipeline_tests.past_the_gate import give
 from trademl_pipeline_tests.pipeline.runs import done, lake_in, new_run, refused
 
 MONTH = "2013-02-01"
@@ -29,7 +30,7 @@ def with_bars(folder: Path) -> Lake:
     """A lake with a month of five simulated symbols."""
     lake = lake_in(folder)
     fetched = SimulatedMarket(n_symbols=5).fetch(None, *month_bounds(MONTH))
-    lake.publish(RAW_BARS, split_bars(fetched, ingested_at=datetime(2026, 1, 5, tzinfo=UTC)).good, MONTH)
+    give(lake, (RAW_BARS, split_bars(fetched, ingested_at=datetime(2026, 1, 5, tzinfo=UTC)).good, MONTH))
     return lake
 
 
@@ -60,7 +61,7 @@ def test_without_a_universe_everyone_with_a_bar_belongs(lake: Lake) -> None:
 def test_nobody_decides_on_the_vix(lake: Lake) -> None:
     bars = lake.read(RAW_BARS)
     vix = bars.filter(pl.col("symbol") == "SIM000").with_columns(pl.lit("^VIX").alias("symbol"))
-    lake.publish(RAW_BARS, pl.concat([bars, vix]), MONTH)
+    give(lake, (RAW_BARS, pl.concat([bars, vix]), MONTH))
     publish(lake, Universe())
     assert lake.read(UNIVERSE_MEMBERS).equals(bars.select("symbol", "session"))
     step.audit_universe_month(Universe(), lake, MONTH).assert_clean()

@@ -194,3 +194,12 @@ def test_an_error_of_a_hook_leaves_no_worker(tmp_path: Path, count: int):
 def test_no_workers_are_refused():
     with pytest.raises(ValueError, match="0 were asked for"):
         Workers(0)
+
+
+def test_once_it_shall_not_go_on_no_other_task_begins_and_those_that_run_end(workers: Workers):
+    heard: list[str] = []
+    hooks = Hooks(on_outcome=lambda o: heard.append(o.task.name), goes_on=lambda: not heard)
+    groups = [doubles(1, 2), doubles(3, 4), doubles(5), doubles(6)]
+    outcomes = workers.run(groups, hooks)
+    assert 1 <= len(heard) <= workers.count
+    assert sum(len(group) for group in outcomes) == len(heard)

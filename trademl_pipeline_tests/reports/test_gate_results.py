@@ -2,6 +2,7 @@ import json
 
 import polars as pl
 
+from trademl_pipeline.leakage.suspicion import Suspicion
 from trademl_pipeline.reports.gate_results import coverage_text, gate_results
 from trademl_pipeline_tests.reports.conftest import audit_row
 
@@ -59,3 +60,18 @@ def test_no_ledger_is_no_evidence():
         got = gate_results(nothing)
         assert got.cells.is_empty()
         assert got.latest_refusals == []
+
+
+def test_suspicions_of_the_latest_audits_are_told_and_refuse_nothing():
+    suspicion = Suspicion("gap", 0.31, 0.02, 240, 4800, 0.14)
+    coverage = json.dumps({"columns": 3, "suspicious": [suspicion.to_plain()]})
+    got = gate_results(
+        ledger(
+            audit_row("f", "2019-01-01", "plausibility", at=1) | {"coverage": coverage},
+            audit_row("f", "2019-01-01", "plausibility", at=2),
+            audit_row("f", "2019-02-01", "plausibility", at=1) | {"coverage": coverage},
+        )
+    )
+    assert got.suspicions.rows() == [("f", "2019-02-01", suspicion.words)]
+    assert got.latest_refusals == []
+    assert gate_results(None).suspicions.is_empty()

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 from scipy.stats import spearmanr
 
+from trademl_pipeline.leakage import Suspicion
 from trademl_pipeline.portfolio.long_short import LongShortConfig
 from trademl_pipeline.reports import ReportError, build_report, print_summary
 from trademl_pipeline.reports.content import score_lines
@@ -340,3 +341,16 @@ def test_worthless_forecasts_rarely_look_like_an_edge(made, config):
 def test_files_beside_the_report_are_linked(skilled):
     assert '<a href="sheet.md">sheet.md</a>' in skilled.to_html()
     assert "sheet.md" in skilled.to_markdown()
+
+
+def test_a_suspicious_column_stands_under_the_gate_and_raises_no_alarm(made, config, audits):
+    suspicion = Suspicion("rsi_14", 0.31, 0.02, 240, 4800, 0.14)
+    coverage = json.dumps({"columns": 3, "suspicious": [suspicion.to_plain()]})
+    row = audit_row("features_indicators", MONTHS[3], "plausibility", at=9) | {"coverage": coverage}
+    late = pl.DataFrame([row], infer_schema_length=None)
+    report = build_report(made.inputs(audits=pl.concat([audits, late], how="diagonal_relaxed")), config)
+    assert report.verdict.kind != "alarm"
+    for text in (report.to_html(), report.to_markdown()):
+        assert "Suspicious columns" in text
+        assert "rsi_14 ranks the returns to the next session" in text
+    assert report.summary()["gate"]["refused"] == []

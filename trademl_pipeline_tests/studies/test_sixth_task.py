@@ -15,7 +15,8 @@ from trademl_pipeline.defs import build_definitions
 from trademl_pipeline.features.prepare import prepare
 from trademl_pipeline.labels import TARGETS, Target
 from trademl_pipeline.labels.horizon import Sessions, at_horizon
-from trademl_pipeline.pipeline.promote import champion_challenger_scores, champion_view
+from trademl_pipeline.pipeline.models import load_models
+from trademl_pipeline.pipeline.promote import ChampionStep, champion_view
 from trademl_pipeline.reports import build_comparison
 from trademl_pipeline.reports.tasks.pages import PAGES
 from trademl_pipeline.settings import ROOT
@@ -80,7 +81,11 @@ def written(
         assert (folder / "report.html").stat().st_size > 1_000_000
         workspace = place.workspace()
         view = champion_view(workspace, study, LAST)
-        scores = champion_challenger_scores(workspace, view, study, LAST, FOLD, LAST)
+        models = {
+            fold: load_models(workspace.artifacts, study, view.read(study.models, months=(fold, fold)), fold)
+            for fold in (FOLD, LAST)
+        }
+        scores = ChampionStep(study, LAST, workspace.calendar, models).scores(view, FOLD, LAST)
         assert scores is not None
         yield (
             json.loads((folder / "summary.json").read_text()),

@@ -1,5 +1,6 @@
 """A study's fold: estimators, ensemble, selection, calibration, and the folder it is kept in."""
 
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 
@@ -86,6 +87,10 @@ def test_everything_that_was_fitted_is_on_record(weighted, rows):
     kinds = {r.kind for r in ledger.records(FOLD)}
     assert {"tuning", "model", "scaler", "early_stopping", "stacking", "ensemble_weights"} <= kinds
     assert all(r.label_end_max <= rows.keys["label_end"].max() for r in ledger.records(FOLD))
+    study, _ = weighted
+    expected = Counter(study.recorded_fits)
+    assert expected == {"model": 3, "scaler": 2, "early_stopping": 2, "ensemble weights": 1}
+    assert expected <= Counter(r.name for r in ledger.records(FOLD))
 
 
 def test_the_search_is_counted(weighted, trials):
@@ -222,8 +227,10 @@ def test_heads_of_a_symbols_own_serve_that_symbol_alone(rows, trials, tmp_path):
     plan = replace(plan, fine_tune=("S000",))
     own = many.keys.filter(pl.col("symbol") == "S000").height
     assert own >= 100
-    study = fitted(plan, many, trials)
+    ledger = FitLedger(FOLD)
+    study = fitted(plan, many, trials, ledger)
     assert set(study.fine_tuned) == {"S000"}
+    assert Counter(study.recorded_fits) <= Counter(r.name for r in ledger.records(FOLD))
     some = many.take(np.arange(0, len(many), 7))
     values = study.estimator_values(some)["network"]
     shared = replace(study, fine_tuned={}).estimator_values(some)["network"]

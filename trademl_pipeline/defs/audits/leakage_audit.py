@@ -11,6 +11,7 @@ from trademl_pipeline.defs.resources import DataSetResource, GateResource, LakeR
 from trademl_pipeline.defs.stage import deps_of
 from trademl_pipeline.defs.workspace import definitions_of
 from trademl_pipeline.pipeline import nightly as step
+from trademl_pipeline.pipeline.job_names import LEAKAGE_AUDIT
 from trademl_pipeline.pipeline.lookback import ALL_UNTIL
 from trademl_pipeline.studies import STUDIES
 from trademl_pipeline.tables import NIGHTLY_AUDITS
@@ -31,7 +32,7 @@ def leakage_audit_asset() -> dg.AssetsDefinition:
     names = [stage.schema.name for stage in step.stages(studies, settings.current().calendar)]
 
     @dg.asset(
-        name="leakage_audit",
+        name=LEAKAGE_AUDIT,
         description=step.__doc__,
         partitions_def=MONTHS,
         backfill_policy=RUN_PER_MONTH,

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 import dagster as dg
 
 from trademl_pipeline.defs.evaluations import check_result, checked_months, is_range, report_evaluations
-from trademl_pipeline.defs.gate import MonthEvents, each_month, failing, run_info
+from trademl_pipeline.defs.gate import MonthEvents, Published, each_month, failing, gate_checks, run_info
 from trademl_pipeline.defs.metadata import OWNERS, TABLE_KINDS, table_metadata
 from trademl_pipeline.defs.partitions import MONTHS, SINGLE_RUN_OF_REFERENCES
 from trademl_pipeline.defs.quality import QualityResource
 from trademl_pipeline.defs.resources import DataSetResource, LakeResource
 from trademl_pipeline.defs.stage import deps_of
 from trademl_pipeline.defs.workspace import definitions_of
+from trademl_pipeline.leakage import AuditReport
 from trademl_pipeline.market.quality.report import DEFAULT_RULES, DESCRIPTIONS
 from trademl_pipeline.pipeline import bar_quality as step
 from trademl_pipeline.tables.descriptions import QUALITY
@@ -80,6 +81,15 @@ def raw_bars_quality(
         report_evaluations(context, dg.AssetKey("raw_bars"), by_month)
 
 
+def _audit_month(published: Published, month: str) -> AuditReport:
+    store, calendar = published.workspace.lake, published.workspace.calendar
+    written = store.read(step.BAR_QUALITY, months=[month])
+    return step.audit_bar_quality_month(published.quality, store, written, month, calendar)
+
+
+bar_quality_gate = gate_checks(step.BAR_QUALITY, _audit_month)
+
+
 def definitions() -> dg.Definitions:
-    """The table of quality, and the checks on `raw_bars`."""
-    return definitions_of([bar_quality, raw_bars_quality])
+    """The table of quality, the checks on `raw_bars`, and the gate's on the table."""
+    return definitions_of([bar_quality, raw_bars_quality, bar_quality_gate])

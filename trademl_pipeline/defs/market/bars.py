@@ -6,7 +6,7 @@ from trademl_pipeline.defs.bars import BarsResource
 from trademl_pipeline.defs.gate import MonthEvents, each_month, failing, gate_checks, run_info
 from trademl_pipeline.defs.metadata import OWNERS, TABLE_KINDS, table_metadata
 from trademl_pipeline.defs.partitions import MONTHS, SINGLE_RUN
-from trademl_pipeline.defs.resources import DataSetResource, LakeResource
+from trademl_pipeline.defs.resources import DataSetResource, GateResource, LakeResource
 from trademl_pipeline.defs.workspace import definitions_of, workspace_of
 from trademl_pipeline.market.errors import MarketError
 from trademl_pipeline.pipeline import raw_bars as step
@@ -33,9 +33,18 @@ def bars_assets(timeframe: str) -> list[dg.AssetsDefinition | dg.AssetChecksDefi
         metadata=table_metadata(tables.bars, descriptions=BARS),
     )
     def bars_asset(
-        context: dg.AssetExecutionContext, bars: BarsResource, data_set: DataSetResource, lake: LakeResource
+        context: dg.AssetExecutionContext,
+        bars: BarsResource,
+        data_set: DataSetResource,
+        lake: LakeResource,
+        gate: GateResource,
     ) -> MonthEvents:
-        """Fetch, split good from bad, merge, publish."""
+        """Fetch, split good from bad, merge, publish.
+
+        Args:
+            context: of the step.
+            bars, data_set, lake, gate: resources of the run.
+        """
         try:
             source = bars.open(timeframe, data_set.calendar)
         except MarketError as error:
@@ -55,7 +64,7 @@ def bars_assets(timeframe: str) -> list[dg.AssetsDefinition | dg.AssetChecksDefi
             ) as body,
         ):
             try:
-                yield from each_month(context, body)
+                yield from each_month(context, body, keep_going=gate.keep_going)
             except dg.Failure as failure:
                 # An error that leaves this block keeps the download, which may be what was wrong.
                 refused = failure
@@ -63,9 +72,7 @@ def bars_assets(timeframe: str) -> list[dg.AssetsDefinition | dg.AssetChecksDefi
             raise refused
 
     checks = gate_checks(
-        name,
-        name,
-        step.PROBES,
+        tables.bars,
         lambda published, month: step.audit_bars_month(published.workspace.lake, tables, month),
     )
     return [bars_asset, checks]

@@ -52,13 +52,11 @@ def reference_bars(
             gate.plain(),
             data_set.calendar,
         )
-    yield from each_month(context, body)
+    yield from each_month(context, body, keep_going=gate.keep_going)
 
 
 reference_bars_gate = gate_checks(
-    "reference_bars",
-    REFERENCE_BARS.name,
-    step.PROBES,
+    REFERENCE_BARS,
     lambda published, month: step.audit_reference_bars_month(
         published.references,
         published.workspace.lake,

@@ -2,20 +2,21 @@
 
 import dagster as dg
 
-from trademl_pipeline.defs.gate import MonthEvents, each_month, run_info
+from trademl_pipeline.defs.gate import MonthEvents, Published, each_month, gate_checks, run_info
 from trademl_pipeline.defs.metadata import OWNERS, table_metadata
 from trademl_pipeline.defs.partitions import MONTHS, RUN_PER_MONTH
 from trademl_pipeline.defs.resources import DataSetResource, LakeResource, TrackingResource
 from trademl_pipeline.defs.stage import deps_of
 from trademl_pipeline.defs.workspace import definitions_of, workspace_of
+from trademl_pipeline.leakage import AuditReport
 from trademl_pipeline.pipeline import promote as step
 from trademl_pipeline.studies import STUDIES, StudySpec
 from trademl_pipeline.tables import champion_table
 from trademl_pipeline.tables.descriptions import CHAMPIONS
 
 
-def champion_assets(study: StudySpec) -> list[dg.AssetsDefinition]:
-    """Return the asset that decides who is champion."""
+def champion_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
+    """Return the asset that decides who is champion, and the gate checks of its choice."""
     schema = champion_table(study.name)
 
     @dg.asset(
@@ -40,7 +41,10 @@ def champion_assets(study: StudySpec) -> list[dg.AssetsDefinition]:
         body = step.champion_months(workspace, tracking.open(), study, run_info(context))
         yield from each_month(context, body)
 
-    return [champion]
+    def audit_month(published: Published, month: str) -> AuditReport:
+        return step.audit_champion_month(published.workspace, study, month)
+
+    return [champion, gate_checks(schema, audit_month)]
 
 
 def definitions() -> dg.Definitions:

@@ -10,7 +10,7 @@ from trademl_pipeline.defs.resources import DataSetResource, LakeResource, Track
 from trademl_pipeline.defs.stage import deps_of
 from trademl_pipeline.defs.workspace import definitions_of, workspace_of
 from trademl_pipeline.pipeline.job_names import GPU_POOL
-from trademl_pipeline.pipeline.models import audit_model_month, probes_of
+from trademl_pipeline.pipeline.models import audit_model_month
 from trademl_pipeline.pipeline.train import TrainOptions, model_months, training_reads
 from trademl_pipeline.studies import STUDIES, StudySpec
 from trademl_pipeline.tables.descriptions import MODELS
@@ -88,9 +88,7 @@ def model_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetChecksD
         yield from each_month(context, body)
 
     checks = gate_checks(
-        schema.name,
-        schema.name,
-        probes_of(study),
+        schema,
         lambda published, month: audit_model_month(published.workspace, study, month),
     )
     return [model, checks]

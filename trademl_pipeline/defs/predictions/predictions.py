@@ -42,9 +42,7 @@ def prediction_assets(study: StudySpec) -> list[dg.AssetsDefinition | dg.AssetCh
         yield from each_month(context, body)
 
     checks = gate_checks(
-        schema.name,
-        schema.name,
-        step.PROBES,
+        schema,
         lambda published, month: step.audit_prediction_month(
             published.workspace, study, month, published.sample
         ),

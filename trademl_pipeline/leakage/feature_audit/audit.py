@@ -1,4 +1,4 @@
-"""Does a feature know the future? Four probes of one function from bars to features.
+"""Does a feature know the future? Probes of one function from bars to features.
 
 The property tested: **the value at (symbol, session) is a function of what was known at that session.**
 
@@ -11,34 +11,37 @@ The property tested: **the value at (symbol, session) is a function of what was 
   today's price level of an adjusted history knows every later split.
 - incremental: each month is computed alone from its declared warm-up. Finds undeclared look-back and state
   that is carried from one call to the next.
+- plausibility: no column knows more of the next return than honest features do. A warning, since it shows no leak.
 
 What it deliberately does not catch: knowledge that is already in a value of the bars at its own session (a
-column of later restated prices, a constant fitted on the whole sample before the extractor was built), files
-and databases that the extractor opens itself, and an unrealized peek that no synthetic future triggers.
+column of later restated prices), a few numbers fitted on the whole sample before the extractor was built, which
+look like its settings, and an unrealized peek that no synthetic future triggers.
 """
 
-from bisect import bisect_right
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime, time
-from typing import Any
+from datetime import date
 
-import numpy as np
 import polars as pl
 
 from trademl_pipeline.leakage.errors import AuditInputError
 from trademl_pipeline.leakage.feature_audit.compare import Tolerance
+from trademl_pipeline.leakage.feature_audit.cutoffs import cutoffs_of, events_first, span_of
 from trademl_pipeline.leakage.feature_audit.extractor import Extractor
 from trademl_pipeline.leakage.feature_audit.input_sensitivity import input_sensitivity_or_reason
+from trademl_pipeline.leakage.feature_audit.loading import taking_pandas
+from trademl_pipeline.leakage.feature_audit.origins import with_origins
 from trademl_pipeline.leakage.feature_audit.probes import FeatureAudit, Progress
+from trademl_pipeline.leakage.feature_audit.sealed_function import SealedFunction
 from trademl_pipeline.leakage.feature_audit.views import Panel, session_window
 from trademl_pipeline.leakage.report import AuditReport
 from trademl_pipeline.leakage.tables import check_bars
 
-PROBES = ("truncation", "perturbation", "adjustment", "incremental")
+PROBES = ("truncation", "perturbation", "adjustment", "incremental", "plausibility")
 
 
 def audit_features(
-    extract: Callable[..., pl.DataFrame],
+    extract: Callable[..., pl.DataFrame] | str,
     bars: pl.DataFrame,
     *,
     sources: Mapping[str, pl.DataFrame] | None = None,
@@ -50,6 +53,8 @@ def audit_features(
     seed: int = 0,
     sessions: Sequence[date] | None = None,
     published: pl.DataFrame | None = None,
+    allow: Sequence[str] = (),
+    pandas: bool = False,
     progress: Progress | None = None,
 ) -> AuditReport:
     """Audit a function from bars to features for knowledge of the future.
@@ -58,20 +63,29 @@ def audit_features(
         extract: takes bars and returns features, `pl.DataFrame -> pl.DataFrame`, both with `symbol` and
             `session`; the output's rows are rows of the bars (it may drop some), its other columns numeric,
             boolean or dates. With `sources` it is called `extract(bars, **sources)` if it takes their names
-            as keywords, otherwise `extract(bars, sources)` with a dict. Frames that it holds itself (closure,
-            global, attribute, partial) are found and cut with the bars. It is called many times, on short
-            panels too; it may raise on a panel so short that it publishes nothing but missing values for its
-            sessions, and on no other.
-        bars: one row per (symbol, session), sorted or not. Prices named open, high, low, close, vwap, adj_*
-            and `volume` are restated by the adjustment probe; `knowledge_time` and `event_time` (UTC) are
-            respected: a bar known later than usual is not there until then. Further columns travel along.
+            as keywords, otherwise `extract(bars, sources)` with a dict. Tables that it holds itself (closure,
+            global, attribute, partial) are cut with the bars; other data that it holds, such as an array, a dict
+            of numbers or a fitted model, is named and then nothing is audited, see `reach`. It may open no file
+            and no connection. It is called many times, on short panels too, and on several that lie side by side
+            under other names of symbols (see `stacking`); it may raise on a panel so short
+            that it publishes nothing but missing values for its sessions, and on no other. Given by its name,
+            `file.py:function` or `package.module:function`, each call is made by a fresh process that can read no
+            file but code, and has no connection: the kernel sees to that where it has Landlock. Tables that the
+            module makes are not cut then, but named.
+        bars: one row per (symbol, session), sorted or not. Prices, share volumes and cumulative factors are
+            restated by the adjustment probe, whatever they are called (see `roles`); the coverage names the
+            numeric columns that are not. `knowledge_time` and `event_time` (UTC) are respected: a bar known later
+            than usual is not there until then. So is `decision_time`, of each row by itself; without it symbols
+            are decided on at their usual delays (see `clocks`). Further columns travel along.
         sources: further frames by name. A row is visible once its `session` (or `date`, `event_time`, …) is
-            reached and its `knowledge_time`, if any, has passed. In frames of membership intervals (`start_date`,
-            `end_date`) an end that lies ahead is unknown. Frames without any time cannot be cut and are named
-            in the coverage.
-        probes: any of "truncation", "perturbation", "adjustment", "incremental".
-        cutoffs: "all": every session. An int: that many sessions drawn with `seed`, spread over the window. A
-            list of dates: these.
+            reached and its `event_time` and `knowledge_time` (without that its `decision_time`) have passed. In
+            frames of membership intervals (`start_date`, `end_date`) an end that lies ahead is unknown. Frames
+            without any time cannot be cut, nor those whose only date names a period or belongs to a symbol: with
+            one nothing is audited, unless `allow` has its name.
+        probes: any of "truncation", "perturbation", "adjustment", "incremental", and "plausibility" beside them, which
+            refuses nothing: see `probes.plausibility`.
+        cutoffs: "all": every session. An int: that many sessions drawn with `seed`, those of rare events first and
+            the others spread over the window. A list of dates: these.
         warmup: sessions of history that a value needs, as the extractor declares it. Needed by the
             incremental probe, which is otherwise reported as not run; makes exhaustive cut-offs cheaper.
         rtol, atol: a cell moved if |a - b| > rtol * max(|a|, |b|) + atol * (median magnitude of the column).
@@ -81,16 +95,20 @@ def audit_features(
         sessions: first and last session to audit, both inclusive (longer sequences give their first and
             last); None: all. Bars before serve as history, so that a partition can be audited with its
             warm-up. Then every session means every row: symbols do not take turns, as they do on large panels
-            (see `sweep`), so that one peek of one symbol on one day is seen.
+            and with made-up futures (see `sweep`), so that one peek of one symbol on one day is seen.
         published: the extractor's rows as a store holds them, or is about to. They are compared with the output on
             all bars, which adds the probe "incremental" as `audit_published` does, and takes the place of the
             second call that shows that the extractor agrees with itself: a publish that audits what it wrote gives
             this instead of computing the month once more.
+        allow: what the caller vouches for, by the name under which the report has it as not audited: data that
+            the extractor holds, a source without time, the path of a file that it reads.
+        pandas: the function takes and returns pandas frames.
         progress: called with the probe, the number of cut-offs (months, splits) done and that of all, as the
             audit goes on.
 
     Returns:
-        The report. `report.assert_clean()` raises with the violations; the coverage tells what was tested.
+        The report. `report.assert_clean()` raises with the violations, and where something could not be audited;
+        the coverage tells what was tested.
 
     Raises:
         AuditInputError: bars, sources or settings are wrong.
@@ -98,31 +116,57 @@ def audit_features(
         ExtractorOutputError: it returned no frame, no rows, foreign or duplicate rows, or columns of other
             types.
         NonDeterministicExtractorError: two calls on the same bars differ.
-        OutsideDataError: the output does not come from the bars and sources, see `input sensitivity`.
+        OutsideDataError: the output does not come from the bars and sources, see `input sensitivity`, or the
+            extractor opens a file or a connection.
     """
     probes = _checked_probes(probes, warmup)
     panel = Panel(check_bars(bars), sources)
-    extractor = Extractor(extract, panel)
-    window = session_window(panel, _span(sessions, panel))
-    chosen, exhaustive = _cutoffs(panel, window, cutoffs, seed)
-    try:
-        base, same = extractor.base(panel, rtol, atol, published)
-        tolerance = Tolerance.of(base, rtol, atol)
-        input_sensitivity = input_sensitivity_or_reason(extractor, panel, base, window, tolerance, seed)
-        audit = FeatureAudit(
-            panel, extractor, base, window, chosen, exhaustive, warmup, rtol, atol, seed, progress
-        )
-        audit.input_sensitivity = input_sensitivity
-        audit.take_turns = sessions is None
-        run = {
-            "truncation": audit.truncation,
-            "perturbation": audit.perturbation,
-            "adjustment": audit.adjustment,
-            "incremental": audit.incremental,
-        }
-        return sum((run[p]() for p in probes), AuditReport()) + same
-    finally:
-        extractor.close()
+    with contextlib.ExitStack() as stack:
+        if isinstance(extract, str):
+            given = stack.enter_context(SealedFunction(extract, panel, allow, pandas=pandas))
+        else:
+            given = taking_pandas(extract) if pandas else extract
+        extractor = Extractor(given, panel, allow)
+        window = session_window(panel, span_of(sessions, panel))
+        requested = cutoffs_of(panel, window, cutoffs, seed)
+        try:
+            base, same = extractor.base(panel, rtol, atol, published)
+            tolerance = Tolerance.of(base, rtol, atol)
+            chosen = events_first(requested, panel, base, window, seed)
+            input_sensitivity = input_sensitivity_or_reason(extractor, panel, base, window, tolerance, seed)
+            audits = [
+                FeatureAudit(part, extractor, base, window, chosen, warmup, rtol, atol, seed, progress)
+                for part in panel.by_clock()
+            ]
+            for audit in audits:
+                audit.input_sensitivity = input_sensitivity
+                audit.take_turns = sessions is None
+            # What needs no cut within a session is asked once, of the last decisions.
+            whole_day = audits[0] if len(audits) == 1 else audits[0].on(panel)
+            run = {
+                "truncation": lambda: _of_clocks(audits, FeatureAudit.truncation),
+                "perturbation": lambda: _of_clocks(audits, FeatureAudit.perturbation),
+                "adjustment": whole_day.adjustment,
+                "incremental": whole_day.incremental,
+                "plausibility": whole_day.plausibility,
+            }
+            report = with_origins(sum((run[p]() for p in probes), AuditReport()), extractor.origin) + same
+            extractor.holdings.look_again()
+            return report.with_unaudited(_unaudited(extractor, panel, allow))
+        finally:
+            extractor.close()
+
+
+def _of_clocks(audits: Sequence[FeatureAudit], probe: Callable[[FeatureAudit], AuditReport]) -> AuditReport:
+    """The report of a probe that cuts, of every clock that has rows to compare."""
+    return sum((probe(audit) for audit in audits if len(audit.cells)), AuditReport())
+
+
+def _unaudited(extractor: Extractor, panel: Panel, allow: Sequence[str]) -> list[str]:
+    """Data of the extractor that nothing could cut, each with the reason."""
+    inside = [f"{label}: {reason}" for label, reason in extractor.holdings.unaudited.items()]
+    static = [f"{name}: {reason}" for name, reason in panel.static.items() if name not in allow]
+    return inside + static
 
 
 def _checked_probes(probes: Sequence[str], warmup: object) -> list[str]:
@@ -132,75 +176,8 @@ def _checked_probes(probes: Sequence[str], warmup: object) -> list[str]:
         raise AuditInputError(f"unknown probes {unknown}; choose from {', '.join(PROBES)}")
     if warmup is not None and (isinstance(warmup, bool) or not isinstance(warmup, int) or warmup < 0):
         raise AuditInputError(f"warmup is {warmup!r}; it must be a number of sessions, 0 or more")
-    if names == ["incremental"] and warmup is None:
+    if names == ["plausibility"]:
+        raise AuditInputError("the plausibility probe refuses nothing by itself: name another probe with it")
+    if set(names) <= {"incremental", "plausibility"} and warmup is None:
         raise AuditInputError("the incremental probe needs the declared warm-up: give warmup=")
     return names
-
-
-def _span(sessions: Sequence[Any] | None, panel: Panel) -> tuple[Any, Any] | None:
-    if sessions is None:
-        return None
-    days = list(sessions)
-    if len(days) < 2 or not all(isinstance(d, date) for d in days):
-        raise AuditInputError(
-            f"sessions is {sessions!r}; give the first and the last session to audit, both as dates"
-        )
-    return _like(min(days), panel, time.min), _like(max(days), panel, time.max)
-
-
-def _like(day: date, panel: Panel, at: time) -> date:
-    """A date as the panel's session type; for datetime sessions the start or the end of that day."""
-    if isinstance(panel.axis.dtype, pl.Datetime) and not isinstance(day, datetime):
-        zone = panel.axis.sessions[0].tzinfo
-        return datetime.combine(day, at, zone)
-    if panel.axis.dtype == pl.Date and isinstance(day, datetime):
-        return day.date()
-    return day
-
-
-def _cutoffs(
-    panel: Panel, window: tuple[int, int], cutoffs: str | int | Sequence[date], seed: int
-) -> tuple[list[int], bool]:
-    """Session indices of the cut-offs, ascending, and whether they are all there are."""
-    first, last = window[0], min(window[1], panel.last - 1)
-    if last < first:
-        raise AuditInputError(
-            f"no session lies after {panel.axis.sessions[window[0]]}, so nothing can be deleted; give more "
-            "bars"
-        )
-    if isinstance(cutoffs, str):
-        if cutoffs != "all":
-            raise AuditInputError(
-                f'cutoffs is {cutoffs!r}; give "all", a number of sessions, or a list of dates'
-            )
-        return list(range(first, last + 1)), True
-    if isinstance(cutoffs, int):
-        if isinstance(cutoffs, bool) or cutoffs < 1:
-            raise AuditInputError(f"cutoffs is {cutoffs!r}; it must be at least 1")
-        count = last - first + 1
-        if cutoffs >= count:
-            return list(range(first, last + 1)), True
-        edges = [int(e) for e in np.linspace(first, last + 1, cutoffs + 1)]
-        # The first is drawn from the first week: what is filled backwards shows near the beginning only.
-        ends = [min(edges[1], first + 5), *edges[2:]]
-        rng = np.random.default_rng([seed, 0])
-        return [int(rng.integers(a, b)) for a, b in zip(edges[:-1], ends, strict=True)], False
-    return _listed(panel, first, last, cutoffs), False
-
-
-def _listed(panel: Panel, first: int, last: int, cutoffs: Sequence[Any]) -> list[int]:
-    days = panel.axis.sessions
-    chosen: set[int] = set()
-    for day in cutoffs:
-        if not isinstance(day, date):
-            raise AuditInputError(f"cut-off {day!r} is {type(day).__name__}; give dates")
-        at = bisect_right(days, _like(day, panel, time.max)) - 1
-        if not first <= at <= last:
-            raise AuditInputError(
-                f"cut-off {day} is not between {days[first]} and {days[last]}, the audited sessions with a "
-                "later one"
-            )
-        chosen.add(at)
-    if not chosen:
-        raise AuditInputError("cutoffs is an empty list; nothing would be tested")
-    return sorted(chosen)

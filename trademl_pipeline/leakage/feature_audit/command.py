@@ -1,13 +1,10 @@
 """The gate on a user's own function, from the shell: load it and the bars, audit, print a verdict, exit with a code."""
 
-import importlib.util
 import json
-import sys
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import polars as pl
 from rich.console import Console, Group, RenderableType
@@ -23,58 +20,21 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from trademl_pipeline.leakage.errors import AuditError, AuditInputError
+from trademl_pipeline.leakage.errors import AuditError, AuditInputError, OutsideDataError
 from trademl_pipeline.leakage.feature_audit.audit import PROBES, audit_features
-from trademl_pipeline.leakage.report import VERDICT, AuditReport, Violation
+from trademl_pipeline.leakage.feature_audit.lessons import lessons_table, plain_lesson
+from trademl_pipeline.leakage.feature_audit.loading import parts_of
+from trademl_pipeline.leakage.report import UNAUDITED_FIX, VERDICT, AuditReport, Violation
+from trademl_pipeline.leakage.suspicion import suspicions_in
 from trademl_pipeline.market.errors import MarketError
 from trademl_pipeline.market.files.tables import find_files, is_parquet
 
-CLEAN, LEAK, WRONG_USE = 0, 1, 2
+CLEAN, LEAK, WRONG_USE, NOT_AUDITED, SUSPICIOUS = 0, 1, 2, 3, 4
 
 # Violations listed one by one; `--json` has all of them.
 LISTED = 20
 # Sessions on either side of a leak in the table of values.
 BESIDE = 3
-
-
-def load_extractor(target: str) -> Callable[..., Any]:
-    """The function named by `path/to/file.py:function` (or `:object.method`).
-
-    Raises:
-        AuditInputError: no such file, it cannot be imported, or it has no such function.
-    """
-    path, _, name = target.rpartition(":")
-    if not path or not name:
-        raise AuditInputError(
-            f"{target!r} names no function: write file.py:function, e.g. my_features.py:extract"
-        )
-    file = Path(path)
-    if not file.is_file():
-        raise AuditInputError(f"there is no file {file}")
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    if spec is None or spec.loader is None:
-        raise AuditInputError(f"{file} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    # Its own imports are found beside it, and what it pickles is found again.
-    sys.path.insert(0, str(file.resolve().parent))
-    sys.modules[file.stem] = module
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise AuditInputError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
-    extractor: Any = module
-    for part in name.split("."):
-        if not hasattr(extractor, part):
-            functions = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
-            raise AuditInputError(
-                f"{file} has no {name!r}; it has {', '.join(sorted(functions)) or 'no function'}"
-            )
-        extractor = getattr(extractor, part)
-    if not callable(extractor):
-        raise AuditInputError(
-            f"{name!r} in {file} is {type(extractor).__name__}; give a function of the bars"
-        )
-    return extractor
 
 
 def read_frame(path: Path, columns: Mapping[str, str] | None = None) -> pl.DataFrame:
@@ -96,21 +56,6 @@ def read_frame(path: Path, columns: Mapping[str, str] | None = None) -> pl.DataF
     return frame.drop(taken).rename({theirs: ours for ours, theirs in (columns or {}).items()})
 
 
-def taking_pandas(extract: Callable[..., Any]) -> Callable[..., pl.DataFrame]:
-    """A function of pandas frames as one of Polars frames."""
-
-    def converted(bars: pl.DataFrame, **sources: pl.DataFrame) -> pl.DataFrame:
-        output: Any = extract(
-            bars.to_pandas(), **{name: frame.to_pandas() for name, frame in sources.items()}
-        )
-        if isinstance(output, pl.DataFrame):
-            return output
-        frame = cast(pl.DataFrame, pl.from_pandas(output))
-        return frame.with_columns(pl.col("session").cast(bars.schema["session"]))
-
-    return converted
-
-
 def run_audit(
     target: str,
     bars: Path,
@@ -121,6 +66,7 @@ def run_audit(
     cutoffs: str | int = "all",
     warmup: int | None = None,
     seed: int = 0,
+    allow: Sequence[str] = (),
     pandas: bool = False,
     style: str = "terminal",
     console: Console | None = None,
@@ -128,21 +74,21 @@ def run_audit(
     """Audit a function and print the verdict; what was used wrongly goes to standard error.
 
     Args:
-        target: `file.py:function`, called as in `audit_features`.
+        target: `file.py:function` or `package.module:function`, called as in `audit_features`.
         bars: Parquet or CSV.
         sources: further files by name.
         columns: our column names -> the file's, for the bars.
-        probes, cutoffs, warmup, seed: as in `audit_features`.
-        pandas: the function takes and returns pandas frames.
+        probes, cutoffs, warmup, seed, allow, pandas: as in `audit_features`.
         style: "terminal", "markdown" or "json".
         console: where to; standard output where None.
 
     Returns:
-        0 where nothing was found, 1 for a leak, 2 where nothing could be concluded.
+        0 where nothing was found, 1 for a leak, 2 where nothing could be concluded, 3 where data took part that nothing
+        can cut, 4 where no leak was found and a column knows more of the next return than is plausible.
     """
     console = console or Console()
     try:
-        extract = load_extractor(target)
+        parts_of(target)
         panel = read_frame(bars, columns)
         missing = [c for c in ("symbol", "session") if c not in panel.columns]
         if missing:
@@ -153,19 +99,24 @@ def run_audit(
         extra = {name: read_frame(path) for name, path in (sources or {}).items()}
         with _bar(visible=style == "terminal") as progress:
             report = audit_features(
-                taking_pandas(extract) if pandas else extract,
+                target,
                 panel,
                 sources=extra or None,
                 probes=probes,
                 cutoffs=cutoffs,
                 warmup=warmup,
                 seed=seed,
+                allow=allow,
+                pandas=pandas,
                 progress=progress,
             )
-    except AuditError as error:
-        message = Text.assemble(
-            ("NOTHING TESTED  ", "bold yellow"), f"{type(error).__name__}: {error}{_raised_at(error)}"
+    except OutsideDataError as error:
+        Console(stderr=True).print(
+            Text.assemble(("NOT AUDITED  ", "bold yellow"), str(error)), soft_wrap=True
         )
+        return NOT_AUDITED
+    except AuditError as error:
+        message = Text.assemble(("NOTHING TESTED  ", "bold yellow"), f"{type(error).__name__}: {error}")
         Console(stderr=True).print(message, soft_wrap=True)
         return WRONG_USE
     except Exception:
@@ -179,41 +130,52 @@ def run_audit(
     else:
         console.print(verdict(report, f"{target} on {bars}"))
     if report.passed:
-        return CLEAN
-    return LEAK if report.violations else WRONG_USE
-
-
-def _raised_at(error: AuditError) -> str:
-    """File and line where a function under audit raised; empty where it did not."""
-    cause = error.__cause__
-    frames: list[traceback.FrameSummary] = (
-        traceback.extract_tb(cause.__traceback__) if cause is not None else []
-    )
-    return f" (at {Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+        return SUSPICIOUS if report.suspicions else CLEAN
+    if report.violations:
+        return LEAK
+    return NOT_AUDITED if report.unaudited else WRONG_USE
 
 
 def as_plain(report: AuditReport) -> dict[str, Any]:
     """A report as plain data."""
     rows = report.to_frame().filter(~pl.col("passed")).select(pl.exclude("passed", "coverage"))
+    # The frame goes probe by probe, and so do the violations of each.
+    probes = {v.probe: [w for w in report.violations if w.probe == v.probe] for v in report.violations}
+    order = [v for probe in dict.fromkeys([*report.coverage, *probes]) for v in probes.get(probe, [])]
+    violations = [
+        row | {"detail": v.detail} | plain_lesson(v)
+        for row, v in zip(json.loads(rows.write_json()), order, strict=True)
+    ]
     return {
         "passed": report.passed,
-        "violations": json.loads(rows.write_json()),
+        "unaudited": list(report.unaudited),
+        "suspicions": [suspicion.to_plain() for suspicion in report.suspicions],
+        "violations": violations,
         "coverage": json.loads(json.dumps(report.coverage, default=str)),
     }
 
 
 def verdict(report: AuditReport, title: str) -> RenderableType:
     """Render what was tested and what was found, as something that rich can print."""
-    leaks = len({v.column for v in report.violations})
+    leaks, suspects = len({v.column for v in report.violations}), len(report.suspicions)
     if report.violations:
         colour, headline = "red", f"LEAK  {leaks} column{'s' * (leaks != 1)} knew the future"
+    elif report.passed and suspects:
+        colour = "yellow"
+        headline = f"SUSPICIOUS  {suspects} column{'s' * (suspects != 1)} too good to be true; else {VERDICT}"
     elif report.passed:
         colour, headline = "green", f"CLEAN  {VERDICT}"
+    elif report.unaudited:
+        colour, headline = "yellow", "NOT AUDITED  data took part that nothing can cut"
     else:
         colour, headline = "yellow", "NOTHING TESTED  so nothing passed"
     parts: list[RenderableType] = [Text(headline, style=f"bold {colour}"), Text(), _tested(report)]
+    if report.unaudited:
+        parts += [Text(), *(Text(f"- {name}") for name in report.unaudited), Text(f"{UNAUDITED_FIX}.")]
+    for suspicion in report.suspicions:
+        parts += [Text(), Text(suspicion.words)]
     if report.violations:
-        parts += [Text(), _violation_table(report.violations)]
+        parts += [Text(), _violation_table(report.violations), Text(), lessons_table(report)]
         traced = next((v for v in report.violations if v.trace is not None), None)
         if traced is not None:
             parts += [Text(), _values(traced)]
@@ -230,18 +192,26 @@ def _tested(report: AuditReport) -> Table:
             table.add_row(probe, "[yellow]not run[/]", str(coverage["skipped"]))
             continue
         remarks = (
-            [f"{coverage['columns']} columns, {coverage['symbols']} symbols"] if "columns" in coverage else []
+            [f"{coverage['columns']} columns, {coverage['symbols']} symbols"] if "symbols" in coverage else []
         )
         if "cutoffs" in coverage:
             remarks.append(
                 f"{coverage['cutoffs']:,} cut-offs ({coverage['mode']}), {coverage['from']} to {coverage['to']}"
             )
+        remarks += (
+            [f"{coverage['columns']} columns, {coverage['sessions']} sessions"]
+            if "sessions" in coverage
+            else []
+        )
         remarks += [f"{coverage['months']} months"] if "months" in coverage else []
         remarks += [f"{coverage[k]:,} {k.replace('_', ' ')}" for k in ("cells", "calls") if k in coverage]
-        for key in ("empty_columns", "ignored_columns", "static_sources", "held_frames_without_time"):
+        for key in ("empty_columns", "ignored_columns", "static_sources", "vouched_for", "not_restated"):
             if coverage.get(key):
                 remarks.append(f"{key.replace('_', ' ')}: {', '.join(coverage[key])}")
-        table.add_row(probe, f"[red]{count:,} found[/]" if count else "[green]passed[/]", "; ".join(remarks))
+        suspicious = any(suspicions_in(coverage))
+        good = "[yellow]suspicious[/]" if suspicious else "[green]passed[/]"
+        result = "[yellow]nothing seen[/]" if report.unaudited and not suspicious else good
+        table.add_row(probe, f"[red]{count:,} found[/]" if count else result, "; ".join(remarks))
     return table
 
 

@@ -6,15 +6,12 @@ new, so that a ratio within one bar moves too. Several styles are needed: a peek
 not seen by noise, and one that drops outliers is not seen by a crash.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 import polars as pl
 
-PRICES = frozenset(
-    ("open", "high", "low", "close", "vwap", "price", "adj_open", "adj_high", "adj_low", "adj_close")
-)
-VOLUMES = frozenset(("volume",))
+from trademl_pipeline.leakage.feature_audit.roles import DIVIDENDS, PRICES, VOLUMES
 
 # factor of a row's prices from (its close, the last close known, its distance from the cut-off in rows, a
 # normal draw)
@@ -44,6 +41,8 @@ def corrupt_future(
     rng: np.random.Generator,
     *,
     missing: bool = False,
+    prices: Collection[str] = (),
+    turn: int | None = None,
 ) -> pl.DataFrame:
     """Bars with the values of some rows corrupted, each symbol in a style drawn for it.
 
@@ -53,16 +52,24 @@ def corrupt_future(
         symbols: (rows,) symbol code of each row.
         rng: drawn from for styles and factors.
         missing: also blank out the future of some symbols; for bars that hold nulls already.
+        prices: columns that are prices, beside those that are named so.
+        turn: number of the call among several, over which the styles take turns, so that few calls have them all;
+            None: drawn for each symbol.
     """
     rows = np.flatnonzero(future)
     if not len(rows):
         return bars
     names = [*STYLES, MISSING] if missing else list(STYLES)
-    style = rng.integers(0, len(names), size=int(symbols.max()) + 1)[symbols[rows]]
-    factor = _factors(bars, future, rows, symbols, style, rng)
+    if turn is None:
+        style = rng.integers(0, len(names), size=int(symbols.max()) + 1)[symbols[rows]]
+    else:
+        place = np.unique(symbols[rows], return_inverse=True)[1]
+        # One more after each round, so that a symbol whose turn comes at a fixed distance has other styles then.
+        style = (turn + turn // len(names) + place) % len(names)
+    factor = _factors(bars, future, rows, symbols, style, rng, prices)
     blank = style == len(STYLES)
     numeric = [c for c, t in bars.schema.items() if t.is_numeric() or t == pl.Boolean]
-    return _replaced(bars, numeric, rows, factor, blank, rng)
+    return _replaced(bars, numeric, rows, factor, blank, rng, prices)
 
 
 def corrupt_source(frame: pl.DataFrame, future: np.ndarray, rng: np.random.Generator) -> pl.DataFrame:
@@ -79,6 +86,21 @@ def corrupt_source(frame: pl.DataFrame, future: np.ndarray, rng: np.random.Gener
     return _replaced(frame, numeric, rows, factor, np.zeros(len(rows), dtype=bool), rng)
 
 
+def impulse(
+    bars: pl.DataFrame, rows: np.ndarray, factor: np.ndarray, rng: np.random.Generator
+) -> pl.DataFrame:
+    """Bars with the values of a few rows replaced, prices by a factor, so that what reads these rows moves.
+
+    Args:
+        bars: any bars.
+        rows: (n,) positions of the rows.
+        factor: (n,) factor of the prices of each.
+        rng: drawn from for all that is no price.
+    """
+    numeric = [c for c, t in bars.schema.items() if t.is_numeric() or t == pl.Boolean]
+    return _replaced(bars, numeric, rows, factor, np.zeros(len(rows), dtype=bool), rng)
+
+
 def _replaced(
     frame: pl.DataFrame,
     columns: list[str],
@@ -86,23 +108,42 @@ def _replaced(
     factor: np.ndarray,
     blank: np.ndarray,
     rng: np.random.Generator,
+    prices: Collection[str] = (),
 ) -> pl.DataFrame:
     """The frame with new values in some rows of some columns; every other cell is untouched."""
     corrupted: dict[str, np.ndarray] = {}
     for column in columns:
-        numbers = frame[column].gather(rows).cast(pl.Float64).fill_null(np.nan).to_numpy()
-        corrupted[column] = _corrupted(column.lower(), frame.schema[column], numbers, factor, rng)
+        series = frame[column]
+        name = "price" if column in prices else column.lower()
+        # Series by series and call by call this is most of what a synthetic future costs.
+        numbers = series.to_numpy()[rows] if _is_plain(series) else _numbers(series.gather(rows))
+        corrupted[column] = _corrupted(name, series.dtype, numbers, factor, rng)
     _reshape(corrupted, rng)
     updates: list[pl.Series] = []
     for column, numbers in corrupted.items():
-        dtype = frame.schema[column]
-        gaps = frame[column].gather(rows).null_count() > 0
-        series = pl.Series(np.where(blank, np.nan, numbers), nan_to_null=gaps or not dtype.is_float())
-        if dtype.is_integer():
-            series = series.round(0)
+        series = frame[column]
+        values = np.where(blank, np.nan, numbers)
+        if _is_plain(series):
+            every = series.to_numpy().copy()
+            every[rows] = values
+            updates.append(pl.Series(column, every))
+            continue
+        gaps = series.gather(rows).null_count() > 0
+        put = pl.Series(values, nan_to_null=gaps or not series.dtype.is_float())
+        if series.dtype.is_integer():
+            put = put.round(0)
         # A scaled integer may leave the range of its type; it is then missing, which is a corruption too.
-        updates.append(frame[column].clone().scatter(rows, series.cast(dtype, strict=False)))
+        updates.append(series.clone().scatter(rows, put.cast(series.dtype, strict=False)))
     return frame.with_columns(updates)
+
+
+def _is_plain(series: pl.Series) -> bool:
+    """Return whether a column is an array of float64, and nothing is missing in it."""
+    return series.dtype == pl.Float64 and not series.null_count()
+
+
+def _numbers(series: pl.Series) -> np.ndarray:
+    return series.cast(pl.Float64).fill_null(np.nan).to_numpy()
 
 
 def _reshape(corrupted: dict[str, np.ndarray], rng: np.random.Generator) -> None:
@@ -131,6 +172,7 @@ def _factors(
     symbols: np.ndarray,
     style: np.ndarray,
     rng: np.random.Generator,
+    prices: Collection[str],
 ) -> np.ndarray:
     """(len(rows),) price factor of each corrupted row."""
     row_symbols = symbols[rows]
@@ -139,6 +181,7 @@ def _factors(
     first[row_symbols[::-1]] = np.arange(len(rows))[::-1]
     step = np.arange(len(rows)) - first[row_symbols]
     price = next((c for c in bars.columns if c.lower() in ("close", "adj_close", "price")), None)
+    price = price or next((c for c in bars.columns if c in prices), None)
     close = anchor = np.ones(len(rows))
     if price is not None:
         every = bars[price].cast(pl.Float64).fill_null(np.nan).to_numpy()
@@ -177,31 +220,34 @@ def _corrupted(
     return permuted * np.exp(0.2 * rng.standard_normal(n)) if dtype.is_float() else permuted
 
 
-def split_adjusted(bars: pl.DataFrame, power: np.ndarray) -> pl.DataFrame:
+def split_adjusted(
+    bars: pl.DataFrame, power: np.ndarray, powers: Mapping[str, int] | None = None
+) -> pl.DataFrame:
     """Restate bars as a vendor would after a split of 2**power to 1: prices and dividends divided, volumes multiplied.
 
     Args:
         bars: any bars.
         power: (rows,) integer exponent of each row's split ratio.
+        powers: column -> 1 where the ratio multiplies it, -1 where it divides it; None: by the names of columns.
     """
+    if powers is None:
+        named = [c for c, t in bars.schema.items() if t.is_numeric()]
+        powers = {c: -1 for c in named if c.lower() in PRICES | DIVIDENDS}
+        powers |= {c: 1 for c in named if c.lower() in VOLUMES}
     ratio = np.exp2(power.astype(np.float64))
     updates: list[pl.Expr] = []
-    for column, dtype in bars.schema.items():
-        name = column.lower()
-        if not dtype.is_numeric() or name not in PRICES | VOLUMES | {"dividend"}:
-            continue
-        factor = pl.Series(ratio if name in VOLUMES else 1.0 / ratio)
-        moved = pl.col(column).cast(pl.Float64) * factor
-        if dtype.is_integer() and name in VOLUMES:
-            moved = moved.round(0).cast(dtype)
+    for column, sign in powers.items():
+        moved = pl.col(column).cast(pl.Float64) * pl.Series(ratio if sign > 0 else 1.0 / ratio)
+        if bars.schema[column].is_integer() and sign > 0:
+            moved = moved.round(0).cast(bars.schema[column])
         updates.append(moved.alias(column))
     return bars.with_columns(updates)
 
 
-def ulp_noise(bars: pl.DataFrame) -> pl.DataFrame:
+def ulp_noise(bars: pl.DataFrame, prices: Collection[str] = ()) -> pl.DataFrame:
     """Bars whose prices took a rounding error of one last bit here and there; equal prices stay equal.
 
     A cell that moves under this is decided by rounding, not by data, and is no evidence of anything.
     """
-    prices = [c for c, t in bars.schema.items() if c.lower() in PRICES and t.is_float()]
-    return bars.with_columns((pl.col(c) * (1 / 7) * 7.0).alias(c) for c in prices)
+    rounded = [c for c, t in bars.schema.items() if (c in prices or c.lower() in PRICES) and t.is_float()]
+    return bars.with_columns((pl.col(c) * (1 / 7) * 7.0).alias(c) for c in rounded)

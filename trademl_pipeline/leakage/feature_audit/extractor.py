@@ -1,29 +1,32 @@
 """Calling an extractor on views of a panel, and holding it to its contract."""
 
-import inspect
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from trademl_pipeline.lake.sealed_files import SealedFileError, sealed_files
 from trademl_pipeline.leakage.errors import (
     AuditError,
     AuditInputError,
     ExtractorError,
     ExtractorOutputError,
     NonDeterministicExtractorError,
+    OutsideDataError,
 )
-from trademl_pipeline.leakage.feature_audit.captures import Captures, State, captures
 from trademl_pipeline.leakage.feature_audit.compare import Difference, Tolerance, difference
+from trademl_pipeline.leakage.feature_audit.holdings import Holdings
+from trademl_pipeline.leakage.feature_audit.loading import called
+from trademl_pipeline.leakage.feature_audit.origins import function_origin, source_line
+from trademl_pipeline.leakage.feature_audit.sealed_function import RaisedError, SealedFunction
+from trademl_pipeline.leakage.feature_audit.sealed_process import STEP
 from trademl_pipeline.leakage.feature_audit.views import Panel
 from trademl_pipeline.leakage.probes.published import audit_published
 from trademl_pipeline.leakage.report import AuditReport
 from trademl_pipeline.leakage.tables import KEY, Axis, Table, feature_table
-
-CAPTURED = "held:"
 
 
 @dataclass(frozen=True)
@@ -74,40 +77,57 @@ class Extractor:
     Attributes:
         axis: of the panel.
         calls, rows: calls made, and bars handed over in them.
-        uncut: frames that the extractor holds and that have no time by which to cut them.
-        stateful: labels of state that calls change.
+        holdings: what it reaches besides its arguments.
         ignored: columns of the bars that are no numbers and come back as they were, such as a source's name.
         passed_through: numeric columns of the bars that come back as they were.
     """
 
-    def __init__(self, fn: Callable[..., Any], panel: Panel) -> None:
-        if not callable(fn):
+    def __init__(
+        self, fn: Callable[..., Any] | SealedFunction, panel: Panel, allow: Iterable[str] = ()
+    ) -> None:
+        if not isinstance(fn, SealedFunction) and not callable(fn):
             raise AuditInputError(f"the extractor is {type(fn).__name__}; give a function of the bars")
         self.axis: Axis = panel.axis
         self.calls = 0
         self.rows = 0
-        self.uncut: list[str] = []
         self.ignored: frozenset[str] = frozenset()
         self.passed_through: frozenset[str] = frozenset()
         self._fn = fn
         self._names = list(panel.sources)
-        self._keyword = _takes(fn, self._names)
-        captured = captures(fn)
-        self._state = State(captured)
-        self._captured = dict(self._place(captured, panel))
+        self._files = [name for name in allow if Path(name).exists()]
+        self.holdings = Holdings(fn, panel, allow)
+        self._remembers = False
+        self._state = self.holdings.state
 
     @property
     def stateful(self) -> list[str]:
         """Labels of state that calls change."""
-        return self._state.changed
+        return ["what its process remembers"] if self._remembers else self._state.changed
 
     @property
     def captured(self) -> list[str]:
-        """Labels of the frames that the extractor holds and that are cut with the bars."""
-        return [name.removeprefix(CAPTURED) for name in self._captured]
+        """Labels of the tables that the extractor holds and that are cut with the bars."""
+        return self.holdings.cut
+
+    def origin(self, column: str) -> str:
+        """Return `file:line` of the code that makes a column; empty where it cannot be told."""
+        if isinstance(self._fn, SealedFunction):
+            return source_line(*self._fn.source, column) if self._fn.source else ""
+        return function_origin(self._fn, column)
+
+    @property
+    def sealed_by(self) -> str | None:
+        """Say what keeps a function in a process of its own from files; None for one that was given as an object."""
+        return self._fn.sealed_by() if isinstance(self._fn, SealedFunction) else None
 
     def __call__(
-        self, view: View, where: str, *, fresh: bool = True, sessions: tuple[int, int] | None = None
+        self,
+        view: View,
+        where: str,
+        *,
+        fresh: bool = True,
+        sessions: tuple[int, int] | None = None,
+        axis: Axis | None = None,
     ) -> Table:
         """The extractor's output on a view.
 
@@ -116,13 +136,14 @@ class Extractor:
             where: for messages.
             fresh: put its state back first.
             sessions: first and last session index of the rows wanted; None for all.
+            axis: that the view's keys are codes of; None: the panel's.
 
         Raises:
             ExtractorError: it raised.
             ExtractorOutputError: it returned something that cannot be compared.
         """
         output = self._output(view, where, fresh=fresh)
-        return feature_table(output, self.axis, view.bars, view.keys, where, sessions)
+        return feature_table(output, axis or self.axis, view.bars, view.keys, where, sessions)
 
     def _output(self, view: View, where: str, *, fresh: bool = True) -> Any:
         if fresh:
@@ -130,22 +151,29 @@ class Extractor:
         self.calls += 1
         self.rows += view.bars.height
         sources = {n: view.sources[n] for n in self._names}
-        with self._showing(view):
+        with self.holdings.showing(view.sources):
             try:
-                if not sources:
-                    output = self._fn(view.bars)
-                elif self._keyword:
-                    output = self._fn(view.bars, **sources)
+                if isinstance(self._fn, SealedFunction):
+                    output = self._fn.call(view.bars, sources, fresh=fresh)
                 else:
-                    output = self._fn(view.bars, sources)
+                    with sealed_files(STEP, self._files):
+                        output = called(self._fn, view.bars, sources)
+            except SealedFileError as error:
+                raise OutsideDataError(
+                    f"{error.opened}, {where}. What a file or a connection holds has no clock: pass it with sources=, "
+                    "or name its path in allow= to vouch for it"
+                ) from error
             except AuditError:
                 raise
+            except RaisedError as error:
+                place = f" (at {error.place})" if error.place else ""
+                raise ExtractorError(
+                    f"the extractor raised {error.kind} {where} ({view.bars.height} rows): {error}{place}"
+                ) from error
             except Exception as error:
                 raise ExtractorError(
                     f"the extractor raised {type(error).__name__} {where} ({view.bars.height} rows): {error}"
                 ) from error
-        if isinstance(output, pl.LazyFrame):
-            output = output.collect()
         if isinstance(output, pl.DataFrame) and self.ignored:
             output = output.drop(self.ignored, strict=False)
         return output
@@ -167,11 +195,13 @@ class Extractor:
             The output, and the report of the comparison with the published rows (empty without them).
 
         Raises:
-            NonDeterministicExtractorError: the two calls differ.
+            NonDeterministicExtractorError: the two calls differ, or a cache that was filled before makes a difference.
             ExtractorOutputError: there is no row.
         """
         view = whole(panel)
+        filled = self._output(view, "on all bars", fresh=False) if self.holdings.filled else None
         output = self._output(view, "on all bars")
+        self.holdings.ask()
         if isinstance(output, pl.DataFrame):
             self.ignored, self.passed_through = _passed_through(output, view.bars)
             output = output.drop(self.ignored)
@@ -181,6 +211,11 @@ class Extractor:
                 f"the extractor returned no rows on all {len(panel)} bars; nothing can be audited"
             )
         self._state.watch()
+        if isinstance(filled, pl.DataFrame) and not filled.drop(self.ignored, strict=False).equals(output):
+            raise NonDeterministicExtractorError(
+                f"the cache of {', '.join(self.holdings.filled)} was filled before the audit, and the extractor gives "
+                "other values without it. Clear it with cache_clear(), and compute what it holds from the bars"
+            )
         same = AuditReport()
         if published is not None and isinstance(output, pl.DataFrame):
             same = audit_published(published, output)
@@ -201,58 +236,20 @@ class Extractor:
         To be called after a call on all bars: what that leaves behind must not show on the view, another
         input.
         """
-        if not self._state.changed:
+        in_process = isinstance(self._fn, SealedFunction)
+        if not in_process and not self._state.changed:
             return
         after = self(view, "after a call on all bars", fresh=False)
         alone = self(view, "on other bars")
         same = not difference(alone.arranged(base.columns), after.arranged(base.columns), tolerance)
-        if same and set(alone.columns) == set(after.columns):
+        same = same and set(alone.columns) == set(after.columns)
+        self._remembers = in_process and not same
+        if same:
             self._state.ignore()
-
-    def _place(self, captured: Captures, panel: Panel) -> Iterator[tuple[str, Any]]:
-        for binding in captured.frames:
-            frame = binding.get()
-            if _is_calendar(frame):
-                continue
-            name = CAPTURED + binding.label
-            try:
-                timed = panel.timed(binding.label, frame)
-            except AuditInputError:
-                self.uncut.append(binding.label)
-                continue
-            if not (timed.visible >= 0).any():
-                self.uncut.append(binding.label)
-                continue
-            panel.sources[name] = timed
-            yield name, binding
-
-    @contextmanager
-    def _showing(self, view: View) -> Generator[None]:
-        """Let the frames that the extractor holds be those of the view while it runs."""
-        before = {name: binding.get() for name, binding in self._captured.items()}
-        try:
-            for name, binding in self._captured.items():
-                binding.put(view.sources[name])
-            yield
-        finally:
-            for name, frame in before.items():
-                self._captured[name].put(frame)
 
     def close(self) -> None:
         """Leave the extractor as it was before the audit."""
-        self._state.restore()
-
-
-def _takes(fn: Callable[..., Any], names: list[str]) -> bool:
-    """True if a callable takes all these names as keywords."""
-    try:
-        parameters = list(inspect.signature(fn).parameters.values())[1:]
-    except (TypeError, ValueError):
-        return False
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return True
-    keywords = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    return set(names) <= keywords
+        self._state.restore(ignored=True)
 
 
 def _passed_through(output: pl.DataFrame, bars: pl.DataFrame) -> tuple[frozenset[str], frozenset[str]]:
@@ -269,11 +266,6 @@ def _passed_through(output: pl.DataFrame, bars: pl.DataFrame) -> tuple[frozenset
     numeric = {c for c in same if bars.schema[c].is_numeric()}
     plain = {c for c in same - numeric if not (bars.schema[c].is_temporal() or bars.schema[c] == pl.Boolean)}
     return frozenset(plain), frozenset(numeric)
-
-
-def _is_calendar(frame: pl.DataFrame) -> bool:
-    """A frame of dates and ordinals without symbols and measurements: known in advance, so nothing to cut."""
-    return "symbol" not in frame.columns and not any(t.is_float() for t in frame.dtypes)
 
 
 def _twice(diff: Difference, table: Table, axis: Axis) -> str:

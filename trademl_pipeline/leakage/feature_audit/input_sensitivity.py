@@ -15,7 +15,8 @@ import polars as pl
 from trademl_pipeline.leakage.errors import ExtractorError, OutsideDataError
 from trademl_pipeline.leakage.feature_audit.compare import Tolerance, moved_columns
 from trademl_pipeline.leakage.feature_audit.corrupt import corrupt_future, corrupt_source
-from trademl_pipeline.leakage.feature_audit.extractor import CAPTURED, Extractor, View
+from trademl_pipeline.leakage.feature_audit.extractor import Extractor, View
+from trademl_pipeline.leakage.feature_audit.holdings import CAPTURED
 from trademl_pipeline.leakage.feature_audit.views import Panel, Timed
 from trademl_pipeline.leakage.tables import Table
 

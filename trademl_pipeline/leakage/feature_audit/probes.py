@@ -1,28 +1,32 @@
-"""The four probes of `audit_features`, over one extractor and one panel."""
+"""The probes of `audit_features`, over one extractor and one panel."""
 
+import copy
+import functools
 import sys
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from trademl_pipeline.leakage.errors import ExtractorError
+from trademl_pipeline.leakage.feature_audit import plans
 from trademl_pipeline.leakage.feature_audit.compare import Difference, Tolerance, difference
 from trademl_pipeline.leakage.feature_audit.corrupt import (
-    PRICES,
     SPLIT_RATIO,
-    VOLUMES,
     corrupt_future,
     corrupt_source,
     split_adjusted,
     ulp_noise,
 )
+from trademl_pipeline.leakage.feature_audit.cutoffs import Cutoffs
+from trademl_pipeline.leakage.feature_audit.diagnosing import Diagnoses
 from trademl_pipeline.leakage.feature_audit.extractor import Extractor, View, alone, as_of, whole
 from trademl_pipeline.leakage.feature_audit.findings import Findings
 from trademl_pipeline.leakage.feature_audit.report import report_of
-from trademl_pipeline.leakage.feature_audit.sweep import Cells, Make, Sweep, make_plan
+from trademl_pipeline.leakage.feature_audit.roles import DIVIDENDS, Roles, has_gaps, roles_of
+from trademl_pipeline.leakage.feature_audit.sweep import Cells, Make, Sweep
 from trademl_pipeline.leakage.feature_audit.views import Panel
+from trademl_pipeline.leakage.probes.plausibility import audit_plausibility
 from trademl_pipeline.leakage.report import AuditReport
 from trademl_pipeline.leakage.tables import Table
 
@@ -37,11 +41,15 @@ WARMUP_RTOL = 4e-6
 # far more.
 ADJUSTMENT_RTOL = 1e-4
 
+ADJUSTED_ALONE = "a split that only adjusted columns know"
+
 # Sessions of synthetic future shown at each cut-off of the exhaustive perturbation; the full future is shown at
 # a few.
 PERTURBED_AHEAD = 5
-SPREAD = 8
+SPREAD = 4
 PERTURBATION_EXACT_ROWS = 3_000_000
+# Computations of a small panel that made-up futures may cost, beside the full ones.
+PERTURBATION_TIMES = 4
 PERTURBATION_BUDGET_ROWS = 6_000_000
 PERTURBATION_BUDGET_TIMES = 24
 
@@ -55,8 +63,7 @@ class FeatureAudit:
         extractor: Extractor,
         base: Table,
         window: tuple[int, int],
-        cutoffs: list[int],
-        exhaustive: bool,
+        cutoffs: Cutoffs,
         warmup: int | None,
         rtol: float,
         atol: float,
@@ -67,28 +74,52 @@ class FeatureAudit:
         self.extractor = extractor
         self.cells = Cells(base, panel, window)
         self.window = window
-        self.cutoffs = cutoffs
-        self.exhaustive = exhaustive
+        self.chosen = cutoffs
+        self.cutoffs = cutoffs.sessions
+        self.exhaustive = cutoffs.exhaustive
         self.warmup = warmup
         self.seed = seed
         self.progress: Progress = progress or (lambda probe, done, total: None)
         self.exact = Tolerance.of(base, rtol, atol)
         self.approximate = Tolerance.of(base, max(rtol, WARMUP_RTOL), atol, scaled=True)
         self.restated = Tolerance.of(base, max(rtol, ADJUSTMENT_RTOL), atol, scaled=True)
-        self.missing = _has_gaps(panel.bars.frame)
+        self.missing = has_gaps(panel.bars.frame)
         self.input_sensitivity: str | None = None
         self.take_turns = True
+        # Sessions from one made-up future to the next.
+        self._pace = 1
+        self.diagnoses = Diagnoses(self, seed)
 
     @property
     def base(self) -> Table:
         """The output on everything."""
         return self.cells.base
 
+    def on(self, panel: Panel) -> "FeatureAudit":
+        """The same audit on another panel of the same rows, such as one with other decisions."""
+        other = copy.copy(self)
+        other.panel, other.cells = panel, Cells(self.base, panel, self.window)
+        other.diagnoses = Diagnoses(other, self.seed)
+        return other
+
+    @functools.cached_property
+    def roles(self) -> Roles:
+        """The effect of a split on the columns of the bars."""
+        return roles_of(self.panel.bars.frame)
+
+    @property
+    def _clock(self) -> str:
+        """Of which decision something is later, where a session has several."""
+        return (
+            ""
+            if self.panel.clock is None
+            else f" than its decision ({self.panel.clocks.name(self.panel.clock)})"
+        )
+
     def truncation(self) -> AuditReport:
         """Delete everything after each cut-off."""
-        findings = Findings(
-            "truncation", self.panel.axis, self.base.columns, "when everything later was deleted"
-        )
+        event = f"when everything later{self._clock} was deleted"
+        findings = Findings("truncation", self.panel.axis, self.base.columns, event)
         before = self.extractor.calls, self.extractor.rows
         sweep = None
         if self.exhaustive:
@@ -102,9 +133,8 @@ class FeatureAudit:
 
     def perturbation(self) -> AuditReport:
         """Make up everything after each cut-off: all of it at a few, a stretch of it at every session."""
-        findings = Findings(
-            "perturbation", self.panel.axis, self.base.columns, "when later values were made up"
-        )
+        event = f"when later values{self._clock} were made up"
+        findings = Findings("perturbation", self.panel.axis, self.base.columns, event)
         before = self.extractor.calls, self.extractor.rows
         sweep = None
         spread = self.cutoffs
@@ -124,11 +154,10 @@ class FeatureAudit:
                 ),
                 lambda t: self._synthetic_future(self.panel, t),
                 "with a synthetic future after",
-                exact=PERTURBATION_EXACT_ROWS,
-                budget=max(PERTURBATION_BUDGET_ROWS, PERTURBATION_BUDGET_TIMES * len(self.panel)),
-                always_confirm=True,
+                ahead=PERTURBED_AHEAD,
             )
-            sweep.run(self.cutoffs)
+            self._pace = sweep.plan.every
+            sweep.run(self.cutoffs[:: sweep.plan.every])
         return report_of(self, findings, before, sweep, lambda t: self._synthetic_future(self.panel, t))
 
     def adjustment(self) -> AuditReport:
@@ -136,43 +165,52 @@ class FeatureAudit:
         findings = Findings("adjustment", self.panel.axis, self.base.columns, "after a synthetic later split")
         before = self.extractor.calls, self.extractor.rows
         bars = self.panel.bars.frame
-        if not any(c.lower() in PRICES for c in bars.columns):
+        roles = self.roles
+        if not roles.prices:
+            skipped = f"no price column among {', '.join(bars.columns)}"
             return AuditReport(
-                coverage={"adjustment": {"skipped": f"no price column among {', '.join(bars.columns)}"}}
+                coverage={"adjustment": {"skipped": skipped, "not_restated": list(roles.others)}}
             )
         # An extractor that returns the bars with its features beside them has no price level among its
         # features.
         passed = self.extractor.passed_through
-        price_columns = {
-            c for c in bars.columns if c.lower() in PRICES | VOLUMES and bars.schema[c].is_numeric()
-        }
+        price_columns = set(roles.powers) - {c for c in roles.powers if c.lower() in DIVIDENDS}
         beside = price_columns <= passed and set(self.base.columns) > passed
         exempt = [j for j, c in enumerate(self.base.columns) if beside and c in passed]
         symbols = self.panel.axis.symbol_of(self.panel.keys)
         powers = {"one split for all": np.full(len(self.panel), int(np.log2(SPLIT_RATIO)))}
         powers_by_symbol = np.random.default_rng([self.seed, 3]).integers(1, 7, len(self.panel.axis.symbols))
-        if "volume" not in bars.columns or bars.schema["volume"].is_float():
+        if not any(bars.schema[c].is_integer() for c, power in roles.powers.items() if power > 0):
             powers_by_symbol *= np.random.default_rng([self.seed, 4]).choice([-1, 1], len(powers_by_symbol))
         powers["another split for each symbol"] = powers_by_symbol[symbols]
-        unstable = 0
-        for what, power in powers.items():
-            table = self.extractor(
-                self._restated(split_adjusted(bars, power)), f"on bars restated for {what}"
+        moved = dict.fromkeys(powers, roles.powers)
+        if roles.adjusted:
+            powers[ADJUSTED_ALONE], moved[ADJUSTED_ALONE] = (
+                powers["another split for each symbol"],
+                roles.adjusted,
             )
+        unstable, refusing = 0, list[str]()
+        for what, power in powers.items():
+            view = self._restated(split_adjusted(bars, power, moved[what]))
+            table = self.extractor(view, f"on bars restated for {what}")
             diff = self.cells.compare(table, -1, self.panel.last, self.restated)
             diff = diff.only(~np.isin(diff.columns, exempt))
             diff, by_rounding = self._without_rounding(diff)
             unstable += by_rounding
             findings.columns_changed(self.base, table, None)
             findings.add(diff, None)
+            refusing += [what] if diff else []
             self.progress("adjustment", list(powers).index(what) + 1, len(powers))
+        refusing_split = refusing[0] if refusing else next(iter(powers))
         return report_of(
             self,
             findings,
             before,
             None,
-            lambda _: self._restated(split_adjusted(bars, powers["one split for all"])),
+            lambda _: self._restated(split_adjusted(bars, powers[refusing_split], moved[refusing_split])),
             splits=list(powers),
+            restated=sorted({*roles.powers, *roles.adjusted}),
+            not_restated=list(roles.others),
             decided_by_rounding=unstable,
             bars_returned=beside or None,
         )
@@ -184,7 +222,7 @@ class FeatureAudit:
         )
         before = self.extractor.calls, self.extractor.rows
         unstable = 0
-        months = self._months()
+        months = self.chosen.months(self.panel.axis.sessions, self.window)
         if self.warmup is None:
             if not self.extractor.stateful:
                 return AuditReport(
@@ -218,6 +256,22 @@ class FeatureAudit:
             decided_by_rounding=unstable,
         )
 
+    def plausibility(self) -> AuditReport:
+        """Compare what columns know of the next return with what is plausible; a warning, never a refusal."""
+        axis, base = self.panel.axis, self.base
+        inside = (axis.session_of(base.keys) >= self.window[0]) & (
+            axis.session_of(base.keys) <= self.window[1]
+        )
+        rows = base.take(inside)
+        features = pl.DataFrame(
+            {
+                "symbol": np.array(axis.symbols)[axis.symbol_of(rows.keys)],
+                "session": pl.Series(axis.sessions, dtype=axis.dtype)[axis.session_of(rows.keys)],
+                **{c: rows.values[:, j] for j, c in enumerate(rows.columns)},
+            }
+        )
+        return audit_plausibility(features, self.panel.bars.frame)
+
     def _without_rounding(self, diff: Difference) -> tuple[Difference, int]:
         """Keep what differs by more than rounding decides; returns it and how many cells do not."""
         if not len(diff.keys):
@@ -243,19 +297,11 @@ class FeatureAudit:
         findings.add(self.cells.compare(table, -1, cutoff, self.exact), cutoff)
 
     def _sweep(
-        self, findings: Findings, make: Make, full: Callable[[int], View], what: str, **options: Any
+        self, findings: Findings, make: Make, full: Callable[[int], View], what: str, *, ahead: int = 0
     ) -> Sweep:
-        limits = {k: options[k] for k in ("exact", "budget") if k in options}
-        if not self.take_turns:
-            limits["budget"] = sys.maxsize
-        plan = make_plan(
-            self.extractor,
-            self.panel,
-            self.cutoffs,
-            self.approximate,
-            warmup=self.warmup,
-            seed=self.seed,
-            **limits,
+        """Plan a probe of every session; `ahead`: made-up sessions after each, for the one that has them."""
+        is_small = plans.rows_of(self.panel, self.cutoffs, None, ahead) <= (
+            PERTURBATION_EXACT_ROWS if ahead else plans.EXACT_ROWS
         )
         return Sweep(
             self.extractor,
@@ -266,11 +312,41 @@ class FeatureAudit:
             full,
             what,
             self.exact,
-            self.approximate,
-            plan,
+            self.exact if is_small else self.approximate,
+            self._small_plan(ahead) if is_small else self._large_plan(ahead),
             self.seed,
-            options.get("always_confirm", False),
+            always_confirm=ahead > 0,
+            known=self._traits.known if is_small and not ahead else {},
+            ahead=ahead,
             progress=lambda done, total: self.progress(findings.probe, done, total),
+        )
+
+    def _small_plan(self, ahead: int) -> plans.Plan:
+        traits = self._traits
+        rows = plans.rows_of(self.panel, self.cutoffs, traits.window, ahead)
+        is_split = ahead > 0 and self.take_turns
+        return plans.small_plan(self.panel, rows, PERTURBATION_TIMES, traits, is_split=is_split)
+
+    def _large_plan(self, ahead: int) -> plans.Plan:
+        budget = None
+        if ahead:
+            budget = max(PERTURBATION_BUDGET_ROWS, PERTURBATION_BUDGET_TIMES * len(self.panel))
+        if not self.take_turns:
+            budget = sys.maxsize
+        return plans.make_plan(
+            self.extractor,
+            self.panel,
+            self.cutoffs,
+            self.approximate,
+            warmup=self.warmup,
+            budget=budget,
+            seed=self.seed,
+        )
+
+    @functools.cached_property
+    def _traits(self) -> plans.Traits:
+        return plans.traits_of(
+            self.extractor, self.panel, self.cutoffs, self.exact, warmup=self.warmup, seed=self.seed
         )
 
     def _synthetic_future(self, panel: Panel, cutoff: int, low: int = 0, high: int | None = None) -> View:
@@ -281,7 +357,13 @@ class FeatureAudit:
             keep &= panel.bars.index <= high
         bars, keys = panel.bars.frame.filter(pl.Series(keep)), panel.keys[keep]
         bars_view = corrupt_future(
-            bars, panel.bars.visible[keep] > cutoff, panel.axis.symbol_of(keys), rng, missing=self.missing
+            bars,
+            panel.bars.visible[keep] > cutoff,
+            panel.axis.symbol_of(keys),
+            rng,
+            missing=self.missing,
+            prices=self.roles.prices,
+            turn=cutoff // self._pace + self.seed,
         )
         sources: dict[str, pl.DataFrame] = {}
         for name, source in panel.sources.items():
@@ -300,7 +382,7 @@ class FeatureAudit:
     def _rounding_stable(self, keys: np.ndarray, columns: np.ndarray, delta: np.ndarray) -> np.ndarray:
         """Which of some moved cells are decided by data and not by rounding, see `corrupt.ulp_noise`."""
         noisy = self.extractor(
-            self._restated(ulp_noise(self.panel.bars.frame)), "on bars with rounding noise"
+            self._restated(ulp_noise(self.panel.bars.frame, self.roles.prices)), "on bars with rounding noise"
         )
         noisy = noisy.arranged(self.base.columns)
         at = np.minimum(np.searchsorted(noisy.keys, keys), len(noisy.keys) - 1)
@@ -311,20 +393,3 @@ class FeatureAudit:
             noise = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
         noise = np.where(np.isnan(noise), np.inf, noise)
         return ~(present & (noise > 0) & (noise >= 0.01 * delta))
-
-    def _months(self) -> list[tuple[int, int]]:
-        """First and last session index of the audited months that hold a cut-off."""
-        days = self.panel.axis.sessions
-        months: dict[tuple[int, int], list[int]] = {}
-        for i in range(self.window[0], self.window[1] + 1):
-            months.setdefault((days[i].year, days[i].month), []).append(i)
-        if not self.exhaustive:
-            sampled = {(days[t].year, days[t].month) for t in self.cutoffs}
-            months = {m: rows for m, rows in months.items() if m in sampled}
-        return [(rows[0], rows[-1]) for rows in months.values()]
-
-
-def _has_gaps(bars: pl.DataFrame) -> bool:
-    """True if prices are missing somewhere, so that an extractor must be able to take it."""
-    prices = [c for c, t in bars.schema.items() if c.lower() in PRICES and t.is_float()]
-    return any(bars[c].null_count() or bars[c].is_nan().any() for c in prices)

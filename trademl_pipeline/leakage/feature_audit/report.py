@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from trademl_pipeline.leakage.feature_audit.cutoffs import Cutoffs
+from trademl_pipeline.leakage.feature_audit.diagnosing import Diagnoses
 from trademl_pipeline.leakage.feature_audit.extractor import Extractor, View
 from trademl_pipeline.leakage.feature_audit.findings import Findings
 from trademl_pipeline.leakage.feature_audit.sweep import Sweep
@@ -22,9 +24,11 @@ class AuditedFeatures(Protocol):
 
     panel: Panel
     extractor: Extractor
+    chosen: Cutoffs
     cutoffs: list[int]
     exhaustive: bool
     input_sensitivity: str | None
+    diagnoses: Diagnoses
 
     @property
     def base(self) -> Table:
@@ -40,7 +44,7 @@ def report_of(
     view: ViewAt | None,
     **more: Any,
 ) -> AuditReport:
-    """Return the report of one probe: its violations, with traces of the first, and its coverage.
+    """Return the report of one probe: its violations, the first with traces and what they come of, and its coverage.
 
     Args:
         audit: of the features: panel, extractor, cut-offs and base output.
@@ -61,6 +65,8 @@ def report_of(
             "mode": "every session" if audit.exhaustive else "sampled",
             "from": str(days[audit.cutoffs[0]]),
             "to": str(days[audit.cutoffs[-1]]),
+            "event_sessions": audit.chosen.events or None,
+            "rare_columns_at_no_cutoff": list(audit.chosen.missed),
         }
     coverage |= {"cells": findings.compared, "calls": audit.extractor.calls - before[0]}
     coverage["bars_handed_over"] = audit.extractor.rows - before[1]
@@ -68,6 +74,8 @@ def report_of(
         coverage |= {
             "window": sweep.plan.window,
             "groups": sweep.plan.stride if sweep.plan.stride > 1 else None,
+            "every_nth_session": sweep.plan.every if sweep.plan.every > 1 else None,
+            "side_by_side": sweep.side_by_side or None,
             "looked_at_again": sweep.benign or None,
             "history_too_short": sweep.too_short or None,
             "ended_early": str(days[sweep.stopped]) if sweep.stopped is not None else None,
@@ -80,14 +88,19 @@ def report_of(
         "ignored_columns": sorted(audit.extractor.ignored),
         "symbols_without_output": _left_out(audit),
         "alive": audit.input_sensitivity,
-        "static_sources": audit.panel.static,
+        "static_sources": list(audit.panel.static),
+        "clock": None if audit.panel.clock is None else audit.panel.clocks.name(audit.panel.clock),
+        "decisions_apart": audit.panel.clocks.merged // 1_000_000 or None,
         "held_frames": audit.extractor.captured,
-        "held_frames_without_time": audit.extractor.uncut,
+        "sealed_by": audit.extractor.sealed_by,
+        "vouched_for": audit.extractor.holdings.vouched,
+        "not_audited": [f"{k}: {v}" for k, v in audit.extractor.holdings.unaudited.items()],
         "state_put_back": audit.extractor.stateful,
         **more,
     }
     known_coverage = {k: v for k, v in coverage.items() if v not in (None, [])}
-    return AuditReport(_traced(audit, findings.violations(), view), {findings.probe: known_coverage})
+    violations = audit.diagnoses.of(_traced(audit, findings.violations(), view), view)
+    return AuditReport(violations, {findings.probe: known_coverage})
 
 
 def _traced(

@@ -11,59 +11,70 @@ tolerance of a warm-up (4e-6 of a feature's size).
 The sharpest test of row s is the cut-off s itself. With every session a cut-off for every symbol, each row is
 compared at its own session, and no dependence on later rows is left untested.
 
-**What it costs.** Full history at every session costs half as many computations as there are sessions. Beyond
-`EXACT_ROWS` bars in all, only a window is handed over: the declared warm-up, or the shortest that is seen to
+**What it costs.** Full history at every session costs half as many computations as there are sessions.
+
+On small panels (`plans.EXACT_ROWS` bars in all) a window is handed over where a few sampled sessions come out of it as
+of all history, to the tolerance of exact computations: there no leak is too small for it. Where none suffices, as for
+averages of long memory, it is all history. Where the extractor works symbol by symbol, many such views lie side by
+side in one call, see `stacking` for what that could hide. Truncation tests every row at its own session either way.
+Made-up futures have a budget (`probes.PERTURBATION_TIMES` computations), beyond which symbols take turns, or sessions
+are left out where symbols are mixed: each row is then tested some sessions later than itself, and a peek that no real
+future triggered is seen if it is more than one row's. The styles of the futures take turns with the symbols.
+
+Beyond that only a window is handed over: the declared warm-up, or the shortest that is seen to
 suffice. If that is still above the budget and the extractor works symbol by symbol (seen on samples, see
-`separable`), the symbols are dealt into `stride` groups and each session is a cut-off for one group in turn.
+`plans.separable`), the symbols are dealt into `stride` groups and each session is a cut-off for one group in turn.
 Then each row is tested at most `stride` - 1 sessions later than itself: a dependence reaching `stride` or
 more sessions ahead is always seen, a shorter one in one of `stride` rows. An extractor that mixes symbols is
 never split; it takes the time it takes.
 """
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from trademl_pipeline.leakage.errors import ExtractorError
+from trademl_pipeline.leakage.errors import ExtractorError, ExtractorOutputError
 from trademl_pipeline.leakage.feature_audit.compare import Difference, Tolerance, difference
-from trademl_pipeline.leakage.feature_audit.extractor import Extractor, View, as_of
+from trademl_pipeline.leakage.feature_audit.extractor import Extractor, View
 from trademl_pipeline.leakage.feature_audit.findings import Findings
+from trademl_pipeline.leakage.feature_audit.plans import Plan
+from trademl_pipeline.leakage.feature_audit.stacking import room, together
 from trademl_pipeline.leakage.feature_audit.views import Panel
 from trademl_pipeline.leakage.tables import Table
 
-EXACT_ROWS = 5_000_000
-
-# Bars in all that may be handed over before symbols take turns: on small panels enough for nearly any window,
-# so that every row is tested at its own session; on large ones little more than as many computations as there
-# are groups.
-SMALL_PANEL = 200_000
-SMALL_BUDGET = 30_000_000
-BUDGET_ROWS = 6_000_000
-BUDGET_TIMES = 10
-WINDOWS = (16, 64, 256)
-
 # A column refused at this many cut-offs needs no further proof, and when all are the sweep ends.
 PROOFS = 3
-ENOUGH = 5
 
 # After this many cheap disagreements that the full computation did not confirm, the cheap one is widened.
 BENIGN = 3
+# Calls on several views that the extractor may refuse before each view has a call of its own.
+REFUSED = 2
 
 Make = Callable[[Panel, int, int], View]
 
 
 class Cells:
-    """The base table, ready to be cut into stretches of sessions."""
+    """The base table, ready to be cut into stretches of sessions; of a panel with a clock the rows it decides on.
+
+    Attributes:
+        base: the output on everything.
+        first, last: session indices of the audited window.
+        earliest: session index of the first value that is not missing.
+    """
 
     def __init__(self, base: Table, panel: Panel, window: tuple[int, int]) -> None:
         self.base = base
         self.first, self.last = window
         self._axis = panel.axis
+        self._mine = panel.decided_here
         self._session = panel.axis.session_of(base.keys)
         self._order = np.argsort(self._session, kind="stable")
+        if self._mine is not None:
+            self._order = self._order[self._mine[base.keys[self._order]]]
         self._start = np.searchsorted(self._session[self._order], np.arange(len(panel.axis.sessions) + 1))
+        with_value = self._order[np.isfinite(base.values[self._order]).any(axis=1)]
+        self.earliest = int(self._session[with_value].min(initial=panel.last))
 
     def stretch(self, after: int, last_session: int, symbols: np.ndarray | None = None) -> Table:
         """Base rows of sessions in (after, until] within the audited window, of some symbols or all."""
@@ -75,9 +86,15 @@ class Cells:
             rows = rows[symbols[self._axis.symbol_of(self.base.keys[rows])]]
         return self.base.take(np.sort(rows))
 
+    def __len__(self) -> int:
+        return len(self._order)
+
     def nothing_up_to(self, cutoff: int) -> bool:
         """Return whether nothing but missing values was published up to a session."""
-        return not np.isfinite(self.base.values[self._session <= cutoff]).any()
+        return (
+            cutoff < self.earliest
+            or not np.isfinite(self.base.values[self._order[: self._start[cutoff + 1]]]).any()
+        )
 
     def compare(
         self,
@@ -99,6 +116,8 @@ class Cells:
         inside = (
             (session > after) & (session <= last_session) & (session >= self.first) & (session <= self.last)
         )
+        if self._mine is not None:
+            inside &= self._mine[other.keys]
         return difference(
             self.stretch(after, last_session, symbols),
             other.take(inside).arranged(self.base.columns),
@@ -106,121 +125,16 @@ class Cells:
         )
 
 
-@dataclass
-class Plan:
-    """How a sweep computes.
+@dataclass(frozen=True)
+class _Task:
+    """One cut-off of some symbols: the number of the cut-off, the group, and the stretch of sessions it tests."""
 
-    Attributes:
-        window: sessions of history handed over; None for all.
-        stride: number of groups of symbols that take turns.
-    """
-
-    window: int | None = None
-    stride: int = 1
-
-
-def make_plan(
-    extractor: Extractor,
-    panel: Panel,
-    cutoffs: Sequence[int],
-    approximate: Tolerance,
-    *,
-    warmup: int | None,
-    exact: int | None = None,
-    budget: int | None = None,
-    seed: int = 0,
-) -> Plan:
-    """Choose the cheapest plan whose result is not weaker, see the module's text.
-
-    Args:
-        extractor: under audit; called on samples to see which window suffices and whether symbols are
-            separable.
-        panel: everything.
-        cutoffs: session indices to be swept.
-        approximate: tolerance for computations that start later than the base.
-        warmup: declared sessions of history that a value needs; None to look for it.
-        exact: bars in all up to which full history is used; None for `EXACT_ROWS`.
-        budget: bars in all up to which symbols are not split into groups; None for the module's.
-        seed: of the samples.
-    """
-    exact = EXACT_ROWS if exact is None else exact
-    if budget is None:
-        small = len(panel) <= SMALL_PANEL
-        budget = SMALL_BUDGET if small else max(BUDGET_ROWS, BUDGET_TIMES * len(panel))
-    up_to = np.cumsum(np.bincount(panel.bars.visible.clip(0, panel.last), minlength=panel.last + 1))
-    at = np.asarray(cutoffs)
-    total = int(up_to[at].sum())
-    if total <= exact:
-        return Plan()
-    window = warmup if warmup is not None else _window(extractor, panel, cutoffs, approximate)
-    if window is not None and window < panel.last // 2:
-        total = int((up_to[at] - np.where(at > window, up_to[at - window - 1], 0)).sum())
-    else:
-        window = None
-    if total <= budget or not separable(extractor, panel, cutoffs, approximate, window, seed):
-        return Plan(window)
-    return Plan(window, min(math.ceil(total / budget), len(panel.axis.symbols), len(cutoffs)))
-
-
-def _samples(cutoffs: Sequence[int]) -> list[int]:
-    return sorted({cutoffs[int(len(cutoffs) * share)] for share in (0.5, 0.75, 0.97)})
-
-
-def _window(extractor: Extractor, panel: Panel, cutoffs: Sequence[int], approximate: Tolerance) -> int | None:
-    """The shortest history among `WINDOWS` from which the last row comes out as from all of it."""
-    reference = {t: extractor(as_of(panel, t), _where(panel, t), sessions=(t, t)) for t in _samples(cutoffs)}
-    for window in WINDOWS:
-        if window >= panel.last // 2:
-            return None
-        for t, table in reference.items():
-            view = as_of(panel, t, max(t - window, 0))
-            short = extractor(view, _where(panel, t, window), sessions=(t, t))
-            if difference(table, short.arranged(table.columns), approximate):
-                break
-        else:
-            return window
-    return None
-
-
-def separable(
-    extractor: Extractor,
-    panel: Panel,
-    cutoffs: Sequence[int],
-    approximate: Tolerance,
-    window: int | None,
-    seed: int,
-) -> bool:
-    """Return whether some symbols on their own come out as among all, on a few sampled sessions.
-
-    A wrong yes costs time only: values of a group that disagree are looked at again with all symbols.
-
-    Args:
-        extractor: under audit.
-        panel: everything.
-        cutoffs: session indices to sample from.
-        approximate: tolerance for computations that start later than the base.
-        window: sessions of history handed over; None for all.
-        seed: of the choice of symbols.
-    """
-    rng = np.random.default_rng([seed, 1])
-    for t in _samples(cutoffs):
-        low = 0 if window is None else max(t - window, 0)
-        some = np.zeros(len(panel.axis.symbols), dtype=bool)
-        some[rng.permutation(len(some))[: max(len(some) // 8, 1)]] = True
-        among = extractor(as_of(panel, t, low), _where(panel, t), sessions=(t, t))
-        among = among.take(some[panel.axis.symbol_of(among.keys)])
-        group = panel.take(some)
-        if not len(group.rows_at(t, low)):
-            continue
-        alone = extractor(as_of(group, t, low), _where(panel, t), sessions=(t, t))
-        if difference(among, alone.arranged(among.columns), approximate):
-            return False
-    return True
-
-
-def _where(panel: Panel, cutoff: int, window: int | None = None) -> str:
-    text = f"on the bars up to {panel.axis.sessions[cutoff]}"
-    return text if window is None else f"{text}, {window} sessions of history"
+    number: int
+    group: int
+    part: Panel
+    symbols: np.ndarray | None
+    after: int
+    cutoff: int
 
 
 @dataclass
@@ -233,9 +147,13 @@ class Sweep:
         what: of the input, for messages, such as "on the bars up to".
         exact, approximate: tolerances for the full computation, and for one that starts later.
         always_confirm: the cheap view is not the full one even with full history.
+        known: cut-off -> output with full history, of its own session, that was computed before.
+        ahead: sessions after the cut-off that a view has.
         progress: told the number of cut-offs done and of all, after each.
+        benign: cheap disagreements that the full computation did not confirm.
         too_short: cut-offs at which the extractor refused so short a history, and had published nothing for
             it.
+        side_by_side: views that were computed in one call with others.
     """
 
     extractor: Extractor
@@ -250,29 +168,62 @@ class Sweep:
     plan: Plan
     seed: int = 0
     always_confirm: bool = False
+    known: Mapping[int, Table] = field(default_factory=dict[int, Table])
+    ahead: int = 0
     progress: Callable[[int, int], None] | None = None
     benign: int = 0
     too_short: int = 0
+    side_by_side: int = 0
+    refused: int = 0
     stopped: int | None = None
 
     def run(self, cutoffs: Sequence[int]) -> None:
         """Test the cut-offs (session indices, ascending)."""
-        groups = self._groups()
-        previous = dict.fromkeys(range(len(groups)), cutoffs[0] - 1 if self.cells.first else -1)
-        for number, cutoff in enumerate(cutoffs):
-            last = number == len(cutoffs) - 1
-            chosen = list(range(len(groups))) if last else [number % len(groups)]
+        number, first = 0, cutoffs[0] - 1 if self.cells.first else -1
+        previous: dict[int, int] = {}
+        while number < len(cutoffs) and self.stopped is None:
+            plan, groups = self.plan, self._groups()
+            if previous.keys() != set(range(len(groups))):
+                previous = dict.fromkeys(range(len(groups)), min(previous.values(), default=first))
+            tasks = list(self._tasks(cutoffs, number, groups, dict(previous)))
+            while tasks and self.stopped is None and self.plan is plan:
+                batch, tasks = self._batch(tasks)
+                number = self._work(batch, plan, previous, len(cutoffs))
+
+    def _tasks(
+        self,
+        cutoffs: Sequence[int],
+        start: int,
+        groups: Sequence[tuple[np.ndarray | None, Panel]],
+        previous: dict[int, int],
+    ) -> Iterator[_Task]:
+        """Yield what is left to be tested from a number on; the last cut-off is of all groups, so that all rows are."""
+        for number in range(start, len(cutoffs)):
+            is_last = number == len(cutoffs) - 1 and not self.ahead
+            chosen = range(len(groups)) if is_last else [number % len(groups)]
             for group in chosen:
-                symbols, part = groups[group] if self.plan.stride > 1 else (None, self.panel)
-                self._test(part, symbols, previous[group], cutoff)
-                previous[group] = cutoff
-            if self.plan.stride == 1 and len(groups) > 1:
-                groups, previous = [(None, self.panel)], {0: min(previous.values())}
+                symbols, part = groups[group]
+                yield _Task(number, group, part, symbols, previous[group], cutoffs[number])
+                previous[group] = cutoffs[number]
+
+    def _work(self, batch: Sequence[_Task], plan: Plan, previous: dict[int, int], count: int) -> int:
+        """Test what is computed together, and return the number of the next cut-off.
+
+        A cut-off that makes the plan another is the last of it.
+        """
+        tables = self._together(batch)
+        for place, (task, table) in enumerate(zip(batch, tables, strict=True)):
+            self._test(task, table)
+            previous[task.group] = task.cutoff
+            if place + 1 < len(batch) and batch[place + 1].number == task.number:
+                continue
             if self.progress is not None:
-                self.progress(number + 1, len(cutoffs))
-            if self.findings.exhausted(ENOUGH):
-                self.stopped = cutoff
-                return
+                self.progress(task.number + 1, count)
+            if self.findings.exhausted(PROOFS):
+                self.stopped = task.cutoff
+            if self.stopped is not None or self.plan is not plan:
+                return task.number + 1
+        return batch[-1].number + 1
 
     def _groups(self) -> Sequence[tuple[np.ndarray | None, Panel]]:
         if self.plan.stride == 1:
@@ -281,17 +232,68 @@ class Sweep:
         dealt = np.random.default_rng([self.seed, 2]).permutation(names) % self.plan.stride
         return [(dealt == g, self.panel.take(dealt == g)) for g in range(self.plan.stride)]
 
-    def _test(self, part: Panel, symbols: np.ndarray | None, after: int, cutoff: int) -> None:
-        low = 0 if self.plan.window is None else max(after + 1 - self.plan.window, 0)
+    def _low(self, task: _Task) -> int:
+        return 0 if self.plan.window is None else max(task.after + 1 - self.plan.window, 0)
+
+    def _batch(self, tasks: Sequence[_Task]) -> tuple[Sequence[_Task], Sequence[_Task]]:
+        """Part off the tasks that fit into one call; all of one cut-off stay together."""
+        many, rows, limit = 1, 0, room(self.panel) if self.plan.is_stacked else 0
+        for number, task in enumerate(tasks, 1):
+            bars = task.part.bars
+            visible = (bars.index >= self._low(task)) & (bars.visible <= task.cutoff + self.ahead)
+            rows += int(np.count_nonzero(visible))
+            if number > 1 and rows > limit and task.number != tasks[number - 2].number:
+                break
+            many = number
+        return tasks[:many], tasks[many:]
+
+    def _together(self, batch: Sequence[_Task]) -> Sequence[Table | None]:
+        """The outputs of one call, None for those that are to be computed alone."""
+        tables: list[Table | None] = [None] * len(batch)
+        if not self.plan.is_stacked:
+            return tables
+        # A history beside longer ones is not refused for being short, so the shortest that must not be stands alone.
+        alone = {self.cells.earliest, *self.known}
+        places = [
+            place
+            for place, task in enumerate(batch)
+            if task.cutoff not in alone and len(task.part.rows_at(task.cutoff, self._low(task)))
+        ]
+        if len(places) < 2:
+            return tables
+        views = [self.make(batch[p].part, batch[p].cutoff, self._low(batch[p])) for p in places]
+        where = f"{self.what} {self.panel.axis.sessions[batch[places[0]].cutoff]} and others, side by side"
+        try:
+            several = together(self.extractor, self.panel, views, where, self.seed)
+        except (ExtractorError, ExtractorOutputError):
+            # Histories that are too short for it are the first ones.
+            self.refused += 1
+            if self.refused >= REFUSED:
+                self._less_cheap()
+            return tables
+        self.side_by_side += len(places)
+        for place, table in zip(places, several, strict=True):
+            session = self.panel.axis.session_of(table.keys)
+            rows = (session > batch[place].after) & (session <= batch[place].cutoff)
+            tables[place] = table.take(rows)
+        return tables
+
+    def _test(self, task: _Task, table: Table | None) -> None:
+        """Compare a stretch of one cut-off; `table` where it was computed side by side with others."""
+        part, symbols, after, cutoff = task.part, task.symbols, task.after, task.cutoff
+        low = self._low(task)
         if not len(part.rows_at(cutoff, low)):
             # Nothing was known of these symbols; if something was published, it must answer for that.
             if len(self.cells.stretch(after, cutoff, symbols).keys):
                 self._confirm(after, cutoff)
             return
         where = f"{self.what} {self.panel.axis.sessions[cutoff]}"
-        is_exact = low == 0 and symbols is None and not self.always_confirm
+        is_exact = table is None and low == 0 and symbols is None and not self.always_confirm
+        if table is None and symbols is None and after == cutoff - 1 and cutoff in self.known:
+            table, low, is_exact = self.known[cutoff], 0, True
         try:
-            table = self.extractor(self.make(part, cutoff, low), where, sessions=(after + 1, cutoff))
+            if table is None:
+                table = self.extractor(self.make(part, cutoff, low), where, sessions=(after + 1, cutoff))
         except ExtractorError:
             if self.cells.nothing_up_to(cutoff):
                 self.too_short += 1
@@ -322,13 +324,19 @@ class Sweep:
             return
         self.findings.compared += diff.compared
         self.benign += 1
-        if self.benign % BENIGN:
-            return
-        if self.plan.window is not None:
-            wider = self.plan.window * 2
-            self.plan = Plan(wider if wider < self.panel.last // 2 else None, self.plan.stride)
-        elif self.plan.stride > 1:
-            self.plan = Plan()
+        if self.benign % BENIGN == 0:
+            self._less_cheap()
+
+    def _less_cheap(self) -> None:
+        """Go on with more history, or, with all of it, call by call, or with all symbols."""
+        plan = self.plan
+        if plan.is_stacked:
+            self.plan = replace(plan, is_stacked=False)
+        elif plan.window is not None:
+            wider = plan.window * 2
+            self.plan = replace(plan, window=wider if wider < self.panel.last // 2 else None)
+        elif plan.stride > 1:
+            self.plan = replace(plan, stride=1)
 
     def _refuse(self, table: Table, diff: Difference, cutoff: int) -> None:
         self.findings.columns_changed(self.cells.base, table, cutoff)

@@ -7,6 +7,7 @@ Both judge the record of a `training.ledger.FitLedger`. An object that was fitte
 name the objects you expect.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from trademl_pipeline.leakage.errors import AuditInputError
-from trademl_pipeline.leakage.report import AuditReport, Violation
+from trademl_pipeline.leakage.report import BLIND_SPOTS, AuditReport, Violation
 from trademl_pipeline.training.ledger import (
     FIT,
     FREEZE,
@@ -29,6 +30,14 @@ from trademl_pipeline.training.ledger import (
 )
 
 FIT_LEDGER, ACCESS = "fit_ledger", "access"
+
+FIT_BLIND_SPOTS = (
+    "in-sample meta-labels: rows on which a model learns from predictions that another made of rows it was fitted on",
+    "rows that a fit takes from elsewhere than its frame, and objects that are fitted beside the ledger under no name",
+)
+ACCESS_BLIND_SPOTS = (
+    "what happens inside one read: a partial_fit on the test rows, or a choice among several results",
+)
 
 # Objects of these kinds learn from labels, so a record without label_end says too little.
 LABELLED = frozenset(
@@ -88,7 +97,7 @@ def audit_fit_ledger(
         train: the fold's training rows, as `WalkForward.split` gave them. If given, the fitted rows must be
             among them. A ledger that was read back from a table knows rows only as a whole: then the fits on
             all rows are compared, and the coverage counts the others.
-        expected: names that must have been fitted.
+        expected: names that must have been fitted, each as often as it is in here.
 
     Raises:
         AuditInputError: the ledger has no fit of the fold, or is none.
@@ -119,9 +128,11 @@ def audit_fit_ledger(
                 f"{record.name} learns from labels, but the record does not say where they end (no label_end)"
             )
             violations.append(_violation(record, fold, detail))
-    for name in expected:
-        if not any(r.name == name for r in fits):
-            detail = f"{name} was not fitted through the ledger, so it may have seen anything"
+    for name, times in Counter(expected).items():
+        recorded = sum(r.name == name for r in fits)
+        if recorded < times:
+            often = f" (on record {recorded} of {times} times)" if times > 1 else ""
+            detail = f"{name} was not fitted through the ledger{often}, so it may have seen anything"
             violations.append(Violation(FIT_LEDGER, name, None, fold.test_start, None, None, detail))
     coverage: dict[str, Any] = {
         "fold": fold.month,
@@ -130,7 +141,9 @@ def audit_fit_ledger(
         "rows": sum(r.n_rows for r in fits),
         "rows_compared_with_training_set": training_keys is not None,
         "fits_not_compared_row_by_row": unchecked or None,
+        "expected": len(expected) or None,
         "digest": ledger.digest(fold.month),
+        BLIND_SPOTS: list(FIT_BLIND_SPOTS),
     }
     return AuditReport(tuple(violations), {FIT_LEDGER: {k: v for k, v in coverage.items() if v is not None}})
 
@@ -156,8 +169,10 @@ def audit_access(ledger: FitLedger | pl.DataFrame, fold: FoldLike | str | None =
         events = [r for r in records if r.fold == name]
         frozen = next((r.sequence for r in events if r.event == FREEZE), None)
         seen: set[str] = set()
+        seen_rows: list[np.ndarray] = []
         for r in events:
             what = None
+            shared = 0 if r.event != READ or r.rows is None else _shared(r.rows, seen_rows)
             if r.event == REFUSED_READ:
                 what = f"{r.name} asked for {r.n_rows:,} test rows before the fold was frozen; it was refused"
             elif r.event == REFUSED_FIT:
@@ -168,17 +183,25 @@ def audit_access(ledger: FitLedger | pl.DataFrame, fold: FoldLike | str | None =
                 what = f"{r.name} was fitted after the fold was frozen"
             elif r.event == READ and r.row_hash in seen:
                 what = f"{r.name} read the same {r.n_rows:,} test rows again, which invites a second choice"
+            elif shared:
+                what = (
+                    f"{r.name} read {shared:,} of {r.n_rows:,} test rows again, which invites a second choice"
+                )
             if r.event == READ:
                 seen.add(r.row_hash)
+                seen_rows += [] if r.rows is None else [r.rows]
                 reads += 1
             if what is not None:
                 violations.append(
                     Violation(ACCESS, r.name, None, _day(name), r.session_min, None, what, max(r.n_rows, 1))
                 )
     folds = len({r.fold for r in records})
-    return AuditReport(
-        tuple(violations), {ACCESS: {"folds": folds, "events": len(records), "test_reads": reads}}
-    )
+    coverage = {"folds": folds, "events": len(records), "test_reads": reads}
+    return AuditReport(tuple(violations), {ACCESS: {**coverage, BLIND_SPOTS: list(ACCESS_BLIND_SPOTS)}})
+
+
+def _shared(rows: np.ndarray, before: list[np.ndarray]) -> int:
+    return int(np.isin(rows, np.concatenate(before)).sum()) if before else 0
 
 
 def _window(record: LedgerRecord, fold: FoldLike) -> list[Violation]:

@@ -2,11 +2,9 @@
 
 The order of times alone does not show it: a fill can carry the right time and another session's price, and an account
 can leave out the return of a name on its last day. So the portfolio is checked against the predictions and the bars
-that came, its account is kept a second time from its own fills, and it is made again from what was there
-at earlier sessions.
+that came, its account is kept a second time from its own fills, and it is made again from less, see `portfolio_again`.
 """
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -15,12 +13,12 @@ from typing import Any, Protocol
 import numpy as np
 import polars as pl
 
-from trademl_pipeline.leakage.probes.trades import EXECUTION, audit_trades
+from trademl_pipeline.leakage.probes.portfolio_again import made_again
+from trademl_pipeline.leakage.probes.trade_columns import EXECUTION, TOLERANCE
+from trademl_pipeline.leakage.probes.trades import audit_trades
 from trademl_pipeline.leakage.report import AuditReport, Violation
 from trademl_pipeline.market.calendar import open_utc
 
-# Of prices and returns, relative: the account is added up in another order here.
-TOLERANCE = 1e-9
 Numbers = np.ndarray[Any, Any]
 _TRADE = ["trade_id"]
 _KEY = ["symbol", "session"]
@@ -90,12 +88,14 @@ def audit_portfolio(
         a report of the probe "execution".
     """
     refusals = [
-        _signals(portfolio.signals, predictions if acted_on is None else acted_on),
+        *_signals(portfolio.signals, predictions if acted_on is None else acted_on),
         *_ids(portfolio),
         *_fills(portfolio, bars, rules.calendar),
         *_account(portfolio, bars, rules.a_side),
     ]
-    again = _again(portfolio, predictions, bars, rules, make)
+    again = made_again(
+        portfolio, predictions, bars, make, calendar=rules.calendar, cuts=rules.cuts, seed=rules.seed
+    )
     coverage = {
         "signals": portfolio.signals.height,
         "orders": portfolio.orders.height,
@@ -119,8 +119,22 @@ def _times(portfolio: Portfolio) -> AuditReport:
     return audit_trades(signals, portfolio.orders, portfolio.fills, on="trade_id")
 
 
-def _signals(signals: pl.DataFrame, predictions: pl.DataFrame) -> Violation | None:
-    """Every signal has a prediction of just that score, and is not older than its decision."""
+def _signals(signals: pl.DataFrame, predictions: pl.DataFrame) -> list[Violation | None]:
+    """Every signal has a prediction of just that score, and is not older than its decision; none is left out."""
+    return [_scores(signals, predictions), _left_out(signals, predictions)]
+
+
+def _left_out(signals: pl.DataFrame, predictions: pl.DataFrame) -> Violation | None:
+    missing = predictions.join(signals, on=_KEY, how="anti").sort("session", "symbol")
+    if missing.is_empty():
+        return None
+    detail = (
+        f"{missing.height} of {predictions.height} predictions that were to be traded are among no signals"
+    )
+    return _violation("<rows>", missing.row(0, named=True), detail, missing.height)
+
+
+def _scores(signals: pl.DataFrame, predictions: pl.DataFrame) -> Violation | None:
     joined = signals.join(
         predictions.select(
             *_KEY,
@@ -313,65 +327,6 @@ def _moved(equity: pl.DataFrame, expected: pl.DataFrame, name: str, what: str) -
     return Violation(
         EXECUTION, name, None, None, session, float(np.nanmax(np.abs(ours - theirs))), detail, int(far.sum())
     )
-
-
-@dataclass(frozen=True)
-class _MadeAgain:
-    violations: list[Violation]
-    cuts: int
-
-
-def _again(
-    portfolio: Portfolio,
-    predictions: pl.DataFrame,
-    bars: pl.DataFrame,
-    rules: Rules,
-    make: Callable[[pl.DataFrame, pl.DataFrame], Portfolio],
-) -> _MadeAgain:
-    """Make the portfolio again from what was there earlier: what it wanted and filled by then is the same."""
-    # A portfolio needs a session to hold, and closes at the last: what it fills there is its end, not its rule.
-    sessions = portfolio.equity["session"].to_list()[2:]
-    cuts = sorted(random.Random(rules.seed).sample(sessions, min(rules.cuts, len(sessions))))
-    refusals: dict[str, Violation] = {}
-    for cut in cuts:
-        then = make(predictions.filter(pl.col("session") <= cut), bars.filter(pl.col("session") <= cut))
-        for name, before, key in (
-            ("signals", pl.col("session") <= cut, _KEY),
-            ("fills", pl.col("fill_session") < cut, [*_KEY, "fill_session"]),
-        ):
-            ours, theirs = (getattr(b, name).filter(before) for b in (portfolio, then))
-            values = ["weight"] if name == "signals" else ["price", "weight_change"]
-            for violation in _compared(ours, theirs, key, values, name, cut):
-                refusals.setdefault(f"{name} {violation.column}", violation)
-    return _MadeAgain(list(refusals.values()), len(cuts))
-
-
-def _compared(
-    ours: pl.DataFrame, theirs: pl.DataFrame, key: list[str], values: list[str], name: str, cut: date
-) -> list[Violation]:
-    both = ours.select(*key, *values).join(
-        theirs.select(*key, *(pl.col(v).alias(f"_{v}") for v in values)),
-        on=key,
-        how="full",
-        coalesce=True,
-        maintain_order="left",
-    )
-    refusals: list[Violation] = []
-    for value in values:
-        a, b = pl.col(value), pl.col(f"_{value}")
-        # A trade of next to nothing is left out of a portfolio, and by a hair on which side of that it lies.
-        bad = both.filter(
-            (a.fill_null(0.0) - b.fill_null(0.0)).abs() > 1e-8 * pl.max_horizontal(pl.lit(1.0), a.abs())
-        )
-        if bad.is_empty():
-            continue
-        first = bad.row(0, named=True)
-        detail = (
-            f"{name}: {first[value]} in the portfolio, but {first[f'_{value}']} in the one of what was there at {cut}, "
-            f"and so in {bad.height} of {both.height}: it used what came later"
-        )
-        refusals.append(_violation(value, first, detail, bad.height, cut))
-    return refusals
 
 
 def _violation(

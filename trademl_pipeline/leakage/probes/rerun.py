@@ -65,7 +65,7 @@ def _differences(
         again.join(expected, on=key, how="anti", nulls_equal=True),
     )
     if lost.height or added.height:
-        first = (lost if lost.height else added).sort("session", maintain_order=True).row(0, named=True)
+        first = _in_time(lost if lost.height else added).row(0, named=True)
         return [
             Violation(
                 PROBE,
@@ -87,7 +87,7 @@ def _differences(
         moved, delta = _moved(both[column], both[f"{column} again"], tolerance)
         if not moved.any():
             continue
-        bad = both.filter(pl.Series(moved)).sort("session", maintain_order=True)
+        bad = _in_time(both.filter(pl.Series(moved)))
         first = bad.row(0, named=True)
         violations.append(
             Violation(
@@ -103,6 +103,10 @@ def _differences(
             )
         )
     return violations
+
+
+def _in_time(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.sort("session", maintain_order=True) if "session" in rows.columns else rows
 
 
 def _moved(ours: pl.Series, theirs: pl.Series, tolerance: float) -> tuple[np.ndarray[Any, Any], float]:

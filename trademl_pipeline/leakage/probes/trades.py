@@ -1,7 +1,8 @@
-"""Is everything traded after it was decided? (probe "execution")
+"""Is everything traded after it was decided, at a price that was there? (probe "execution")
 
 The property: **for every trade, signal time < order time < fill time.** Times, not sessions: the close on
-which a signal is computed and the close at which it is filled are one moment, and are refused.
+which a signal is computed and the close at which it is filled are one moment, and are refused. With bars, every fill
+is one that its bar gave, see `fills`.
 """
 
 from collections.abc import Sequence
@@ -10,9 +11,11 @@ from typing import Any
 import polars as pl
 
 from trademl_pipeline.leakage.errors import AuditInputError
+from trademl_pipeline.leakage.probes.fills import Trades, audit_costs, audit_prices, audit_sizes
+from trademl_pipeline.leakage.probes.trade_columns import EXECUTION
 from trademl_pipeline.leakage.report import AuditReport, Violation
+from trademl_pipeline.market.calendar import DEFAULT_CALENDAR
 
-EXECUTION = "execution"
 CLOCKS = {
     "signals": ("signal_time", "decision_time", "time", "timestamp"),
     "orders": ("order_time", "submitted_at", "time", "timestamp"),
@@ -22,22 +25,35 @@ IDS = ("trade_id", "order_id", "signal_id", "id")
 
 
 def audit_trades(
-    signals: pl.DataFrame, orders: pl.DataFrame, fills: pl.DataFrame, *, on: str | Sequence[str] | None = None
+    signals: pl.DataFrame,
+    orders: pl.DataFrame,
+    fills: pl.DataFrame,
+    *,
+    on: str | Sequence[str] | None = None,
+    bars: pl.DataFrame | None = None,
+    calendar: str = DEFAULT_CALENDAR,
 ) -> AuditReport:
-    """Audit the order of decision, order and fill of every trade.
+    """Audit the order of decision, order and fill of every trade, and by bars the prices of the fills.
 
     Args:
         signals: the key and `signal_time` (or `decision_time`), a Datetime, or a Date where only days are
             known: then a fill must be of a later day; `knowledge_time`, where present, may not be
             later.
-        orders: the key and `order_time`, one row per trade.
-        fills: the key and `fill_time`, one row or, for partial fills, several per trade.
+        orders: the key and `order_time`, one row per trade; `order_type`, `stop_price`, `limit_price`, `side` and a
+            size where given.
+        fills: the key and `fill_time`, one row or, for partial fills, several per trade. Beside bars `symbol` and
+            `price`; `side`, a size, costs and their `cost_knowledge_time` where given.
         on: columns that identify a trade in all three; None: the first of `trade_id`, `order_id`,
             `signal_id`, `id` that all have, else `symbol` and `session`, else the n-th of each symbol where
             all three have as many.
+        bars: as traded, not adjusted: symbol, open, high, low, close; `session` (days of the calendar), or `open_time`
+            and `close_time`; `volume` and `split_factor` where given. None: no price is audited, which
+            the coverage says.
+        calendar: exchange calendar that gives the hours of daily bars.
 
     Raises:
-        AuditInputError: a frame is empty, a column is missing, null or mistyped, or a key is not unique.
+        AuditInputError: a frame is empty, a column is missing, null or mistyped, a key is not unique, or the kind,
+            price or side of an order cannot be told.
     """
     frames = {"signals": signals, "orders": orders, "fills": fills}
     for name, frame in frames.items():
@@ -86,14 +102,23 @@ def audit_trades(
                 "known after the signal",
             )
         )
+    trades = Trades(fills, orders, key, clocks["fills"], clocks["orders"])
+    by_costs, costs = audit_costs(trades)
+    by_bars: list[Violation] = []
+    looked: dict[str, Any] = {"prices": "not audited: no bars were given"}
+    if bars is not None:
+        by_bars, looked = audit_prices(trades, bars, calendar)
     coverage = {
         "signals": signals.height,
         "orders": orders.height,
         "fills": fills.height,
         "unfilled_orders": joined["_fill"].null_count(),
         "key": key,
+        "costs": costs,
+        **looked,
     }
-    return AuditReport(tuple(v for v in violations if v is not None), {EXECUTION: coverage})
+    every = (*violations, *audit_sizes(trades), *by_costs, *by_bars)
+    return AuditReport(tuple(v for v in every if v is not None), {EXECUTION: coverage})
 
 
 def _violation(

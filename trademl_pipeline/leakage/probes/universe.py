@@ -1,9 +1,10 @@
 """Is the universe the one of its day? (probe "universe")
 
 The properties: **whoever is in the universe on a session was a member then**, **whoever was a member and had
-a price is in it**, and **prices are not missing for those who later left.** The last is statistical: a
-history from which the dead were removed has prices for nearly all members that are still there and for few of
-the others.
+a price is in it**, **prices of who left go on to the end of the membership**, and **prices are not missing for those
+who later left.** The last is statistical: a history from which the dead were removed has prices for nearly all members
+that are still there and for few of the others. One from which their last month was removed has all the names, so that
+dates are compared as well.
 """
 
 from typing import Any
@@ -24,6 +25,7 @@ def audit_universe(
     *,
     complete: bool = True,
     max_gap: float = 0.1,
+    max_early: int = 15,
 ) -> AuditReport:
     """Audit the members that a pipeline used against the true membership intervals.
 
@@ -39,6 +41,8 @@ def audit_universe(
         max_gap: how much larger the share with prices may be among members that are still there at the end of
             `membership_intervals` than among those that left, before it is an alarm (if also significant at 1 %,
             Fisher's exact test).
+        max_early: calendar days by which the last price of a name may lie before the end of its membership, as for a
+            name that is halted before it is removed.
 
     Raises:
         AuditInputError: a frame is empty, or a column is missing, null or mistyped.
@@ -62,6 +66,8 @@ def audit_universe(
     priced = prices.select("symbol", "session").unique().join(days, on="session", how="semi")
     if complete:
         violations.append(_missing(members, priced, membership_intervals))
+    early, compared = _early_ends(members, prices, membership_intervals, max_early)
+    violations.append(early)
     gap, coverage = _survivors(priced, membership_intervals, days, max_gap)
     violations.append(gap)
     coverage = {
@@ -69,6 +75,7 @@ def audit_universe(
         "symbols": members["symbol"].n_unique(),
         "sessions": days.height,
         "complete": complete,
+        "last_prices_compared": compared,
         **coverage,
     }
     return AuditReport(tuple(v for v in violations if v is not None), {UNIVERSE: coverage})
@@ -123,6 +130,43 @@ def _missing(
     )
     return Violation(
         UNIVERSE, "members", row["symbol"], row["session"], row["session"], None, detail, absent.height
+    )
+
+
+def _early_ends(
+    members: pl.DataFrame, prices: pl.DataFrame, membership_intervals: pl.DataFrame, max_early: int
+) -> tuple[Violation | None, int]:
+    """Names whose prices stop before their membership does, while others go on; and of how many it was asked."""
+    sessions = prices.select(pl.col("session").unique().sort())
+    ended_intervals = membership_intervals.filter(
+        pl.col("end").is_null().any().over("symbol").not_()
+        & (pl.col("end") == pl.col("end").max().over("symbol"))
+    ).select("symbol", "end")
+    last = prices.group_by("symbol").agg(last=pl.col("session").max())
+    # The last session that was still one of the membership, among those that others have prices for.
+    expected = sessions.with_columns(expected="session").sort("session")
+    ended = (
+        ended_intervals.join(last, on="symbol")
+        .filter(pl.col("end") > sessions["session"].min())
+        .sort("end")
+        .join_asof(
+            expected, left_on="end", right_on="session", strategy="backward", allow_exact_matches=False
+        )
+    )
+    days = (pl.col("end") - pl.col("last")).dt.total_days()
+    early = ended.filter((pl.col("last") < pl.col("expected")) & (days > max_early)).sort("last", "symbol")
+    if early.is_empty():
+        return None, ended.height
+    row = early.row(0, named=True)
+    seen = members.filter(pl.col("symbol") == row["symbol"])["session"].max()
+    detail = (
+        f"{row['symbol']} has prices up to {row['last']} and was a member until {row['end']} (in the universe up to "
+        f"{seen}); so it is with {early.height:,} of {ended.height:,} names that left: how they ended is missing"
+    )
+    largest = float((row["end"] - row["last"]).days)
+    return (
+        Violation(UNIVERSE, "prices", row["symbol"], row["end"], row["last"], largest, detail, early.height),
+        ended.height,
     )
 
 

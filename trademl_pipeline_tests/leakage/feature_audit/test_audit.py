@@ -100,7 +100,8 @@ def test_a_causal_feature_passes_every_probe(name):
     extract, warmup = CLEAN[name]
     report = audit_features(extract, BARS, warmup=warmup)
     report.assert_clean()
-    assert set(report.tested) == {"truncation", "perturbation", "adjustment", "incremental"}
+    assert report.suspicions == ()
+    assert set(report.tested) == {"truncation", "perturbation", "adjustment", "incremental", "plausibility"}
 
 
 @pytest.mark.parametrize("name", LEAKS)
@@ -288,7 +289,7 @@ def test_hourly_sessions_are_audited_too():
             ExtractorError,
             "raised ZeroDivisionError on the bars up to 2019",
         ),
-        ("not a function", AuditInputError, "give a function"),
+        (7, AuditInputError, "give a function"),
     ],
 )
 def test_an_extractor_that_breaks_its_contract_is_an_error_and_never_a_pass(extract, error, message):
@@ -362,7 +363,7 @@ def test_the_warmup_counts_a_symbols_own_sessions():
     assert not audit_features(extract, sparse, probes=["incremental"], warmup=19).passed
 
 
-def refuses_short(frame: pl.DataFrame) -> pl.DataFrame:
+def refuses_short(frame: pl.DataFrame, sources: object = None) -> pl.DataFrame:
     if frame["session"].n_unique() < 20:
         raise ValueError("give at least 20 sessions")
     return features(RETURN.rolling_std(19))(frame)
@@ -371,7 +372,11 @@ def refuses_short(frame: pl.DataFrame) -> pl.DataFrame:
 def test_an_extractor_may_refuse_what_is_shorter_than_its_warmup():
     report = audit_features(refuses_short, BARS, warmup=20)
     report.assert_clean()
-    assert report.coverage["truncation"]["history_too_short"] == 19
+    one_by_one = audit_features(
+        refuses_short, BARS, probes=["truncation"], sources={"dated": BARS.select("session")}
+    )
+    one_by_one.assert_clean()
+    assert one_by_one.coverage["truncation"]["history_too_short"] == 19
     leaky = lambda b: refuses_short(b).with_columns(pl.col("x0").shift(-1).over("symbol"))  # noqa: E731
     with pytest.raises(ExtractorError, match="at least 20 sessions"):
         audit_features(leaky, BARS)

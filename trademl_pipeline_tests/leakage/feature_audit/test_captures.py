@@ -6,6 +6,7 @@ import pytest
 
 from trademl_pipeline.leakage import (
     ExtractorOutputError,
+    LeakageError,
     NonDeterministicExtractorError,
     OutsideDataError,
     audit_features,
@@ -117,7 +118,7 @@ def test_a_held_calendar_is_known_in_advance_and_stays_whole():
     audit_features(extract, BARS, probes=CUT).assert_clean()
 
 
-def test_a_held_frame_without_time_is_named_in_the_coverage():
+def test_a_held_frame_without_time_is_not_audited_unless_vouched_for():
     volumes = BARS.group_by("symbol").agg(usual=pl.col("volume").mean())
 
     def extract(frame: pl.DataFrame) -> pl.DataFrame:
@@ -126,7 +127,13 @@ def test_a_held_frame_without_time_is_named_in_the_coverage():
         )
 
     report = audit_features(extract, BARS, probes=CUT, cutoffs=3)
-    assert report.coverage["truncation"]["held_frames_without_time"] == ["volumes"]
+    assert not report.passed
+    assert report.unaudited == ("volumes: 6 rows without a time by which to cut them",)
+    with pytest.raises(LeakageError, match="Not audited, since nothing can cut volumes"):
+        report.assert_clean()
+    vouched = audit_features(extract, BARS, probes=CUT, cutoffs=3, allow=["volumes"])
+    vouched.assert_clean()
+    assert vouched.coverage["truncation"]["vouched_for"] == ["volumes"]
 
 
 FITTED: dict[str, float] = {}
@@ -288,7 +295,10 @@ def test_features_read_from_a_file_are_an_error(tmp_path):
             pl.read_parquet(path), on=["symbol", "session"], how="left"
         )
 
-    with pytest.raises(OutsideDataError, match="x0, x1 did not move"):
+    with pytest.raises(
+        OutsideDataError,
+        match=r"the extractor reads by polars.read_parquet .*features.parquet, on all bars.* pass it with sources=",
+    ):
         audit_features(extract, BARS)
 
 

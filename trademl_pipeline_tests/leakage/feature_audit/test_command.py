@@ -1,8 +1,10 @@
 """`trademl audit` and the same from a test, on functions as users write them."""
 
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from typer.testing import CliRunner
@@ -13,6 +15,7 @@ from trademl_pipeline.leakage.feature_audit.command import read_frame
 from trademl_pipeline_tests.leakage.panels import bars
 
 PANEL = bars(3, 45, gaps=False)
+LONG = bars(8, 250, gaps=False)
 OWN = """
 import random
 import polars as pl
@@ -45,9 +48,18 @@ def objects(bars):
 def nothing(bars):
     return None
 
+def vendors(bars):
+    return momentum(bars).join(bars.select("symbol", "session", "rating"), on=["symbol", "session"])
+
 def with_rates(bars, rates):
     return bars.join(rates, on="session", how="left").sort("symbol", "session").select(
         "symbol", "session", x=pl.col("close").pct_change().over("symbol") - pl.col("rate"))
+
+def leaky_in_pandas(frame):
+    frame = frame.sort_values(["symbol", "session"])
+    frame["x"] = frame.groupby("symbol")["close"].pct_change()
+    frame["x"] = frame.groupby("symbol")["x"].shift(-1)
+    return frame[["symbol", "session", "x"]]
 
 def in_pandas(frame):
     frame = frame.sort_values(["symbol", "session"])
@@ -63,6 +75,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "broken.py").write_text("import nowhere_to_be_found")
     PANEL.write_parquet(made / "bars.parquet")
     PANEL.select("symbol", "session", "close").rename({"session": "day"}).write_csv(made / "bars.csv")
+    noise = pl.Series(np.random.default_rng(0).standard_normal(LONG.height))
+    tomorrow = (pl.col("close").shift(-1) / pl.col("close") - 1).over("symbol")
+    rated = LONG.with_columns(rating=tomorrow + 3 * tomorrow.std().over("symbol") * noise)
+    rated.with_columns(pl.col("rating").fill_null(0.0)).write_parquet(made / "rated.parquet")
     pl.concat([PANEL, PANEL.head(1)]).write_parquet(made / "twice.parquet")
     rates = PANEL.select("session").unique().sort("session").with_columns(rate=pl.lit(0.01))
     rates.write_parquet(made / "rates.parquet")
@@ -107,6 +123,41 @@ def test_a_leak_is_named_by_column_symbol_cutoff_session_and_size(folder: Path):
         assert word in result.output
     assert "as could be known" in result.output
     assert "missing" in result.output
+
+
+def test_a_leak_is_told_by_horizon_pattern_line_and_fix(folder: Path):
+    result = call(folder, "leaky", "--probes", "truncation")
+    line = next(i for i, text in enumerate(OWN.splitlines(), 1) if "x=x.over" in text)
+    # The table is as wide as the terminal, and goes on in the next line.
+    told = re.sub(r"[\s│]+", " ", result.output)
+    for words in ("1 session", "shift: it reads exactly one later row", "own.py:", "no shift(-n)"):
+        assert words in told
+    plain = json.loads(call(folder, "leaky", "--probes", "truncation", "--json").output)["violations"][0]
+    assert (plain["horizon"], plain["horizon_is_minimum"], plain["pattern"]) == (1, False, "shift")
+    assert plain["origin"] == f"{folder / 'own.py'}:{line}"
+    assert "Fix" not in plain["detail"]
+    assert plain["fix"]
+    markdown = call(folder, "leaky", "--probes", "truncation", "--markdown").output
+    assert "- `x`: sees 1 session ahead; likely pattern: shift" in markdown
+
+
+def test_functions_of_pandas_frames_are_told_by_their_own_line(folder: Path):
+    result = call(folder, "leaky_in_pandas", "--pandas", "--probes", "truncation", "--json")
+    assert result.exit_code == 1, result.output
+    origin = json.loads(result.output)["violations"][0]["origin"]
+    line = next(i for i, text in enumerate(OWN.splitlines(), 1) if text.startswith("def leaky_in_pandas"))
+    assert origin == f"{folder / 'own.py'}:{line}"
+
+
+def test_what_is_too_good_is_suspicious_and_not_refused(folder: Path):
+    result = call(folder, "vendors", "--warmup", "5", "--cutoffs", "3", data="rated.parquet")
+    assert result.exit_code == 4, result.output
+    assert "SUSPICIOUS  1 column too good to be true" in result.output
+    assert "rating ranks the returns to the next session with +0." in result.output
+    plain = json.loads(call(folder, "vendors", "--cutoffs", "3", "--json", data="rated.parquet").output)
+    assert plain["passed"] is True
+    assert [s["column"] for s in plain["suspicions"]] == ["rating"]
+    assert call(folder, "momentum", "--cutoffs", "3", data="rated.parquet").exit_code == 0
 
 
 def test_a_report_can_be_read_by_programs(folder: Path):

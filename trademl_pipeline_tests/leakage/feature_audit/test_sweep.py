@@ -4,8 +4,9 @@ import polars as pl
 import pytest
 
 from trademl_pipeline.leakage import audit_features
+from trademl_pipeline.leakage.feature_audit import plans
 from trademl_pipeline.leakage.feature_audit import probes as feature_probes
-from trademl_pipeline.leakage.feature_audit import sweep
+from trademl_pipeline.leakage.feature_audit.extractor import Extractor, View
 from trademl_pipeline_tests.leakage.panels import CLOSE, RETURN, bars, features, probes, rank_within_session
 
 BARS = bars(12, 120)
@@ -17,10 +18,10 @@ def small_budget(monkeypatch):
     """Thresholds at which windows and groups are used on panels of test size."""
 
     def set_budget(exact: int, budget: int) -> None:
-        monkeypatch.setattr(sweep, "EXACT_ROWS", exact)
-        monkeypatch.setattr(sweep, "BUDGET_ROWS", budget)
-        monkeypatch.setattr(sweep, "BUDGET_TIMES", 0)
-        monkeypatch.setattr(sweep, "SMALL_BUDGET", budget)
+        monkeypatch.setattr(plans, "EXACT_ROWS", exact)
+        monkeypatch.setattr(plans, "BUDGET_ROWS", budget)
+        monkeypatch.setattr(plans, "BUDGET_TIMES", 0)
+        monkeypatch.setattr(plans, "SMALL_BUDGET", budget)
         monkeypatch.setattr(feature_probes, "PERTURBATION_EXACT_ROWS", exact)
         monkeypatch.setattr(feature_probes, "PERTURBATION_BUDGET_ROWS", budget)
         monkeypatch.setattr(feature_probes, "PERTURBATION_BUDGET_TIMES", 0)
@@ -33,11 +34,92 @@ def truncated(extract, **kwargs):
     return report, report.coverage["truncation"]
 
 
-def test_a_small_panel_is_computed_with_all_its_history():
+def test_a_small_panel_is_computed_in_windows_that_lie_side_by_side():
     _, coverage = truncated(features(RETURN))
-    assert "window" not in coverage
-    assert coverage["calls"] == 119
+    assert coverage["window"] == 16
+    assert coverage["calls"] <= 16
+    # All but the three sessions that were looked at before, and the first with a value.
+    assert coverage["side_by_side"] == 115
     assert coverage["cells"] == BARS.filter(pl.col("session") < BARS["session"].max()).height
+
+
+def test_a_small_panel_is_computed_with_all_its_history_where_no_window_suffices():
+    report, coverage = truncated(features(RETURN.cum_sum()))
+    report.assert_clean()
+    assert "window" not in coverage
+    assert coverage["side_by_side"] == 115
+    assert "looked_at_again" not in coverage
+
+
+def test_a_declared_warmup_that_is_too_short_is_not_believed():
+    report, coverage = truncated(features(SLOW_EMA), warmup=4)
+    report.assert_clean()
+    assert coverage.get("window", 120) > 4
+    assert "looked_at_again" not in coverage
+
+
+def test_an_extractor_that_mixes_symbols_has_a_call_for_each_session():
+    report, coverage = truncated(rank_within_session)
+    report.assert_clean()
+    assert "side_by_side" not in coverage
+    assert coverage["calls"] >= 119
+
+
+DEAR = {
+    "window": (features(RETURN.rolling_std(10)), 10),
+    "undeclared window": (features(CLOSE / CLOSE.shift(12) - 1), None),
+    "long memory": (features(RETURN.cum_sum()), None),
+    "average of long memory": (features(CLOSE / CLOSE.ewm_mean(span=60)), None),
+    "mixed symbols": (rank_within_session, None),
+    "mixed symbols of long memory": (
+        lambda b: features(RETURN.cum_sum())(b).with_columns(pl.col("x0").rank().over("session")),
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DEAR)
+def test_an_audit_hands_over_less_than_sixty_times_the_bars(name, monkeypatch):
+    extract, warmup = DEAR[name]
+    frame, handed = bars(6, 84, gaps=False), []
+    called = Extractor._output
+
+    def counted(self: Extractor, view: View, where: str, *, fresh: bool = True) -> object:
+        handed.append(view.bars.height)
+        return called(self, view, where, fresh=fresh)
+
+    monkeypatch.setattr(Extractor, "_output", counted)
+    audit_features(extract, frame, warmup=warmup).assert_clean()
+    assert sum(handed) < 60 * frame.height
+    assert len(handed) < (130 if "mixed" in name else 40)
+
+
+# Of one row alone, so that no sample shows that the extractor mixes symbols.
+RARE = (pl.col("symbol") == "S06") & (pl.col("session") == date(2019, 5, 14))
+POOLED = {
+    "greatest of all": (CLOSE / pl.col("open")).max(),
+    "least of all": (CLOSE / pl.col("open")).min(),
+    "mean of all": RETURN.mean(),
+    "share of all": CLOSE.rank() / pl.len(),
+    "number of all": pl.len(),
+    "last of all": CLOSE.last(),
+    "next session's mean": pl.col("market").shift(-1).over("symbol"),
+    "next row": RETURN.shift(-1),
+}
+
+
+@pytest.mark.parametrize("warmup", [None, 5])
+@pytest.mark.parametrize("name", POOLED)
+def test_one_row_that_pools_over_everything_does_not_hide_among_copies(name, warmup):
+    def extract(frame: pl.DataFrame) -> pl.DataFrame:
+        ordered = frame.sort("symbol", "session").with_columns(market=RETURN.mean().over("session"))
+        return ordered.select(
+            "symbol", "session", x=pl.when(RARE).then(POOLED[name]).otherwise(RETURN.over("symbol"))
+        )
+
+    report, coverage = truncated(extract, warmup=warmup)
+    assert coverage["side_by_side"] > 50
+    assert [(v.symbol, v.first_leak) for v in report.violations] == [("S06", date(2019, 5, 14))]
 
 
 def test_a_declared_warmup_makes_each_session_cheap(small_budget):

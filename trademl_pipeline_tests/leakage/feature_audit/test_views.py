@@ -158,13 +158,19 @@ def test_membership_as_of_today_passes_and_a_known_end_does_not():
     assert probes(report) == {"truncation"}
 
 
-def test_a_source_without_time_is_named_in_the_coverage():
+def test_a_source_without_time_is_not_audited_unless_vouched_for():
     sectors = pl.DataFrame({"symbol": ["S00", "S01", "S02", "S03"], "sector": [1, 1, 2, 2]})
 
     def extract(frame: pl.DataFrame, sectors: pl.DataFrame) -> pl.DataFrame:
         return frame.join(sectors, on="symbol").select("symbol", "session", x="sector")
 
     report = audit_features(extract, BARS, sources={"sectors": sectors}, probes=CUT, cutoffs=3)
+    assert not report.passed
+    assert report.unaudited == ("sectors: a source without a time by which to cut it",)
+    assert not report.to_frame().height
+    report = audit_features(
+        extract, BARS, sources={"sectors": sectors}, probes=CUT, cutoffs=3, allow=["sectors"]
+    )
     assert report.passed
     assert report.coverage["truncation"]["static_sources"] == ["sectors"]
 

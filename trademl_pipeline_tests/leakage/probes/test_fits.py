@@ -99,6 +99,14 @@ def test_an_object_that_is_not_on_record_is_missed():
     assert [v.column for v in report.violations] == ["calibrator"]
 
 
+def test_an_object_that_was_fitted_beside_the_ledger_is_missed_among_others_of_its_name():
+    record = ledger(("scaler", TRAIN), ("model", TRAIN))
+    (violation,) = audit_fit_ledger(record, FOLD, TRAIN, expected=["model", "model"]).violations
+    assert violation.column == "model"
+    assert "on record 1 of 2 times" in violation.detail
+    audit_fit_ledger(record, FOLD, TRAIN, expected=["model", "scaler"]).assert_clean()
+
+
 def test_a_ledger_read_back_is_compared_as_far_as_it_knows():
     swapped = pl.concat([TRAIN.head(TRAIN.height - 1), TRAIN.head(1).with_columns(symbol=pl.lit("ZZZ"))])
     table = ledger(("scaler", swapped), ("model", TRAIN), ("rounds", TRAIN.head(10))).to_frame()
@@ -119,7 +127,9 @@ def test_fit_freeze_read_is_the_order():
     record.read_test(TEST)
     report = audit_access(record, FOLD)
     report.assert_clean()
-    assert report.coverage["access"] == {"folds": 1, "events": 3, "test_reads": 1}
+    (blind,) = report.coverage["access"]["blind_spots"]
+    assert "partial_fit" in blind
+    assert report.coverage["access"] == {"folds": 1, "events": 3, "test_reads": 1, "blind_spots": [blind]}
 
 
 def test_reading_the_test_rows_to_choose_is_refused_and_stays_visible():
@@ -143,10 +153,19 @@ def test_fitting_after_the_freeze_is_refused_and_stays_visible():
 def test_a_second_look_at_the_test_rows_is_refused():
     record = ledger(("model", TRAIN))
     record.read_test(TEST)
-    record.read_test(TEST.filter(pl.col("symbol") == "AAA"), name="report")
-    assert audit_access(record).passed
     record.read_test(TEST.reverse(), name="again")
     assert [v.column for v in audit_access(record).violations] == ["again"]
+
+
+def test_parts_of_the_test_rows_may_be_read_one_after_another_and_no_row_twice():
+    record = ledger(("model", TRAIN))
+    record.read_test(TEST.head(20), name="first")
+    record.read_test(TEST.slice(20), name="second")
+    assert audit_access(record).passed
+    record.read_test(TEST.slice(15, 10), name="third")
+    violation = audit_access(record).violations[0]
+    assert violation.column == "third"
+    assert "10 of 10 test rows again" in violation.detail
 
 
 def test_a_forged_order_in_a_stored_ledger_is_found():
@@ -164,3 +183,13 @@ def test_an_empty_ledger_is_an_error():
         audit_access(FitLedger())
     with pytest.raises(AuditInputError, match="of fold 2019-07-01"):
         audit_access(ledger(("model", TRAIN)), "2019-07-01")
+
+
+def test_what_the_ledger_does_not_see_is_named_in_the_report():
+    record = ledger(("model", TRAIN))
+    record.read_test(TEST)
+    text = (audit_fit_ledger(record, FOLD, TRAIN) + audit_access(record)).to_markdown()
+    assert "Not seen by these probes:" in text
+    assert text.count("- fit_ledger: in-sample meta-labels") == 1
+    assert "- access: what happens inside one read: a partial_fit" in text
+    assert "blind spots" not in text

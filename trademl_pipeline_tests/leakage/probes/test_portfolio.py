@@ -57,9 +57,13 @@ def market(
     return pl.DataFrame(rows)
 
 
-def predictions_of(bars: pl.DataFrame, seed: int = 5) -> pl.DataFrame:
+def predictions_of(bars: pl.DataFrame, seed: int = 5, missing: int = 0) -> pl.DataFrame:
+    """Scores of all sessions but the last, and but a stretch of `missing` of them in the middle."""
     random = np.random.default_rng(seed)
-    keys = bars.select("symbol", "session").filter(pl.col("session") < bars["session"].unique().sort()[-4])
+    sessions = bars["session"].unique().sort()
+    keys = bars.select("symbol", "session").filter(
+        pl.col("session") < sessions[-4], ~pl.col("session").is_in(sessions[12 : 12 + missing].implode())
+    )
     return keys.with_columns(pl.Series("score", random.normal(size=keys.height)))
 
 
@@ -68,9 +72,13 @@ def made(config: LongShortConfig) -> Make:
 
 
 def audited(
-    config: LongShortConfig, bars: pl.DataFrame, leak: Callable[[Make], Make] = lambda m: m
+    config: LongShortConfig,
+    bars: pl.DataFrame,
+    leak: Callable[[Make], Make] = lambda m: m,
+    *,
+    missing: int = 0,
 ) -> AuditReport:
-    predictions, make = predictions_of(bars), leak(made(config))
+    predictions, make = predictions_of(bars, missing=missing), leak(made(config))
     rules = Rules(config.costs.a_side, config.calendar)
     return audit_portfolio(make(predictions, bars), predictions, bars, rules, make)
 
@@ -81,6 +89,7 @@ CONFIG = LongShortConfig(min_symbols=3, quantile=0.34, holding=3)
 @settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 1000),
+    missing=st.sampled_from([0, 1, 14]),
     holding=st.sampled_from([1, 2, 5, 24]),
     weighting=st.sampled_from(["quantile", "rank", "sign"]),
     gaps=st.sampled_from([0.0, 0.1]),
@@ -88,7 +97,7 @@ CONFIG = LongShortConfig(min_symbols=3, quantile=0.34, holding=3)
     capital=st.sampled_from([1e5, 1e10]),
 )
 def test_an_honest_book_passes(
-    seed: int, holding: int, weighting: str, gaps: float, calendar: str, capital: float
+    seed: int, missing: int, holding: int, weighting: str, gaps: float, calendar: str, capital: float
 ):
     config = LongShortConfig(
         weighting=weighting,  # pyright: ignore[reportArgumentType]
@@ -98,7 +107,7 @@ def test_an_honest_book_passes(
         calendar=calendar,
         capital=capital,
     )
-    report = audited(config, market(seed, gaps=gaps, calendar=calendar))
+    report = audited(config, market(seed, gaps=gaps, calendar=calendar), missing=missing)
     assert report.passed, report.violations
     assert report.coverage["execution"]["cutoffs"] == 3
 
@@ -211,9 +220,9 @@ def test_a_book_that_knew_or_left_out_something_is_refused_by_the_column(leak: s
 
 def test_the_last_day_of_a_name_that_stops_trading_cannot_be_left_out():
     bars = market()
-    kept = bars.filter(~((pl.col("symbol") == "S5") & (pl.col("close") < pl.col("open") * 0.6)))
-    assert kept.height == bars.height - 1
-    dropped: Callable[[Make], Make] = lambda make: lambda predictions, _: make(predictions, kept)  # noqa: E731
+    last = pl.col("close") < pl.col("open") * 0.6
+    assert bars.filter(last).height == 1
+    dropped: Callable[[Make], Make] = lambda make: lambda p, b: make(p, b.filter(~last))  # noqa: E731
     report = audited(CONFIG, bars, dropped)
     assert "gross_return" in {v.column for v in report.violations}, report.violations
 
@@ -222,8 +231,8 @@ def test_dividends_and_splits_are_in_the_account():
     paid = pl.col("session") == market()["session"].unique().sort()[15]
     for column, neutral, there in (("dividend", 0.0, 0.5), ("split_factor", 1.0, 2.0)):
         bars = market().with_columns(pl.when(paid).then(there).otherwise(neutral).alias(column))
-        without = bars.with_columns(pl.lit(neutral).alias(column))
-        leak: Callable[[Make], Make] = lambda make, w=without: lambda predictions, _: make(predictions, w)  # noqa: E731
+        without = pl.lit(neutral).alias(column)
+        leak: Callable[[Make], Make] = lambda make, w=without: lambda p, b: make(p, b.with_columns(w))  # noqa: E731
         assert "gross_return" in {v.column for v in audited(CONFIG, bars, leak).violations}
 
 
@@ -246,12 +255,35 @@ def test_choices_made_with_hindsight_are_found_by_making_the_book_again():
     assert "weight" in {v.column for v in report.violations}, report.violations
 
 
+@pytest.mark.parametrize(("size", "columns"), [(1e-12, set()), (1e-3, {"weight_change"})])
+def test_a_trade_that_one_side_leaves_out_is_judged_by_its_size(size: float, columns: set[str]):
+    """The portfolio that is made again has one trade more."""
+
+    def one_more(make: Make) -> Make:
+        calls: list[int] = []
+
+        def run(predictions: pl.DataFrame, bars: pl.DataFrame) -> LongShort:
+            portfolio = make(predictions, bars)
+            calls.append(1)
+            if len(calls) == 1:
+                return portfolio
+            trade = portfolio.fills.head(1).with_columns(symbol=pl.lit("S9"), weight_change=pl.lit(size))
+            return replace(portfolio, fills=pl.concat([portfolio.fills, trade]))
+
+        return run
+
+    assert {v.column for v in audited(CONFIG, market(), one_more).violations} == columns
+
+
 def test_fills_of_bars_whose_volume_is_not_known_are_refused():
     bars, predictions = market(), predictions_of(market())
     unknown = bars.with_columns(pl.lit(None, pl.Float64).alias("volume"))
     portfolio = made(CONFIG)(predictions, bars)
     rules = Rules(CONFIG.costs.a_side, CONFIG.calendar)
-    report = audit_portfolio(portfolio, predictions, unknown, rules, lambda p, b: made(CONFIG)(p, bars))
+    known = pl.lit(1e6).alias("volume")
+    report = audit_portfolio(
+        portfolio, predictions, unknown, rules, lambda p, b: made(CONFIG)(p, b.with_columns(known))
+    )
     assert "volume" in {v.column for v in report.violations}, report.violations
 
 
@@ -279,3 +311,55 @@ def test_what_cannot_be_made_is_an_error_and_no_pass():
             Rules(Costs().a_side, "XNYS"),
             lambda p, b: made(CONFIG)(p.head(0), b),
         )
+
+
+def _unfilled(bad: pl.Expr) -> Callable[[Make], Make]:
+    """Orders of these bars are not filled, since nothing is said to have been traded there."""
+    volume = pl.when(bad).then(0.0).otherwise("volume").over("symbol", order_by="session").alias("volume")
+    return lambda make: lambda predictions, bars: make(predictions, bars.with_columns(volume))
+
+
+KNOWN_BY_HEART = {"S0": 0.5, "S1": 2.0}
+
+
+def weighted_by_name(make: Make) -> Make:
+    def run(predictions: pl.DataFrame, bars: pl.DataFrame) -> LongShort:
+        portfolio = make(predictions, bars)
+        factor = pl.col("symbol").replace_strict(KNOWN_BY_HEART, default=1.0)
+        return replace(portfolio, signals=portfolio.signals.with_columns(pl.col("weight") * factor))
+
+    return run
+
+
+def known_symbols_alone(make: Make) -> Make:
+    return lambda predictions, bars: make(
+        predictions.filter(pl.col("symbol").is_in(["S0", "S1", "S2", "S3"])), bars
+    )
+
+
+SAME_IN_BOTH: dict[str, tuple[Callable[[Make], Make], str]] = {
+    "filled where the session rose": (_unfilled(pl.col("close") < pl.col("open")), "weight_change"),
+    "filled where the next session opens higher": (
+        _unfilled(pl.col("open").shift(-1) < pl.col("open")),
+        "weight_change",
+    ),
+    "sizes known by the name": (weighted_by_name, "weight"),
+    "names that did well": (known_symbols_alone, "symbol"),
+    "predictions left out": (known_symbols_alone, "<rows>"),
+}
+
+
+@pytest.mark.parametrize("leak", SAME_IN_BOTH)
+def test_a_rule_that_knows_as_much_when_the_portfolio_is_made_again_is_refused(leak: str):
+    """Bars that end at a session have all of it, and what follows its fills by a session."""
+    change, column = SAME_IN_BOTH[leak]
+    report = audited(CONFIG, market(), change)
+    assert column in {v.column for v in report.violations}, report.violations
+
+
+def test_volume_of_the_session_may_limit_a_fill_at_its_open():
+    """It is how a fill is limited here, and the same whichever way the session goes."""
+    config = replace(CONFIG, capital=1e9)
+    portfolio = made(config)(predictions_of(market()), market())
+    assert portfolio.events.filter(pl.col("kind") == "capped").height
+    assert audited(config, market()).passed

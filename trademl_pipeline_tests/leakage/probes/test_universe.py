@@ -1,4 +1,4 @@
-from datetime import date
+from datetime import date, timedelta
 
 import polars as pl
 import pytest
@@ -113,3 +113,44 @@ def test_on_the_last_day_of_a_spell_both_readings_pass():
         joined = pl.col("symbol").is_in(NAMES[30:]) & (pl.col("session") < date(2019, 1, 2))
         members = EVERY.filter(~left | inside).filter(~joined)
         audit_universe(members, EVERY, membership_intervals).assert_clean()
+
+
+DAILY = pl.DataFrame({"session": sessions(date(2018, 6, 1), date(2018, 12, 31))})
+DAILY_PRICES = pl.DataFrame({"symbol": NAMES}).join(DAILY, how="cross")
+
+
+def until(days_before: int, names: list[str]) -> pl.DataFrame:
+    """Daily prices in which names that leave stop trading some days before they do."""
+    stops = pl.col("session") < date(2018, 11, 1) - timedelta(days=days_before)
+    return DAILY_PRICES.filter(~pl.col("symbol").is_in(names) | stops)
+
+
+@pytest.mark.parametrize(("days", "refused"), [(0, False), (10, False), (31, True)])
+def test_prices_of_who_died_go_on_to_the_end(days, refused):
+    prices = until(days, ["S20"])
+    members = prices.join(
+        MEMBERSHIP_INTERVALS.with_columns(pl.col("end_date").fill_null(date(2030, 1, 1))), on="symbol"
+    ).filter(pl.col("session").is_between("start_date", "end_date", closed="left"))
+    report = audit_universe(members.select("symbol", "session"), prices, MEMBERSHIP_INTERVALS)
+    assert report.coverage["universe"]["last_prices_compared"] == 15
+    assert report.passed is not refused
+    if refused:
+        (violation,) = report.violations
+        assert (violation.symbol, violation.column, violation.count) == ("S20", "prices", 1)
+        assert violation.first_leak == date(2018, 9, 28)
+        assert "how they ended is missing" in violation.detail
+
+
+def test_a_name_that_comes_back_or_ends_after_the_prices_is_not_early():
+    again = pl.DataFrame({"symbol": ["S20"], "start_date": [date(2018, 12, 15)], "end_date": [None]}).cast(
+        MEMBERSHIP_INTERVALS.schema
+    )
+    prices = until(31, ["S20"])
+    members = prices.filter(pl.col("symbol") < "S15")
+    intervals = pl.concat([MEMBERSHIP_INTERVALS, again])
+    audit_universe(members, prices, intervals, complete=False).assert_clean()
+    later = MEMBERSHIP_INTERVALS.with_columns(
+        end_date=pl.when(pl.col("end_date").is_not_null()).then(date(2020, 5, 1))
+    )
+    whole = until(0, [])
+    audit_universe(whole.filter(pl.col("symbol") < "S15"), whole, later, complete=False).assert_clean()

@@ -13,6 +13,7 @@ from trademl_pipeline.market.calendar import close_utc, month_sessions
 from trademl_pipeline.market.ingest.versions import Merged, Revisions, Scope, bars, bars_at, merge
 from trademl_pipeline.tables import QUARANTINED_BARS, RAW_BARS
 from trademl_pipeline.tables.bar_tables import BAR_VERSIONS, bar_tables
+from trademl_pipeline_tests.past_the_gate import vouched
 
 MONTH = "2016-03-01"
 DAYS = month_sessions(MONTH)
@@ -225,7 +226,9 @@ def test_reads_as_of_a_moment_come_from_the_lake(tmp_path):
         history = History()
         for number, close in enumerate((10.0, 10.5)):
             merged = history.fetch([bar("A", 0, close), bar("B", 0, 7.0)], later(number))
-            lake.publish_many([(RAW_BARS, merged.bars, MONTH)], append=[(BAR_VERSIONS, merged.versions)])
+            lake.publish_many(
+                [vouched(RAW_BARS, merged.bars, MONTH)], append=[(BAR_VERSIONS, merged.versions)]
+            )
         assert closes(bars(lake, as_of=later(0)))[("A", DAYS[0])] == 10.0
         now = bars(lake, symbols=["A"], months=(MONTH, MONTH))
         assert closes(now) == {("A", DAYS[0]): 10.5}

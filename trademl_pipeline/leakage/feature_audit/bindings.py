@@ -1,0 +1,99 @@
+"""The place where an extractor has an object from, and putting another one in its place."""
+
+import functools
+import types
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from trademl_pipeline.leakage.feature_audit.places import attributes, set_attribute
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A place that holds an object: a closure cell, a global, an attribute, an item.
+
+    Attributes:
+        label: for reports.
+        get: gives the object.
+        put: puts another one there; None where that cannot be done.
+    """
+
+    label: str
+    get: Callable[[], Any]
+    put: Callable[[Any], None] | None
+
+
+def items_of(value: Any, around: Binding) -> Iterator[Binding]:
+    """The items of a container as bindings; those of one that cannot change are put by rebuilding it."""
+    label = around.label
+    if isinstance(value, Mapping):
+        mapping = cast(Mapping[Any, Any], value)
+        for key in list(mapping):
+            put = (
+                functools.partial(cast(Any, mapping).__setitem__, key)
+                if hasattr(mapping, "__setitem__")
+                else None
+            )
+            yield Binding(f"{label}[{key!r}]", lambda k=key: mapping[k], put)
+    elif isinstance(value, tuple):
+        for number, _ in enumerate(cast(tuple[Any, ...], value)):
+
+            def rebuild(given: Any, number: int = number) -> None:
+                before = cast(tuple[Any, ...], around.get())
+                rebuilt = replaced(before, number, given)
+                assert around.put is not None
+                around.put(cast(Any, type(before))._make(rebuilt) if hasattr(before, "_make") else rebuilt)
+
+            put = rebuild if around.put is not None else None
+            yield Binding(f"{label}[{number}]", lambda n=number: around.get()[n], put)
+    elif isinstance(value, list) or type(value).__name__ == "deque":
+        items = cast(list[Any], value)
+        for number in range(len(items)):
+            put = functools.partial(items.__setitem__, number)
+            yield Binding(f"{label}[{number}]", lambda n=number: items[n], put)
+    elif not isinstance(value, bytearray):
+        for member in cast(set[Any], value):
+            yield Binding(f"an item of {label}", lambda m=member: m, None)
+
+
+def attribute(obj: Any, name: str) -> tuple[Callable[[], Any], Callable[[Any], None]]:
+    """Return how an attribute of an object is got and put."""
+
+    def get() -> Any:
+        space: Any = getattr(obj, "__dict__", None)
+        plain = isinstance(space, dict) and name in space
+        if plain and not isinstance(
+            getattr(cast(type[Any], type(obj)), name, None), types.MemberDescriptorType
+        ):
+            return cast(dict[str, Any], space)[name]
+        return attributes(obj)[name]
+
+    return get, functools.partial(set_attribute, obj, name)
+
+
+def item(holder: Any, key: Any, label: str) -> Binding:
+    """Return an item of a mapping as a binding."""
+    return Binding(label, lambda: holder[key], lambda v: holder.__setitem__(key, v))
+
+
+def replaced(values: tuple[Any, ...], position: int, value: Any) -> tuple[Any, ...]:
+    """Return a tuple with another value at one position."""
+    return (*values[:position], value, *values[position + 1 :])
+
+
+def codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """Yield the code of a function and of all functions written inside it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from codes(constant)
+
+
+def filled(cell: types.CellType) -> bool:
+    """Return whether the variable of a closure has a value yet."""
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
