@@ -8,6 +8,9 @@ of other processes, seccomp refuses sockets; neither can be taken off again.
 """
 
 import ctypes
+import importlib.abc
+import importlib.machinery
+import importlib.util
 import json
 import os
 import platform
@@ -15,7 +18,7 @@ import runpy
 import site
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 # What a sealed process is kept by, a file in its folder; it is there once the seal is on.
@@ -67,6 +70,34 @@ class _Program(ctypes.Structure):
 
 class KernelSealError(RuntimeError):
     """The kernel has the seal, and refuses to put it on."""
+
+
+class _OnePackage(importlib.abc.MetaPathFinder):
+    """Finds a package where it is known to lie."""
+
+    def __init__(self, folder: Path) -> None:
+        self._name, self._folder = folder.name, folder
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: object = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Return the package's spec, and None for any other name."""
+        if fullname != self._name:
+            return None
+        return importlib.util.spec_from_file_location(
+            fullname, self._folder / "__init__.py", submodule_search_locations=[str(self._folder)]
+        )
+
+
+def pin_package(folder: str | Path) -> None:
+    """Have a package be found after the seal too, though the folder above it can no longer be listed.
+
+    An import lists that folder anew whenever anything in it was made or removed, such as a file of another process.
+
+    Args:
+        folder: of the package.
+    """
+    sys.meta_path.insert(0, _OnePackage(Path(folder)))
 
 
 def landlock_version() -> int:
@@ -176,6 +207,7 @@ def _refuse_sockets(architecture: int, socket: int) -> None:
 
 if __name__ == "__main__":
     folder, module = sys.argv[1:3]
+    pin_package(_PACKAGE)
     Path(folder, SEALED).write_text(json.dumps(seal_process(folder)))
     sys.argv = [module, *sys.argv[3:]]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

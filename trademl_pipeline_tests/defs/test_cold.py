@@ -26,8 +26,9 @@ import json, runpy, sys
 from pathlib import Path
 folder, module, job = sys.argv[1:]
 {before}
-seal = runpy.run_path({file!r})["seal_process"]
-Path(folder, "sealed.json").write_text(json.dumps(seal(folder, [{tests!r}])))
+sealing = runpy.run_path({file!r})
+sealing["pin_package"]({tests!r})
+Path(folder, "sealed.json").write_text(json.dumps(sealing["seal_process"](folder, [{tests!r}])))
 from trademl_pipeline import studies
 from trademl_pipeline_tests.small import small_direction
 {plant}

@@ -1,6 +1,7 @@
 """What a process that the kernel has sealed can still reach."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -75,3 +76,32 @@ seal({str(tmp_path)!r})
     done = run(source, tmp_path)
     assert done.returncode == 1
     assert "other threads of this process run already" in done.stderr
+
+
+# The folder above the package changes when it has been listed and before the seal is on, as by any other process.
+CHANGED = """
+import os, runpy, sys
+import json
+root, file = {root!r}, {seal!r}
+def change(event, arguments):
+    if event == "os.listdir" and arguments[0] == "/proc/self/task":
+        os.utime(root, (1, 1))
+sys.addaudithook(change)
+sys.argv = [file, {kept!r}, "{package}.work"]
+runpy.run_path(file, run_name="__main__")
+"""
+
+
+def test_code_is_found_though_the_folder_above_it_has_changed_before_the_seal(tmp_path: Path):
+    kept, package = tmp_path / "kept", tmp_path / "code" / "some_package"
+    kept.mkdir()
+    (package / "lake").mkdir(parents=True)
+    copy = shutil.copy(kernel_seal.__file__, package / "lake")
+    (package / "__init__.py").write_text("")
+    (package / "work.py").write_text("from some_package import lake\nprint(lake.__name__)")
+    source = f"import sys; sys.path.insert(0, {str(package.parent)!r})\n" + CHANGED.format(
+        root=str(package.parent), seal=copy, kept=str(kept), package=package.name
+    )
+    done = run(source, kept)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "some_package.lake"

@@ -36,6 +36,7 @@ import json, runpy, sys
 from pathlib import Path
 folder, module, job = sys.argv[1:]
 sealing = runpy.run_path({seal!r})
+sealing["pin_package"]({tests!r})
 Path(folder, sealing["SEALED"]).write_text(json.dumps(sealing["seal_process"](folder, [{tests!r}])))
 from trademl_pipeline import studies
 from trademl_pipeline_tests.small import small_studies
