@@ -84,7 +84,7 @@ import os, runpy, sys
 import json
 root, file = {root!r}, {seal!r}
 def change(event, arguments):
-    if event == "os.listdir" and arguments[0] == "/proc/self/task":
+    if event == "open" and arguments[0] == "/dev/urandom":
         os.utime(root, (1, 1))
 sys.addaudithook(change)
 sys.argv = [file, {kept!r}, "{package}.work"]
