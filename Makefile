@@ -31,10 +31,10 @@ config: $(RUN)
 	@$(BIN)/trademl config $(WORDS) $(ARGS)
 
 test: $(DEV)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: $(DEV)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not e2e and not real_data" $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not e2e and not real_data" $(ARGS)
 
 # Of the last `make test ARGS="--cov --cov-report="`.
 coverage: $(DEV)

@@ -48,9 +48,13 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Shuffle, before pytest groups the tests by their parametrized fixtures of a wider scope."""
+    """Order modules, before pytest groups the tests by their parametrized fixtures of a wider scope.
+
+    The longest come first, so that no worker is left with one of them at the end; `--shuffle` draws an order.
+    """
     seed = config.getoption("--shuffle")
     if seed is None:
+        items.sort(key=_how_soon)
         return
 
     def place(node: pytest.Item | pytest.Collector | None) -> float:
@@ -63,6 +67,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             place(item),
         )
     )
+
+
+def _how_soon(item: pytest.Item) -> int:
+    module = item.getparent(pytest.Module)
+    marks = {mark.name for mark in module.iter_markers()} if module else set[str]()
+    return 0 if "e2e" in marks else 1 if "slow" in marks else 2
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """A data set in a temporary folder, with the assets run in this process on an instance of its own."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from filelock import FileLock
 
 from trademl_pipeline import studies
 from trademl_pipeline.data_sets import DataSet
@@ -103,8 +105,26 @@ def surroundings(home: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Folders of a data set and of its instance: fifteen months, two folds, their report and the first champion."""
-    home, storage = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("storage")
+    """Folders of a data set and of its instance: fifteen months, two folds, their report and the first champion.
+
+    The first worker that needs them makes them for all.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    home, storage, done = (folder / f"made_once_{name}" for name in ("home", "storage", "done"))
+    with FileLock(folder / "made_once.lock"):
+        if not done.exists():
+            make_once(home, storage)
+            done.touch()
+    return home, storage
+
+
+def make_once(home: Path, storage: Path) -> None:
+    for made in (home, storage):
+        # What a worker that died has left.
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir()
     with dg.DagsterInstance.local_temp(str(storage)) as instance, surroundings(home):
         made = Workplace(home, instance, build_definitions())
         made.succeed("prepare_direction", months=(FIRST, LAST))
@@ -112,7 +132,6 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         made.succeed("fold_direction", month=LAST)
         made.succeed("write_report_direction", month=LAST)
         made.succeed("month_direction", month=LAST, assets=("champion_direction",))
-    return home, storage
 
 
 @pytest.fixture(scope="module")
