@@ -1,0 +1,78 @@
+"""What is put on the classes of Polars and pandas: expression namespaces, accessors, and whatever else.
+
+Code reaches it from any table or expression by the name alone.
+"""
+
+import functools
+import sys
+import types
+from collections.abc import Iterator
+from typing import Any, cast
+
+import polars as pl
+
+from trademl_pipeline.leakage.feature_audit.bindings import Binding
+from trademl_pipeline.leakage.feature_audit.kinds import module_of
+from trademl_pipeline.leakage.feature_audit.libraries import Libraries
+
+_OF_POLARS: tuple[type, ...] = (pl.Expr, pl.DataFrame, pl.LazyFrame, pl.Series)
+_OF_PANDAS = ("DataFrame", "Series", "Index", "DatetimeIndex")
+# Where the two keep the class of a namespace.
+_NAMESPACES = {"polars": "_ns", "pandas": "_accessor"}
+
+
+def contents_of_classes() -> Iterator[Any]:
+    """Yield what lies in the classes, for a memory of it."""
+    for owner in _classes():
+        for value in vars(owner).values():
+            yield value
+            yield _namespace_in(value)
+
+
+def additions(libraries: Libraries) -> dict[str, list[Binding]]:
+    """Return name -> what is under it in the classes that is not of the library itself.
+
+    Args:
+        libraries: that are not looked into.
+    """
+    added: dict[str, list[Binding]] = {}
+    for owner in _classes():
+        for name, value in list(vars(owner).items()):
+            namespace = _namespace_in(value)
+            if isinstance(namespace, type):
+                if not libraries.has_class(namespace):
+                    bindings = [Binding(namespace.__name__, functools.partial(_namespace_in, value), None)]
+                    added.setdefault(name, []).extend(bindings)
+            elif not _is_machinery(value, libraries):
+                binding = Binding(
+                    f"{owner.__name__}.{name}",
+                    lambda o=owner, n=name: vars(o)[n],
+                    lambda v, o=owner, n=name: setattr(o, n, v),
+                )
+                added.setdefault(name, []).append(binding)
+    return added
+
+
+def _classes() -> Iterator[type]:
+    yield from _OF_POLARS
+    pandas = sys.modules.get("pandas")
+    for name in _OF_PANDAS if pandas is not None else ():
+        yield getattr(pandas, name)
+
+
+def _namespace_in(value: Any) -> Any:
+    attribute = _NAMESPACES.get(module_of(cast(type[Any], type(value))).split(".")[0])
+    return getattr(value, "__dict__", {}).get(attribute) if attribute is not None else None
+
+
+def _is_machinery(value: Any, libraries: Libraries) -> bool:
+    """Return whether a value is what a library's class has in it by itself."""
+    if isinstance(value, property):
+        return all(libraries.has_code(part) for part in (value.fget, value.fset, value.fdel))
+    if isinstance(value, staticmethod | classmethod):
+        return libraries.has_code(cast(Any, value).__func__)
+    if isinstance(value, types.FunctionType | type):
+        return libraries.has_code(value)
+    kind = cast(type[Any], type(value))
+    # Pandas has kinds of properties of its own.
+    return libraries.has_class(kind) and module_of(kind).split(".")[0] in ("pandas", "_abc")
