@@ -1,6 +1,7 @@
 """The place where an extractor has an object from, and putting another one in its place."""
 
 import functools
+import operator
 import types
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -9,6 +10,7 @@ from typing import Any, cast
 
 from trademl_pipeline.leakage.feature_audit.places import attributes, set_attribute
 
+_GETTERS: tuple[type, ...] = (operator.attrgetter, operator.methodcaller)
 # Kinds of objects with nothing in them.
 PLAIN: frozenset[type] = frozenset((type(None), bool, int, float, str))
 
@@ -108,6 +110,21 @@ def codes(code: types.CodeType) -> Iterator[types.CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from codes(constant)
+
+
+def names_in(fn: types.FunctionType) -> list[str]:
+    """Return the names in the code of a function, and those in the getters of `operator` that it has at hand."""
+    names = [name for code in codes(fn.__code__) for name in code.co_names]
+    cells = [cell.cell_contents for cell in fn.__closure__ or () if filled(cell)]
+    for value in (*(fn.__globals__.get(name) for name in names), *cells, *(fn.__defaults__ or ())):
+        if type(value) in _GETTERS:
+            names += [part for text in _texts(value) for part in text.split(".")]
+    return list(dict.fromkeys(names))
+
+
+def _texts(getter: Any) -> list[str]:
+    arguments: tuple[Any, ...] = getter.__reduce__()[1]
+    return [text for text in arguments if isinstance(text, str)]
 
 
 def filled(cell: types.CellType) -> bool:

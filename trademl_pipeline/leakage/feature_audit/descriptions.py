@@ -26,7 +26,7 @@ _TO_ANNOTATIONS = _ANY | {
 
 
 class Descriptions:
-    """What a walk has met of docstrings and annotations, and whether any code can read them.
+    """Docstrings and annotations that a walk has met, and whether any code can read them.
 
     Args:
         libraries: of which neither is looked into.
@@ -72,4 +72,10 @@ class Descriptions:
         kind = cast(type[Any], type(thing))
         if issubclass(kind, types.FunctionType | type) and not self._libraries.has_code(thing):
             label = f"annotations of {thing.__name__}"
-            yield Binding(label, lambda: thing.__annotations__, None)
+            # To ask a class for them puts them there.
+            of_class = issubclass(kind, type)
+            yield Binding(
+                label,
+                lambda: vars(thing).get("__annotations__") if of_class else thing.__annotations__,
+                None,
+            )

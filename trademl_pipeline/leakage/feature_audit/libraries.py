@@ -54,7 +54,7 @@ class Libraries:
     def has_module(self, module: types.ModuleType) -> bool:
         """Return whether a module is a library's or Python's own."""
         built_in = module.__name__ in sys.builtin_module_names
-        return built_in or self.has_file(getattr(module, "__file__", None))
+        return built_in or self.has_file(vars(module).get("__file__"))
 
     def has_class(self, kind: type) -> bool:
         """Return whether a class is a library's or Python's own."""

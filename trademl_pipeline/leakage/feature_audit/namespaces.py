@@ -1,4 +1,4 @@
-"""What is put on the classes of Polars and pandas: expression namespaces, accessors, and whatever else.
+"""Additions to the classes of Polars and pandas: expression namespaces, accessors, and whatever else is put there.
 
 Code reaches it from any table or expression by the name alone.
 """
@@ -14,6 +14,8 @@ import polars as pl
 from trademl_pipeline.leakage.feature_audit.bindings import Binding
 from trademl_pipeline.leakage.feature_audit.kinds import module_of
 from trademl_pipeline.leakage.feature_audit.libraries import Libraries
+from trademl_pipeline.leakage.feature_audit.parts import is_written_by_python
+from trademl_pipeline.leakage.feature_audit.places import is_special
 
 _OF_POLARS: tuple[type, ...] = (pl.Expr, pl.DataFrame, pl.LazyFrame, pl.Series)
 _OF_PANDAS = ("DataFrame", "Series", "Index", "DatetimeIndex")
@@ -38,6 +40,8 @@ def additions(libraries: Libraries) -> dict[str, list[Binding]]:
     added: dict[str, list[Binding]] = {}
     for owner in _classes():
         for name, value in list(vars(owner).items()):
+            if is_special(name) and is_written_by_python(name, value):
+                continue
             namespace = _namespace_in(value)
             if isinstance(namespace, type):
                 if not libraries.has_class(namespace):

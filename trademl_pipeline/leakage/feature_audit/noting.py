@@ -1,4 +1,4 @@
-"""What a walk over an extractor notes: its findings, and for a memory of it all that it has read."""
+"""Notes of a walk over an extractor: its findings, and for a memory of it all that it has read."""
 
 from collections.abc import Callable, Iterable
 from typing import Any

@@ -153,10 +153,10 @@ def stored_by_library(owner: type) -> str | None:
         owner: a class that is no library's.
     """
     for base in owner.__mro__[:-1]:
-        own = vars(base)
-        names = own.get("__slots__", ())
+        space = vars(base)
+        names = space.get("__slots__", ())
         rows = 1 if isinstance(names, str) else len(tuple(names))
-        rows += sum(name in own and name not in names for name in ("__dict__", "__weakref__"))
+        rows += sum(name in space and name not in names for name in ("__dict__", "__weakref__"))
         below = cast(type, base.__base__)
         if (base.__basicsize__ - below.__basicsize__) > 8 * rows and base.__name__ not in _TELLING:
             return f"{module_of(base)}.{base.__name__}"
@@ -174,7 +174,7 @@ _WRITTEN = (
 )
 
 
-def _is_written_by_python(name: str, value: Any) -> bool:
+def is_written_by_python(name: str, value: Any) -> bool:
     """Return whether an attribute of a special name in a class is not the author's.
 
     Args:
@@ -193,7 +193,7 @@ def parts_of_class(owner: type) -> Iterator[Binding]:
         owner: a class, without its bases.
     """
     for name, value in list(vars(owner).items()):
-        if is_special(name) and _is_written_by_python(name, value):
+        if is_special(name) and is_written_by_python(name, value):
             continue
         yield Binding(
             f"{owner.__name__}.{name}",

@@ -18,10 +18,10 @@ from trademl_pipeline.leakage.feature_audit.bindings import (
     Binding,
     attribute,
     carried_by,
-    codes,
     filled,
     item,
     items_of,
+    names_in,
 )
 from trademl_pipeline.leakage.feature_audit.constants import (
     FEW,
@@ -259,7 +259,7 @@ class Walk(Noting):
         self._names(fn)
 
     def _names(self, fn: types.FunctionType) -> None:
-        names = list(dict.fromkeys(name for code in codes(fn.__code__) for name in code.co_names))
+        names = names_in(fn)
         self._descriptions.note(names, fn.__code__)
         self._added(names)
         if self.readings is not None:

@@ -1,16 +1,34 @@
 """Data where no name in the code leads: a number of settings may be there, a table may not."""
 
+import abc
+import collections
+import dataclasses
+import datetime
+import enum
+import functools
+import itertools
+import logging
+import operator
+import pathlib
 import sys
+import threading
 import types
-from collections.abc import Iterator
+import typing
+import uuid
+import zoneinfo
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, NamedTuple, TypeVar, cast
 
+import numpy as np
+import polars as pl
 import pytest
 
+from trademl_pipeline.leakage import audit_features
 from trademl_pipeline.leakage.feature_audit import reach
 from trademl_pipeline.leakage.feature_audit.constants import Shape
 from trademl_pipeline.leakage.feature_audit.reached import Reached
+from trademl_pipeline_tests.leakage.panels import RETURN, bars, features
 
 DAYS = tuple(date(2020, 1, 1) + timedelta(days=n) for n in range(300))
 SHAPE = Shape(frozenset(("AAA", "BBB", "CCC", "DDD")), DAYS)
@@ -188,3 +206,252 @@ def test_numbers_hidden_in_a_place_are_named(module: Any, place: str):
 def test_settings_in_the_same_place_are_not(module: Any, place: str):
     reached = walked(module, PLACES[place], [1.0, 2.0])
     assert not reached.named
+
+
+# Code that takes DATA, which is text or numbers, from where it describes something.
+READ = {
+    "docstring": "def f(): pass\nf.__doc__ = TEXT\ndef take(): return f.__doc__",
+    "docstring of a class": "class C: __doc__ = TEXT\ndef take(): return C.__doc__",
+    "docstring of a property": "class C: x = property(doc=TEXT)\ndef take(): return C.x.__doc__",
+    "docstring by getattr": "def f(): pass\nf.__doc__ = TEXT\ndef take(): return getattr(f, '__d' + 'oc__')",
+    "docstring by inspect": "def f(): pass\nf.__doc__ = TEXT\ndef take(): return inspect.getdoc(f)",
+    "docstring by a getter": (
+        "GET = operator.attrgetter('__doc__')\ndef f(): pass\nf.__doc__ = TEXT\ndef take(): return GET(f)"
+    ),
+    "docstring of a module": ("m = types.ModuleType('m', TEXT)\ndef take(): return m.__doc__"),
+    "annotation": "def f(x): pass\nf.__annotations__['x'] = DATA\ndef take(): return f.__annotations__",
+    "annotation in Annotated": (
+        "def f(x: typing.Annotated[int, DATA]): pass\n"
+        "def take(): return typing.get_type_hints(f, include_extras=True)"
+    ),
+    "annotation of a class": "class C: x: DATA\ndef take(): return inspect.get_annotations(C)",
+    "annotation of a signature": "def f(x: DATA): pass\ndef take(): return inspect.signature(f)",
+}
+
+
+@pytest.mark.parametrize("way", READ)
+def test_docstrings_and_annotations_are_data_where_code_reads_them(module: Any, way: str):
+    module.TEXT, module.DATA = " ".join(map(str, NUMBERS)), NUMBERS
+    exec(f"import inspect\n{READ[way]}\ndel TEXT, DATA", vars(module))
+    assert reach.reach(module.take, SHAPE).named
+
+
+@pytest.mark.parametrize("way", READ)
+def test_honest_docstrings_and_annotations_may_be_read(module: Any, way: str):
+    module.TEXT, module.DATA = "The return of a day, by which all is scaled.\n" * 20, int
+    exec(f"import inspect\n{READ[way]}\ndel TEXT, DATA", vars(module))
+    assert not reach.reach(module.take, SHAPE).named
+
+
+@pytest.mark.parametrize("way", READ)
+def test_what_no_code_reads_is_no_data(module: Any, way: str):
+    module.TEXT, module.DATA = " ".join(map(str, NUMBERS)), NUMBERS
+    code, _ = READ[way].rsplit("\n", 1) if "def take" in READ[way].rsplit("\n", 1)[1] else ("", "")
+    used = next((name for name in ("f", "C") if f"def {name}(" in code or f"class {name}" in code), "int")
+    exec(f"import inspect\n{code}\ndef take(): return {used}\ndel TEXT, DATA", vars(module))
+    assert not reach.reach(module.take, SHAPE).named
+
+
+@pytest.mark.filterwarnings("ignore:overriding existing custom namespace")
+@pytest.mark.parametrize(
+    ("owner", "register"),
+    [
+        (pl.Expr, pl.api.register_expr_namespace),
+        (pl.DataFrame, pl.api.register_dataframe_namespace),
+        (pl.LazyFrame, pl.api.register_lazyframe_namespace),
+        (pl.Series, pl.api.register_series_namespace),
+    ],
+)
+@pytest.mark.parametrize("use", ["hidden_space", "getattr(x, 'hidden_' + 'space')"])
+def test_namespaces_of_expressions_and_tables_are_looked_into(
+    module: Any, monkeypatch: pytest.MonkeyPatch, owner: Any, register: Any, use: str
+):
+    monkeypatch.setattr(owner, "_accessors", set(owner._accessors))
+    monkeypatch.setattr(owner, "hidden_space", None, raising=False)
+    module.register = register
+    code = "@register('hidden_space')\nclass Space:\n    def __init__(self, e): self.e = e\n"
+    code += "    def moved(self): return self.e * DATA[0]\ndel Space, register\n"
+    code += f"def take(x): return {'x.' if use == 'hidden_space' else ''}{use}.moved()"
+    for data, named in ((NUMBERS, True), ([1.0], False)):
+        module.DATA, module.register = data, register
+        exec(code, vars(module))
+        assert bool(reach.reach(module.take, SHAPE).named) is named
+
+
+def test_attributes_put_on_the_classes_of_tables_are_looked_into(
+    module: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pl.DataFrame, "hidden", NUMBERS, raising=False)
+    exec("def take(x): return x.hidden\ndef other(x): return x.height", vars(module))
+    assert reach.reach(module.take, SHAPE).named
+    assert not reach.reach(module.other, SHAPE).named
+
+
+@pytest.mark.parametrize("use", ["m.anything", "m.sub", "vars(m)", "m.__table__", "globals()['m'].table"])
+def test_a_module_is_looked_into_by_what_its_own_functions_answer(module: Any, use: str):
+    module.DATA = NUMBERS
+    code = "m = types.ModuleType('m')\nm.table = m.__table__ = DATA\ndel DATA\n"
+    if use in ("m.anything", "m.sub"):
+        code = (
+            "m = types.ModuleType('m')\ndef answer(name): return DATA\nm.__getattr__ = answer\ndel answer\n"
+        )
+    exec(f"{code}def take(): return {use}", vars(module))
+    assert reach.reach(module.take, SHAPE).named
+
+
+BARS = bars(6, 60, gaps=False)
+KEY = ["symbol", "session"]
+TABLE = features(RETURN)(BARS).rename({"x0": "r"}).fill_null(0.0)
+CALM = features(RETURN)
+
+
+def with_known(frame: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    known = known.sort(KEY).with_columns(pl.col("r").shift(-1).over("symbol"))
+    both = CALM(frame).join(known, on=KEY, how="left", maintain_order="left")
+    return both.select(*KEY, x=pl.col("x0").fill_null(0.0) + 0.1 * pl.col("r").fill_null(0.0))
+
+
+class Text(str):
+    pass
+
+
+class Tables(enum.Enum):
+    NEXT = TABLE
+
+
+class Meta(type):
+    table = TABLE
+
+
+class Through(metaclass=Meta):
+    pass
+
+
+def attribute_of(holder: Any) -> Any:
+    holder.table = TABLE
+    return holder
+
+
+@pytest.mark.parametrize(
+    ("holder", "take"),
+    [
+        (attribute_of(Text("a")), lambda h: h.table),
+        (attribute_of(functools.partial(len)), lambda h: h.table),
+        (attribute_of(logging.getLogger("with a table")), lambda h: h.table),
+        (Tables.NEXT, lambda h: h.value),
+        (Tables, lambda h: h.NEXT.value),
+        (Through, lambda h: h.table),
+        (collections.defaultdict(lambda table=TABLE: table), lambda h: h["any"]),
+        (attribute_of(functools.cache(len)), lambda h: h.table),
+    ],
+    ids=["str", "partial", "logger", "member", "enum", "metaclass", "default", "cache"],
+)
+def test_a_dated_table_in_such_a_place_is_cut_with_the_bars(holder: Any, take: Any):
+    report = audit_features(
+        lambda frame: with_known(frame, take(holder)), BARS, probes=["truncation"], cutoffs=5
+    )
+    assert not report.unaudited
+    assert report.violations
+
+
+@pytest.mark.parametrize(
+    "holder",
+    [Text("a"), functools.partial(len), logging.getLogger("with state"), types.SimpleNamespace()],
+    ids=["str", "partial", "logger", "namespace"],
+)
+def test_what_a_call_leaves_in_such_a_place_is_put_back(holder: Any):
+    def extract(frame: pl.DataFrame) -> pl.DataFrame:
+        if not hasattr(holder, "mean"):
+            holder.mean = frame["close"].mean()
+        return frame.select(*KEY, x=pl.col("close") / holder.mean)
+
+    report = audit_features(extract, BARS, probes=["truncation"], cutoffs=3)
+    assert report.violations
+    assert not hasattr(holder, "mean")
+
+
+@functools.singledispatch
+def scaled(value: Any) -> float:
+    return 1.0
+
+
+@scaled.register
+def _(value: int) -> float:
+    return 2.0
+
+
+class Level(enum.IntEnum):
+    """Windows, by name."""
+
+    FAST = 5
+    SLOW = enum.auto()
+
+    @property
+    def weight(self) -> float:
+        return WEIGHTS[self]
+
+
+class Point(NamedTuple):
+    a: int
+    b: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Config:
+    window: int = 5
+    names: list[str] = dataclasses.field(default_factory=list)
+
+
+WEIGHTS = collections.defaultdict(float, {Level.FAST: 0.5, Level.SLOW: 0.25})
+LOG = logging.getLogger(__name__)
+TYPES: dict[type, Callable[[pl.Expr], pl.Expr]] = {pl.Float64: pl.Expr.abs, pl.Int64: lambda e: e}
+Number = int | float
+SMOOTH = np.vectorize(lambda x: x / 2)
+DTYPES = {"x": pl.Enum(["a", "b"]), "y": pl.Datetime("us"), "z": np.dtype([("a", "f8"), ("b", "i4")])}
+ZONES = (datetime.UTC, zoneinfo.ZoneInfo("America/New_York"), pathlib.Path("a"), uuid.uuid4())
+GETTERS = (operator.itemgetter("a", 1), operator.attrgetter("a.b"), operator.methodcaller("abs"), str.upper)
+Kind = TypeVar("Kind", bound=Point)
+
+
+class Generic(typing.Generic[Kind], abc.ABC):
+    """An honest base."""
+
+    @abc.abstractmethod
+    def of(self, value: Kind) -> Kind: ...
+
+    @functools.cached_property
+    def half(self) -> float:
+        return 0.5
+
+
+class Concrete(Generic[Point]):
+    def of(self, value: Point) -> Point:
+        return value._replace(a=1)
+
+    @classmethod
+    def new(cls) -> "Concrete":
+        return cls()
+
+    @staticmethod
+    def name() -> str:
+        return cast(str, "a")
+
+
+def test_odd_but_honest_settings_are_not_named():
+    concrete, lock, counter = Concrete(), threading.Event(), itertools.count(3)
+
+    def extract(frame: pl.DataFrame) -> pl.DataFrame:
+        LOG.debug("%s %s", Config(), getattr(Config(), "win" + "dow"), extra={"a": concrete.of(Point(1)).b})
+        assert isinstance(frame.height, Number), (DTYPES, ZONES, GETTERS, lock, TYPES, scaled.__doc__)
+        next(counter)
+        lock.set()
+        factor = scaled(1) * Level.FAST.weight * concrete.half * float(SMOOTH(2.0)) * len(Concrete.name())
+        return CALM(frame).with_columns(pl.col("x0") * factor * len(Concrete.new().name()))
+
+    audit_features(extract, BARS, probes=["truncation"], cutoffs=3).assert_clean()
+
+
+def test_an_object_that_says_it_is_a_number_is_refused_and_not_raised_at(module: Any):
+    exec("class S:\n    __class__ = property(lambda self: dict)\nO = [S(), {S(): 1}, (S(),)]", vars(module))
+    exec("def take(): return O", vars(module))
+    assert any("says itself" in reason for reason in reach.reach(module.take, SHAPE).named.values())
