@@ -76,6 +76,10 @@ class Descriptions:
             of_class = issubclass(kind, type)
             yield Binding(
                 label,
-                lambda: vars(thing).get("__annotations__") if of_class else thing.__annotations__,
+                lambda: _written(thing) if of_class else thing.__annotations__,
                 None,
             )
+
+
+def _written(owner: type) -> Any:
+    return vars(owner).get("__annotations__")

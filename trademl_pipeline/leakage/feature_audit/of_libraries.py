@@ -16,6 +16,7 @@ from trademl_pipeline.leakage.feature_audit.places import Place, attributes_of, 
 
 # Of the standard library: what has nothing in it.
 _EMPTY = ("_abc", "dataclasses", "typing", "typing_extensions")
+_MODELS = ("pydantic", "annotated_types", "attr")
 # Functions of compiled modules.
 _OF_CYTHON = ("cython_function_or_method", "fused_cython_function")
 _FROM_PYTHON = " (vectorized)"
@@ -51,7 +52,10 @@ def inside_of(value: Any, label: str, libraries: Libraries) -> tuple[list[Place]
     if kind.__name__ in _OF_CYTHON:
         module = sys.modules.get(value.__module__ or "")
         return ([], beside) if module is not None and libraries.has_module(module) else None
-    if package in _EMPTY:
+    if package in _MODELS:
+        # What stands in the declarations of models: their fields, with defaults and bounds.
+        return [], attributes_beside(value, label)
+    if package in _EMPTY or kind.__name__ == "PydanticUndefinedType":
         return [], beside
     if module_of(kind) in ("_thread", "threading") and not issubclass(kind, threading.Thread):
         # Locks and the like.

@@ -8,7 +8,7 @@ import functools
 import logging
 import types
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import tzinfo
 from typing import Any, cast
 
@@ -35,19 +35,21 @@ _PARTS: tuple[tuple[Any, tuple[str, ...]], ...] = (
 # What a library itself keeps in its objects: of no use to an extractor, or seen as parts.
 _MACHINERY: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (logging.Logger, (*vars(logging.Logger("any")), "manager")),
-    (pl.Expr, ("_pyexpr",)),
+    (pl.DataType, ("categories",)),
+    (np.vectorize, ("_doc",)),
+)
+# The same in Rust, whose objects have no attributes.
+_OF_POLARS: tuple[tuple[Any, tuple[str, ...]], ...] = (
+    (pl.Expr, ("_pyexpr", "_pyselector", "_then", "_chained_then")),
     (pl.DataFrame, ("_df",)),
     (pl.LazyFrame, ("_ldf",)),
     (pl.Series, ("_s",)),
-    (pl.DataType, ("categories",)),
-    (np.vectorize, ("_doc",)),
 )
 _OF_PANDAS = (
     "_is_copy",
     "_mgr",
     "_item_cache",
     "_flags",
-    "_name",
     "_cache",
     "_data",
     "_id",
@@ -129,9 +131,17 @@ def attributes_beside(value: Any, label: str, *, slots: bool = True) -> list[Bin
     if any(module_of(base).split(".")[0] == "pandas" for base in owner.__mro__):
         besides |= set(_OF_PANDAS)
     space = attributes(value) if slots else cast(dict[str, Any], getattr(value, "__dict__", {}))
+    for classes, names in _OF_POLARS:
+        if issubclass(owner, classes):
+            besides.update(name for name in names if _is_of_rust(space.get(name)))
     return [
         Binding(f"{label}.{name}", *attribute(value, name)) for name in list(space) if name not in besides
     ]
+
+
+def _is_of_rust(value: Any) -> bool:
+    kind = cast(type[Any], type(value))
+    return module_of(kind) == "builtins" and kind.__name__.startswith("Py") and not hasattr(value, "__dict__")
 
 
 def hidden_contents(value: Any) -> Any:
@@ -163,6 +173,8 @@ def stored_by_library(owner: type) -> str | None:
     return None
 
 
+# Where libraries of models declare their fields.
+_FIELDS = ("__pydantic_fields__", "__private_attributes__")
 # Bases of which the attributes and the parts are all, or the state of random numbers, which is put back.
 _TELLING = ("BaseException", "_local", "Random", "Generator")
 
@@ -186,17 +198,30 @@ def is_written_by_python(name: str, value: Any) -> bool:
     return name in _WRITTEN or (package not in ("", "builtins") and name.startswith(f"__{package}_"))
 
 
-def parts_of_class(owner: type) -> Iterator[Binding]:
-    """Yield what lies in a class itself, but for what Python has written there.
+def parts_of_class(owner: type, library: Iterable[type]) -> Iterator[Binding]:
+    """Yield what lies in a class itself, but for what Python or a base has written there.
 
     Args:
         owner: a class, without its bases.
+        library: those of its bases that are a library's.
     """
+    of_bases: set[str] = set()
+    for base in library:
+        annotated: Any = vars(base).get("__annotations__")
+        of_bases.update(vars(base), cast(dict[str, Any], annotated) if isinstance(annotated, dict) else ())
+    of_bases.difference_update(_FIELDS)
     for name, value in list(vars(owner).items()):
-        if is_special(name) and is_written_by_python(name, value):
+        if is_special(name) and (
+            is_written_by_python(name, value) or (name in of_bases and not _runs(value))
+        ):
             continue
         yield Binding(
             f"{owner.__name__}.{name}",
             lambda n=name: vars(owner)[n],
             lambda v, n=name: setattr(owner, n, v),
         )
+
+
+def _runs(value: Any) -> bool:
+    kind = cast(type[Any], type(value))
+    return issubclass(kind, types.FunctionType | staticmethod | classmethod | property)

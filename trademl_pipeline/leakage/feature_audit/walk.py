@@ -357,7 +357,7 @@ class Walk(Noting):
                 continue
             self.read(lambda base=base: flat(vars(base)))
             self.place(attributes_of(base, f"attributes of class {base.__name__}"))
-            for part in parts_of_class(base):
+            for part in parts_of_class(base, filter(self.libraries.has_class, base.__mro__[:-1])):
                 self.visit(part)
 
     def instance(self, value: Any, label: str) -> None:

@@ -22,6 +22,8 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
+import pydantic
 import pytest
 
 from trademl_pipeline.leakage import audit_features
@@ -81,6 +83,8 @@ PLACES = {
     "dataclass's field": (
         "@dataclasses.dataclass\nclass O:\n    x: int = dataclasses.field(default=1, metadata={'t': DATA})"
     ),
+    "model's field": "class O(pydantic.BaseModel):\n    x: list = DATA",
+    "model's extra": "class M(pydantic.BaseModel, extra='allow'): pass\nO = M(t=DATA)",
     "np.vectorize": "def t(x): return DATA[x]\nO = np.vectorize(t)",
     "attribute of np.vectorize": "O = np.vectorize(abs)\nO.t = DATA",
     "np.poly1d": "O = np.poly1d(DATA)",
@@ -133,6 +137,7 @@ PLACES = {
     "code": "O = compile(f'x = {tuple(DATA)}', 'x', 'exec')",
     "class method of a dict's class": ("class S(dict): t = DATA\nO = S.fromkeys"),
     "an expression's attribute": "O = pl.col('close')\nO.t = DATA",
+    "an expression's attribute like its library's": "O = pl.col('close')\nO._then = DATA",
     "a calendar's attribute": "O = pl.DataFrame({'session': [datetime.date(2020, 1, 1)]})\nO.t = DATA",
     "attributes of pandas": "O = pd.DataFrame({'session': [datetime.date(2020, 1, 1)]})\nO.attrs['t'] = DATA",
     "function put in a library": "def t(x): return DATA\nnp.hidden_function = t\ndel t\nO = 0",
@@ -180,7 +185,7 @@ MODULES = (
 def module(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     made: Any = types.ModuleType(NAME)
     monkeypatch.setitem(sys.modules, NAME, made)
-    exec(f"import {', '.join(MODULES)}\nimport numpy as np, pandas as pd, polars as pl", vars(made))
+    exec(f"import {', '.join(MODULES)}\nimport numpy as np, pandas as pd, polars as pl, pydantic", vars(made))
     yield made
     vars(made.np).pop("hidden_function", None)
 
@@ -408,9 +413,26 @@ TYPES: dict[type, Callable[[pl.Expr], pl.Expr]] = {pl.Float64: pl.Expr.abs, pl.I
 Number = int | float
 SMOOTH = np.vectorize(lambda x: x / 2)
 DTYPES = {"x": pl.Enum(["a", "b"]), "y": pl.Datetime("us"), "z": np.dtype([("a", "f8"), ("b", "i4")])}
+EXPRESSIONS = (
+    pl.when(pl.col("a")).then(1),
+    pl.when(pl.col("a")).then(1).when(pl.col("b")).then(2),
+    cs.numeric(),
+)
 ZONES = (datetime.UTC, zoneinfo.ZoneInfo("America/New_York"), pathlib.Path("a"), uuid.uuid4())
 GETTERS = (operator.itemgetter("a", 1), operator.attrgetter("a.b"), operator.methodcaller("abs"), str.upper)
 Kind = TypeVar("Kind", bound=Point)
+
+
+class Model(pydantic.BaseModel):
+    window: int = pydantic.Field(default=3, gt=1, description="of days")
+    name: typing.Annotated[str, pydantic.Field(min_length=1)] = "a"
+    _private: int = pydantic.PrivateAttr(default=1)
+    LEVELS: typing.ClassVar[list[int]] = [1, 2]
+
+    @pydantic.field_validator("window")
+    @classmethod
+    def positive(cls, value: int) -> int:
+        return abs(value)
 
 
 class Generic(typing.Generic[Kind], abc.ABC):
@@ -442,8 +464,17 @@ def test_odd_but_honest_settings_are_not_named():
 
     def extract(frame: pl.DataFrame) -> pl.DataFrame:
         LOG.debug("%s %s", Config(), getattr(Config(), "win" + "dow"), extra={"a": concrete.of(Point(1)).b})
-        assert isinstance(frame.height, Number), (DTYPES, ZONES, GETTERS, lock, TYPES, scaled.__doc__)
+        assert isinstance(frame.height, Number), (
+            DTYPES,
+            EXPRESSIONS,
+            ZONES,
+            GETTERS,
+            lock,
+            TYPES,
+            scaled.__doc__,
+        )
         next(counter)
+        Model(window=5).model_copy()
         lock.set()
         factor = scaled(1) * Level.FAST.weight * concrete.half * float(SMOOTH(2.0)) * len(Concrete.name())
         return CALM(frame).with_columns(pl.col("x0") * factor * len(Concrete.new().name()))
