@@ -12,7 +12,7 @@ import types
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, time, timedelta, tzinfo
+from datetime import date, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import PurePath
@@ -33,6 +33,7 @@ LONG_TEXT = 4096
 LONG_BYTES = 256
 # Bits of a whole number that is a number.
 NUMBER_BITS = 64
+DIGITS = 40
 # A number written down has one of these in front.
 NUMBER_BEGINS = "+-.0123456789"
 MAX_LEAVES = 100_000
@@ -136,7 +137,9 @@ def data_in(value: Any, shape: Shape, few: int = FEW) -> str | None:
             return reason
         if _is_day(leaf):
             days.add(str(leaf)[:10])
-        elif issubclass(cast(type[Any], type(leaf)), int | float | complex) or _is_number(leaf):
+        elif issubclass(cast(type[Any], type(leaf)), int | float | complex | timedelta | time) or _is_number(
+            leaf
+        ):
             numbers += 1
         elif _is_symbol(leaf, shape):
             symbols.add(leaf)
@@ -201,6 +204,18 @@ def _large(leaf: Any, shape: Shape) -> str | None:
             return f"a text of {len(leaf):,} figures"
     elif issubclass(kind, bytes | bytearray):
         return f"{len(leaf):,} bytes" if len(leaf) > LONG_BYTES else None
+    elif issubclass(kind, PurePath):
+        return _large(str(leaf), shape)
+    elif issubclass(kind, re.Pattern):
+        return _large(leaf.pattern, shape)
+    elif issubclass(kind, timezone):
+        return _large(leaf.tzname(None), shape)
+    elif issubclass(kind, Decimal):
+        digits = len(leaf.as_tuple().digits)
+        return f"a number of {digits:,} digits" if digits > DIGITS else None
+    elif issubclass(kind, Fraction):
+        bits = max(leaf.numerator.bit_length(), leaf.denominator.bit_length())
+        return f"a number of {bits:,} bits" if bits > 2 * NUMBER_BITS else None
     elif issubclass(kind, int) and leaf.bit_length() > NUMBER_BITS:
         return f"a number of {leaf.bit_length():,} bits"
     return None

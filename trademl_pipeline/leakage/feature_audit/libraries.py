@@ -14,6 +14,8 @@ _LIBRARY = tuple(
     {path for name in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_path(name))}
 )
 _PACKAGE = str(Path(__file__).resolve().parents[2]) + os.sep
+# Of the modules that Python starts with.
+_FROZEN = "<frozen "
 _NAME = f"{__name__.partition('.')[0]}."
 # Of the flags of a class: it was made while Python ran.
 _HEAP_TYPE = 1 << 9
@@ -49,7 +51,11 @@ class Libraries:
     def _has_file(self, file: str) -> bool:
         if self.package is not None and file.startswith(self.package):
             return False
-        return file == _WATCH or (file.startswith(_LIBRARY) and not file.startswith(_PACKAGE))
+        return (
+            file == _WATCH
+            or file.startswith(_FROZEN)
+            or (file.startswith(_LIBRARY) and not file.startswith(_PACKAGE))
+        )
 
     def has_module(self, module: types.ModuleType) -> bool:
         """Return whether a module is a library's or Python's own."""

@@ -9,11 +9,13 @@ is walked through each time.
 import abc
 import enum
 import operator
+import re
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, time, timedelta, timezone
+from pathlib import PurePath
 from typing import Any, cast
 
 import numpy as np
@@ -29,7 +31,7 @@ MISSING = object()
 # Kinds of objects that count as data where there are many, or that have items.
 _COUNTED = (
     *(str, bytes, bytearray, int, float, complex, date, Mapping, list, tuple, set, frozenset, slice),
-    types.GenericAlias,
+    *(types.GenericAlias, timedelta, time, timezone, PurePath, re.Pattern),
 )
 _OF_NUMBERS = ("numpy", "decimal", "fractions")
 _OF_DAYS = ("deque", "Timestamp", "Period")

@@ -4,6 +4,7 @@ Code reaches it from any table or expression by the name alone.
 """
 
 import functools
+import operator
 import sys
 import types
 from collections.abc import Iterator
@@ -20,15 +21,17 @@ from trademl_pipeline.leakage.feature_audit.places import is_special
 _OF_POLARS: tuple[type, ...] = (pl.Expr, pl.DataFrame, pl.LazyFrame, pl.Series)
 _OF_PANDAS = ("DataFrame", "Series", "Index", "DatetimeIndex")
 # Where the two keep the class of a namespace.
-_NAMESPACES = {"polars": "_ns", "pandas": "_accessor"}
+_NAMESPACES = {"NameSpace": "_ns", "CachedAccessor": "_accessor", "Accessor": "_accessor"}
 
 
-def contents_of_classes() -> Iterator[Any]:
-    """Yield what lies in the classes, for a memory of it."""
-    for owner in _classes():
-        for value in vars(owner).values():
-            yield value
-            yield _namespace_in(value)
+# Package of the extractor -> the contents of the classes, and what of it was put there: they change rarely.
+_seen: dict[str | None, tuple[list[Any], dict[str, list[Binding]]]] = {}
+
+
+def contents_of_classes() -> list[Any]:
+    """Return what lies in the classes, for a memory of it."""
+    contents = [value for owner in _classes() for value in vars(owner).values()]
+    return contents + [_namespace_in(value) for value in contents if type(value).__name__ in _NAMESPACES]
 
 
 def additions(libraries: Libraries) -> dict[str, list[Binding]]:
@@ -37,6 +40,14 @@ def additions(libraries: Libraries) -> dict[str, list[Binding]]:
     Args:
         libraries: that are not looked into.
     """
+    contents = contents_of_classes()
+    before = _seen.get(libraries.package)
+    if before is None or len(before[0]) != len(contents) or not all(map(operator.is_, before[0], contents)):
+        _seen[libraries.package] = before = contents, _additions(libraries)
+    return before[1]
+
+
+def _additions(libraries: Libraries) -> dict[str, list[Binding]]:
     added: dict[str, list[Binding]] = {}
     for owner in _classes():
         for name, value in list(vars(owner).items()):
@@ -65,7 +76,7 @@ def _classes() -> Iterator[type]:
 
 
 def _namespace_in(value: Any) -> Any:
-    attribute = _NAMESPACES.get(module_of(cast(type[Any], type(value))).split(".")[0])
+    attribute = _NAMESPACES.get(type(value).__name__)
     return getattr(value, "__dict__", {}).get(attribute) if attribute is not None else None
 
 

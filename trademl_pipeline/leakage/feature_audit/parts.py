@@ -145,15 +145,13 @@ def _is_of_rust(value: Any) -> bool:
 
 
 def hidden_contents(value: Any) -> Any:
-    """Return a plain copy of a container that shows what is in it in a way of its own; None of any other."""
+    """Return what is in a container that shows it in a way of its own, which nothing can cut; None of any other."""
     owner = cast(type[Any], type(value))
     plain: Any = next((k for k in (dict, list, tuple, set, frozenset, deque) if issubclass(owner, k)), None)
     shows = [getattr(k, name, None) for k in cast(list[Any], [owner, plain]) for name in _SHOWING]
     if plain is None or shows[: len(_SHOWING)] == shows[len(_SHOWING) :]:
         return None
-    if plain is dict:
-        return dict(cast(Any, dict).items(value))
-    return [*plain.__iter__(value)]
+    return tuple(cast(Any, dict).items(value) if plain is dict else plain.__iter__(value))
 
 
 def stored_by_library(owner: type) -> str | None:

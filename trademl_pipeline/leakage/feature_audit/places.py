@@ -145,6 +145,12 @@ def attributes_of(obj: Any, label: str) -> Place:
     return Place(label, lambda: attributes(obj), write)
 
 
+def dictionary_of(obj: Any, label: str) -> Place:
+    """Return the attributes of an object that has no slots as a place."""
+    space = cast(dict[str, Any], vars(obj))
+    return Place(label, space.copy, lambda was: _refill(space, was))
+
+
 def attributes(obj: Any) -> dict[str, Any]:
     """Return name -> value of an object's own attributes; of a class those that are no machinery of Python."""
     if isinstance(obj, type):

@@ -59,6 +59,7 @@ from trademl_pipeline.leakage.feature_audit.parts import (
 from trademl_pipeline.leakage.feature_audit.places import (
     attributes,
     attributes_of,
+    dictionary_of,
     generator_of,
     in_context,
     is_special,
@@ -186,9 +187,9 @@ class Walk(Noting):
             return
         if getattr(value, "__dict__", None) is None:
             return
-        self.read(lambda: [part.get() for part in attributes_beside(value, label, slots=False)])
+        self.read(lambda: flat(cast(Any, value).__dict__))
         if isinstance(value, functools.partial | logging.Logger | logging.LoggerAdapter | pl.Expr):
-            self.place(attributes_of(value, label))
+            self.place(dictionary_of(value, label))
         for part in attributes_beside(value, label, slots=False):
             self.visit(part)
 
@@ -200,7 +201,9 @@ class Walk(Noting):
             self.instance(value, binding.label)
             contents = hidden_contents(value)
             if contents is not None:
-                self.visit(Binding(binding.label, lambda: contents, None))
+                self.place(place_of(value, binding.label))
+                self.visit(Binding(binding.label, lambda: contents, None), counted=counted)
+                return
         elif getattr(value, "__dict__", None):
             self._beside(value, binding.label)
         for part in parts_of(value, binding.label):
@@ -222,9 +225,9 @@ class Walk(Noting):
         self.read(lambda: [array.dtype.metadata is None])
         if array.dtype.metadata is not None:
             self.visit(Binding(label, lambda: array.dtype, None))
-        if array.dtype.kind == "O" or array.dtype.names is not None or array.dtype.kind == "M":
+        if array.dtype.kind in "OM" or array.dtype.names is not None:
             self.name(label, f"an array of {array.size:,} values")
-        elif not self.judge(label, array.ravel()[: FEW + 1].tolist() if array.size > FEW else array.tolist()):
+        elif not self.judge(label, np.asarray(array).ravel()[: FEW + 1].tolist()):
             self.place(place_of(array, label))
 
     def function(self, fn: types.FunctionType, label: str) -> None:
@@ -391,8 +394,7 @@ class Walk(Noting):
         if inside is None:
             self.name(label, f"{module_of(kind)}.{kind.__qualname__}, an object whose inside cannot be cut")
             return
-        places, parts = inside
-        for place in places:
+        for place in inside[0]:
             self.place(place)
-        for part in parts:
+        for part in inside[1]:
             self.visit(part)

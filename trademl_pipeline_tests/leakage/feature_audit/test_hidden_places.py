@@ -118,6 +118,19 @@ PLACES = {
     "own deque": "class S(collections.deque): pass\nO = S(DATA)",
     "own array": "class S(array.array): pass\nO = S('d', DATA)",
     "own iterator": "class S(itertools.cycle): pass\nO = S(DATA)",
+    "list that raises": "class S(list):\n    def __len__(self): raise ValueError\nO = S(DATA)",
+    "list that says it is empty": "class S(list):\n    def __iter__(self): return iter(())\nO = S(DATA)",
+    "dict that says it is empty": (
+        "class S(dict):\n    def __iter__(self): return iter(())\n    keys = values = items = __iter__\n"
+        "O = S(enumerate(DATA))"
+    ),
+    "texts of numbers": "O = [str(x) for x in DATA]",
+    "time spans": "O = [datetime.timedelta(x) for x in DATA]",
+    "path": "O = pathlib.Path('/'.join(map(str, DATA * 3)))",
+    "pattern": "O = re.compile('|'.join(map(str, DATA)))",
+    "name of a time zone": "O = datetime.timezone(datetime.timedelta(0), ' '.join(map(str, DATA)))",
+    "decimal": "O = decimal.Decimal(sum(1 << n for n in range(len(DATA))))",
+    "fraction": "O = fractions.Fraction(sum(1 << n for n in range(len(DATA))), 3)",
     "own exception": "class S(Exception): pass\nO = S(DATA)",
     "exception": "O = ValueError(DATA)",
     "own counter's attribute": "class S(random.Random): pass\nO = S(1)\nO.t = DATA",
@@ -176,8 +189,9 @@ NEVER = {
     "a lying dictionary",
 }
 MODULES = (
-    *("array", "collections", "contextvars", "dataclasses", "datetime", "enum", "functools", "http"),
-    *("itertools", "logging", "operator", "random", "threading", "types", "typing", "weakref"),
+    *("array", "collections", "contextvars", "dataclasses", "datetime", "decimal", "enum", "fractions"),
+    *("functools", "http", "itertools", "logging", "operator", "pathlib", "random", "re", "threading"),
+    *("types", "typing", "weakref"),
 )
 
 
