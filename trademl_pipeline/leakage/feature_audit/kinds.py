@@ -95,6 +95,8 @@ _CLASSES: tuple[tuple[Kind, Any], ...] = (
     (Kind.CLASS, type),
     (Kind.REFERENCE, (weakref.ref, ContextVar)),
 )
+# Objects on which a call may leave an attribute as on any other.
+CHANGING: tuple[Any, ...] = (functools.partial, logging.Logger, logging.LoggerAdapter, pl.Expr, _LRU_CACHE)
 # Of a setting's classes those that hold other objects.
 _WITH_PARTS = (enum.Enum, slice, range, np.void, np.dtype, pl.DataType, logging.Logger, logging.LoggerAdapter)
 _OF_TYPES = ("typing", "typing_extensions")

@@ -2,7 +2,6 @@
 
 import builtins
 import functools
-import logging
 import sys
 import types
 import weakref
@@ -33,6 +32,7 @@ from trademl_pipeline.leakage.feature_audit.kinds import (
     ANYWHERE,
     ATTRIBUTES_BY_NAME,
     BY_NAME,
+    CHANGING,
     TO_MODULES,
     Kind,
     Kinds,
@@ -185,10 +185,10 @@ class Walk(Noting):
         if not self.libraries.has_class(cast(type[Any], type(value))):
             self.instance(value, label)
             return
-        if getattr(value, "__dict__", None) is None:
+        if not hasattr(value, "__dict__"):
             return
-        self.read(lambda: flat(cast(Any, value).__dict__))
-        if isinstance(value, functools.partial | logging.Logger | logging.LoggerAdapter | pl.Expr):
+        self.read(lambda: flat(value.__dict__))
+        if isinstance(value, CHANGING):
             self.place(dictionary_of(value, label))
         for part in attributes_beside(value, label, slots=False):
             self.visit(part)

@@ -375,8 +375,14 @@ def test_a_dated_table_in_such_a_place_is_cut_with_the_bars(holder: Any, take: A
 
 @pytest.mark.parametrize(
     "holder",
-    [Text("a"), functools.partial(len), logging.getLogger("with state"), types.SimpleNamespace()],
-    ids=["str", "partial", "logger", "namespace"],
+    [
+        Text("a"),
+        functools.partial(len),
+        logging.getLogger("with state"),
+        types.SimpleNamespace(),
+        functools.cache(len),
+    ],
+    ids=["str", "partial", "logger", "namespace", "cache"],
 )
 def test_what_a_call_leaves_in_such_a_place_is_put_back(holder: Any):
     def extract(frame: pl.DataFrame) -> pl.DataFrame:
