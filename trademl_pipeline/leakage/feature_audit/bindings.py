@@ -1,12 +1,18 @@
 """The place where an extractor has an object from, and putting another one in its place."""
 
 import functools
+import operator
 import types
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from trademl_pipeline.leakage.feature_audit.places import attributes, set_attribute
+
+_GETTERS: tuple[type, ...] = (operator.attrgetter, operator.methodcaller)
+# Kinds of objects with nothing in them.
+PLAIN: frozenset[type] = frozenset((type(None), bool, int, float, str))
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,8 @@ def items_of(value: Any, around: Binding) -> Iterator[Binding]:
     if isinstance(value, Mapping):
         mapping = cast(Mapping[Any, Any], value)
         for key in list(mapping):
+            if type(key) not in PLAIN:
+                yield Binding(f"a key of {label}", lambda k=key: k, None)
             put = (
                 functools.partial(cast(Any, mapping).__setitem__, key)
                 if hasattr(mapping, "__setitem__")
@@ -47,7 +55,7 @@ def items_of(value: Any, around: Binding) -> Iterator[Binding]:
 
             put = rebuild if around.put is not None else None
             yield Binding(f"{label}[{number}]", lambda n=number: around.get()[n], put)
-    elif isinstance(value, list) or type(value).__name__ == "deque":
+    elif isinstance(value, list | deque):
         items = cast(list[Any], value)
         for number in range(len(items)):
             put = functools.partial(items.__setitem__, number)
@@ -55,6 +63,20 @@ def items_of(value: Any, around: Binding) -> Iterator[Binding]:
     elif not isinstance(value, bytearray):
         for member in cast(set[Any], value):
             yield Binding(f"an item of {label}", lambda m=member: m, None)
+
+
+def carried_by(fn: types.FunctionType) -> Iterator[Binding]:
+    """The attributes and the defaults of a function as bindings."""
+    for name in list(vars(fn)):
+        yield Binding(f"{fn.__name__}.{name}", *attribute(fn, name))
+    for number, _ in enumerate(fn.__defaults__ or ()):
+        yield Binding(
+            f"{fn.__name__} default {number}",
+            lambda n=number: (fn.__defaults__ or ())[n],
+            lambda v, n=number: setattr(fn, "__defaults__", replaced(fn.__defaults__ or (), n, v)),
+        )
+    for name in fn.__kwdefaults__ or {}:
+        yield item(fn.__kwdefaults__ or {}, name, name)
 
 
 def attribute(obj: Any, name: str) -> tuple[Callable[[], Any], Callable[[Any], None]]:
@@ -88,6 +110,21 @@ def codes(code: types.CodeType) -> Iterator[types.CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from codes(constant)
+
+
+def names_in(fn: types.FunctionType) -> list[str]:
+    """Return the names in the code of a function, and those in the getters of `operator` that it has at hand."""
+    names = [name for code in codes(fn.__code__) for name in code.co_names]
+    cells = [cell.cell_contents for cell in fn.__closure__ or () if filled(cell)]
+    for value in (*(fn.__globals__.get(name) for name in names), *cells, *(fn.__defaults__ or ())):
+        if type(value) in _GETTERS:
+            names += [part for text in _texts(value) for part in text.split(".")]
+    return list(dict.fromkeys(names))
+
+
+def _texts(getter: Any) -> list[str]:
+    arguments: tuple[Any, ...] = getter.__reduce__()[1]
+    return [text for text in arguments if isinstance(text, str)]
 
 
 def filled(cell: types.CellType) -> bool:

@@ -9,17 +9,20 @@ import logging
 import re
 import threading
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, time, timedelta, tzinfo
+from datetime import date, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import PurePath
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 import numpy as np
 import polars as pl
+
+from trademl_pipeline.leakage.feature_audit.bindings import PLAIN, codes
 
 # Numbers in one container, or apart from each other in the code of one function, that are still settings.
 FEW = 32
@@ -30,15 +33,20 @@ LONG_TEXT = 4096
 LONG_BYTES = 256
 # Bits of a whole number that is a number.
 NUMBER_BITS = 64
+DIGITS = 40
+# A number written down has one of these in front.
+NUMBER_BEGINS = "+-.0123456789"
 MAX_LEAVES = 100_000
 
 _DAY = re.compile(r"\d{4}-?\d{2}-?\d{2}([T ].*)?")
 _WRITTEN = re.compile(r"\d{4}-\d{2}-\d{2}")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _FIGURES = re.compile(r"[-+\d\s.,;:|eE\[\](){}]+")
 
 
-# Kinds of objects of which one is never data, but by its length.
-SCALARS: frozenset[type] = frozenset((type(None), bool, int, float, str))
+class _Row(NamedTuple):
+    field: int
+
 
 # Kinds of objects that hold one value, or none.
 SETTINGS: tuple[Any, ...] = (
@@ -70,8 +78,13 @@ SETTINGS: tuple[Any, ...] = (
     type(NotImplemented),
     type(threading.Lock()),
     type(threading.RLock()),
-    types.CodeType,
-    types.GenericAlias,
+    # What a method or a slot of a built-in class is read by: no object's.
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+    types.ClassMethodDescriptorType,
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+    cast(type[Any], type(vars(_Row)["field"])),
 )
 
 
@@ -101,7 +114,7 @@ def data_in(value: Any, shape: Shape, few: int = FEW) -> str | None:
         shape: of the panel under audit.
         few: numbers that are still settings.
     """
-    if type(value) in SCALARS:
+    if type(value) in PLAIN:
         return _large(value, shape)
     if isinstance(value, Mapping):
         keys = list(cast(Mapping[Any, Any], value))
@@ -124,10 +137,14 @@ def data_in(value: Any, shape: Shape, few: int = FEW) -> str | None:
             return reason
         if _is_day(leaf):
             days.add(str(leaf)[:10])
-        elif isinstance(leaf, int | float | complex) or _is_number(leaf):
+        elif issubclass(cast(type[Any], type(leaf)), int | float | complex | timedelta | time) or _is_number(
+            leaf
+        ):
             numbers += 1
         elif _is_symbol(leaf, shape):
             symbols.add(leaf)
+        elif type(leaf) is str and leaf[:1] in NUMBER_BEGINS and _NUMBER.fullmatch(leaf):
+            numbers += 1
     if numbers > min(few, max(shape.sessions // 2, FEW // 2)):
         return f"{numbers:,} numbers"
     if len(days) > FEW_NAMES and not _is_calendar(days, shape):
@@ -152,23 +169,32 @@ def _leaves(value: Any) -> Iterator[Any]:
     seen: set[int] = set()
     while stack:
         item = stack.pop()
-        if type(item) in SCALARS or isinstance(item, str | bytes | bytearray):
+        kind = cast(type[Any], type(item))
+        if kind in PLAIN or issubclass(kind, str | bytes | bytearray):
             yield item
-        elif isinstance(item, Mapping):
-            if id(cast(object, item)) not in seen:
-                seen.add(id(cast(object, item)))
-                stack.extend(cast(Mapping[Any, Any], item).values())
-                stack.extend(cast(Mapping[Any, Any], item).keys())
-        elif isinstance(item, list | tuple | set | frozenset) or type(item).__name__ == "deque":
-            if id(cast(object, item)) not in seen:
-                seen.add(id(cast(object, item)))
-                stack.extend(cast(Iterable[Any], item))
+        elif issubclass(kind, Mapping):
+            if id(item) not in seen:
+                seen.add(id(item))
+                stack.extend(item.values())
+                stack.extend(item.keys())
+        elif issubclass(kind, list | tuple | set | frozenset | deque):
+            if id(item) not in seen:
+                seen.add(id(item))
+                stack.extend(item)
+        elif issubclass(kind, slice):
+            stack.extend((item.start, item.stop, item.step))
+        elif issubclass(kind, types.GenericAlias):
+            stack.append(item.__args__)
+        elif issubclass(kind, np.void) and item.dtype.names:
+            stack.append(item.item())
         else:
             yield item
 
 
 def _large(leaf: Any, shape: Shape) -> str | None:
-    if isinstance(leaf, str):
+    # By its type: what an object says that it is may be a lie.
+    kind = cast(type[Any], type(leaf))
+    if issubclass(kind, str):
         if len(leaf) > LONG_TEXT:
             return f"a text of {len(leaf):,} characters"
         # A digit or a sign a session.
@@ -176,9 +202,21 @@ def _large(leaf: Any, shape: Shape) -> str | None:
             _FIGURES.fullmatch(leaf) or len(set(leaf)) <= FEW_NAMES + 1
         ):
             return f"a text of {len(leaf):,} figures"
-    elif isinstance(leaf, bytes | bytearray) and len(leaf) > LONG_BYTES:
-        return f"{len(leaf):,} bytes"
-    elif isinstance(leaf, int) and leaf.bit_length() > NUMBER_BITS:
+    elif issubclass(kind, bytes | bytearray):
+        return f"{len(leaf):,} bytes" if len(leaf) > LONG_BYTES else None
+    elif issubclass(kind, PurePath):
+        return _large(str(leaf), shape)
+    elif issubclass(kind, re.Pattern):
+        return _large(leaf.pattern, shape)
+    elif issubclass(kind, timezone):
+        return _large(leaf.tzname(None), shape)
+    elif issubclass(kind, Decimal):
+        digits = len(leaf.as_tuple().digits)
+        return f"a number of {digits:,} digits" if digits > DIGITS else None
+    elif issubclass(kind, Fraction):
+        bits = max(leaf.numerator.bit_length(), leaf.denominator.bit_length())
+        return f"a number of {bits:,} bits" if bits > 2 * NUMBER_BITS else None
+    elif issubclass(kind, int) and leaf.bit_length() > NUMBER_BITS:
         return f"a number of {leaf.bit_length():,} bits"
     return None
 
@@ -194,10 +232,24 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_symbol(value: Any, shape: Shape) -> bool:
-    return isinstance(value, str) and value in shape.symbols
+    return issubclass(cast(type[Any], type(value)), str) and value in shape.symbols
 
 
 def _is_day(value: Any) -> bool:
-    if isinstance(value, str):
+    kind = cast(type[Any], type(value))
+    if issubclass(kind, str):
         return value[:1].isdecimal() and _DAY.fullmatch(value) is not None
-    return isinstance(value, date) or type(value).__name__ in ("datetime64", "Timestamp", "Period")
+    return issubclass(kind, date) or kind.__name__ in ("datetime64", "Timestamp", "Period")
+
+
+def constants_of(fn: types.FunctionType) -> Iterator[tuple[Any, int]]:
+    """Yield what is written into a function's code, with how many numbers of it are settings still.
+
+    Each constant is judged, and all loose ones of a function together.
+    """
+    for code in codes(fn.__code__):
+        constants = [c for c in code.co_consts if not isinstance(c, types.CodeType)]
+        if constants and constants[0] == fn.__doc__:
+            constants = constants[1:]
+        yield from ((constant, FEW) for constant in constants)
+        yield [c for c in constants if not isinstance(c, str | tuple)], FEW_IN_CODE

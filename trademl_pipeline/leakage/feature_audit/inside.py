@@ -54,6 +54,7 @@ class _Copies:
                 # A literal series comes as a list, which no call can fill.
                 fixed = tuple(cast(list[Any], part)) if isinstance(part, list) else part
                 self.inside.visit(Binding(f"{label} (in an expression)", lambda p=fixed: p, None))
+            self.inside.finish()
         return self.inside
 
 

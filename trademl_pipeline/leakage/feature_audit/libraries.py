@@ -14,9 +14,14 @@ _LIBRARY = tuple(
     {path for name in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_path(name))}
 )
 _PACKAGE = str(Path(__file__).resolve().parents[2]) + os.sep
+# Of the modules that Python starts with.
+_FROZEN = "<frozen "
 _NAME = f"{__name__.partition('.')[0]}."
 # Of the flags of a class: it was made while Python ran.
 _HEAP_TYPE = 1 << 9
+# Nothing can be put on it, which only a class written in C can have.
+_IMMUTABLE = 1 << 8
+_NESTED = ("polars", "functools")
 # What stands before the readers of libraries while an extractor runs.
 _WATCH = sealed_files.__file__
 
@@ -46,12 +51,16 @@ class Libraries:
     def _has_file(self, file: str) -> bool:
         if self.package is not None and file.startswith(self.package):
             return False
-        return file == _WATCH or (file.startswith(_LIBRARY) and not file.startswith(_PACKAGE))
+        return (
+            file == _WATCH
+            or file.startswith(_FROZEN)
+            or (file.startswith(_LIBRARY) and not file.startswith(_PACKAGE))
+        )
 
     def has_module(self, module: types.ModuleType) -> bool:
         """Return whether a module is a library's or Python's own."""
         built_in = module.__name__ in sys.builtin_module_names
-        return built_in or self.has_file(getattr(module, "__file__", None))
+        return built_in or self.has_file(vars(module).get("__file__"))
 
     def has_class(self, kind: type) -> bool:
         """Return whether a class is a library's or Python's own."""
@@ -61,17 +70,41 @@ class Libraries:
         return known
 
     def _has_class(self, kind: type) -> bool:
+        if not kind.__flags__ & _HEAP_TYPE or kind.__flags__ & _IMMUTABLE:
+            return True
         if kind.__module__ == "builtins":
             # A class that was made by `exec` says so too.
-            return not kind.__flags__ & _HEAP_TYPE
-        module = sys.modules.get(kind.__module__)
-        return module is not None and self.has_module(module)
+            return False
+        name: Any = kind.__module__
+        module = sys.modules.get(name) if isinstance(name, str) else None
+        if module is None or not self.has_module(module):
+            return False
+        there: Any = module
+        for part in kind.__qualname__.split("."):
+            there = getattr(there, part, None)
+        return there is kind or self._has_code_of(kind)
+
+    def _has_code_of(self, kind: type) -> bool:
+        """Return whether a class that its module does not have under its name is from there all the same."""
+        space = vars(kind)
+        files = {v.__code__.co_filename for v in space.values() if isinstance(v, types.FunctionType)}
+        if files:
+            return all(map(self.has_file, files))
+        # Python gives the classes that are written in it one of these.
+        return not any(name in space for name in ("__dict__", "__weakref__", "__slots__"))
+
+    def has_code(self, value: Any) -> bool:
+        """Return whether a function, a class, or the class of any other object is a library's."""
+        kind = cast(type[Any], type(value))
+        if kind is types.FunctionType:
+            return self.has_file(value.__code__.co_filename)
+        return self.has_class(value if issubclass(kind, type) else kind)
 
     def may_be_own(self, value: Any) -> bool:
         """Return whether an object that a library's wrapper is built around may be the extractor's."""
         if isinstance(value, types.FunctionType) and self.has_file(value.__code__.co_filename):
-            # Polars has one wrapper around another.
-            return value.__closure__ is not None and value.__module__.split(".")[0] == "polars"
+            # Polars has one wrapper around another, and so have the functions that `singledispatch` makes.
+            return value.__closure__ is not None and (value.__module__ or "").split(".")[0] in _NESTED
         return not isinstance(value, types.BuiltinFunctionType | types.ModuleType | type)
 
 

@@ -8,31 +8,35 @@ is walked through each time.
 
 import abc
 import enum
-import functools
 import operator
+import re
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, time, timedelta, timezone
+from pathlib import PurePath
 from typing import Any, cast
 
 import numpy as np
 import polars as pl
 
-from trademl_pipeline.leakage.feature_audit.bindings import Binding, filled
-from trademl_pipeline.leakage.feature_audit.constants import FEW, LONG_TEXT, SCALARS, Shape, data_in
-from trademl_pipeline.leakage.feature_audit.kinds import Kind
+from trademl_pipeline.leakage.feature_audit.bindings import PLAIN, Binding, filled
+from trademl_pipeline.leakage.feature_audit.constants import FEW, LONG_TEXT, NUMBER_BEGINS, Shape, data_in
+from trademl_pipeline.leakage.feature_audit.kinds import Kind, module_of
 from trademl_pipeline.leakage.feature_audit.libraries import is_of_package, of_package
 from trademl_pipeline.leakage.feature_audit.reached import Reached
 
 MISSING = object()
 # Kinds of objects that count as data where there are many, or that have items.
-_COUNTED = (str, bytes, bytearray, int, float, complex, date, Mapping, list, tuple, set, frozenset)
+_COUNTED = (
+    *(str, bytes, bytearray, int, float, complex, date, Mapping, list, tuple, set, frozenset, slice),
+    *(types.GenericAlias, timedelta, time, timezone, PurePath, re.Pattern),
+)
 _OF_NUMBERS = ("numpy", "decimal", "fractions")
 _OF_DAYS = ("deque", "Timestamp", "Period")
 _SMALL = 4096
-_PLAIN = (dict, types.MappingProxyType, list, set, frozenset, bytearray, deque)
+_BUILT_IN = (dict, types.MappingProxyType, list, set, frozenset, bytearray, deque)
 # Kinds of keys that do not change.
 _FIXED = (
     str,
@@ -67,7 +71,7 @@ class Judgements:
 
     def add_value(self, value: Any, few: int, reason: str | None) -> None:
         """Note how a value was judged, unless none like it is ever data."""
-        if type(value) in SCALARS:
+        if type(value) in PLAIN:
             if isinstance(value, str) and FEW // 2 <= len(value) <= LONG_TEXT:
                 self._judgements.append((value, few, reason))
             return
@@ -133,7 +137,7 @@ class Readings(Judgements):
 
     def container(self, container: Any) -> None:
         """Note what lies in a container of a built-in kind; others are not remembered."""
-        plain = type(container) in _PLAIN or isinstance(container, tuple)
+        plain = type(container) in _BUILT_IN or isinstance(container, tuple)
         self.complete &= plain
         if plain:
             if isinstance(container, Mapping):
@@ -181,10 +185,10 @@ def _texts_of(value: Any) -> set[str] | None:
         steps += 1
         kind = cast(type[Any], type(item))
         if kind is str:
-            if len(item) >= FEW // 2 or item[:1].isdecimal():
+            if len(item) >= FEW // 2 or item[:1].isdecimal() or (item and item[0] in NUMBER_BEGINS):
                 return None
             texts.add(item)
-        elif kind in SCALARS:
+        elif kind in PLAIN:
             numbers += 1
         elif kind in (list, tuple, set, frozenset):
             stack.extend(item)
@@ -221,9 +225,9 @@ class Later:
         """
         if kind is Kind.FUNCTION:
             ours = of_package(value) and value.__closure__ is None
-        elif kind is Kind.INSTANCE or kind is Kind.CLASS:
+        elif kind in (Kind.INSTANCE, Kind.VALUE, Kind.CLASS):
             owner = cast(type[Any], value if kind is Kind.CLASS else type(value))
-            ours = is_of_package(owner.__module__)
+            ours = is_of_package(module_of(owner))
         else:
             return False
         if ours:
@@ -304,8 +308,3 @@ def cells_of(fn: types.FunctionType) -> list[Any]:
     keywords = flat(fn.__kwdefaults__ or {})
     named = (fn.__name__, fn.__module__, fn.__doc__)
     return [*named, fn.__code__, fn.__defaults__, fn.__globals__, *keywords, *flat(vars(fn)), *inside]
-
-
-def parts_of_partial(value: "functools.partial[Any]") -> list[Any]:
-    """Return the function of a partial and its arguments."""
-    return [value.func, *value.args, *flat(value.keywords)]

@@ -4,6 +4,7 @@ Each place is kept shallowly: what lies in it is a place of its own where it can
 """
 
 import operator
+from collections import deque
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 from trademl_pipeline.settings import variables
 
 _EMPTY = object()
+_MACHINERY = ("__dict__", "__weakref__")
 _SCALARS = (bool, int, float, complex, str, bytes, type(None))
 
 
@@ -92,13 +94,14 @@ def place_of(obj: Any, label: str) -> Place | None:
             members.update(was)
 
         return Place(label, members.copy, refill)
-    if type(obj).__name__ == "deque":
+    if isinstance(obj, deque):
+        queue = cast(deque[Any], obj)
 
         def refill_queue(was: list[Any]) -> None:
-            obj.clear()
-            obj.extend(was)
+            queue.clear()
+            queue.extend(was)
 
-        return Place(label, lambda: list(obj), refill_queue)
+        return Place(label, lambda: list(queue), refill_queue)
     if isinstance(obj, np.ndarray):
         array = cast(Any, obj)
         return Place(label, array.copy, lambda was: array.__setitem__(..., was))
@@ -142,6 +145,12 @@ def attributes_of(obj: Any, label: str) -> Place:
     return Place(label, lambda: attributes(obj), write)
 
 
+def dictionary_of(obj: Any, label: str) -> Place:
+    """Return the attributes of an object that has no slots as a place."""
+    space = cast(dict[str, Any], vars(obj))
+    return Place(label, space.copy, lambda was: _refill(space, was))
+
+
 def attributes(obj: Any) -> dict[str, Any]:
     """Return name -> value of an object's own attributes; of a class those that are no machinery of Python."""
     if isinstance(obj, type):
@@ -180,10 +189,11 @@ def _slots(obj: Any) -> Iterator[tuple[str, Any]]:
     for kind in type(obj).__mro__:
         slots = vars(kind).get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
-            if is_special(name):
+            if name in _MACHINERY:
                 continue
             # Python writes the class before a name that begins with two underscores.
-            stored = f"_{kind.__name__.lstrip('_')}{name}" if name.startswith("__") else name
+            private = name.startswith("__") and not name.endswith("__")
+            stored = f"_{kind.__name__.lstrip('_')}{name}" if private else name
             if hasattr(obj, stored):
                 yield stored, getattr(obj, stored)
 
@@ -206,13 +216,13 @@ def _put_cell(cell: CellType, was: tuple[Any, ...]) -> None:
 def generator_of(obj: Any, label: str) -> Place | None:
     """Return a generator of random numbers as a place; None for anything else."""
     kind = cast(type[Any], type(obj))
-    if isinstance(obj, np.random.Generator):
-        bits = cast(Any, obj.bit_generator)
+    if issubclass(kind, np.random.Generator):
+        bits = obj.bit_generator
         return Place(label, lambda: dict(bits.state), lambda was: setattr(bits, "state", was))
     if hasattr(kind, "getstate") and hasattr(kind, "setstate"):
         return Place(label, obj.getstate, obj.setstate)
-    if isinstance(obj, np.random.RandomState):
-        return Place(label, lambda: list(cast(Any, obj.get_state())), lambda was: obj.set_state(tuple(was)))
+    if issubclass(kind, np.random.RandomState):
+        return Place(label, lambda: list(obj.get_state()), lambda was: obj.set_state(tuple(was)))
     return None
 
 

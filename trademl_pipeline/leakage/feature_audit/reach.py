@@ -34,6 +34,7 @@ def reach(fn: Any, shape: Shape) -> Reached:
     walk = Walk(shape, libraries, look_inside)
     walk.later = later = Later()
     walk.visit(Binding(getattr(fn, "__name__", type(fn).__name__), lambda: fn, None))
+    walk.finish()
     if later.bindings or later.modules:
         walk.reached.add(
             remembered(later, shape, libraries.package, lambda r: _from(later, shape, libraries, r))
@@ -50,4 +51,5 @@ def _from(later: Later, shape: Shape, libraries: Libraries, readings: Readings) 
         walk.visit(binding)
     for module, names, label in later.modules:
         walk.module(module, names, label)
+    walk.finish()
     return walk.reached

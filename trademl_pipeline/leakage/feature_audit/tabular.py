@@ -25,13 +25,18 @@ class Tabular:
 
 def is_tabular(value: Any) -> bool:
     """Return whether a value has rows: of Polars, pandas or Arrow."""
-    if isinstance(value, pl.DataFrame | pl.LazyFrame | pl.Series):
+    return is_tabular_kind(cast(type[Any], type(value)))
+
+
+def is_tabular_kind(kind: type) -> bool:
+    """Return whether objects of a class have rows, whatever they say that they are."""
+    if issubclass(kind, pl.DataFrame | pl.LazyFrame | pl.Series):
         return True
     pandas, arrow = sys.modules.get("pandas"), sys.modules.get("pyarrow")
-    if pandas is not None and isinstance(value, pandas.DataFrame | pandas.Series | pandas.Index):
+    if pandas is not None and issubclass(kind, pandas.DataFrame | pandas.Series | pandas.Index):
         return True
-    return arrow is not None and isinstance(
-        value, arrow.Table | arrow.RecordBatch | arrow.Array | arrow.ChunkedArray
+    return arrow is not None and issubclass(
+        kind, arrow.Table | arrow.RecordBatch | arrow.Array | arrow.ChunkedArray
     )
 
 

@@ -3,8 +3,8 @@
 import builtins
 import functools
 import sys
-import threading
 import types
+import weakref
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any, cast
@@ -13,106 +13,106 @@ import numpy as np
 import polars as pl
 
 from trademl_pipeline.leakage.feature_audit.bindings import (
+    PLAIN,
     Binding,
     attribute,
-    codes,
+    carried_by,
     filled,
     item,
     items_of,
-    replaced,
+    names_in,
 )
 from trademl_pipeline.leakage.feature_audit.constants import (
     FEW,
-    FEW_IN_CODE,
-    SCALARS,
     Shape,
-    data_in,
+    constants_of,
 )
+from trademl_pipeline.leakage.feature_audit.descriptions import Descriptions
 from trademl_pipeline.leakage.feature_audit.kinds import (
     ANYWHERE,
+    ATTRIBUTES_BY_NAME,
     BY_NAME,
+    CHANGING,
+    TO_MODULES,
     Kind,
     Kinds,
-    arguments_of,
     is_code,
     is_of_its_library,
+    module_of,
     name_of_kind,
 )
 from trademl_pipeline.leakage.feature_audit.libraries import Libraries, of_package
 from trademl_pipeline.leakage.feature_audit.memory import (
-    Judgements,
-    Later,
-    Readings,
     cells_of,
     flat,
-    parts_of_partial,
+)
+from trademl_pipeline.leakage.feature_audit.namespaces import additions, contents_of_classes
+from trademl_pipeline.leakage.feature_audit.noting import Noting
+from trademl_pipeline.leakage.feature_audit.of_libraries import inside_of
+from trademl_pipeline.leakage.feature_audit.parts import (
+    attributes_beside,
+    hidden_contents,
+    parts_of,
+    parts_of_class,
+    stored_by_library,
 )
 from trademl_pipeline.leakage.feature_audit.places import (
-    Place,
     attributes,
     attributes_of,
+    dictionary_of,
     generator_of,
     in_context,
     is_special,
     names_of,
     place_of,
 )
-from trademl_pipeline.leakage.feature_audit.reached import Reached
 
 # Objects looked into; whatever holds more is data.
 BUDGET = 50_000
+# Names in a module by which Python has imported it.
+_OF_IMPORT = ("__builtins__", "__spec__", "__loader__")
 # Items of one container looked into one by one.
 ITEMS = 2_000
 
 LookInside = Callable[["Walk", pl.Expr, str], None]
 
 
-class Walk:
+class Walk(Noting):
     """Visits every object once.
 
     Args:
         shape: of the panel under audit, which tells data from settings.
         libraries: whose functions are not looked into.
         look_inside: looks into an expression.
-
-    Attributes:
-        later: keeps what of the pipeline's own is met, and is not looked into here; None: nothing.
-        readings, judgements: note what is read, and how it is judged; None: nobody does.
     """
 
-    later: Later | None = None
-    readings: Readings | None = None
-    judgements: Judgements | None = None
-
     def __init__(self, shape: Shape, libraries: Libraries, look_inside: LookInside) -> None:
-        self.reached = Reached()
-        self.shape = shape
-        self.libraries = libraries
+        super().__init__(shape, libraries)
         self._look_inside = look_inside
         # The objects, so that none is let go of and its id given to another.
         self._seen: dict[int, Any] = {}
         self._named_in: set[tuple[int, str]] = set()
         self._kinds = Kinds()
+        self._descriptions = Descriptions(libraries)
+        self._additions: dict[str, list[Binding]] | None = None
 
     def visit(self, binding: Binding, *, counted: bool = False) -> None:
         """Look into what a binding holds; `counted` where a container around it has been judged as a whole."""
         value = binding.get()
-        if type(value) in SCALARS:
+        if type(value) in PLAIN:
             # Most of what there is.
             if not counted:
-                self._judge(binding.label, value)
+                self.judge(binding.label, value)
             return
         kind = self._kinds.of(value)
         if kind is Kind.TABULAR:
-            if binding.put is None:
-                self.name(binding.label, f"{name_of_kind(value)} that cannot be cut where it lies")
-            else:
-                self.reached.tables.append(binding)
+            self._table(value, binding)
             return
-        if kind is Kind.SETTING:
+        if kind is Kind.SETTING or kind is Kind.VALUE:
             if not counted:
-                self._judge(binding.label, value)
-            return
+                self.judge(binding.label, value)
+            if kind is Kind.SETTING:
+                return
         if id(value) in self._seen:
             return
         self._seen[id(value)] = value
@@ -125,69 +125,90 @@ class Walk:
         else:
             self.look_into(kind, value, binding.label)
 
+    def finish(self) -> None:
+        """Look into what can only be told after all else: docstrings and annotations, where code reads them."""
+        while unread := self._descriptions.unread(self._seen.values(), len(self._seen)):
+            for binding in unread:
+                self.read(lambda b=binding: [b.get()])
+                self.visit(binding)
+
     def look_into(self, kind: Kind, value: Any, label: str) -> None:
         """Look into an object that was not seen before."""
         if kind is Kind.EXPRESSION:
             self._look_inside(self, value, label)
+            self._beside(value, label)
         elif kind is Kind.INSTANCE:
             self.instance(value, label)
         elif kind is Kind.FUNCTION:
             self.function(value, label)
         elif kind is Kind.ARRAY:
             self._array(cast(np.ndarray, value), label)
-        elif kind is Kind.PARTIAL:
-            self._partial(cast(functools.partial[Any], value), label)
-        elif kind is Kind.METHOD:
-            self.visit(Binding(label, lambda: value.__func__, None))
-            self.visit(Binding(type(value.__self__).__name__, lambda: value.__self__, None))
+        elif kind is Kind.COMPOUND or kind is Kind.VALUE:
+            self.read(lambda: [part.get() for part in parts_of(value, label)])
+            for part in parts_of(value, label):
+                self.visit(part)
+            self._beside(value, label)
         elif kind is Kind.BUILT_IN:
             self._bound(value.__self__, label)
         elif kind is Kind.CACHE:
             if not of_package(value.__wrapped__):
                 self.reached.caches.append((label, value))
-            self._read(lambda: [getattr(value, "__wrapped__", None)])
+            self.read(lambda: [getattr(value, "__wrapped__", None)])
             self.visit(Binding(label, lambda: value.__wrapped__, None))
+            self._beside(value, label)
         elif kind is Kind.CLASS:
             self._class(value, label)
-        elif kind is Kind.DESCRIPTOR:
-            self._read(lambda: [getattr(value, n, None) for n in ("fget", "fset", "__func__", "func")])
-            for name in ("fget", "fset", "__func__", "func"):
-                if getattr(value, name, None) is not None:
-                    self.visit(Binding(label, lambda n=name: getattr(value, n), None))
         elif kind is Kind.REFERENCE:
             self._behind(value, label)
-        elif kind is Kind.MODULE and not self.libraries.has_module(value):
-            # No name in the code tells what is taken from it.
-            self.module(value, ["getattr"], label)
+        elif kind is Kind.MODULE:
+            if not self.libraries.has_class(cast(type[Any], type(value))):
+                self.instance(value, label)
+            if not self.libraries.has_module(value):
+                # No name in the code tells what is taken from it.
+                self.module(value, ["getattr"], label)
+        elif kind is Kind.DISGUISE:
+            self.name(label, f"{type(value).__name__}, which says itself what it is or what it has")
+        else:
+            self.name(label, f"{type(value).__name__} that cannot be looked into")
 
-    def _judge(self, label: str, value: Any, few: int = FEW) -> bool:
-        reason = data_in(value, self.shape, few)
-        if self.judgements is not None:
-            self.judgements.add_value(value, few, reason)
-        if reason is not None:
-            self.name(label, reason)
-        return reason is not None
+    def _table(self, value: Any, binding: Binding) -> None:
+        if binding.put is None:
+            self.name(binding.label, f"{name_of_kind(value)} that cannot be cut where it lies")
+        else:
+            self.reached.tables.append(binding)
+        if id(value) not in self._seen:
+            self._seen[id(value)] = value
+            self._beside(value, binding.label)
 
-    def _read(self, read: Callable[[], Iterable[Any]] | None) -> None:
-        if self.readings is not None:
-            self.readings.read(read)
-
-    def name(self, label: str, reason: str) -> None:
-        """Name what nothing can cut."""
-        self.reached.named.setdefault(label, reason)
-
-    def place(self, place: Place | None) -> None:
-        """Remember where a call can leave something."""
-        if place is not None:
-            self.reached.places.append(place)
+    def _beside(self, value: Any, label: str) -> None:
+        """Look into what was put on an object of a kind that has an inside of its own, and into its class."""
+        if not self.libraries.has_class(cast(type[Any], type(value))):
+            self.instance(value, label)
+            return
+        if not hasattr(value, "__dict__"):
+            return
+        self.read(lambda: flat(value.__dict__))
+        if isinstance(value, CHANGING):
+            self.place(dictionary_of(value, label))
+        for part in attributes_beside(value, label, slots=False):
+            self.visit(part)
 
     def container(self, value: Any, binding: Binding, counted: bool) -> None:
         """Look into a container's items, unless it is data as a whole."""
         if self.readings is not None:
             self.readings.container(value)
-        if getattr(value, "__dict__", None) and not self.libraries.has_class(cast(type[Any], type(value))):
+        if not self.libraries.has_class(cast(type[Any], type(value))):
             self.instance(value, binding.label)
-        if not counted and self._judge(binding.label, value):
+            contents = hidden_contents(value)
+            if contents is not None:
+                self.place(place_of(value, binding.label))
+                self.visit(Binding(binding.label, lambda: contents, None), counted=counted)
+                return
+        elif getattr(value, "__dict__", None):
+            self._beside(value, binding.label)
+        for part in parts_of(value, binding.label):
+            self.visit(part)
+        if not counted and self.judge(binding.label, value):
             return
         if len(value) > ITEMS:
             self.name(binding.label, f"{len(value):,} items")
@@ -199,30 +220,19 @@ class Walk:
     def _array(self, array: np.ndarray, label: str) -> None:
         if self.readings is not None:
             self.readings.array(array)
-        if array.dtype.kind == "O" or array.dtype.names is not None or array.dtype.kind == "M":
+        if type(array) is not np.ndarray:
+            self._beside(array, label)
+        self.read(lambda: [array.dtype.metadata is None])
+        if array.dtype.metadata is not None:
+            self.visit(Binding(label, lambda: array.dtype, None))
+        if array.dtype.kind in "OM" or array.dtype.names is not None:
             self.name(label, f"an array of {array.size:,} values")
-        elif not self._judge(
-            label, array.ravel()[: FEW + 1].tolist() if array.size > FEW else array.tolist()
-        ):
+        elif not self.judge(label, np.asarray(array).ravel()[: FEW + 1].tolist()):
             self.place(place_of(array, label))
-
-    def _partial(self, value: "functools.partial[Any]", label: str) -> None:
-        self._read(lambda: parts_of_partial(value))
-        self.visit(Binding(label, lambda: value.func, None))
-        for name in value.keywords:
-            self.visit(item(value.keywords, name, name))
-        for number, _ in enumerate(value.args):
-
-            def put(given: Any, number: int = number) -> None:
-                # The arguments of a partial are read-only but for the way by which pickle restores it.
-                state = (value.func, replaced(value.args, number, given), value.keywords, vars(value) or None)
-                getattr(value, "__setstate__")(state)  # noqa: B009
-
-            self.visit(Binding(f"{label} argument {number}", lambda n=number: value.args[n], put))
 
     def function(self, fn: types.FunctionType, label: str) -> None:
         """Look into what a function's code can take: closure, attributes, defaults, constants, names."""
-        self._read(lambda: cells_of(fn))
+        self.read(lambda: cells_of(fn))
         library = self.libraries.has_file(fn.__code__.co_filename)
         for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True):
             if not library:
@@ -234,37 +244,27 @@ class Walk:
                 put = functools.partial(setattr, cell, "cell_contents")
                 self.visit(Binding(name, lambda c=cell: c.cell_contents, put))
         if library:
+            if fn.__code__.co_filename == functools.__file__:
+                # Those that `singledispatch` goes by are attributes.
+                self.read(lambda: flat(vars(fn)))
+                for name in vars(fn):
+                    if self.libraries.may_be_own(vars(fn)[name]) or not self.libraries.has_code(
+                        vars(fn)[name]
+                    ):
+                        self.visit(Binding(f"{fn.__name__}.{name}", *attribute(fn, name)))
             return
         if fn.__dict__ or label == fn.__name__:
             self.place(attributes_of(fn, f"attributes of {fn.__name__}"))
-        for name in list(vars(fn)):
-            self.visit(Binding(f"{fn.__name__}.{name}", *attribute(fn, name)))
-        for number, _ in enumerate(fn.__defaults__ or ()):
-            self.visit(
-                Binding(
-                    f"{fn.__name__} default {number}",
-                    lambda n=number: (fn.__defaults__ or ())[n],
-                    lambda v, n=number: setattr(fn, "__defaults__", replaced(fn.__defaults__ or (), n, v)),
-                )
-            )
-        for name in fn.__kwdefaults__ or {}:
-            self.visit(item(fn.__kwdefaults__ or {}, name, name))
-        self._constants(fn)
+        for part in carried_by(fn):
+            self.visit(part)
+        for constant, few in constants_of(fn):
+            self.judge(f"constants in the code of {fn.__name__}", constant, few)
         self._names(fn)
 
-    def _constants(self, fn: types.FunctionType) -> None:
-        """Judge what is written into the code: each constant, and all loose ones of a function together."""
-        label = f"constants in the code of {fn.__name__}"
-        for code in codes(fn.__code__):
-            constants = [c for c in code.co_consts if not isinstance(c, types.CodeType)]
-            if constants and constants[0] == fn.__doc__:
-                constants = constants[1:]
-            for constant in constants:
-                self._judge(label, constant)
-            self._judge(label, [c for c in constants if not isinstance(c, str | tuple)], FEW_IN_CODE)
-
     def _names(self, fn: types.FunctionType) -> None:
-        names = list(dict.fromkeys(name for code in codes(fn.__code__) for name in code.co_names))
+        names = names_in(fn)
+        self._descriptions.note(names, fn.__code__)
+        self._added(names)
         if self.readings is not None:
             self.readings.names(fn.__globals__, names)
             unknown = [n for n in names if n not in fn.__globals__]
@@ -275,10 +275,14 @@ class Walk:
         for name in ANYWHERE.intersection(names):
             self.name(f"{fn.__name__} by {name}", "objects by names that are made up while it runs")
         if BY_NAME.intersection(names):
-            self._read(lambda: flat(fn.__globals__))
+            self.read(lambda: flat(fn.__globals__))
             for name in list(fn.__globals__):
-                if not name.startswith("__") and not isinstance(fn.__globals__[name], types.ModuleType):
+                if name.startswith("__"):
+                    continue
+                if not isinstance(fn.__globals__[name], types.ModuleType):
                     self.visit(item(fn.__globals__, name, name))
+                elif TO_MODULES.intersection(names):
+                    self.module(fn.__globals__[name], names, name)
         for name in names:
             if name in fn.__globals__:
                 value = fn.__globals__[name]
@@ -287,71 +291,88 @@ class Walk:
                 else:
                     self.visit(item(fn.__globals__, name, name))
             else:
-                module = sys.modules.get(name) or sys.modules.get(f"{fn.__module__}.{name}")
-                if module is not None and not self.libraries.has_module(module):
+                path = name if name in sys.modules else f"{fn.__module__}.{name}"
+                module: Any = sys.modules.get(path)
+                if module is not None and not isinstance(module, types.ModuleType):
+                    self.visit(item(sys.modules, path, name))
+                elif module is not None and not self.libraries.has_module(module):
                     self.module(module, names, name)
+
+    def _added(self, names: list[str]) -> None:
+        """Look into what was put on the classes of tables and expressions under a name in some code."""
+        if self._additions is None:
+            self.read(lambda: list(contents_of_classes()))
+            self._additions = additions(self.libraries)
+        for name in self._additions if ATTRIBUTES_BY_NAME.intersection(names) else names:
+            for binding in self._additions.get(name, ()):
+                self.visit(binding)
 
     def module(self, module: types.ModuleType, names: Iterable[str], label: str) -> None:
         """Look into what code that has a module may take from it: the names that stand in that code."""
         if self.later is not None and self.later.takes_module(module, names, label):
             return
         library = self.libraries.has_module(module)
+        # A module may say what is in it by a function.
+        names = [*names, "__getattr__"]
         space = vars(module)
-        everything = "getattr" in names and not library
+        everything = not ATTRIBUTES_BY_NAME.isdisjoint(names) and not library
         if everything:
-            self._read(lambda: flat(space))
+            self.read(lambda: flat(space))
         elif self.readings is not None:
             self.readings.names(space, names)
         for name in list(space) if everything else names:
-            if name not in space or name.startswith("__") or (id(module), name) in self._named_in:
+            if name not in space or name in _OF_IMPORT or (id(module), name) in self._named_in:
+                continue
+            if everything and is_special(name) and name not in names:
                 continue
             self._named_in.add((id(module), name))
             value = space[name]
             if isinstance(value, types.ModuleType):
                 if not everything:
                     self.module(value, names, f"{label}.{name}")
-            elif not library or not (is_code(value) or is_of_its_library(value, module)):
+            elif not (library and self.libraries.has_code(value)) or not (
+                is_code(value) or is_of_its_library(value, module)
+            ):
                 self.visit(item(space, name, f"{label}.{name}"))
 
     def _bound(self, owner: Any, label: str) -> None:
-        if owner is not None and not isinstance(owner, types.ModuleType | type):
+        of_library = isinstance(owner, type) and self.libraries.has_class(owner)
+        if owner is not None and not isinstance(owner, types.ModuleType) and not of_library:
             self.visit(Binding(f"{label} of {type(owner).__name__}", lambda: owner, None))
 
     def _behind(self, value: Any, label: str) -> None:
-        self._read(None)
+        self.read(None)
         if isinstance(value, ContextVar):
             variable = cast(ContextVar[Any], value)
             self.place(place_of(variable, label))
             self.visit(Binding(label, lambda: in_context(variable), lambda v: cast(None, variable.set(v))))
         else:
-            self.visit(Binding(label, value, None))
+            # By the class of all such, whatever its own says.
+            self.visit(Binding(label, lambda: cast(Any, weakref.ref).__call__(value), None))
+            self.visit(Binding(label, lambda: value.__callback__, None))
+            self._beside(value, label)
 
     def _class(self, kind: type, label: str) -> None:
-        self._read(lambda: kind.__mro__)
+        self.read(lambda: (type(kind), *kind.__mro__))
+        self.visit(Binding(type(kind).__name__, lambda: type(kind), None))
         for base in kind.__mro__:
             if self.libraries.has_class(base):
                 continue
-            self._read(lambda base=base: flat(vars(base)))
+            self.read(lambda base=base: flat(vars(base)))
             self.place(attributes_of(base, f"attributes of class {base.__name__}"))
-            for name in attributes(base):
-                if not isinstance(vars(base)[name], types.MemberDescriptorType | types.GetSetDescriptorType):
-                    self.visit(
-                        Binding(
-                            f"{base.__name__}.{name}",
-                            lambda b=base, n=name: vars(b)[n],
-                            lambda v, b=base, n=name: setattr(b, n, v),
-                        )
-                    )
-            for name, special in list(vars(base).items()):
-                if is_special(name) and isinstance(special, types.FunctionType):
-                    self.visit(Binding(f"{base.__name__}.{name}", lambda s=special: s, None))
+            for part in parts_of_class(base, filter(self.libraries.has_class, base.__mro__[:-1])):
+                self.visit(part)
 
     def instance(self, value: Any, label: str) -> None:
         """Look into the attributes of an object and its class."""
         kind = cast(type[Any], type(value))
-        self._read(lambda: (cast(type[Any], type(value)), *flat(attributes(value))))
-        if kind.__module__.startswith("numba") and hasattr(value, "py_func"):
-            self._read(None)
+        self.read(lambda: (cast(type[Any], type(value)), *flat(attributes(value))))
+        if (
+            module_of(kind).startswith("numba")
+            and self.libraries.has_class(kind)
+            and hasattr(value, "py_func")
+        ):
+            self.read(None)
             self.visit(Binding(label, lambda: value.py_func, None))
             return
         if self.libraries.has_class(kind):
@@ -359,42 +380,21 @@ class Walk:
             return
         if id(kind) not in self._seen:
             self.visit(Binding(kind.__name__, lambda: kind, None))
+        stored = stored_by_library(kind) if self._kinds.of(value) is Kind.INSTANCE else None
+        if stored is not None:
+            self.name(label, f"{kind.__qualname__}, a kind of {stored}, whose inside cannot be cut")
+        self.place(generator_of(value, label))
         self.place(attributes_of(value, label))
-        for name in attributes(value):
-            self.visit(Binding(f"{label}.{name}", *attribute(value, name)))
+        for part in (*parts_of(value, label), *attributes_beside(value, label)):
+            self.visit(part)
 
     def _of_library(self, value: Any, kind: type, label: str) -> None:
         """An object of a library holds data, unless it is known to hold settings alone."""
-        if kind.__name__ == "ufunc" or isinstance(value, types.SimpleNamespace | threading.local):
-            self.place(attributes_of(value, label) if isinstance(value, threading.local) else None)
-            for name in attributes(value):
-                self.visit(Binding(f"{label}.{name}", *attribute(value, name)))
+        inside = inside_of(value, label, self.libraries)
+        if inside is None:
+            self.name(label, f"{module_of(kind)}.{kind.__qualname__}, an object whose inside cannot be cut")
             return
-        place = generator_of(value, label)
-        if place is not None or kind.__name__ == "count":
-            # A generator of random numbers, or a counter.
+        for place in inside[0]:
             self.place(place)
-            return
-        unfitted = hasattr(kind, "get_params") and not any(
-            n.endswith("_") and not n.startswith("_") for n in getattr(value, "__dict__", {})
-        )
-        if unfitted:
-            self.place(attributes_of(value, label))
-            for name in attributes(value):
-                self.visit(Binding(f"{label}.{name}", *attribute(value, name)))
-            return
-        if callable(value) and kind.__module__.split(".")[0] in ("talib", "numpy", "operator"):
-            for part in arguments_of(value):
-                self.visit(Binding(label, lambda p=part: p, None))
-            return
-        if kind.__module__.split(".")[0] in ("typing", "_abc", "dataclasses"):
-            return
-        if kind.__module__ in ("_thread", "threading") and not isinstance(value, threading.Thread):
-            # Locks and the like.
-            return
-        if kind.__module__.startswith("polars.functions"):
-            # `pl.col`, which makes expressions, and what holds a function that an expression calls.
-            for name in attributes(value):
-                self.visit(Binding(f"{label}.{name}", *attribute(value, name)))
-            return
-        self.name(label, f"{kind.__module__}.{kind.__qualname__}, an object whose inside cannot be cut")
+        for part in inside[1]:
+            self.visit(part)

@@ -17,7 +17,9 @@ from trademl_pipeline.leakage.feature_audit.constants import Shape
 NAME = "trademl_pipeline.planted_for_memory"
 CODE = """
 import contextvars
+import enum
 import functools
+import logging
 import sys
 import weakref
 from collections import deque
@@ -74,6 +76,36 @@ class Scale:
         return frame
 
 
+class Text(str):
+    pass
+
+
+class Meta(type):
+    level = 1
+
+
+class Level(enum.Enum):
+    FAST = 5
+
+
+class Named(metaclass=Meta):
+    pass
+
+
+@functools.singledispatch
+def dispatched(x):
+    return x
+
+
+def vectorized(x):
+    return x
+
+
+def annotated(x):
+    'By this all is scaled.'
+
+
+TEXT, LOG, VECTORIZED, ENTRY = Text("a"), logging.Logger("planted"), np.vectorize(vectorized), {Text("b"): 1}
 SETTINGS, SLOTTED, SCALE = Settings(), Slotted(), Scale()
 BEHIND, WEAK = SETTINGS, weakref.ref(SETTINGS)
 
@@ -111,6 +143,7 @@ def helper(frame):
 
 
 def extract(frame):
+    TEXT, LOG, VECTORIZED, ENTRY, Named, Level.FAST, annotated.__doc__, annotated.__annotations__
     SETTINGS.levels, SLOTTED.level, BEHIND, VARIABLE, cached(0), planted_beside.LEVEL
     return closed_over(WITH_POWER(SCALE(wrapped(helper(frame)))))
 """
@@ -202,6 +235,20 @@ CHANGES: dict[str, Callable[[Module], object]] = {
     "a table that an expression uses": lambda m: setattr(m, "THRESHOLD", FRAME),
     "a function that an expression calls": lambda m: setattr(m, "turned", _leaky),
     "a name that an expression had not": lambda m: setattr(m, "not_yet", FRAME),
+    "an attribute of a text": lambda m: setattr(m.TEXT, "table", FRAME),
+    "an attribute of a key": lambda m: setattr(next(iter(m.ENTRY)), "table", NUMBERS),
+    "an attribute of a logger": lambda m: setattr(m.LOG, "table", NUMBERS),
+    "an attribute of a partial": lambda m: setattr(m.WITH_POWER, "table", NUMBERS),
+    "an attribute of a cache": lambda m: setattr(m.cached, "table", NUMBERS),
+    "an attribute of an expression": lambda m: setattr(m.SMOOTHED, "table", NUMBERS),
+    "a class of a class": lambda m: setattr(m.Meta, "level", NUMBERS),
+    "another class of a class": lambda m: setattr(m.Named, "__class__", type("M", (m.Meta,), {"t": NUMBERS})),
+    "an attribute of a member": lambda m: setattr(m.Level.FAST, "table", NUMBERS),
+    "a value of a member": lambda m: setattr(m.Level.FAST, "_value_", NUMBERS),
+    "a vectorized function": lambda m: setattr(m.VECTORIZED, "pyfunc", _leaky),
+    "a docstring": lambda m: setattr(m.annotated, "__doc__", " ".join(map(str, NUMBERS))),
+    "an annotation": lambda m: m.annotated.__annotations__.update(x=NUMBERS),
+    "a module's own answers": lambda m: setattr(m.planted_beside, "__getattr__", _leaky),
     "what a cache is around": lambda m: setattr(m.cached, "__wrapped__", _leaky),
 }
 
@@ -224,6 +271,7 @@ def test_a_change_is_seen(module: Module, what: str):
     [
         ("VARIABLE", "CONTEXT", lambda m: m.CONTEXT.set(NUMBERS)),
         ("LOOKED", "LOOKED_UP", lambda m: m.BY_NAME.update(fast=FRAME)),
+        ("VARIABLE", "dispatched", lambda m: m.dispatched.register(int, _leaky)),
         ("BEHIND", "WEAK", lambda m: m.SETTINGS.levels.extend(NUMBERS)),
     ],
 )
@@ -236,6 +284,15 @@ def test_what_changes_without_a_trace_is_never_remembered(
     change(module)
     after = found(module)
     assert after[0] or after[1]
+
+
+def test_what_is_put_on_the_classes_of_tables_is_seen(module: Module, monkeypatch: pytest.MonkeyPatch):
+    assert not found(module)[0]
+    assert memory._known
+    monkeypatch.setattr(pl.Expr, "with_columns", NUMBERS, raising=False)
+    after = found(module)
+    assert after[0]
+    assert after == fresh(module)
 
 
 def test_what_is_put_back_is_seen(module: Module):
