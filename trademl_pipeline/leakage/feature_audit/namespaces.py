@@ -10,6 +10,7 @@ import types
 from collections.abc import Iterator
 from typing import Any, cast
 
+import numpy as np
 import polars as pl
 
 from trademl_pipeline.leakage.feature_audit.bindings import Binding
@@ -88,6 +89,15 @@ def _is_machinery(value: Any, libraries: Libraries) -> bool:
         return libraries.has_code(cast(Any, value).__func__)
     if isinstance(value, types.FunctionType | type):
         return libraries.has_code(value)
+    if type(value) is dict:
+        # Pandas has the kinds of its indexes there, by the types of their numbers; a memory of the walk could not tell
+        # whether such keys change.
+        kinds = cast(dict[Any, Any], value)
+        return (
+            bool(kinds)
+            and all(isinstance(k, np.dtype) and k.metadata is None for k in kinds)
+            and all(isinstance(kind, type) and libraries.has_class(kind) for kind in kinds.values())
+        )
     kind = cast(type[Any], type(value))
     # Pandas has kinds of properties of its own.
     return libraries.has_class(kind) and module_of(kind).split(".")[0] in ("pandas", "_abc")

@@ -7,6 +7,8 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 
@@ -293,6 +295,22 @@ def test_what_is_put_on_the_classes_of_tables_is_seen(module: Module, monkeypatc
     after = found(module)
     assert after[0]
     assert after == fresh(module)
+
+
+def test_what_pandas_has_in_its_classes_is_remembered_and_what_is_put_there_is_seen(
+    module: Module, monkeypatch: pytest.MonkeyPatch
+):
+    exec(
+        compile("def extract(frame):\n    return getattr(frame, 'head')(3)", module.__file__, "exec"),
+        vars(module),
+    )
+    assert not found(module)[0]
+    assert memory._known
+    for kinds in ({}, {np.dtype("int8"): NUMBERS}):
+        monkeypatch.setattr(pd.Index, "kinds", kinds, raising=False)
+        after = found(module)
+        assert "Index.kinds" in after[2] or "Index.kinds" in after[0]
+        assert after == fresh(module)
 
 
 def test_what_is_put_back_is_seen(module: Module):
