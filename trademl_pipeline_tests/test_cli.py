@@ -223,6 +223,7 @@ READERS = (
 MAKERS = (["run", "direction"], ["run"], ["env"], ["ingest"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

@@ -90,6 +90,7 @@ def test_models_wait_in_the_gpu_pool_and_ask_for_a_gpu():
         assert "nvidia.com/gpu" in str(limits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["trademl_pipeline.definitions", "trademl_pipeline.cli"])
 def test_loading_imports_no_heavy_library(module):
     code = f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])"

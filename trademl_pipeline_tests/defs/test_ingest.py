@@ -85,6 +85,7 @@ def opening(day: datetime) -> int:
     return int(day.timestamp() * 1000)
 
 
+@pytest.mark.slow
 def test_a_range_is_published_by_month_and_leaves_no_download(ingest: Ingest, lake: Lake, tmp_path: Path):
     result = ingest(last=MARCH)
     assert result.success

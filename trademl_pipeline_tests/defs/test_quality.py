@@ -94,6 +94,7 @@ def test_figure_and_table_show_in_the_ui(run: Run):
     assert set(march["failed"].value) == {"duplicates", "missing_sessions", "ohlc_order"}
 
 
+@pytest.mark.slow
 def test_the_checks_stand_on_the_bars_and_answer_also_where_they_could_not_run(run: Run):
     result = run(raw_bars_quality)
     warn, error = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR

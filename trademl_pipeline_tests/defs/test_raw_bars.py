@@ -58,6 +58,7 @@ def ingest(tmp_path: Path) -> Ingest:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("frame", "words"),
     [

@@ -97,6 +97,7 @@ def test_every_month_of_a_range_is_published_and_the_checks_pass_again_on_what_t
     assert passed == dict.fromkeys(REFERENCE_BARS.probes, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

@@ -50,6 +50,7 @@ def value_at_ends(history: pl.DataFrame, ends: np.ndarray, name: str, sessions: 
     return values[sessions :: sessions + 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(FEATURES))
 def test_warmup_is_enough_and_not_more_than_twice_what_is_needed(
     name: str, history: pl.DataFrame, full: dict[str, pl.DataFrame], ends: np.ndarray

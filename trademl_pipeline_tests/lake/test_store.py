@@ -329,6 +329,7 @@ def test_a_lake_that_nobody_holds_stays_attached_while_another_is_read(lake: Lak
     assert attached() < both
 
 
+@pytest.mark.slow
 def test_threads_that_make_and_drop_lakes_leave_those_of_others_readable(tmp_path: Path):
     failures: list[BaseException] = []
 

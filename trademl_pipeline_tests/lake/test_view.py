@@ -158,6 +158,7 @@ OTHER_WAYS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", OTHER_WAYS)
 def test_under_seal_there_is_no_other_way(filled: Lake, tmp_path: Path, way: str):
     file = tmp_path / "future.parquet"

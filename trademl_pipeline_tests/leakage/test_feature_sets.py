@@ -30,6 +30,7 @@ def test_these_are_all_the_features_there_are():
     assert sum(len(names) for names in FEATURE_SETS.values()) == 167
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FEATURE_SETS)
 def test_no_feature_of_the_project_is_refused_on_random_walks(name):
     panel = bars(4, 700, gaps=False)

@@ -62,6 +62,7 @@ def test_a_calendar_that_never_closes_has_every_day():
     assert calendar.time_zone() == "America/New_York"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "first", "outside"),
     [("XTKS", date(1997, 1, 6), date(1996, 12, 30)), ("XBOM", date(1997, 1, 1), date(2030, 1, 2))],

@@ -61,6 +61,7 @@ def test_a_month_alone_is_the_month_of_a_range_and_writes_nothing_anew(lake: Lak
     assert lake.data_version(TABLE, "2013-03-01") == before
 
 
+@pytest.mark.slow
 def test_a_second_source_and_a_membership_are_looked_at(lake: Lake, tmp_path: Path):
     bars = pl.read_parquet(spoiled(tmp_path))
     off = (pl.col("symbol") == bars["symbol"].max()) & (pl.col("session").dt.month() == 2)

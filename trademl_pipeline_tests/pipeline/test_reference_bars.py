@@ -79,6 +79,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return made
 
 
+@pytest.mark.slow
 def test_the_simulated_market_brings_its_references_and_an_index_that_goes_on_from_month_to_month(
     filled: Run,
 ) -> None:

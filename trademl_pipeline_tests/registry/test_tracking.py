@@ -51,6 +51,7 @@ def test_epochs_and_trials_of_a_fold_are_kept_with_its_run(tracking: Tracker):
     assert told == {"4": ("FAILED", None), "5": ("FINISHED", 0.25)}
 
 
+@pytest.mark.slow
 def test_a_model_is_registered_once_and_aliases_move(tracking: Tracker):
     made = []
 

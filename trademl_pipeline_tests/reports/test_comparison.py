@@ -38,6 +38,7 @@ def test_worthless_studies_are_said_to_have_no_edge(summaries):
     assert any("at least one shows an edge in about 23 % of cases" in r for r in report.reasons)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kinds", "kind", "headline"),
     [

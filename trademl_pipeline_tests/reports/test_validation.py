@@ -88,6 +88,7 @@ def test_skill_below_the_oracle_is_an_edge_whatever_the_ceiling(skilled):
     assert any("planted" in r for r in skilled.verdict.reasons)
 
 
+@pytest.mark.slow
 def test_agreement_with_the_oracle_is_free_of_the_luck_of_outcomes(made, config):
     inputs = made.inputs(0.5, oracle=made.oracle())
     outcomes = inputs.outcomes.with_columns(pl.col("forward_return").shuffle(seed=1).over("session"))

@@ -116,6 +116,7 @@ def test_evidence_and_record_pass_the_gate_and_a_leak_in_them_does_not(done, row
     assert not audit_fit_ledger(ledger, fold, train=rows.keys.filter(pl.col("symbol") != "S0")).passed
 
 
+@pytest.mark.slow
 def test_symbols_whose_test_begins_in_one_month_share_a_model(done):
     scores, _, ledger = done
     starts = scores["test_start"].dt.truncate("1mo").n_unique()

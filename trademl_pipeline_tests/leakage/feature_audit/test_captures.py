@@ -72,6 +72,7 @@ WAYS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_a_frame_that_the_extractor_holds_is_cut_with_the_bars(way):
     refused = audit_features(WAYS[way](1), BARS, probes=CUT, cutoffs=5)

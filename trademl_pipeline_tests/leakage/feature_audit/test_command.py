@@ -14,6 +14,8 @@ from trademl_pipeline.leakage import LeakageError, audit_features
 from trademl_pipeline.leakage.feature_audit.command import read_frame
 from trademl_pipeline_tests.leakage.panels import bars
 
+# It starts processes.
+pytestmark = pytest.mark.slow
 PANEL = bars(3, 45, gaps=False)
 LONG = bars(8, 250, gaps=False)
 OWN = """

@@ -16,6 +16,8 @@ from trademl_pipeline.lake.kernel_seal import landlock_version
 from trademl_pipeline.leakage import audit_features
 from trademl_pipeline_tests.leakage.panels import RETURN, bars, features
 
+# It starts processes.
+pytestmark = pytest.mark.slow
 BARS = bars(3, 40, gaps=False)
 NEXT = features(RETURN.shift(-1))(BARS).rename({"x0": "r"}).fill_null(0.0)
 VALUES: list[float] = NEXT["r"].to_list()

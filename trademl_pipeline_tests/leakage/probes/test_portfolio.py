@@ -86,6 +86,7 @@ def audited(
 CONFIG = LongShortConfig(min_symbols=3, quantile=0.34, holding=3)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 1000),

@@ -17,6 +17,7 @@ def with_extras(made, task, skill=0.3):
     return replace(inputs, **extras(inputs, task))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", list(TASKS))
 def test_members_of_every_task_are_judged_beside_the_study(made, config, task):
     report = build_report(with_extras(made, task), replace(config, task=task))

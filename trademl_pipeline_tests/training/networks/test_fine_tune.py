@@ -47,6 +47,7 @@ def test_only_the_heads_learn_after_freezing(name):
     assert {n.split(".")[0] for n in learning} == set(network.HEADS)
 
 
+@pytest.mark.slow
 def test_fine_tuning_turns_an_odd_symbol_and_leaves_backbone_scaling_and_base_alone(base):
     fitted, windows, odd = base
     before = {k: v.clone() for k, v in fitted.model.state_dict().items()}

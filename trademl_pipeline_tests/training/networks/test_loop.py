@@ -93,6 +93,7 @@ class Stop(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["cosine", "restarts", "plateau"])
 def test_resumed_run_ends_in_the_same_weights(problem, tmp_path, schedule):
     windows, _ = problem
