@@ -1,16 +1,20 @@
 """The place where an extractor has an object from, and putting another one in its place."""
 
+import builtins
+import dis
 import functools
 import operator
+import sys
 import types
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from trademl_pipeline.leakage.feature_audit.places import attributes, set_attribute
+from trademl_pipeline.leakage.feature_audit.places import attributes, dictionary_in, set_attribute
 
 _GETTERS: tuple[type, ...] = (operator.attrgetter, operator.methodcaller)
+_IMPORTS = dis.opmap["IMPORT_NAME"]
 # Kinds of objects with nothing in them.
 PLAIN: frozenset[type] = frozenset((type(None), bool, int, float, str))
 
@@ -83,9 +87,8 @@ def attribute(obj: Any, name: str) -> tuple[Callable[[], Any], Callable[[Any], N
     """Return how an attribute of an object is got and put."""
 
     def get() -> Any:
-        space: Any = getattr(obj, "__dict__", None)
-        plain = isinstance(space, dict) and name in space
-        if plain and not isinstance(
+        space: Any = dictionary_in(obj)
+        if name in space and not isinstance(
             getattr(cast(type[Any], type(obj)), name, None), types.MemberDescriptorType
         ):
             return cast(dict[str, Any], space)[name]
@@ -120,6 +123,42 @@ def names_in(fn: types.FunctionType) -> list[str]:
         if type(value) in _GETTERS:
             names += [part for text in _texts(value) for part in text.split(".")]
     return list(dict.fromkeys(names))
+
+
+def paths_of(fn: types.FunctionType, name: str) -> list[str]:
+    """Return the names of modules that an import of a name in a function may mean: absolute, beside it, or above it.
+
+    Args:
+        fn: the function.
+        name: in its code, as `tables` of `from .tables import T`.
+    """
+    around = (fn.__module__ or "").split(".")
+    if not any(_IMPORTS in code.co_code[::2] for code in codes(fn.__code__)):
+        around = [".".join(around)]
+    return [name, *(".".join((*around[:depth], name)) for depth in range(len(around), 0, -1))]
+
+
+def unnamed(fn: types.FunctionType, name: str) -> Iterator[Binding]:
+    """Yield what a name may mean that is none of a function's globals: modules, and what was put among Python's own.
+
+    Args:
+        fn: the function.
+        name: in its code.
+    """
+    yield from (item(sys.modules, path, name) for path in paths_of(fn, name) if path in sys.modules)
+    if _is_put_among_builtins(name):
+        yield item(vars(builtins), name, name)
+
+
+def _is_put_among_builtins(name: str) -> bool:
+    if name not in vars(builtins) or name[:2] == "__":
+        return False
+    value: Any = vars(builtins)[name]
+    # Of functions, classes and the words that a console greets with, those that were there by themselves.
+    of_python = issubclass(cast(type[Any], type(value)), types.BuiltinFunctionType) or (
+        isinstance(value, type) and value.__module__ == "builtins"
+    )
+    return not of_python and cast(type[Any], type(value)).__module__ != "_sitebuiltins"
 
 
 def _texts(getter: Any) -> list[str]:

@@ -48,6 +48,7 @@ class _Row(NamedTuple):
     field: int
 
 
+_NUMBERS: tuple[type, ...] = (int, float, complex, timedelta, time, timezone, UUID, range)
 # Kinds of objects that hold one value, or none.
 SETTINGS: tuple[Any, ...] = (
     type(None),
@@ -124,6 +125,7 @@ def data_in(value: Any, shape: Shape, few: int = FEW) -> str | None:
             if sum(_is_day(key) for key in keys) > FEW_NAMES:
                 return f"values by day, of {len(keys)}"
     numbers = 0
+    written = 0
     days: set[str] = set()
     symbols: set[str] = set()
     for count, leaf in enumerate(_leaves(value)):
@@ -135,16 +137,19 @@ def data_in(value: Any, shape: Shape, few: int = FEW) -> str | None:
         reason = _large(leaf, shape)
         if reason is not None:
             return reason
+        if isinstance(leaf, bytes):
+            written += len(leaf)
+            continue
         if _is_day(leaf):
             days.add(str(leaf)[:10])
-        elif issubclass(cast(type[Any], type(leaf)), int | float | complex | timedelta | time) or _is_number(
-            leaf
-        ):
+        elif issubclass(cast(type[Any], type(leaf)), _NUMBERS) or _is_number(leaf):
             numbers += 1
         elif _is_symbol(leaf, shape):
             symbols.add(leaf)
         elif type(leaf) is str and leaf[:1] in NUMBER_BEGINS and _NUMBER.fullmatch(leaf):
             numbers += 1
+    if written > 4 * LONG_BYTES:
+        return f"{written:,} bytes"
     if numbers > min(few, max(shape.sessions // 2, FEW // 2)):
         return f"{numbers:,} numbers"
     if len(days) > FEW_NAMES and not _is_calendar(days, shape):

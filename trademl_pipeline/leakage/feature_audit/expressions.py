@@ -2,13 +2,19 @@
 
 import json
 import pickle
+import re
 from collections.abc import Iterator
 from io import BytesIO
 from typing import Any, cast
 
 import polars as pl
 
+from trademl_pipeline.leakage.feature_audit.constants import FEW
+
 _PICKLE = b"\x80"
+_LITERAL = '"Literal"'
+# A text as long as would be read for its figures.
+_TEXT = re.compile(rf'"String(Owned)?":"[^"]{{{FEW},}}')
 _MARKS = ("Series", "List", "Anonymous", "Map", "Python", "Udf", "Binary")
 
 
@@ -17,18 +23,43 @@ def parts_of_expression(expression: pl.Expr) -> tuple[Any, ...]:
 
     Of an expression that cannot be written down, and so not be looked into, bytes too long to be a setting.
     """
-    return tuple(_parts_of(expression))
+    try:
+        return tuple(_parts_of(expression))
+    except RecursionError:
+        return (bytes(1 << 16),)
 
 
 def _parts_of(expression: pl.Expr) -> Iterator[Any]:
     try:
         written = expression.meta.serialize(format="json")
+        literals = written.count(_LITERAL)
         # Most have room for neither values nor functions.
-        tree = json.loads(written) if any(mark in written for mark in _MARKS) else None
+        long = literals > FEW or _TEXT.search(written) is not None
+        tree = json.loads(written) if long or any(mark in written for mark in _MARKS) else None
     except (pl.exceptions.PolarsError, ValueError, TypeError, AttributeError):
         yield bytes(1 << 16)
         return
     yield from _parts(tree)
+    if long:
+        yield Literals(_literals(tree))
+
+
+class Literals(tuple[Any, ...]):
+    """The numbers and texts that are written into one expression, which has many or long ones."""
+
+
+def _literals(tree: Any) -> Iterator[Any]:
+    stack = [(tree, False)]
+    while stack:
+        node, literal = stack.pop()
+        if isinstance(node, dict):
+            items = cast(dict[str, Any], node).items()
+            stack.extend((inside, literal or name == "Literal") for name, inside in items)
+        elif isinstance(node, list):
+            if not _is_bytes(cast(list[Any], node)):
+                stack.extend((inside, literal) for inside in cast(list[Any], node))
+        elif literal and isinstance(node, int | float | str):
+            yield node
 
 
 def _parts(node: Any) -> Iterator[Any]:

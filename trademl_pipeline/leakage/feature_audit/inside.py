@@ -18,7 +18,7 @@ from typing import Any, cast
 import polars as pl
 
 from trademl_pipeline.leakage.feature_audit.bindings import Binding, codes
-from trademl_pipeline.leakage.feature_audit.expressions import parts_of_expression
+from trademl_pipeline.leakage.feature_audit.expressions import Literals, parts_of_expression
 from trademl_pipeline.leakage.feature_audit.kinds import Kind
 from trademl_pipeline.leakage.feature_audit.memory import Judgements, Readings
 from trademl_pipeline.leakage.feature_audit.places import Place, generator_of
@@ -107,7 +107,11 @@ class Inside(Walk):
     def visit(self, binding: Binding, *, counted: bool = False) -> None:
         """Look into what a binding holds, but not into what is no copy."""
         value = binding.get()
-        if _is_of_module(value):
+        if isinstance(value, Literals):
+            self.judge_together(binding.label, value)
+            for text in (part for part in value if isinstance(part, str)):
+                self.judge(binding.label, text)
+        elif _is_of_module(value):
             self.referred.append(Binding(binding.label, lambda: value, None))
         else:
             super().visit(Binding(binding.label, binding.get, None), counted=counted)

@@ -36,8 +36,15 @@ ATTRIBUTES_BY_NAME = frozenset(
     )
 )
 ANYWHERE = frozenset(
-    ("import_module", "__import__", "_getframe", "currentframe", "get_objects", "get_referrers", "modules")
+    (
+        *("import_module", "__import__", "resolve_name", "_getframe", "currentframe", "_current_frames"),
+        *("f_globals", "f_locals", "f_back", "tb_frame", "get_objects", "get_referrers", "modules"),
+        *("__subclasses__", "get_overloads", "register_globals", "string_at", "py_object"),
+    )
 )
+
+
+READS_ENVIRONMENT = frozenset(("environ", "environb", "getenv", "getenvb"))
 
 
 class Kind(enum.Enum):

@@ -100,12 +100,27 @@ class Libraries:
             return self.has_file(value.__code__.co_filename)
         return self.has_class(value if issubclass(kind, type) else kind)
 
+    def in_wrapper(self, fn: types.FunctionType) -> list[str]:
+        """Return the attributes of a library's wrapper that may hold what is the extractor's, as `singledispatch` does.
+
+        Args:
+            fn: a function of a library.
+        """
+        if fn.__code__.co_filename != functools.__file__:
+            return []
+        return [n for n, value in vars(fn).items() if self.may_be_own(value) or not self.has_code(value)]
+
     def may_be_own(self, value: Any) -> bool:
         """Return whether an object that a library's wrapper is built around may be the extractor's."""
         if isinstance(value, types.FunctionType) and self.has_file(value.__code__.co_filename):
             # Polars has one wrapper around another, and so have the functions that `singledispatch` makes.
             return value.__closure__ is not None and (value.__module__ or "").split(".")[0] in _NESTED
-        return not isinstance(value, types.BuiltinFunctionType | types.ModuleType | type)
+        if isinstance(value, types.BuiltinFunctionType):
+            # A method of an object, such as `table.get`, brings the object with it.
+            return not isinstance(value.__self__, types.ModuleType | type | None)
+        return not (isinstance(value, type) and self.has_class(value)) and not isinstance(
+            value, types.ModuleType
+        )
 
 
 def of_package(fn: Any) -> bool:

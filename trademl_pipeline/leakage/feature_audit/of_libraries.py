@@ -1,5 +1,7 @@
 """Objects of libraries: which hold settings alone, and what is in those that can be seen."""
 
+import argparse
+import io
 import itertools
 import sys
 import threading
@@ -36,7 +38,9 @@ def inside_of(value: Any, label: str, libraries: Libraries) -> tuple[list[Place]
     if issubclass(kind, np.ufunc):
         # Nothing gives the function that `np.frompyfunc` was given.
         return None if value.__name__.endswith(_FROM_PYTHON) else ([], beside)
-    if issubclass(kind, types.SimpleNamespace | threading.local):
+    if _is_singleton(value, kind):
+        return [], beside
+    if issubclass(kind, types.SimpleNamespace | argparse.Namespace | threading.local):
         return [attributes_of(value, label)], beside
     place = generator_of(value, label)
     if place is not None:
@@ -64,3 +68,12 @@ def inside_of(value: Any, label: str, libraries: Libraries) -> tuple[list[Place]
         # `pl.col`, which makes expressions, and what holds a function that an expression calls.
         return [], beside
     return None
+
+
+def _is_singleton(value: Any, kind: type[Any]) -> bool:
+    """Return whether an object is one that its library has made for all who use it, which holds nothing of theirs."""
+    if module_of(kind) == "torch":
+        return kind.__name__ in ("dtype", "device", "layout", "memory_format")
+    if module_of(kind).startswith("scipy.stats"):
+        return getattr(sys.modules.get("scipy.stats"), str(getattr(value, "name", "")), None) is value
+    return kind is io.TextIOWrapper and any(value is stream for stream in (sys.stdout, sys.stderr, sys.stdin))

@@ -7,8 +7,10 @@ import dataclasses
 import functools
 import logging
 import types
+import weakref
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from datetime import tzinfo
 from typing import Any, cast
 
@@ -17,7 +19,7 @@ import polars as pl
 
 from trademl_pipeline.leakage.feature_audit.bindings import Binding, attribute, item, replaced
 from trademl_pipeline.leakage.feature_audit.kinds import module_of
-from trademl_pipeline.leakage.feature_audit.places import attributes, is_special
+from trademl_pipeline.leakage.feature_audit.places import attributes, dictionary_in, in_context, is_special
 
 _BOUNDS = ("start", "stop", "step")
 _PARTS: tuple[tuple[Any, tuple[str, ...]], ...] = (
@@ -130,7 +132,7 @@ def attributes_beside(value: Any, label: str, *, slots: bool = True) -> list[Bin
         besides |= _DESCRIPTIONS
     if any(module_of(base).split(".")[0] == "pandas" for base in owner.__mro__):
         besides |= set(_OF_PANDAS)
-    space = attributes(value) if slots else cast(dict[str, Any], getattr(value, "__dict__", {}))
+    space = attributes(value) if slots else dictionary_in(value)
     for classes, names in _OF_POLARS:
         if issubclass(owner, classes):
             besides.update(name for name in names if _is_of_rust(space.get(name)))
@@ -142,6 +144,21 @@ def attributes_beside(value: Any, label: str, *, slots: bool = True) -> list[Bin
 def _is_of_rust(value: Any) -> bool:
     kind = cast(type[Any], type(value))
     return module_of(kind) == "builtins" and kind.__name__.startswith("Py") and not hasattr(value, "__dict__")
+
+
+def parts_behind(value: Any, label: str) -> list[Binding]:
+    """Return what a reference or a context variable stands for.
+
+    Args:
+        value: one of these.
+        label: for reports.
+    """
+    if isinstance(value, ContextVar):
+        variable = cast(ContextVar[Any], value)
+        return [Binding(label, lambda: in_context(variable), lambda v: cast(None, variable.set(v)))]
+    # By the class of all such, whatever its own says.
+    target = Binding(label, lambda: cast(Any, weakref.ref).__call__(value), None)
+    return [target, Binding(label, lambda: value.__callback__, None)]
 
 
 def hidden_contents(value: Any) -> Any:

@@ -156,8 +156,17 @@ def attributes(obj: Any) -> dict[str, Any]:
     if isinstance(obj, type):
         space: dict[str, Any] = dict(cast(Any, obj).__dict__)
         return {name: value for name, value in space.items() if not is_special(name)}
-    values: dict[str, Any] = dict(getattr(obj, "__dict__", {}))
-    return values | dict(_slots(obj))
+    return dict(dictionary_in(obj)) | dict(_slots(obj))
+
+
+def dictionary_in(obj: Any) -> dict[str, Any]:
+    """Return the dictionary that an object keeps its attributes in; an empty one where it has none."""
+    try:
+        space: Any = getattr(obj, "__dict__", {})
+    except Exception:
+        # Its class answers for names that it does not have, and fails at this one.
+        return {}
+    return space
 
 
 def is_special(name: str) -> bool:
@@ -177,8 +186,8 @@ def set_attribute(obj: Any, name: str, value: Any) -> None:
     """Set an attribute, of a frozen dataclass as well."""
     if isinstance(obj, type):
         setattr(obj, name, value)
-    elif name in (vars(obj) if hasattr(obj, "__dict__") else ()):
-        vars(obj)[name] = value
+    elif name in dictionary_in(obj):
+        dictionary_in(obj)[name] = value
     elif isinstance(obj, FunctionType):
         setattr(obj, name, value)
     else:
@@ -194,8 +203,11 @@ def _slots(obj: Any) -> Iterator[tuple[str, Any]]:
             # Python writes the class before a name that begins with two underscores.
             private = name.startswith("__") and not name.endswith("__")
             stored = f"_{kind.__name__.lstrip('_')}{name}" if private else name
-            if hasattr(obj, stored):
-                yield stored, getattr(obj, stored)
+            try:
+                # By the slot itself: a class may answer for names whose slots are empty.
+                yield stored, vars(kind)[stored].__get__(obj)
+            except (AttributeError, KeyError):
+                continue
 
 
 def _cell(cell: CellType) -> Any:

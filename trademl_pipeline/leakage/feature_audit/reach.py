@@ -33,8 +33,12 @@ def reach(fn: Any, shape: Shape) -> Reached:
     libraries = Libraries(fn)
     walk = Walk(shape, libraries, look_inside)
     walk.later = later = Later()
-    walk.visit(Binding(getattr(fn, "__name__", type(fn).__name__), lambda: fn, None))
-    walk.finish()
+    label = getattr(fn, "__name__", type(fn).__name__)
+    try:
+        walk.visit(Binding(label, lambda: fn, None))
+        walk.finish()
+    except RecursionError:
+        walk.name(label, "objects in objects, too deep to be looked through")
     if later.bindings or later.modules:
         walk.reached.add(
             remembered(later, shape, libraries.package, lambda r: _from(later, shape, libraries, r))

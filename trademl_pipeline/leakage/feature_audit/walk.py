@@ -4,7 +4,6 @@ import builtins
 import functools
 import sys
 import types
-import weakref
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any, cast
@@ -21,9 +20,10 @@ from trademl_pipeline.leakage.feature_audit.bindings import (
     item,
     items_of,
     names_in,
+    paths_of,
+    unnamed,
 )
 from trademl_pipeline.leakage.feature_audit.constants import (
-    FEW,
     Shape,
     constants_of,
 )
@@ -33,6 +33,7 @@ from trademl_pipeline.leakage.feature_audit.kinds import (
     ATTRIBUTES_BY_NAME,
     BY_NAME,
     CHANGING,
+    READS_ENVIRONMENT,
     TO_MODULES,
     Kind,
     Kinds,
@@ -52,6 +53,7 @@ from trademl_pipeline.leakage.feature_audit.of_libraries import inside_of
 from trademl_pipeline.leakage.feature_audit.parts import (
     attributes_beside,
     hidden_contents,
+    parts_behind,
     parts_of,
     parts_of_class,
     stored_by_library,
@@ -59,9 +61,9 @@ from trademl_pipeline.leakage.feature_audit.parts import (
 from trademl_pipeline.leakage.feature_audit.places import (
     attributes,
     attributes_of,
+    dictionary_in,
     dictionary_of,
     generator_of,
-    in_context,
     is_special,
     names_of,
     place_of,
@@ -147,6 +149,7 @@ class Walk(Noting):
             self.read(lambda: [part.get() for part in parts_of(value, label)])
             for part in parts_of(value, label):
                 self.visit(part)
+            self.judge_together(label, (part.get() for part in parts_of(value, label)))
             self._beside(value, label)
         elif kind is Kind.BUILT_IN:
             self._bound(value.__self__, label)
@@ -187,7 +190,7 @@ class Walk(Noting):
             return
         if not hasattr(value, "__dict__"):
             return
-        self.read(lambda: flat(value.__dict__))
+        self.read(lambda: flat(dictionary_in(value)))
         if isinstance(value, CHANGING):
             self.place(dictionary_of(value, label))
         for part in attributes_beside(value, label, slots=False):
@@ -204,7 +207,7 @@ class Walk(Noting):
                 self.place(place_of(value, binding.label))
                 self.visit(Binding(binding.label, lambda: contents, None), counted=counted)
                 return
-        elif getattr(value, "__dict__", None):
+        elif dictionary_in(value):
             self._beside(value, binding.label)
         for part in parts_of(value, binding.label):
             self.visit(part)
@@ -225,9 +228,7 @@ class Walk(Noting):
         self.read(lambda: [array.dtype.metadata is None])
         if array.dtype.metadata is not None:
             self.visit(Binding(label, lambda: array.dtype, None))
-        if array.dtype.kind in "OM" or array.dtype.names is not None:
-            self.name(label, f"an array of {array.size:,} values")
-        elif not self.judge(label, np.asarray(array).ravel()[: FEW + 1].tolist()):
+        if not self.judge_array(label, array):
             self.place(place_of(array, label))
 
     def function(self, fn: types.FunctionType, label: str) -> None:
@@ -237,26 +238,21 @@ class Walk(Noting):
         for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True):
             if not library:
                 self.place(place_of(cell, name))
-            if filled(cell):
-                # What a library's wrapper is built around may be the extractor's own function.
-                if library and not self.libraries.may_be_own(cell.cell_contents):
-                    continue
+            # What a library's wrapper is built around may be the extractor's own function.
+            if filled(cell) and (not library or self.libraries.may_be_own(cell.cell_contents)):
                 put = functools.partial(setattr, cell, "cell_contents")
                 self.visit(Binding(name, lambda c=cell: c.cell_contents, put))
         if library:
-            if fn.__code__.co_filename == functools.__file__:
-                # Those that `singledispatch` goes by are attributes.
+            for name in self.libraries.in_wrapper(fn):
                 self.read(lambda: flat(vars(fn)))
-                for name in vars(fn):
-                    if self.libraries.may_be_own(vars(fn)[name]) or not self.libraries.has_code(
-                        vars(fn)[name]
-                    ):
-                        self.visit(Binding(f"{fn.__name__}.{name}", *attribute(fn, name)))
+                self.visit(Binding(f"{fn.__name__}.{name}", *attribute(fn, name)))
             return
         if fn.__dict__ or label == fn.__name__:
             self.place(attributes_of(fn, f"attributes of {fn.__name__}"))
         for part in carried_by(fn):
             self.visit(part)
+        for values in (cells_of(fn), fn.__defaults__ or (), (fn.__kwdefaults__ or {}).values()):
+            self.judge_together(label, values)
         for constant, few in constants_of(fn):
             self.judge(f"constants in the code of {fn.__name__}", constant, few)
         self._names(fn)
@@ -268,14 +264,18 @@ class Walk(Noting):
         if self.readings is not None:
             self.readings.names(fn.__globals__, names)
             unknown = [n for n in names if n not in fn.__globals__]
-            self.readings.names(sys.modules, [*unknown, *(f"{fn.__module__}.{n}" for n in unknown)])
+            self.readings.names(sys.modules, [path for n in unknown for path in paths_of(fn, n)])
+            self.readings.names(vars(builtins), unknown)
         known = [n for n in names if not hasattr(builtins, n)]
         globals_named = {n for n in known if n not in fn.__globals__ or not is_code(fn.__globals__[n])}
         self.place(names_of(fn.__globals__, sorted(globals_named), f"globals of {fn.__name__}"))
         for name in ANYWHERE.intersection(names):
             self.name(f"{fn.__name__} by {name}", "objects by names that are made up while it runs")
+        if READS_ENVIRONMENT.intersection(names):
+            self.judge_environment()
         if BY_NAME.intersection(names):
             self.read(lambda: flat(fn.__globals__))
+            self.judge_together(f"globals of {fn.__name__}", fn.__globals__.values())
             for name in list(fn.__globals__):
                 if name.startswith("__"):
                     continue
@@ -291,12 +291,12 @@ class Walk(Noting):
                 else:
                     self.visit(item(fn.__globals__, name, name))
             else:
-                path = name if name in sys.modules else f"{fn.__module__}.{name}"
-                module: Any = sys.modules.get(path)
-                if module is not None and not isinstance(module, types.ModuleType):
-                    self.visit(item(sys.modules, path, name))
-                elif module is not None and not self.libraries.has_module(module):
-                    self.module(module, names, name)
+                for binding in unnamed(fn, name):
+                    module: Any = binding.get()
+                    if not isinstance(module, types.ModuleType):
+                        self.visit(binding)
+                    elif not self.libraries.has_module(module):
+                        self.module(module, names, name)
 
     def _added(self, names: list[str]) -> None:
         """Look into what was put on the classes of tables and expressions under a name in some code."""
@@ -318,12 +318,12 @@ class Walk(Noting):
         everything = not ATTRIBUTES_BY_NAME.isdisjoint(names) and not library
         if everything:
             self.read(lambda: flat(space))
+            self.judge_together(label, space.values())
         elif self.readings is not None:
             self.readings.names(space, names)
         for name in list(space) if everything else names:
-            if name not in space or name in _OF_IMPORT or (id(module), name) in self._named_in:
-                continue
-            if everything and is_special(name) and name not in names:
+            unasked = everything and is_special(name) and name not in names
+            if unasked or name not in space or name in _OF_IMPORT or (id(module), name) in self._named_in:
                 continue
             self._named_in.add((id(module), name))
             value = space[name]
@@ -342,14 +342,11 @@ class Walk(Noting):
 
     def _behind(self, value: Any, label: str) -> None:
         self.read(None)
+        for part in parts_behind(value, label):
+            self.visit(part)
         if isinstance(value, ContextVar):
-            variable = cast(ContextVar[Any], value)
-            self.place(place_of(variable, label))
-            self.visit(Binding(label, lambda: in_context(variable), lambda v: cast(None, variable.set(v))))
+            self.place(place_of(value, label))
         else:
-            # By the class of all such, whatever its own says.
-            self.visit(Binding(label, lambda: cast(Any, weakref.ref).__call__(value), None))
-            self.visit(Binding(label, lambda: value.__callback__, None))
             self._beside(value, label)
 
     def _class(self, kind: type, label: str) -> None:
@@ -360,6 +357,7 @@ class Walk(Noting):
                 continue
             self.read(lambda base=base: flat(vars(base)))
             self.place(attributes_of(base, f"attributes of class {base.__name__}"))
+            self.judge_together(label, vars(base).values())
             for part in parts_of_class(base, filter(self.libraries.has_class, base.__mro__[:-1])):
                 self.visit(part)
 
@@ -372,7 +370,7 @@ class Walk(Noting):
             and self.libraries.has_class(kind)
             and hasattr(value, "py_func")
         ):
-            self.read(None)
+            self.read(lambda: [value.py_func])
             self.visit(Binding(label, lambda: value.py_func, None))
             return
         if self.libraries.has_class(kind):
@@ -385,6 +383,7 @@ class Walk(Noting):
             self.name(label, f"{kind.__qualname__}, a kind of {stored}, whose inside cannot be cut")
         self.place(generator_of(value, label))
         self.place(attributes_of(value, label))
+        self.judge_together(label, attributes(value).values())
         for part in (*parts_of(value, label), *attributes_beside(value, label)):
             self.visit(part)
 
@@ -396,5 +395,6 @@ class Walk(Noting):
             return
         for place in inside[0]:
             self.place(place)
+        self.judge_together(label, (part.get() for part in inside[1]))
         for part in inside[1]:
             self.visit(part)

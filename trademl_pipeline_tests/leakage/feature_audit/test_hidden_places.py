@@ -1,7 +1,9 @@
 """Data where no name in the code leads: a number of settings may be there, a table may not."""
 
 import abc
+import builtins
 import collections
+import collections.abc
 import dataclasses
 import datetime
 import enum
@@ -39,6 +41,22 @@ NAME = "a_module_of_a_user"
 
 # Each hides DATA, which is numbers, behind O; `take` gets at it.
 PLACES = {
+    "attributes of one object": "O = types.SimpleNamespace(**{f'a{i}': x for i, x in enumerate(DATA)})",
+    "attributes of a function": "def O(): pass\nvars(O).update({f'a{i}': x for i, x in enumerate(DATA)})",
+    "attributes of a class": "O = type('S', (), {f'a{i}': x for i, x in enumerate(DATA)})",
+    "attributes of an instance": "class S: pass\nO = S()\nvars(O).update({f'a{i}': x for i, x in enumerate(DATA)})",
+    "arguments of a partial": "O = functools.partial(max, *DATA)",
+    "defaults": "def O(): pass\nO.__defaults__ = tuple(DATA)",
+    "texts in an array": "O = np.array([f'x{x}' for x in DATA])",
+    "bytes in an array": "O = np.array(DATA, dtype=float).view('S8')",
+    "bytes in a list": "O = [np.float64(x).tobytes() for x in DATA]",
+    "identifiers": "import uuid\nO = [uuid.UUID(int=int(1000 * x)) for x in DATA]",
+    "ranges": "O = [range(int(1000 * x)) for x in DATA]",
+    "time zones": "O = [datetime.timezone(datetime.timedelta(seconds=int(100 * x))) for x in DATA]",
+    "literals of an expression": "O = pl.concat_list([pl.lit(x) for x in DATA])",
+    "text in an expression": "O = pl.lit(','.join(map(str, DATA)))",
+    "a table's method in an expression": "O = pl.col('x').map_elements(dict(enumerate(DATA)).get)",
+    "an array's method in an expression": "O = pl.col('x').map_batches(np.array(DATA).take)",
     "str": "class S(str): pass\nO = S('a')\nO.t = DATA",
     "float": "class S(float): pass\nO = S(1.0)\nO.t = DATA",
     "int": "class S(int): pass\nO = S(1)\nO.t = DATA",
@@ -170,6 +188,7 @@ PLACES = {
 }
 # Refused whatever they hold, since nothing tells what they hold.
 NEVER = {
+    "a table's method in an expression",
     "own array",
     "own iterator",
     "ufunc",
@@ -225,6 +244,73 @@ def test_numbers_hidden_in_a_place_are_named(module: Any, place: str):
 def test_settings_in_the_same_place_are_not(module: Any, place: str):
     reached = walked(module, PLACES[place], [1.0, 2.0])
     assert not reached.named
+
+
+# Code that has DATA from a place that no name of its own stands for.
+WAYS = {
+    "environment": ("import os\nos.environ['HIDDEN'] = ' '.join(map(str, DATA))", "os.environ['HIDDEN']"),
+    "getenv": ("import os\nos.environ['HIDDEN'] = ' '.join(map(str, DATA))", "os.getenv('HIDDEN')"),
+    "classes below": ("class B: pass\nclass S(B): t = DATA", "B.__subclasses__()[0].t"),
+    "builtins": ("import builtins\nbuiltins.hidden = DATA", "hidden"),
+    "frame": ("import sys", "sys.exc_info()[2].tb_frame.f_globals['DATA']"),
+    "frame below": ("", "(lambda e: e.__traceback__.tb_frame.f_back)(None)"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_ways_to_data_without_a_name_are_named(module: Any, way: str, request: pytest.FixtureRequest):
+    request.addfinalizer(lambda: vars(builtins).pop("hidden", None))
+    code, use = WAYS[way]
+    assert walked(module, f"{code}\nO = 1", NUMBERS, use).named
+
+
+def test_what_is_imported_from_beside_a_function_is_looked_into(monkeypatch: pytest.MonkeyPatch):
+    for name in ("own_package", "own_package.tables", "own_package.parts", "own_package.parts.code"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    sys.modules["own_package.tables"].T = NUMBERS  # pyright: ignore[reportAttributeAccessIssue]
+    space: dict[str, Any] = vars(sys.modules["own_package.parts.code"])
+    exec(
+        "def one():\n    from ..tables import T\n    return T\n"
+        "def two():\n    from .. import tables\n    return tables.T",
+        space | {"__package__": "own_package.parts"},
+        space,
+    )
+    for name in ("one", "two"):
+        assert reach.reach(space[name], SHAPE).named, name
+
+
+HONEST = {
+    "slots behind names": (
+        "class S:\n    __slots__ = ('d',)\n    def __init__(self): self.d = {'w': 5}\n"
+        "    def __getattr__(self, name): return self.d[name]\nO = [S()]"
+    ),
+    "distribution": "from scipy.stats import norm as O",
+    "type of numbers": "import torch\nO = [torch.float32, torch.device('cpu')]",
+    "arguments of a command": "import argparse\nO = argparse.Namespace(window=5)",
+    "environment": "import os\ndef O(): return os.environ.get('WINDOW', '5')",
+    "sum of many": "O = sum(pl.col('x') > j / 10 for j in range(60))",
+}
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_honest_objects_of_libraries_and_odd_classes_are_not_named(module: Any, name: str):
+    assert not walked(module, HONEST[name], NUMBERS, "O").named
+
+
+WRONG = {
+    "lists in lists": "O = []\nfor _ in range(5000): O = [O]",
+    "a long sum": "O = pl.lit(0.0)\nfor j in range(2000): O = O + (pl.col('x') > j)",
+    "a mapping that cannot be read": (
+        "class S(collections.abc.Mapping):\n    def __len__(self): return 3\n"
+        "    def __iter__(self): raise RuntimeError('not loaded')\n"
+        "    def __getitem__(self, key): raise RuntimeError('not loaded')\nO = S()"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_cannot_be_looked_through_is_named_and_not_raised_at(module: Any, name: str):
+    assert walked(module, WRONG[name], NUMBERS, "O").named
 
 
 # Code that takes DATA, which is text or numbers, from where it describes something.
