@@ -20,7 +20,8 @@ from trademl_pipeline.leakage.feature_audit.constants import SETTINGS
 from trademl_pipeline.leakage.feature_audit.tabular import is_tabular, is_tabular_kind
 
 # Ways to an object that no name in the code tells.
-BY_NAME = frozenset(("globals", "eval", "exec", "vars", "__dict__", "__globals__", "__closure__"))
+# `sql` of Polars takes tables by the names that stand in its text.
+BY_NAME = frozenset(("globals", "eval", "exec", "vars", "sql", "__dict__", "__globals__", "__closure__"))
 TO_MODULES = frozenset(("globals", "eval", "exec", "__globals__"))
 ATTRIBUTES_BY_NAME = frozenset(
     (

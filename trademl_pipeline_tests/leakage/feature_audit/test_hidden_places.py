@@ -264,6 +264,12 @@ def test_ways_to_data_without_a_name_are_named(module: Any, way: str, request: p
     assert walked(module, f"{code}\nO = 1", NUMBERS, use).named
 
 
+def test_a_table_that_only_the_text_of_a_query_names_is_cut(module: Any):
+    exec("def take(frame): return pl.sql('select * from hidden_table', eager=True)", vars(module))
+    module.hidden_table = pl.DataFrame({"session": DAYS, "value": range(300)})
+    assert [binding.label for binding in reach.reach(module.take, SHAPE).tables] == ["hidden_table"]
+
+
 def test_what_is_imported_from_beside_a_function_is_looked_into(monkeypatch: pytest.MonkeyPatch):
     for name in ("own_package", "own_package.tables", "own_package.parts", "own_package.parts.code"):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
