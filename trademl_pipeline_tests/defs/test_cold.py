@@ -1,6 +1,5 @@
 """Months made again by processes that the kernel keeps from what came later: honest ones hold, plants do not."""
 
-import sys
 from pathlib import Path
 
 import polars as pl
@@ -12,38 +11,18 @@ from trademl_pipeline.pipeline import cold
 from trademl_pipeline.pipeline.gate import Sample
 from trademl_pipeline.pipeline.verify import verify_month
 from trademl_pipeline.studies import STUDIES
+from trademl_pipeline_tests.cold_start import cold_start
 from trademl_pipeline_tests.defs.conftest import LAST, Workplace
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not kernel_seal.landlock_version(), reason="this kernel has no Landlock"),
 ]
-TESTS = str(Path(__file__).parents[1])
 SAMPLE = Sample(cutoffs=1, seed=0)
-# The studies of these tests are smaller ones of the same names; a plant is put in before the step is sealed.
-START = """
-import json, runpy, sys
-from pathlib import Path
-folder, module, job = sys.argv[1:]
-{before}
-sealing = runpy.run_path({file!r})
-sealing["pin_package"]({tests!r})
-Path(folder, "sealed.json").write_text(json.dumps(sealing["seal_process"](folder, [{tests!r}])))
-from trademl_pipeline import studies
-from trademl_pipeline_tests.small import small_direction
-{plant}
-studies.STUDIES["direction"] = small_direction()
-sys.argv = [module, job]
-runpy.run_module(module, run_name="__main__", alter_sys=True)
-"""
 
 
 def start(plant: str = "", before: str = "") -> tuple[str, ...]:
-    return (
-        sys.executable,
-        "-c",
-        START.format(file=kernel_seal.__file__, tests=TESTS, plant=plant, before=before),
-    )
+    return cold_start('{"direction": small.small_direction()}', plant, before)
 
 
 def verified(workplace: Workplace, monkeypatch: pytest.MonkeyPatch, **planted: str) -> Verification:

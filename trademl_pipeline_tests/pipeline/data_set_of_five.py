@@ -1,7 +1,6 @@
 """A data set with a fold of every study: eight simulated symbols, two years of months, models of a second."""
 
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from trademl_pipeline import settings, studies
-from trademl_pipeline.lake import kernel_seal
 from trademl_pipeline.market.calendar import month_range
 from trademl_pipeline.pipeline import cold
 from trademl_pipeline.pipeline.catalog import fold_assets, generations, input_assets, opened
@@ -21,6 +19,7 @@ from trademl_pipeline.pipeline.site import Site
 from trademl_pipeline.pipeline.workspace import Workspace
 from trademl_pipeline.studies import StudySpec
 from trademl_pipeline.tables import RAW_BARS
+from trademl_pipeline_tests.cold_start import cold_start
 from trademl_pipeline_tests.pipeline.plants import Ground
 from trademl_pipeline_tests.small import small_studies
 
@@ -29,22 +28,6 @@ FIRST, MONTH = "2010-12-01", "2012-11-01"
 # By which all that was decided in the month has its outcome.
 AS_OF = "2013-05-01"
 RUN = RunInfo("built", datetime(2026, 1, 1, tzinfo=UTC), logging.getLogger(__name__))
-TESTS = str(Path(__file__).parents[1])
-# Cold processes know the small studies, and have what is planted in this one.
-START = """
-import json, runpy, sys
-from pathlib import Path
-folder, module, job = sys.argv[1:]
-sealing = runpy.run_path({seal!r})
-sealing["pin_package"]({tests!r})
-Path(folder, sealing["SEALED"]).write_text(json.dumps(sealing["seal_process"](folder, [{tests!r}])))
-from trademl_pipeline import studies
-from trademl_pipeline_tests.small import small_studies
-studies.STUDIES.update(small_studies())
-{plant}
-sys.argv = [module, job]
-runpy.run_module(module, run_name="__main__", alter_sys=True)
-"""
 PLANT = """
 from trademl_pipeline_tests.pipeline import plants
 plants.plant({name!r}, setattr, plants.Ground.of({ground!r}))
@@ -54,7 +37,7 @@ plants.plant({name!r}, setattr, plants.Ground.of({ground!r}))
 def cold_command(name: str = "", ground: Ground | None = None) -> tuple[str, ...]:
     """Return what runs a cold process of the small studies, with a plant in its code."""
     plant = PLANT.format(name=name, ground=ground.to_json()) if ground else ""
-    return sys.executable, "-c", START.format(seal=kernel_seal.__file__, tests=TESTS, plant=plant)
+    return cold_start("small.small_studies()", plant)
 
 
 @dataclass(frozen=True)

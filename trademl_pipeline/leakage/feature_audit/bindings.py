@@ -7,7 +7,7 @@ import operator
 import sys
 import types
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -125,27 +125,36 @@ def names_in(fn: types.FunctionType) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def paths_of(fn: types.FunctionType, name: str) -> list[str]:
-    """Return the names of modules that an import of a name in a function may mean: absolute, beside it, or above it.
+def packages_around(fn: types.FunctionType) -> list[str]:
+    """Return the modules in which names of a function may be found: its own, and where it imports, those above it.
 
     Args:
         fn: the function.
-        name: in its code, as `tables` of `from .tables import T`.
     """
-    around = (fn.__module__ or "").split(".")
-    if not any(_IMPORTS in code.co_code[::2] for code in codes(fn.__code__)):
-        around = [".".join(around)]
-    return [name, *(".".join((*around[:depth], name)) for depth in range(len(around), 0, -1))]
+    names = (fn.__module__ or "").split(".")
+    imports = any(_IMPORTS in code.co_code[::2] for code in codes(fn.__code__))
+    depths = range(len(names), 0, -1) if imports else (len(names),)
+    return [".".join(names[:depth]) for depth in depths]
 
 
-def unnamed(fn: types.FunctionType, name: str) -> Iterator[Binding]:
+def paths_of(name: str, around: Iterable[str]) -> list[str]:
+    """Return the modules that a name in a function may mean, as `tables` of `from .tables import T`.
+
+    Args:
+        name: in the code.
+        around: the modules around the function, see `packages_around`.
+    """
+    return [name, *(f"{package}.{name}" for package in around)]
+
+
+def unnamed(name: str, around: Iterable[str]) -> Iterator[Binding]:
     """Yield what a name may mean that is none of a function's globals: modules, and what was put among Python's own.
 
     Args:
-        fn: the function.
-        name: in its code.
+        name: in the code.
+        around: the modules around the function, see `packages_around`.
     """
-    yield from (item(sys.modules, path, name) for path in paths_of(fn, name) if path in sys.modules)
+    yield from (item(sys.modules, path, name) for path in paths_of(name, around) if path in sys.modules)
     if _is_put_among_builtins(name):
         yield item(vars(builtins), name, name)
 

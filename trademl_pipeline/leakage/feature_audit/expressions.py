@@ -32,9 +32,8 @@ def parts_of_expression(expression: pl.Expr) -> tuple[Any, ...]:
 def _parts_of(expression: pl.Expr) -> Iterator[Any]:
     try:
         written = expression.meta.serialize(format="json")
-        literals = written.count(_LITERAL)
+        long = written.count(_LITERAL) > FEW or _TEXT.search(written) is not None
         # Most have room for neither values nor functions.
-        long = literals > FEW or _TEXT.search(written) is not None
         tree = json.loads(written) if long or any(mark in written for mark in _MARKS) else None
     except (pl.exceptions.PolarsError, ValueError, TypeError, AttributeError):
         yield bytes(1 << 16)

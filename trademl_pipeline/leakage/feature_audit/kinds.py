@@ -43,8 +43,6 @@ ANYWHERE = frozenset(
         *("__subclasses__", "get_overloads", "register_globals", "string_at", "py_object"),
     )
 )
-
-
 READS_ENVIRONMENT = frozenset(("environ", "environb", "getenv", "getenvb"))
 
 

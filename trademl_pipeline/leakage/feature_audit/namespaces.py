@@ -17,7 +17,7 @@ from trademl_pipeline.leakage.feature_audit.bindings import Binding
 from trademl_pipeline.leakage.feature_audit.kinds import module_of
 from trademl_pipeline.leakage.feature_audit.libraries import Libraries
 from trademl_pipeline.leakage.feature_audit.parts import is_written_by_python
-from trademl_pipeline.leakage.feature_audit.places import is_special
+from trademl_pipeline.leakage.feature_audit.places import dictionary_in, is_special
 
 _OF_POLARS: tuple[type, ...] = (pl.Expr, pl.DataFrame, pl.LazyFrame, pl.Series)
 _OF_PANDAS = ("DataFrame", "Series", "Index", "DatetimeIndex")
@@ -78,7 +78,7 @@ def _classes() -> Iterator[type]:
 
 def _namespace_in(value: Any) -> Any:
     attribute = _NAMESPACES.get(type(value).__name__)
-    return getattr(value, "__dict__", {}).get(attribute) if attribute is not None else None
+    return dictionary_in(value).get(attribute) if attribute is not None else None
 
 
 def _is_machinery(value: Any, libraries: Libraries) -> bool:

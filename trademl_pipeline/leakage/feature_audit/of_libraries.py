@@ -14,7 +14,7 @@ from trademl_pipeline.leakage.feature_audit.bindings import Binding
 from trademl_pipeline.leakage.feature_audit.kinds import arguments_of, module_of
 from trademl_pipeline.leakage.feature_audit.libraries import Libraries
 from trademl_pipeline.leakage.feature_audit.parts import attributes_beside
-from trademl_pipeline.leakage.feature_audit.places import Place, attributes_of, generator_of
+from trademl_pipeline.leakage.feature_audit.places import Place, attributes_of, dictionary_in, generator_of
 
 # Of the standard library: what has nothing in it.
 _EMPTY = ("_abc", "dataclasses", "typing", "typing_extensions")
@@ -46,7 +46,7 @@ def inside_of(value: Any, label: str, libraries: Libraries) -> tuple[list[Place]
     if place is not None:
         return [place], beside
     unfitted = hasattr(kind, "get_params") and not any(
-        n.endswith("_") and not n.startswith("_") for n in getattr(value, "__dict__", {})
+        n.endswith("_") and not n.startswith("_") for n in dictionary_in(value)
     )
     if unfitted or issubclass(kind, np.vectorize | np.poly1d):
         return [attributes_of(value, label)], beside

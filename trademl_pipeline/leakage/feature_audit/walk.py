@@ -20,13 +20,11 @@ from trademl_pipeline.leakage.feature_audit.bindings import (
     item,
     items_of,
     names_in,
+    packages_around,
     paths_of,
     unnamed,
 )
-from trademl_pipeline.leakage.feature_audit.constants import (
-    Shape,
-    constants_of,
-)
+from trademl_pipeline.leakage.feature_audit.constants import Shape, constants_of
 from trademl_pipeline.leakage.feature_audit.descriptions import Descriptions
 from trademl_pipeline.leakage.feature_audit.kinds import (
     ANYWHERE,
@@ -43,10 +41,7 @@ from trademl_pipeline.leakage.feature_audit.kinds import (
     name_of_kind,
 )
 from trademl_pipeline.leakage.feature_audit.libraries import Libraries, of_package
-from trademl_pipeline.leakage.feature_audit.memory import (
-    cells_of,
-    flat,
-)
+from trademl_pipeline.leakage.feature_audit.memory import cells_of, flat
 from trademl_pipeline.leakage.feature_audit.namespaces import additions, contents_of_classes
 from trademl_pipeline.leakage.feature_audit.noting import Noting
 from trademl_pipeline.leakage.feature_audit.of_libraries import inside_of
@@ -147,9 +142,10 @@ class Walk(Noting):
             self._array(cast(np.ndarray, value), label)
         elif kind is Kind.COMPOUND or kind is Kind.VALUE:
             self.read(lambda: [part.get() for part in parts_of(value, label)])
-            for part in parts_of(value, label):
+            parts = parts_of(value, label)
+            self.judge_together(label, (part.get() for part in parts))
+            for part in parts:
                 self.visit(part)
-            self.judge_together(label, (part.get() for part in parts_of(value, label)))
             self._beside(value, label)
         elif kind is Kind.BUILT_IN:
             self._bound(value.__self__, label)
@@ -251,7 +247,7 @@ class Walk(Noting):
             self.place(attributes_of(fn, f"attributes of {fn.__name__}"))
         for part in carried_by(fn):
             self.visit(part)
-        for values in (cells_of(fn), fn.__defaults__ or (), (fn.__kwdefaults__ or {}).values()):
+        for values in (cells_of(fn), fn.__defaults__ or ()):
             self.judge_together(label, values)
         for constant, few in constants_of(fn):
             self.judge(f"constants in the code of {fn.__name__}", constant, few)
@@ -261,10 +257,11 @@ class Walk(Noting):
         names = names_in(fn)
         self._descriptions.note(names, fn.__code__)
         self._added(names)
+        around = packages_around(fn)
         if self.readings is not None:
             self.readings.names(fn.__globals__, names)
             unknown = [n for n in names if n not in fn.__globals__]
-            self.readings.names(sys.modules, [path for n in unknown for path in paths_of(fn, n)])
+            self.readings.names(sys.modules, [path for n in unknown for path in paths_of(n, around)])
             self.readings.names(vars(builtins), unknown)
         known = [n for n in names if not hasattr(builtins, n)]
         globals_named = {n for n in known if n not in fn.__globals__ or not is_code(fn.__globals__[n])}
@@ -291,7 +288,7 @@ class Walk(Noting):
                 else:
                     self.visit(item(fn.__globals__, name, name))
             else:
-                for binding in unnamed(fn, name):
+                for binding in unnamed(name, around):
                     module: Any = binding.get()
                     if not isinstance(module, types.ModuleType):
                         self.visit(binding)
